@@ -1,0 +1,1 @@
+"""Text and behaviour become vectors, and the LanceDB store that keeps them."""

@@ -1,0 +1,1 @@
+"""Batch steps on Ray, the nightly run, source adapters and the command line."""

@@ -1,0 +1,1 @@
+"""The domain: data contracts, algorithms and evaluation. Knows no Ray, LanceDB, HTTP or transformers."""

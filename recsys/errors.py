@@ -1,0 +1,33 @@
+"""The errors a person is meant to read.
+
+Each message names the thing, the count, an example and the remedy, on one line. The command line prints it and
+leaves with exit code 2; the service answers it as JSON. Any other exception is a defect and keeps its traceback.
+"""
+
+
+class RecsysError(Exception):
+    """Root of the tree: something the user can mend."""
+
+
+class ConfigError(RecsysError):
+    """A setting is unknown, has the wrong type, or is out of range."""
+
+
+class DataError(RecsysError):
+    """A file or table that was handed in cannot be used as it is."""
+
+
+class EncoderError(RecsysError):
+    """The text encoder is missing, altered, or does not fit the stored vectors."""
+
+
+class StoreError(RecsysError):
+    """The workspace's store or a release in it is missing, damaged, or held by another run."""
+
+
+class QueryError(RecsysError):
+    """A request for recommendations that cannot be answered as it was put."""
+
+
+class ServeError(RecsysError):
+    """The service cannot start or be reached."""

@@ -1,0 +1,63 @@
+"""Where everything of one shop lies inside its workspace folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of one shop's workspace; naming them creates nothing."""
+
+    root: Path
+
+    @property
+    def lake(self) -> Path:
+        """Checked input tables, Parquet."""
+        return self.root / "lake"
+
+    @property
+    def sample(self) -> Path:
+        """The simulated storefront's files, where this workspace has one."""
+        return self.root / "sample"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rows that broke a rule, with the rule's name, Parquet."""
+        return self.root / "quarantine"
+
+    @property
+    def embeddings(self) -> Path:
+        """Encoded texts by encoder and hash, Parquet shards."""
+        return self.root / "embeddings"
+
+    @property
+    def store(self) -> Path:
+        """The LanceDB database."""
+        return self.root / "store"
+
+    @property
+    def releases(self) -> Path:
+        """One folder a release: manifest and model files."""
+        return self.root / "releases"
+
+    @property
+    def current(self) -> Path:
+        """Which release is served, and which were published."""
+        return self.releases / "CURRENT"
+
+    @property
+    def lease(self) -> Path:
+        """Who writes to this workspace."""
+        return self.root / "lease.json"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a nightly run: settings, metrics, log."""
+        return self.root / "runs"
+
+    @property
+    def settings_file(self) -> Path:
+        """This shop's own settings, where it has any."""
+        return self.root / "recsys.toml"

@@ -1,0 +1,1 @@
+"""The online service: HTTP contract and Ray Serve application."""

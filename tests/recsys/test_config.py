@@ -1,0 +1,66 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from recsys.config import Settings, load_settings
+from recsys.errors import ConfigError
+
+DOCUMENTED = Path(__file__).parents[2] / "recsys.toml"
+
+
+def test_the_documented_settings_are_all_settings_with_their_defaults() -> None:
+    documented = tomllib.loads(DOCUMENTED.read_text())
+    assert documented == Settings().model_dump(mode="json")
+
+
+def test_every_documented_setting_says_what_it_is() -> None:
+    for line in DOCUMENTED.read_text().splitlines():
+        if " = " in line and not line.startswith("#"):
+            assert "  # " in line, f"no comment on: {line}"
+
+
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "recsys.toml"
+    file.write_text("[serve]\nport = 9000\n")
+    assert load_settings(file, {}) == Settings.model_validate({"serve": {"port": 9000}})
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "recsys.toml"
+    file.write_text("seed = 1\n[serve]\nport = 9000\n")
+    settings = load_settings(file, {"RECSYS_SERVE__PORT": "9001", "RECSYS_SERVE__API_KEYS": "a,b", "HOME": "/"})
+    assert (settings.seed, settings.serve.port, settings.serve.api_keys) == (1, 9001, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[serve]\nprot = 1\n", r"unknown setting serve\.prot; did you mean serve\.port\?"),
+        ("[sreve]\nport = 1\n", r"unknown setting sreve"),
+        ("[serve]\nport = 0\n", r"setting serve\.port = 0: input should be greater than or equal to 1"),
+        ("[serve\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "recsys.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_settings(file, {})
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^RECSYS_SERVE__PORT: setting serve\.port = 'x'"):
+        load_settings(None, {"RECSYS_SERVE__PORT": "x"})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such settings file"):
+        load_settings(tmp_path / "none.toml", {})
+
+
+def test_equal_settings_have_equal_digests() -> None:
+    assert Settings().digest() == Settings().digest()
+    assert Settings(seed=1).digest() != Settings().digest()
