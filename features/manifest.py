@@ -1,0 +1,121 @@
+"""What a release consists of, as files: its manifest, and the pointer that says which release is served.
+
+`releases/ID/manifest.json` names everything in one release; `releases/CURRENT` names the served release and the
+SHA-256 of every published manifest. A release folder that `CURRENT` does not list is a publish that never ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+
+from features.durable import sha256_of, write_atomically
+from recsys.errors import StoreError
+
+MANIFEST_FILE: Final = "manifest.json"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One release: table versions, model files and how it was made and judged.
+
+    tables, rows: Lance version and row count, by table. files: SHA-256 by path relative to the release's folder.
+    metrics: JSON, by slice.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    release_id: str
+    parent: str | None
+    as_of: AwareDatetime
+    created_at: AwareDatetime
+    tables: dict[str, int]
+    rows: dict[str, int]
+    files: dict[str, str]
+    encoder_id: str
+    encoder_sha256: str
+    config_sha256: str
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """The served release, and SHA-256 of `manifest.json` by id of every published release, oldest first."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    current: str
+    published: dict[str, str]
+
+
+_MANIFEST: Final = TypeAdapter(Manifest)
+_POINTER: Final = TypeAdapter(Pointer)
+
+
+def new_release_id(as_of: datetime, now: datetime, config_sha256: str) -> str:
+    """`20261123T030000Z-3f9a1c`: sorts by `as_of`; the tail tells two runs for one `as_of` apart."""
+    tail = hashlib.sha256(f"{now.astimezone(UTC).isoformat()} {config_sha256}".encode()).hexdigest()[:6]
+    return f"{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Write a release's manifest to its folder; returns the file's SHA-256."""
+    content = _MANIFEST.dump_json(manifest, indent=2)
+    write_atomically(folder / MANIFEST_FILE, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_manifest(folder: Path, sha256: str) -> Manifest:
+    """The manifest in a release's folder; StoreError where it is missing or not the one that was published."""
+    path = folder / MANIFEST_FILE
+    content = _read(path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(f"{path}: altered since it was published; roll back to another release")
+    return _parse(path, _MANIFEST, content)
+
+
+def write_pointer(path: Path, pointer: Pointer) -> None:
+    """Replace `CURRENT` atomically: the moment at which a release is published, or another one served."""
+    write_atomically(path, _POINTER.dump_json(pointer, indent=2))
+
+
+def read_pointer(path: Path) -> Pointer | None:
+    """What `CURRENT` says; None before the first release; StoreError where it is damaged."""
+    if not path.exists():
+        return None
+    pointer = _parse(path, _POINTER, _read(path))
+    if pointer.current not in pointer.published:
+        raise StoreError(f"{path}: damaged: it names {pointer.current} but does not list it; restore the file")
+    return pointer
+
+
+def verify_files(folder: Path, files: dict[str, str]) -> None:
+    """Raise StoreError naming the first file below `folder` that is missing or whose SHA-256 is not as named."""
+    for name, sha256 in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise StoreError(f"{path}: missing, 1 of {len(files)} model files; roll back to another release")
+        if sha256_of(path) != sha256:
+            raise StoreError(f"{path}: altered since it was published; roll back to another release")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _parse(path: Path, shape: TypeAdapter[T], content: bytes) -> T:
+    try:
+        return shape.validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StoreError(f"{path}: damaged at {where}: {first['msg']}; restore the file") from None

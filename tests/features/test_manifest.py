@@ -1,0 +1,120 @@
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from features.manifest import (
+    Manifest,
+    Pointer,
+    new_release_id,
+    read_manifest,
+    read_pointer,
+    verify_files,
+    write_manifest,
+    write_pointer,
+)
+from recsys.errors import StoreError
+
+AS_OF = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+MANIFEST = Manifest(
+    release_id="b",
+    parent="a",
+    as_of=AS_OF,
+    created_at=AS_OF + timedelta(hours=1),
+    tables={"items": 4, "users": 2, "reviews": 9},
+    rows={"items": 12, "users": 0, "reviews": 3},
+    files={"model/factors.npz": "00" * 32},
+    encoder_id="minilm",
+    encoder_sha256="11" * 32,
+    config_sha256="22" * 32,
+    metrics={"all": {"recall@10": 0.125}, "cold items": {"recall@10": 0.0}},
+)
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_manifest_reads_back_as_written(tmp_path: Path) -> None:
+    digest = write_manifest(tmp_path, MANIFEST)
+    assert digest == digest_of(tmp_path / "manifest.json")
+    assert read_manifest(tmp_path, digest) == MANIFEST
+
+
+def test_an_altered_manifest_is_refused(tmp_path: Path) -> None:
+    digest = write_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace("0.125", "0.925"))
+    with pytest.raises(StoreError, match=r"manifest\.json: altered"):
+        read_manifest(tmp_path, digest)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"manifest\.json: cannot be read"):
+        read_manifest(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("tables", {"items": "4"}, r"tables\.items"),
+        ("rows", None, "rows"),
+        ("as_of", "2026-11-23T03:00:00", "as_of"),  # no time zone
+        ("as_of", "yesterday", "as_of"),
+        ("colour", "blue", "colour"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, key: str, value: object, named: str) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(StoreError, match=rf"manifest\.json: damaged at {named}"):
+        read_manifest(tmp_path, digest_of(path))
+
+
+def test_a_pointer_reads_back_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "CURRENT"
+    write_pointer(path, Pointer("a", {"z": "1", "a": "2", "m": "3"}))
+    pointer = read_pointer(path)
+    assert pointer == Pointer("a", {"z": "1", "a": "2", "m": "3"})
+    assert list(pointer.published) == ["z", "a", "m"]
+
+
+def test_no_pointer_is_none(tmp_path: Path) -> None:
+    assert read_pointer(tmp_path / "CURRENT") is None
+
+
+@pytest.mark.parametrize("content", ["", "{", '"b"', '{"current": "b"}', '{"current": "b", "published": {"a": "0"}}'])
+def test_a_damaged_pointer_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "CURRENT").write_text(content)
+    with pytest.raises(StoreError, match=r"CURRENT: damaged.*restore the file"):
+        read_pointer(tmp_path / "CURRENT")
+
+
+def test_release_ids_sort_by_the_time_they_stand_for() -> None:
+    ids = [new_release_id(AS_OF + timedelta(days=days), AS_OF, "c") for days in range(40)]
+    assert ids == sorted(ids)
+    assert ids[0].startswith("20261123T030000Z-")
+
+
+def test_release_ids_are_in_utc_and_tell_two_runs_apart() -> None:
+    tokyo = timezone(timedelta(hours=9))
+    assert new_release_id(AS_OF, AS_OF, "c") == new_release_id(AS_OF.astimezone(tokyo), AS_OF.astimezone(tokyo), "c")
+    later = AS_OF + timedelta(microseconds=1)
+    ids = {new_release_id(AS_OF, AS_OF, "c"), new_release_id(AS_OF, later, "c"), new_release_id(AS_OF, AS_OF, "d")}
+    assert len(ids) == 3
+
+
+def test_every_file_is_verified(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    files = {name: digest_of(tmp_path / name) for name in ("a", "b")}
+    verify_files(tmp_path, files)
+    (tmp_path / "b").write_text("c")
+    with pytest.raises(StoreError, match="/b: altered"):
+        verify_files(tmp_path, files)
+    (tmp_path / "b").unlink()
+    with pytest.raises(StoreError, match="/b: missing, 1 of 2 model files"):
+        verify_files(tmp_path, files)
