@@ -1,0 +1,47 @@
+"""Collaborative-filtering factors of items, by `implicit`.
+
+ALS (Hu et al. 2008), BPR (Rendle et al. 2009) or LMF (Johnson 2014).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
+from implicit.lmf import LogisticMatrixFactorization
+from threadpoolctl import threadpool_limits
+
+from recsys import config
+
+
+def fit_factors(X: sp.csr_matrix, settings: config.Factors, seed: int) -> np.ndarray:
+    """(n_items, dim) float32; zero rows for items that nobody interacted with.
+
+    X: (n_users, n_items) weights > 0, decayed already. Users are not kept: a shopper's factors are computed from the
+    history at hand (`recsys.candidates.Factors`), so an event of a second ago counts like one of last week.
+    """
+    used = np.diff(X.tocsc().indptr) > 0
+    if not used.any():
+        return np.zeros((X.shape[1], settings.dim), dtype=np.float32)
+    with threadpool_limits(limits=1, user_api="blas"):
+        model = _model(settings, seed)
+        model.fit(X, show_progress=False)
+    factors = np.asarray(model.item_factors)[:, : settings.dim]  # BPR and LMF append biases: popularity has its source
+    return np.where(used[:, None], factors, 0.0).astype(np.float32)
+
+
+def _model(settings: config.Factors, seed: int) -> Any:
+    shared = {
+        "factors": settings.dim,
+        "iterations": settings.iterations,
+        "regularization": settings.regularization,
+        "random_state": seed,
+    }
+    if settings.model == "als":
+        return AlternatingLeastSquares(alpha=settings.alpha, **shared)
+    # These two update factors from several threads without locks: only one thread gives the same result twice.
+    stochastic = BayesianPersonalizedRanking if settings.model == "bpr" else LogisticMatrixFactorization
+    return stochastic(learning_rate=settings.learning_rate, num_threads=1, **shared)

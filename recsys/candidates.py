@@ -1,0 +1,135 @@
+"""Candidate sources: each scores every item for a batch of shoppers from one kind of evidence.
+
+A source answers a zero row for a shopper of whom it has no evidence; `recsys.fusion` then leaves it out. All of them
+are exact: at up to about a million items a full product costs less than an index (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.whitening import unit_rows
+
+
+@dataclass(frozen=True)
+class Shoppers:
+    """What is known of a batch of shoppers, in matrix form.
+
+    history: (n, n_items) float32, each item's weight after recency; browsing and sentence: (n, dim) text vectors of
+    norm 1 (what the shopper searched for and read; what this very request asks for), zero rows where there is none.
+    """
+
+    history: sp.csr_matrix
+    browsing: np.ndarray
+    sentence: np.ndarray
+
+
+class Source(Protocol):
+    """One kind of evidence."""
+
+    @property
+    def name(self) -> str:
+        """What the answer's `source` field calls it."""
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        """(n, n_items) float32, larger is better; all zero for a shopper without this evidence."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Items that go with the history's items. weights: (n_items, n_items), see `recsys.linear`."""
+
+    weights: sp.csr_matrix
+    name: str = "linear"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return (shoppers.history @ self.weights).toarray().astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Items near the shopper's factors, which are computed from the history at hand.
+
+    item_factors: (n_items, dim). fold_in "als" solves the user's least squares of Hu et al. 2008 with confidence
+    alpha * weight; "mean" averages the history's factors (for BPR and LMF, which have no closed form).
+    """
+
+    item_factors: np.ndarray
+    regularization: float
+    alpha: float
+    fold_in: Literal["als", "mean"] = "als"
+    name: str = "factors"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return self.user_factors(shoppers.history) @ self.item_factors.T
+
+    def user_factors(self, history: sp.csr_matrix) -> np.ndarray:
+        """(n, dim) float32; zero rows for empty histories."""
+        if self.fold_in == "mean":
+            return unit_rows(np.asarray(history @ self.item_factors, dtype=np.float32))
+        dim = self.item_factors.shape[1]
+        factors = np.zeros((history.shape[0], dim), dtype=np.float32)
+        gram = self._gram + self.regularization * np.eye(dim, dtype=np.float32)
+        for row in range(history.shape[0]):
+            entries = slice(history.indptr[row], history.indptr[row + 1])
+            confidence = self.alpha * history.data[entries]
+            if len(confidence):
+                Y = self.item_factors[history.indices[entries]]
+                A = gram + (Y.T * (confidence - 1.0)) @ Y
+                factors[row] = np.linalg.solve(A, confidence @ Y)
+        return factors
+
+    @cached_property
+    def _gram(self) -> np.ndarray:
+        gram: np.ndarray = self.item_factors.T @ self.item_factors
+        return gram
+
+
+@dataclass(frozen=True)
+class HistoryText:
+    """Items that read like the history's items. vectors: (n_items, k) whitened, norm 1 or zero."""
+
+    vectors: np.ndarray
+    name: str = "text"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        profile = unit_rows(np.asarray(shoppers.history @ self.vectors, dtype=np.float32))
+        return profile @ self.vectors.T
+
+
+@dataclass(frozen=True)
+class Browsing:
+    """Items that read like what the shopper searched for and read. vectors: (n_items, dim), norm 1 or zero."""
+
+    vectors: np.ndarray
+    name: str = "browsing"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return shoppers.browsing @ self.vectors.T
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Items that read like the sentence of this request. vectors: (n_items, dim), norm 1 or zero."""
+
+    vectors: np.ndarray
+    name: str = "sentence"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return shoppers.sentence @ self.vectors.T
+
+
+@dataclass(frozen=True)
+class Trending:
+    """What sells now, the same for everyone. trend: (n_items,), see `recsys.model`."""
+
+    trend: np.ndarray
+    name: str = "trending"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return np.broadcast_to(self.trend, (shoppers.history.shape[0], len(self.trend)))

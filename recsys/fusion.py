@@ -1,0 +1,198 @@
+"""The sources' scores become one: a weighted sum of z-scores, with weights learned on a later slice of time.
+
+The part of the text-only sources fades as an item gathers data of its own: an item seen often is better described by
+who bought it than by its description (docs/decisions.md has the figures).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from recsys.metrics import ndcg
+
+log = logging.getLogger(__name__)
+
+FADING: Final = frozenset({"text"})
+"""Sources whose weight falls with the item's own interactions."""
+
+STEPS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""Weights tried for each source. None is 0: for some shopper each source is the only one that speaks."""
+
+FADES: Final = (3.0, 10.0, 30.0, 100.0, float("inf"))
+DECAYS: Final = (0.7, 0.8, 0.9, 0.97)
+MAX_SWEEPS: Final = 4
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """weights: by source name; fade_items: interactions at which a fading source has half its weight;
+    position_decay: what each step back in a history costs."""
+
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "linear": 1.0,
+            "factors": 0.2,
+            "text": 0.5,
+            "browsing": 0.35,
+            "trending": 0.1,
+        }
+    )
+    fade_items: float = 30.0
+    position_decay: float = 0.8
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self) | {"fade_items": str(self.fade_items)}, indent=2))
+
+    @classmethod
+    def load(cls, path: Path) -> Fusion:
+        stored = json.loads(path.read_text())
+        return cls(stored["weights"], float(stored["fade_items"]), stored["position_decay"])
+
+    def contributions(
+        self, names: Sequence[str], scores: np.ndarray, popularity: np.ndarray, extra: dict[str, float]
+    ) -> np.ndarray:
+        """What each source adds to each score: (n_sources, n, n_items) float32; their sum is the fused score.
+
+        scores: (n_sources, n, n_items) as the sources gave them; popularity: (n_items,) interactions of each item;
+        extra: weights of sources that are not fitted.
+        """
+        weights = {**extra, **self.weights}
+        fused = z_scores(scores)
+        for position, name in enumerate(names):
+            fused[position] *= weights[name]
+            if name in FADING:
+                fused[position] *= self.fading(popularity)
+        return fused
+
+    def fading(self, popularity: np.ndarray) -> np.ndarray:
+        """1 for an item without interactions, 1/2 at `fade_items`, towards 0 beyond."""
+        return (1.0 / (1.0 + popularity / self.fade_items)).astype(np.float32)
+
+
+def z_scores(scores: np.ndarray) -> np.ndarray:
+    """Each row over its last axis to mean 0 and deviation 1, float32; a constant row (no evidence) becomes 0."""
+    centred = scores - scores.mean(axis=-1, keepdims=True, dtype=np.float32)
+    deviation = np.sqrt(np.mean(np.square(centred), axis=-1, keepdims=True))
+    safe = np.where(deviation > 1e-9, deviation, np.inf)
+    standard: np.ndarray = centred / safe
+    return standard
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Validation users with the items that any source would propose to them.
+
+    scores: (n_sources, n_users, n_pool) z-scores, 0-padded; popularity: (n_users, n_pool); valid: which entries are
+    items that may be shown; target: (n_users,) position of the held-out item in the pool, -1 where no source has it.
+    """
+
+    names: tuple[str, ...]
+    scores: np.ndarray
+    popularity: np.ndarray
+    valid: np.ndarray
+    target: np.ndarray
+
+
+def make_pool(
+    names: Sequence[str],
+    scores: np.ndarray,
+    allowed: np.ndarray,
+    popularity: np.ndarray,
+    target_rows: np.ndarray,
+    size: int,
+) -> Pool:
+    """The union of each source's best `size` allowed items, for each user.
+
+    scores: (n_sources, n_users, n_items) as the sources gave them; allowed: (n_users, n_items) bool.
+    """
+    standard = z_scores(scores)
+    n_sources, n_users, n_items = scores.shape
+    size = min(size, n_items)
+    chosen = np.zeros((n_users, n_items), dtype=bool)
+    for source in range(n_sources):
+        masked = np.where(allowed, standard[source], -np.inf)
+        best = np.argpartition(-masked, size - 1, axis=1)[:, :size]
+        np.put_along_axis(chosen, best, True, axis=1)
+    chosen &= allowed
+    width = int(chosen.sum(axis=1).max(initial=1))
+    rows = np.argsort(~chosen, axis=1, kind="stable")[:, :width]
+    valid = np.take_along_axis(chosen, rows, axis=1)
+    pooled = np.stack([np.take_along_axis(standard[source], rows, axis=1) for source in range(n_sources)])
+    is_target = (rows == target_rows[:, None]) & valid
+    target = np.where(is_target.any(axis=1), is_target.argmax(axis=1), -1)
+    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target)
+
+
+def join_pools(pools: Sequence[Pool]) -> Pool:
+    """Pools of different users as one."""
+    width = max(pool.valid.shape[1] for pool in pools)
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])])
+
+    return Pool(
+        pools[0].names,
+        np.concatenate([padded(pool.scores) for pool in pools], axis=1),
+        np.concatenate([padded(pool.popularity) for pool in pools]),
+        np.concatenate([padded(pool.valid) for pool in pools]),
+        np.concatenate([pool.target for pool in pools]),
+    )
+
+
+def fit_fusion(pool: Pool, start: Fusion, k: int = 10) -> tuple[Fusion, float]:
+    """The weights and fade of largest NDCG@k on `pool`, by coordinate ascent from `start`, and that NDCG.
+
+    Sweeps each weight over `STEPS` and the fade over `FADES` until a sweep changes nothing; a tie keeps the value it
+    had, so the result is determined by the input.
+    """
+    best = start
+    best_ndcg = _pool_ndcg(pool, _weighted_sum(pool, best), k)
+    for _ in range(MAX_SWEEPS):
+        before = best
+        for position, name in enumerate(pool.names):
+            own = _faded(pool, position, best)
+            others = _weighted_sum(pool, best) - np.float32(best.weights[name]) * own
+            for step in STEPS:
+                reached = _pool_ndcg(pool, others + np.float32(step) * own, k)
+                if reached > best_ndcg:
+                    best, best_ndcg = replace(best, weights={**best.weights, name: step}), reached
+        for fade in FADES:
+            trial = replace(best, fade_items=fade)
+            reached = _pool_ndcg(pool, _weighted_sum(pool, trial), k)
+            if reached > best_ndcg:
+                best, best_ndcg = trial, reached
+        if best == before:
+            break
+    log.info(
+        "fusion fitted ndcg=%.4f decay=%s fade=%s weights=%s",
+        best_ndcg,
+        best.position_decay,
+        best.fade_items,
+        best.weights,
+    )
+    return best, best_ndcg
+
+
+def _weighted_sum(pool: Pool, fusion: Fusion) -> np.ndarray:
+    total = np.zeros(pool.valid.shape, dtype=np.float32)
+    for position, name in enumerate(pool.names):
+        total += np.float32(fusion.weights[name]) * _faded(pool, position, fusion)
+    return total
+
+
+def _faded(pool: Pool, position: int, fusion: Fusion) -> np.ndarray:
+    own = pool.scores[position]
+    return own * fusion.fading(pool.popularity) if pool.names[position] in FADING else own
+
+
+def _pool_ndcg(pool: Pool, totals: np.ndarray, k: int) -> float:
+    own = np.take_along_axis(totals, np.maximum(pool.target, 0)[:, None], axis=1)
+    above = ((totals >= own) & pool.valid).sum(axis=1) - 1
+    return float(ndcg(np.where(pool.target >= 0, above, k), k).mean())

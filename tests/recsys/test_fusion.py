@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from recsys.fusion import Fusion, fit_fusion, join_pools, make_pool, z_scores
+
+POPULARITY = np.array([0.0, 30.0, 300.0], dtype=np.float32)
+
+
+def test_z_scores_have_mean_0_and_deviation_1_and_silence_stays_0() -> None:
+    standard = z_scores(np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], dtype=np.float32))
+    np.testing.assert_allclose(standard, [[-1.2247449, 0, 1.2247449], [0, 0, 0]], rtol=1e-6)
+
+
+def test_contributions_add_up_weighted_and_text_fades_with_an_items_own_data() -> None:
+    scores = np.array([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], dtype=np.float32)
+    fusion = Fusion(weights={"linear": 2.0, "text": 1.0}, fade_items=30.0)
+    linear, text = fusion.contributions(["linear", "text"], scores, POPULARITY, extra={})
+    z = np.array([-1.2247449, 0, 1.2247449])
+    np.testing.assert_allclose(linear[0], 2 * z, rtol=1e-6)
+    np.testing.assert_allclose(text[0], z * [1, 1 / 2, 1 / 11], rtol=1e-6)
+
+
+def test_fusion_survives_saving_and_loading_even_without_fading(tmp_path) -> None:
+    fusion = Fusion(weights={"linear": 0.5}, fade_items=float("inf"), position_decay=0.9)
+    fusion.save(tmp_path / "fusion.json")
+    assert Fusion.load(tmp_path / "fusion.json") == fusion
+
+
+def pool_where_only_the_first_source_knows(n_users: int = 60):
+    """Source "good" puts each target first; source "noise" draws at random."""
+    rng = np.random.default_rng(3)
+    targets = rng.integers(0, 40, n_users)
+    good = np.zeros((n_users, 40), dtype=np.float32)
+    good[np.arange(n_users), targets] = 1.0
+    noise = rng.normal(size=(n_users, 40)).astype(np.float32)
+    allowed = np.ones((n_users, 40), dtype=bool)
+    popularity = np.zeros(40, dtype=np.float32)
+    return make_pool(["good", "noise"], np.stack([good, noise]), allowed, popularity, targets, 40)
+
+
+def test_the_source_that_knows_gets_the_weight() -> None:
+    start = Fusion(weights={"good": 0.05, "noise": 2.0})
+    fusion, reached = fit_fusion(pool_where_only_the_first_source_knows(), start)
+    assert fusion.weights["good"] > start.weights["good"]
+    assert reached == 1.0
+
+
+def test_fitting_is_determined_by_its_input() -> None:
+    start = Fusion(weights={"good": 0.5, "noise": 1.0})
+    pool = pool_where_only_the_first_source_knows()
+    assert fit_fusion(pool, start) == fit_fusion(pool, start)
+
+
+def test_a_target_that_no_source_proposes_is_a_miss() -> None:
+    scores = np.array([[[3.0, 2.0, 1.0, 0.0]]], dtype=np.float32)
+    pool = make_pool(["only"], scores, np.ones((1, 4), bool), np.zeros(4, np.float32), np.array([3]), 2)
+    assert pool.target.tolist() == [-1]
+    assert fit_fusion(pool, Fusion(weights={"only": 1.0}))[1] == 0.0
+
+
+def test_what_may_not_be_shown_is_not_in_the_pool() -> None:
+    scores = np.array([[[3.0, 2.0, 1.0, 0.0]]], dtype=np.float32)
+    allowed = np.array([[False, True, True, True]])
+    pool = make_pool(["only"], scores, allowed, np.zeros(4, np.float32), np.array([1]), 2)
+    assert pool.valid.sum() == 2
+    assert fit_fusion(pool, Fusion(weights={"only": 1.0}))[1] == 1.0
+
+
+@pytest.mark.parametrize("sizes", [(1, 3), (3, 1), (2, 2)])
+def test_pools_of_different_width_join(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    pools = [
+        make_pool(
+            ["a", "b"],
+            rng.normal(size=(2, 2, 6)).astype(np.float32),
+            np.ones((2, 6), bool),
+            np.arange(6, dtype=np.float32),
+            np.array([0, 5]),
+            size,
+        )
+        for size in sizes
+    ]
+    joined = join_pools(pools)
+    assert joined.target.tolist() == [*pools[0].target, *pools[1].target]
+    assert joined.valid.sum() == sum(pool.valid.sum() for pool in pools)
+    assert joined.scores.shape[1:] == joined.valid.shape
