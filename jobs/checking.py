@@ -1,0 +1,81 @@
+"""Cast rows against the rules of their table: which are good, and which rules the others break."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import dataframely as dy
+import polars as pl
+
+from jobs.lake import TABLES
+from recsys.tables import Catalog, Events, Reviews
+
+
+class _NumberedEvents(Events):
+    batch_row = dy.Int64()
+
+
+class _NumberedCatalog(Catalog):
+    batch_row = dy.Int64()
+
+
+class _NumberedReviews(Reviews):
+    batch_row = dy.Int64()
+
+
+_NUMBERED: Final[Mapping[str, type[dy.Schema]]] = {
+    "events": _NumberedEvents,
+    "catalog": _NumberedCatalog,
+    "reviews": _NumberedReviews,
+}
+
+_TIME_COLUMN: Final = {"events": "timestamp", "catalog": "updated_at", "reviews": "timestamp"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Rows that keep every rule; and of the others the position in the batch and the rules, "a|max, b|dtype"."""
+
+    good: pl.DataFrame
+    bad_rows: tuple[int, ...]
+    bad_rules: tuple[str, ...]
+
+
+def check_rows(table: str, rows: pl.DataFrame, latest: datetime) -> Checked:
+    """Check what `cast_rows` returned. Rules are named as dataframely names them; a value without a reading breaks
+    `COLUMN|dtype` (and not also `COLUMN|nullability`), a time after `latest` breaks `COLUMN_in_future`.
+    """
+    numbered = rows.with_row_index("batch_row").with_columns(pl.col("batch_row").cast(pl.Int64))
+    time = _TIME_COLUMN[table]
+    in_future = pl.when(pl.col(time) > latest).then(pl.lit(f"{time}_in_future"))
+    unreadable = pl.when(pl.col("unreadable") != "").then("unreadable")
+    ours = numbered.select(
+        "batch_row", pl.concat_str(unreadable, in_future, separator=", ", ignore_nulls=True).alias("ours")
+    )
+    ours = ours.filter(pl.col("ours") != "")
+    kept, failure = _NUMBERED[table].filter(numbered.drop("unreadable"))
+    columns = list(TABLES[table].polars_schema())
+    if ours.is_empty() and len(failure) == 0:
+        return Checked(kept.select(columns), (), ())
+    broken = ours.join(_schema_rules(failure), on="batch_row", how="full", coalesce=True).sort("batch_row")
+    good = kept.join(ours, on="batch_row", how="anti").select(columns)
+    rules = [_named(*row) for row in broken.select("ours", "theirs").iter_rows()]
+    return Checked(good, tuple(broken["batch_row"].to_list()), tuple(rules))
+
+
+def _schema_rules(failure: dy.FailureInfo) -> pl.DataFrame:
+    """batch_row, theirs: the schema's rules that the row breaks."""
+    details = failure.details()
+    names = list(failure.counts())
+    said = [pl.when(pl.col(name) == "invalid").then(pl.lit(name)) for name in names]
+    theirs = pl.concat_str(said, separator=", ", ignore_nulls=True) if said else pl.lit(None, pl.String)
+    return details.select("batch_row", theirs.alias("theirs"))
+
+
+def _named(ours: str | None, theirs: str | None) -> str:
+    rules = [*(ours or "").split(", "), *(theirs or "").split(", ")]
+    unread = {rule.removesuffix("|dtype") for rule in rules if rule.endswith("|dtype")}
+    return ", ".join(rule for rule in rules if rule and rule.removesuffix("|nullability") not in unread)

@@ -1,0 +1,82 @@
+"""What every command shares: its workspace and settings, its log, its progress bars, and how it fails.
+
+The only place of the batch side that configures logging.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from recsys.config import Settings, load_settings
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "--workspace",
+        "-w",
+        envvar="RECSYS_WORKSPACE",
+        file_okay=False,
+        help="Folder that holds the shop's lake, store, releases and runs.",
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="RECSYS_CONFIG",
+        help="Settings file; by default recsys.toml of the workspace, else of the current folder.",
+    ),
+]
+
+
+def settings_of(workspace: Workspace, config: Path | None) -> Settings:
+    """Settings of a command: the file asked for, else the workspace's, else that of the current folder, else defaults;
+    `RECSYS_SECTION__KEY` variables go before all of them. Raises ConfigError."""
+    here = Path("recsys.toml")
+    found = config or next((path for path in (workspace.settings_file, here) if path.is_file()), None)
+    return load_settings(found, os.environ)
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Warnings in colour on a terminal, whose progress bars say the rest; everything in plain lines elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        level = logging.INFO if verbose else logging.WARNING
+        handler: logging.Handler = RichHandler(console=console, show_path=False)
+        logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+    else:
+        level = logging.DEBUG if verbose else logging.INFO
+        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+        logging.basicConfig(level=level, format=form, force=True)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A function to call with (what, done, of how many): a bar for each `what` on a terminal, log lines elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what, done, total: log.info("progress step=%r done=%d of=%s", what, done, total or "?")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks = {}
+
+        def show(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show

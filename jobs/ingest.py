@@ -1,0 +1,246 @@
+"""Ingest: files of a source are read, cast, checked, and merged into the lake in one commit.
+
+    raw batch -> cast -> check -> good rows -> staging -> merge by partition -> commit
+                              -> bad rows  -> quarantine
+
+Ingesting the same rows again, in a renamed or overlapping file, changes nothing. A run with too many bad rows is
+refused and leaves the lake as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from features.durable import sha256_of
+from features.lease import hold_lease
+from jobs.casting import cast_rows
+from jobs.checking import check_rows
+from jobs.lake import Lake
+from jobs.merge import Merged, merge_table
+from jobs.naming import Naming, name_columns
+from jobs.quarantine import QuarantineFile, as_given
+from jobs.remembered import load_remembered, remember, take
+from jobs.sources import SOURCES
+from jobs.sources.files import RawBatch, RawFile
+from jobs.sources.spec import SourceSpec
+from jobs.staging import Staging
+from recsys.config import Ingest
+from recsys.errors import DataError
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, the rows done so far, and the rows in all where that is known."""
+
+LEASE: Final = "writer.lease"
+LEASE_MINUTES: Final = 60
+"""How long another machine on a shared folder trusts that this one still writes."""
+
+EXAMPLE_CHARS: Final = 200
+MAX_REASONS: Final = 3
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """Rows of one table in one run: read = new + updated + duplicates + bad; and how many rows broke each rule."""
+
+    table: str
+    n_read: int
+    n_new: int
+    n_updated: int
+    n_duplicates: int
+    n_bad: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one run did, by table, and where its bad rows lie."""
+
+    tables: tuple[TableReport, ...]
+    seconds: float
+    quarantine: Path
+
+
+@dataclass
+class _Count:
+    n_read: int = 0
+    n_bad: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+
+
+def ingest(
+    workspace: Workspace, spec: SourceSpec, settings: Ingest, now: datetime, progress: Progress | None = None
+) -> IngestReport:
+    """Take every file of `spec` into the lake, and remember the spec for `ingest_new`.
+
+    now: with time zone; rows later than `future_slack_hours` after it are bad.
+    Raises DataError, with the lake as it was: a file is missing, empty or not what its name says, a column is
+    missing, a table has no rows, or more than `max_bad_share` of a table's rows are bad.
+    """
+    started = time.perf_counter()
+    with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
+        files = SOURCES[spec.source](spec)
+        tables = _take_files(workspace, spec, files, settings, now, progress, may_be_empty=False)
+        _remember_files(workspace, spec, files)
+    return IngestReport(tables, time.perf_counter() - started, workspace.quarantine)
+
+
+def ingest_new(
+    workspace: Workspace, settings: Ingest, now: datetime, progress: Progress | None = None
+) -> IngestReport | None:
+    """Take the files of remembered specs that are new or changed; None where there are none.
+
+    A remembered file that has vanished, or a new one without rows, is logged and no error. Raises as `ingest`
+    otherwise; specs before the one that failed are then already in the lake.
+    """
+    started = time.perf_counter()
+    tables: list[TableReport] = []
+    for entry in load_remembered(workspace.lake / "sources.json"):
+        unseen = entry.unseen()
+        if unseen is not None:
+            with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
+                files = SOURCES[unseen.source](unseen)
+                tables += _take_files(workspace, entry.spec, files, settings, now, progress, may_be_empty=True)
+                _remember_files(workspace, entry.spec, files)
+    if not tables:
+        return None
+    return IngestReport(_summed(tables), time.perf_counter() - started, workspace.quarantine)
+
+
+def _take_files(
+    workspace: Workspace,
+    spec: SourceSpec,
+    files: Sequence[RawFile],
+    settings: Ingest,
+    now: datetime,
+    progress: Progress | None,
+    *,
+    may_be_empty: bool,
+) -> tuple[TableReport, ...]:
+    """Stage, check, merge and commit `files`; the caller holds the lake."""
+    namings = [name_columns(raw, spec) for raw in files]
+    latest = now + timedelta(hours=settings.future_slack_hours)
+    counts = {raw.table: _Count() for raw in files}
+    lake = Lake(workspace.lake)
+    with Staging(workspace.lake / "staging") as staging:
+        for raw, naming in zip(files, namings, strict=True):
+            folder = workspace.quarantine / raw.table
+            with QuarantineFile(folder, raw.path, _content_digest(raw)) as quarantine:
+                n_rows = 0
+                for batch in raw.batches(settings.batch_rows):
+                    _stage_batch(batch, raw, naming, latest, staging, quarantine, counts[raw.table])
+                    n_rows += batch.rows.height
+                    if progress:
+                        progress(f"read {raw.path.name}", n_rows, raw.n_rows)
+        for table, count in counts.items():
+            _refuse_bad(table, count, files, settings, workspace.quarantine, may_be_empty=may_be_empty)
+        merged = {}
+        for table in staging.tables():
+            merged[table] = merge_table(lake, staging, table, settings.batch_rows, progress)
+        written = [file for table in merged.values() for file in table.files]
+        if written:
+            lake.commit(written)
+    return tuple(_report(table, count, merged.get(table)) for table, count in counts.items())
+
+
+def _stage_batch(
+    batch: RawBatch,
+    raw: RawFile,
+    naming: Naming,
+    latest: datetime,
+    staging: Staging,
+    quarantine: QuarantineFile,
+    count: _Count,
+) -> None:
+    columns = {ours: theirs for ours, theirs in naming.columns.items() if theirs in batch.rows.columns}
+    rows = cast_rows(raw.table, batch.rows, columns, naming.constants)
+    checked = check_rows(raw.table, rows, latest)
+    staging.add(raw.table, checked.good)
+    bad = list(checked.bad_rows)
+    numbers = [*batch.numbers.gather(bad).to_list(), *(row.number for row in batch.broken)]
+    rules = [*checked.bad_rules, *(row.rule for row in batch.broken)]
+    data = [*as_given(batch.rows[bad]), *(row.text for row in batch.broken)]
+    quarantine.add(numbers, rules, data)
+    count.n_read += batch.rows.height + len(batch.broken)
+    count.n_bad += len(rules)
+    count.reasons.update(rule for said in rules for rule in said.split(", "))
+    if rules and not count.example:
+        count.example = f"row {numbers[0]} of {raw.path} breaks {rules[0]}: {data[0][:EXAMPLE_CHARS]}"
+
+
+def _refuse_bad(
+    table: str,
+    count: _Count,
+    files: Sequence[RawFile],
+    settings: Ingest,
+    quarantine: Path,
+    *,
+    may_be_empty: bool,
+) -> None:
+    """Raise DataError where a table has no rows, or too many bad ones."""
+    paths = [raw.path for raw in files if raw.table == table]
+    if count.n_read == 0:
+        if may_be_empty:
+            log.warning("no_rows table=%s files=%d first=%s", table, len(paths), paths[0])
+            return
+        others = f" (nor any of {len(paths) - 1} other files of {table})" if len(paths) > 1 else ""
+        raise DataError(f"{paths[0]}: the file has no rows{others}; give a file with at least one row")
+    share = count.n_bad / count.n_read
+    if share > settings.max_bad_share:
+        reasons = ", ".join(f"{rule} {n}" for rule, n in count.reasons.most_common(MAX_REASONS))
+        raise DataError(
+            f"{table}: {count.n_bad} of {count.n_read} rows are bad ({share:.1%}; ingest.max_bad_share allows "
+            f"{settings.max_bad_share:.1%}): {reasons}; {count.example}; nothing was ingested, the bad rows lie in "
+            f"{quarantine / table}"
+        )
+
+
+def _report(table: str, count: _Count, merged: Merged | None) -> TableReport:
+    n_new, n_updated = (merged.n_new, merged.n_updated) if merged else (0, 0)
+    n_known = count.n_read - count.n_bad - n_new - n_updated
+    reasons = dict(count.reasons.most_common())
+    report = TableReport(table, count.n_read, n_new, n_updated, n_known, count.n_bad, reasons)
+    log.info(
+        "table_ingested table=%s read=%d new=%d updated=%d duplicates=%d bad=%d",
+        *(table, report.n_read, n_new, n_updated, n_known, report.n_bad),
+    )
+    return report
+
+
+def _summed(reports: Sequence[TableReport]) -> tuple[TableReport, ...]:
+    """One report a table."""
+    sums: dict[str, TableReport] = {}
+    for report in reports:
+        so_far = sums.get(report.table, TableReport(report.table, 0, 0, 0, 0, 0, {}))
+        reasons = Counter(so_far.reasons)
+        reasons.update(report.reasons)
+        sums[report.table] = TableReport(
+            report.table,
+            n_read=so_far.n_read + report.n_read,
+            n_new=so_far.n_new + report.n_new,
+            n_updated=so_far.n_updated + report.n_updated,
+            n_duplicates=so_far.n_duplicates + report.n_duplicates,
+            n_bad=so_far.n_bad + report.n_bad,
+            reasons=dict(reasons.most_common()),
+        )
+    return tuple(sums.values())
+
+
+def _content_digest(raw: RawFile) -> str:
+    """SHA-256 over the content of the files that `raw` is made from; their names do not matter."""
+    return hashlib.sha256("".join(sha256_of(path) for path in raw.inputs).encode()).hexdigest()
+
+
+def _remember_files(workspace: Workspace, spec: SourceSpec, files: Sequence[RawFile]) -> None:
+    remember(workspace.lake / "sources.json", spec, [take(path) for raw in files for path in raw.inputs])

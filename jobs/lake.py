@@ -1,0 +1,211 @@
+"""The lake: checked events, catalogue and reviews as Parquet files, and the manifest that says which of them count.
+
+A partition (a day of events, a month of reviews, the whole catalogue) is one file named by the SHA-256 of its
+content. A commit writes the new files, flushes them, replaces `manifest.json` in one atomic rename, and only then
+deletes what the manifest no longer lists. Readers go through the manifest, so a crash between any two of these steps
+leaves the lake as it was, and what the crash left lying is removed by the next commit. Because a partition's rows
+are sorted before they are written, equal rows give equal digests, in whatever order and in however many files they
+arrived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import dataframely as dy
+import polars as pl
+
+from features.durable import write_atomically
+from recsys.errors import DataError
+from recsys.tables import Catalog, Events, Reviews
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """How one table lies in the lake.
+
+    key: the column that names a row. version: of two rows with one key the one with the newer version wins, then
+    the last ingested; without a version the first ingested wins. day_format: strftime of the partition, where the
+    table is partitioned by its timestamp. order: the rows of a file are sorted by these columns.
+    """
+
+    schema: type[dy.Schema]
+    key: str
+    version: str | None
+    day_format: str | None
+    order: tuple[str, ...]
+
+    def polars_schema(self) -> dict[str, pl.DataType]:
+        """Column name -> data type, in the order of the schema."""
+        return {name: column.dtype for name, column in self.schema.columns().items()}
+
+    def partition(self) -> pl.Expr:
+        """The folder of a row inside the table's folder; "" where the table is not partitioned."""
+        return pl.lit("") if self.day_format is None else pl.col("timestamp").dt.strftime(self.day_format)
+
+
+TABLES: Final[Mapping[str, TableLayout]] = {
+    "events": TableLayout(Events, "event_id", None, "day=%Y-%m-%d", ("timestamp", "event_id")),
+    "catalog": TableLayout(Catalog, "item_id", "updated_at", None, ("item_id",)),
+    "reviews": TableLayout(Reviews, "review_id", "timestamp", "month=%Y-%m", ("timestamp", "review_id")),
+}
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """One live file. `path` is relative to the lake, `digest` the SHA-256 of the content."""
+
+    table: str
+    partition: str
+    path: str
+    rows: int
+    digest: str
+
+
+class Lake:
+    """The lake of one workspace, as its manifest stood when it was opened; open another to see a later commit.
+
+    `files` are the live files, by path. Raises DataError where the manifest cannot be read.
+    Whoever writes holds a lease meanwhile (`features/lease.py`): two writers would undo each other's commits.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest = root / "manifest.json"
+        self.files = _read_manifest(self.manifest)
+        self._unflushed: list[Path] = []
+
+    def scan(self, table: str, since: datetime | None = None) -> pl.LazyFrame:
+        """The rows of `table`, typed as its schema, empty where nothing was ingested; no order is promised.
+
+        since: keep rows with `timestamp >= since` (events and reviews); partitions before it are not opened.
+        Raises DataError where a live file is missing.
+        """
+        layout = TABLES[table]
+        live = [file for file in self.files if file.table == table]
+        if since is not None:
+            if layout.day_format is None:
+                raise ValueError(f"{table} has no timestamp to read it by")
+            live = [file for file in live if file.partition >= since.strftime(layout.day_format)]
+        rows = self._read(table, live)
+        return rows if since is None else rows.filter(pl.col("timestamp") >= since)
+
+    def partitions(self, table: str, partitions: Iterable[str]) -> pl.LazyFrame:
+        """The rows of the named partitions, as `scan`."""
+        wanted = set(partitions)
+        return self._read(table, [f for f in self.files if f.table == table and f.partition in wanted])
+
+    def _read(self, table: str, live: Sequence[LakeFile]) -> pl.LazyFrame:
+        missing = [file.path for file in live if not (self.root / file.path).exists()]
+        if missing:
+            raise DataError(
+                f"{self.root}: {len(missing)} of {len(live)} files of {table} are missing, the first is {missing[0]}; "
+                f"restore them, or remove {self.root} and ingest again"
+            )
+        schema = TABLES[table].polars_schema()
+        if not live:
+            return pl.LazyFrame(schema=schema)
+        return pl.scan_parquet([self.root / file.path for file in live], schema=schema, hive_partitioning=False)
+
+    def n_rows(self, table: str) -> int:
+        """Rows of `table`, from the manifest alone."""
+        return sum(file.rows for file in self.files if file.table == table)
+
+    def digest(self) -> str:
+        """SHA-256 over the live files, hex: two lakes with equal rows have equal digests."""
+        content = "\n".join(f"{file.path} {file.digest}" for file in sorted(self.files, key=lambda f: f.path))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def write(self, table: str, rows: pl.DataFrame, partitions: Iterable[str]) -> list[LakeFile]:
+        """Write what `partitions` shall hold from the next commit on, nothing where `rows` has none for one of them.
+
+        rows: of these partitions alone, with the columns of the schema at least. No reader sees them until a commit.
+        """
+        layout = TABLES[table]
+        columns = list(layout.polars_schema())
+        rows = rows.select(*columns, layout.partition().alias("partition")).sort(layout.order)
+        parts = {str(key): part for (key,), part in rows.partition_by("partition", as_dict=True).items()}
+        none = rows.clear()
+        return [self._write(table, name, parts.get(name, none).drop("partition")) for name in sorted(partitions)]
+
+    def _write(self, table: str, partition: str, rows: pl.DataFrame) -> LakeFile:
+        if rows.is_empty():
+            return LakeFile(table, partition, "", 0, "")
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer, compression="zstd")
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        folder = self.root / table / partition
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{digest[:16]}.parquet"
+        writing = path.with_suffix(".tmp")
+        writing.write_bytes(buffer.getbuffer())
+        writing.replace(path)
+        self._unflushed.append(path)
+        return LakeFile(table, partition, str(path.relative_to(self.root)), rows.height, digest)
+
+    def commit(self, written: Iterable[LakeFile]) -> Lake:
+        """Make `written` the content of their partitions (none where a file has no rows); all of it or nothing.
+
+        Returns the lake after the commit.
+        """
+        changed = {(file.table, file.partition): file for file in written}
+        kept = [file for file in self.files if (file.table, file.partition) not in changed]
+        live = sorted([*kept, *(file for file in changed.values() if file.rows)], key=lambda file: file.path)
+        if len(self._unflushed) > _SYNC_ALL_FROM:
+            os.sync()
+        else:
+            for path in self._unflushed:
+                _flush(path)
+        self._unflushed.clear()
+        content = {"version": 1, "files": [asdict(file) for file in live]}
+        write_atomically(self.manifest, json.dumps(content, indent=1).encode())
+        _delete_unlisted(self.root, {file.path for file in live})
+        log.info("lake_committed root=%s partitions_changed=%d files=%d", self.root, len(changed), len(live))
+        return Lake(self.root)
+
+
+def _read_manifest(path: Path) -> tuple[LakeFile, ...]:
+    try:
+        return tuple(LakeFile(**entry) for entry in json.loads(path.read_bytes())["files"])
+    except FileNotFoundError:
+        return ()
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: damaged lake manifest ({error}); restore it, or remove {path.parent} and ingest again"
+        ) from None
+
+
+_SYNC_ALL_FROM = 64
+"""Above so many new files one sync of the machine is cheaper than one flush a file (`docs/decisions.md`)."""
+
+
+def _flush(path: Path) -> None:
+    """Return when the file at `path` is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delete_unlisted(root: Path, listed: set[str]) -> None:
+    for table in TABLES:
+        for folder, _, names in os.walk(root / table, topdown=False):
+            for name in names:
+                path = Path(folder, name)
+                if str(path.relative_to(root)) not in listed:
+                    path.unlink()
+            if not any(Path(folder).iterdir()):
+                shutil.rmtree(folder)

@@ -1,0 +1,109 @@
+"""Staged rows meet the rows of the lake: new ones are added, changed ones replaced, known ones left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from jobs.lake import TABLES, Lake, LakeFile, TableLayout
+from jobs.staging import Staging, groups
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The partitions that a table's staged rows changed, written but not committed, and how many rows did what."""
+
+    files: tuple[LakeFile, ...]
+    n_new: int
+    n_updated: int
+
+
+def merge_table(
+    lake: Lake,
+    staging: Staging,
+    table: str,
+    max_rows: int,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Merged:
+    """Merge the staged rows of `table` with the lake, about `max_rows` rows at a time, and write what changed.
+
+    The winner among rows with one key is as `TableLayout` says, within a partition; a review that was edited in
+    another month than it was written in also leaves its old partition.
+    """
+    layout = TABLES[table]
+    moved = _moved(lake, staging, table)
+    live = {file.partition: file.rows for file in lake.files if file.table == table}
+    staged = staging.n_rows(table)
+    touched = set(staged).union(moved["partition"])
+    sizes = {name: staged.get(name, 0) + live.get(name, 0) for name in touched}
+    files: list[LakeFile] = []
+    n_new = n_updated = n_done = 0
+    for names in groups(sizes, max_rows):
+        known = lake.partitions(table, names).with_columns(layout.partition().alias("partition")).collect()
+        incoming = staging.read(table, names)
+        current, left = _without_moved(layout, known, moved), _without_moved(layout, incoming, moved)
+        rows = _winners(layout, current, left)
+        n_gone = known.height - current.height
+        fresh = rows.filter(pl.col("arrival") >= 0).join(known, on=["partition", layout.key], how="anti")
+        updated = _differing(layout, rows.filter(pl.col("arrival") >= 0), current)
+        gone = known.join(current, on=["partition", layout.key], how="anti")
+        changed = pl.concat([frame.select("partition") for frame in (fresh, updated, gone)]).to_series().unique()
+        n_new += fresh.height - n_gone
+        n_updated += updated.height + n_gone
+        kept = rows.filter(pl.col("partition").is_in(changed.to_list()))
+        files += lake.write(table, kept, changed)
+        n_done += sum(sizes[name] for name in names)
+        if progress:
+            progress(f"merge {table}", n_done, sum(sizes.values()))
+    return Merged(tuple(files), n_new, n_updated)
+
+
+def _winners(layout: TableLayout, known: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
+    """One row a key and partition; `arrival` is -1 where it is the row that was there."""
+    both = pl.concat(
+        [known.with_columns(pl.lit(-1, pl.Int64).alias("arrival")), incoming.select(*known.columns, "arrival")]
+    )
+    if layout.version is None:
+        return both.sort("arrival").unique(["partition", layout.key], keep="first", maintain_order=True)
+    both = both.sort(layout.version, "arrival", nulls_last=False)
+    return both.unique(["partition", layout.key], keep="last", maintain_order=True)
+
+
+def _differing(layout: TableLayout, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The rows of which `known` has the key in the same partition, but other values."""
+    columns: Sequence[str] = [name for name in layout.polars_schema() if name != layout.key]
+    both = rows.join(known, on=["partition", layout.key], how="inner", suffix="_known")
+    return both.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in columns))
+
+
+def _moved(lake: Lake, staging: Staging, table: str) -> pl.DataFrame:
+    """Keys whose rows lie in several partitions, staged and live together: key, newest version, partitions to leave.
+
+    Only where the table is partitioned by its version; no row otherwise.
+    """
+    layout = TABLES[table]
+    if layout.day_format is None or layout.version is None:
+        return pl.DataFrame(schema={layout.key: pl.String, "newest": pl.Datetime("us", "UTC"), "partition": pl.String})
+    columns = [pl.col(layout.key), pl.col(layout.version), layout.partition().alias("partition")]
+    staged = staging.scan(table).select(columns).unique()
+    live = lake.scan(table).select(columns).join(staged, on=layout.key, how="semi")
+    newest = pl.col(layout.version).max().over(layout.key)
+    return (
+        pl.concat([staged, live])
+        .filter(pl.col("partition").n_unique().over(layout.key) > 1)
+        .with_columns(newest.alias("newest"))
+        .filter(pl.col(layout.version) < pl.col("newest"))
+        .select(layout.key, "newest", "partition")
+        .unique()
+        .collect()
+    )
+
+
+def _without_moved(layout: TableLayout, rows: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
+    if moved.is_empty():
+        return rows
+    newest = moved.select(layout.key, "newest").unique()
+    older = pl.col("newest").is_not_null() & (pl.col(str(layout.version)) < pl.col("newest"))
+    return rows.join(newest, on=layout.key, how="left").filter(~older).drop("newest")

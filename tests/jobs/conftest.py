@@ -1,0 +1,54 @@
+"""A workspace and files in a shop's form, for the tests of the batch side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jobs.ingest import IngestReport, ingest
+from jobs.sources.spec import SourceSpec
+from recsys.config import Ingest
+from recsys.workspace import Workspace
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+
+WriteFile = Callable[[str, str], Path]
+IngestTable = Callable[..., IngestReport]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "shop")
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> WriteFile:
+    """`write_file("a.csv", text)` writes a file beside the workspace and returns its path."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def ingest_table(workspace: Workspace) -> IngestTable:
+    """`ingest_table(events=path, columns={...}, constants={...}, settings=Ingest(...))` as of NOW."""
+
+    def take(
+        *,
+        columns: Mapping[str, str] | None = None,
+        constants: Mapping[str, str] | None = None,
+        settings: Ingest | None = None,
+        **paths: Path | str,
+    ) -> IngestReport:
+        globs = {table: (str(path),) for table, path in paths.items()}
+        spec = SourceSpec("table", globs, columns or {}, constants or {})
+        return ingest(workspace, spec, settings or Ingest(max_bad_share=0.9), NOW)
+
+    return take
