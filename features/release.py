@@ -1,0 +1,62 @@
+"""A published release in memory, ready to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from features.manifest import Manifest
+from features.store import Store
+from recsys import config
+from recsys.errors import StoreError
+from recsys.model import Model
+from recsys.recommend import Recommender
+from recsys.users import users_from_table
+from recsys.workspace import Workspace
+
+SETTINGS_FILE = "settings.json"
+"""The settings that a release was made with travel with its model: it is read by the rules that it was made by."""
+
+
+@dataclass(frozen=True)
+class LoadedRelease:
+    """One release with its recommender; `encoder` is what its text vectors were made with."""
+
+    release_id: str
+    manifest: Manifest
+    recommender: Recommender
+    encoder: config.Encoder
+
+
+def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedRelease:
+    """Load a release, the served one by default; its arrays are mapped, its shoppers and titles read into memory.
+
+    Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others.
+    """
+    release = Store(workspace).open(release_id)
+    model = Model.load(release.model_dir)
+    settings = _settings(release.model_dir / SETTINGS_FILE)
+    items = release.table("items", ["item_id", "title", "available"])
+    if not items["item_id"].equals(model.item_ids):
+        raise StoreError(f"release {release.release_id}: its items table and its model name different items")
+    table = release.table("users", ["user_id", "history"])
+    users = users_from_table(table, release.vectors("users", "text_vector"), model.item_ids)
+    recommender = Recommender(
+        model,
+        users,
+        items["title"].to_list(),
+        items["available"].to_numpy(),
+        settings.recommend,
+        settings.interactions,
+        settings.embed.browsing_decay,
+    )
+    return LoadedRelease(release.release_id, release.manifest, recommender, settings.encoder)
+
+
+def _settings(path: Path) -> config.Settings:
+    try:
+        return config.Settings.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); run `recsys nightly` again") from None

@@ -1,0 +1,168 @@
+"""The sentences of an item's reviews that say most about that item.
+
+A sentence is worth reading when it speaks of what the item's reviews keep mentioning and the reviews of other
+items do not. Each item's reviews are one document: a word weighs by the share of them that use it times its
+inverse document frequency over items, a sentence scores by its cosine to these weights (centroid
+summarisation: Radev et al., 2004), and sentences are then taken one by one, each as unlike the taken ones as
+it can be (maximal marginal relevance: Carbonell and Goldstein, 1998).
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+
+MIN_WORDS: Final = 6
+MAX_WORDS: Final = 30
+NEAR_DUPLICATE: Final = 0.6
+"""Cosine from which two sentences count as the same thing said twice."""
+NOVELTY: Final = 0.3
+"""How far a sentence's likeness to those already taken lowers its score, which is 1 for the item's best."""
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]{1,2}|[^\W_][\w\u0900-\u0dff’']*")
+"""Words; scripts written without spaces (Chinese, Japanese, Thai) give pairs of characters instead."""
+
+_SENTENCE_END = re.compile(
+    r"(?<!\b[^\W\d]\.)(?<=[.!?…])[\"'”’)\]]*\s+"  # a stop and a space, save after an initial ("U.S. made")
+    r"|(?<=[^\W\d_][^\W\d_][.!?])(?=[A-ZÀ-ÖØ-ÞĐƠƯẠ-Ỹ][^\W\d_])"  # a space forgotten: "It works.The cable"
+    r"|(?<=[。！？])|\n+"
+)
+
+_CLAUSE_END = re.compile(r"(?<=[,;:，；、])\s*|\s+[-–—]+\s+")
+
+
+def words(text: str) -> list[str]:
+    """The text's words, case folded."""
+    return _WORD.findall(text.casefold())
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences of a plain text, in order; one that runs on is cut at commas, else between any two words.
+
+    No language is assumed. Pieces without a single word (emoji, rules of dashes) are left out.
+    """
+    pieces: list[str] = []
+    for sentence in _SENTENCE_END.split(text):
+        stripped = sentence.strip()
+        n_words = len(_WORD.findall(stripped))
+        if n_words > MAX_WORDS:
+            pieces += _cut_run_on(stripped)
+        elif n_words:
+            pieces.append(stripped)
+    return pieces
+
+
+def _cut_run_on(sentence: str) -> list[str]:
+    """Neighbouring clauses packed into pieces of at most `MAX_WORDS` space-separated words."""
+    packed: list[list[str]] = [[]]
+    for clause in _CLAUSE_END.split(sentence):
+        tokens = clause.split()
+        for start in range(0, len(tokens), MAX_WORDS):
+            part = tokens[start : start + MAX_WORDS]
+            if len(packed[-1]) + len(part) > MAX_WORDS:
+                packed.append([])
+            packed[-1] += part
+    return [" ".join(tokens) for tokens in packed if any(_WORD.search(token) for token in tokens)]
+
+
+def choose_sentences(reviews: pl.DataFrame, per_item: int) -> dict[str, list[str]]:
+    """At most `per_item` sentences for each item that has any, the most informative first.
+
+    reviews: item_id, text (plain; line ends are sentence ends), one row a review. The same reviews in the
+    same order give the same sentences.
+    """
+    sentences = _sentence_table(reviews)
+    if sentences.is_empty() or not per_item:
+        return {}
+    terms, scores = _salience(sentences)
+    rows = np.lexsort((np.arange(len(scores)), -scores, sentences["item_row"].to_numpy()))
+    texts = sentences["sentence"].to_list()
+    item_ids = sentences["item_id"].to_list()
+    chosen: dict[str, list[str]] = {}
+    for item_id, group in groupby(rows.tolist(), key=item_ids.__getitem__):
+        best = np.array(list(group)[: 3 * per_item])
+        chosen[item_id] = [texts[row] for row in _take_unlike(best, terms[best], scores[best], per_item)]
+    return chosen
+
+
+def _sentence_table(reviews: pl.DataFrame) -> pl.DataFrame:
+    """item_id, item_row, review_row, sentence, words (list): one row a distinct sentence of an item."""
+    records: list[tuple[str, int, str, list[str]]] = []
+    seen: set[tuple[str, str]] = set()
+    for review_row, (item_id, text) in enumerate(reviews.select("item_id", "text").iter_rows()):
+        for sentence in split_sentences(text):
+            said = words(sentence)
+            key = (item_id, " ".join(said))
+            if key not in seen:
+                seen.add(key)
+                records.append((item_id, review_row, sentence, said))
+    columns = ("item_id", "review_row", "sentence", "words")
+    types = (pl.String, pl.Int64, pl.String, pl.List(pl.String))
+    table = pl.DataFrame(records, schema=list(zip(columns, types, strict=True)), orient="row")
+    return table.with_columns(item_row=pl.col("item_id").rank("dense").cast(pl.Int64) - 1)
+
+
+def _salience(sentences: pl.DataFrame) -> tuple[sparse.csr_array, np.ndarray]:
+    """Sentence term vectors of norm 1, (n_sentences, n_terms), and each sentence's score for its item."""
+    counts = CountVectorizer(analyzer=_as_is, binary=True, dtype=np.float32).fit_transform(sentences["words"].to_list())
+    item_rows = sentences["item_row"].to_numpy()
+    review_rows = sentences["review_row"].rank("dense").to_numpy().astype(np.int64) - 1
+    review_items = np.zeros(review_rows.max() + 1, dtype=np.int64)
+    review_items[review_rows] = item_rows
+
+    in_review = _member(review_rows) @ counts
+    in_review.data[:] = 1.0
+    support = _member(review_items) @ in_review  # (n_items, n_terms): reviews of the item that use the term
+    n_items = support.shape[0]
+    items_with_term = np.bincount(support.indices, minlength=support.shape[1])
+    # A word that every item's reviews use keeps a little weight: a shop of one item still has an order.
+    rarity = np.log((1 + n_items) / (1 + items_with_term)) + 0.1
+    weigh = sparse.diags_array(rarity.astype(np.float32))
+
+    terms = _normalise_rows(sparse.csr_array(counts @ weigh))
+    centroids = _normalise_rows(sparse.csr_array(support @ weigh))
+    cosines = np.asarray(terms.multiply(centroids[item_rows]).sum(axis=1)).ravel()
+    lengths = sentences["words"].list.len().to_numpy()
+    return terms, cosines * np.minimum(1.0, np.minimum(lengths / MIN_WORDS, MAX_WORDS / lengths))
+
+
+def _take_unlike(rows: np.ndarray, terms: sparse.csr_array, scores: np.ndarray, count: int) -> list[int]:
+    """Up to `count` of `rows` (best first) by maximal marginal relevance, no two of them near duplicates.
+
+    terms: (n_rows, n_terms) norm 1. scores: (n_rows,).
+    """
+    likeness = np.asarray((terms @ terms.T).todense())
+    worth = scores / max(float(scores[0]), 1e-12)
+    nearest = np.zeros(len(rows))
+    taken: list[int] = []
+    while len(taken) < count:
+        value = np.where(nearest < NEAR_DUPLICATE, worth - NOVELTY * nearest, -np.inf)
+        value[taken] = -np.inf
+        best = int(np.argmax(value))
+        if value[best] == -np.inf:
+            break
+        taken.append(best)
+        nearest = np.maximum(nearest, likeness[best])
+    return [int(row) for row in rows[taken]]
+
+
+def _as_is(tokens: list[str]) -> list[str]:
+    return tokens
+
+
+def _member(groups: np.ndarray) -> sparse.csr_array:
+    """(n_groups, n) with a 1 where the column belongs to the row's group."""
+    n = len(groups)
+    ones = np.ones(n, dtype=np.float32)
+    return sparse.csr_array((ones, (groups, np.arange(n))), shape=(int(groups.max()) + 1, n))
+
+
+def _normalise_rows(matrix: sparse.csr_array) -> sparse.csr_array:
+    norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return sparse.csr_array(sparse.diags_array(1 / np.maximum(norms, 1e-12)) @ matrix)

@@ -1,0 +1,30 @@
+"""The Ray cluster that the batch jobs run on: the one `RAY_ADDRESS` names, else a local one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+import ray
+from ray.data import DataContext
+
+
+def start_ray() -> None:
+    """Connect to Ray, or start it on this machine, unless this process has done so already. Takes seconds.
+
+    Ray's progress bars, notes and the workers' output stay off the terminal, and in its own session logs.
+    """
+    with warnings.catch_warnings():
+        # Ray Data's own defaults set options that Ray Data deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the shop's machines unasked
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes straight to the terminal
+        # Without it Ray warns about a default of its next versions, in which a task without GPUs still sees them.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

@@ -1,0 +1,205 @@
+"""Every new text becomes a vector once: checkpointed Parquet shards, one folder an encoder.
+
+`WORKSPACE/embeddings/ENCODER_ID/DIGEST.parquet` holds text_hash and vector (float32, a list of fixed size). A shard
+is written whole or not at all and named after the texts in it, so a run that was killed loses the unfinished shards
+only, and the next one encodes these and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+
+from features.durable import write_atomically
+from features.encoder import Encoder, encoder_id, load_encoder
+from features.text import text_hash
+from jobs.cluster import start_ray
+from recsys import config
+from recsys.errors import StoreError
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+EMPTY: Final = text_hash("")
+"""An item without any text has this hash; it is not embedded, and its vector is zero."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What one run did. `n_texts` counts distinct texts that are not empty, `n_new` those encoded now."""
+
+    encoder_id: str
+    dim: int
+    n_texts: int
+    n_new: int
+    seconds: float
+
+
+def embed_texts(
+    workspace: Workspace,
+    texts: pl.DataFrame,
+    encoder: config.Encoder,
+    settings: config.Embed,
+    progress: Progress | None = None,
+) -> EmbedReport:
+    """Encode the texts whose hash this encoder has no vector for, and keep the vectors in the workspace.
+
+    texts: text_hash, text; repeats are welcome. progress: called with the texts done and to do after each shard.
+    Few new texts are encoded in this process, many by Ray actors, one for each GPU or free processor. Raises
+    EncoderError as `load_encoder` does, StoreError where a stored shard cannot be read.
+    """
+    started = monotonic()
+    identity = encoder_id(encoder)
+    folder = workspace.embeddings / identity
+    distinct = texts.select("text_hash", "text").filter(pl.col("text_hash") != EMPTY).unique("text_hash")
+    # In this order the shards of an interrupted run come out the same again.
+    new = distinct.join(_stored_hashes(folder), on="text_hash", how="anti").sort("text_hash")
+    if new.height:
+        folder.mkdir(parents=True, exist_ok=True)
+        shards = [
+            pa.table({"text_hash": s["text_hash"].to_arrow(), "text": s["text"].to_arrow()})
+            for s in new.iter_slices(settings.shard_texts)
+        ]
+        encoded = (
+            _encode_here(shards, encoder)
+            if new.height <= settings.inline_texts
+            else _encode_on_ray(shards, encoder, settings.workers)
+        )
+        _store(folder, encoded, new.height, progress)
+    report = EmbedReport(identity, _dim(identity), distinct.height, new.height, monotonic() - started)
+    log.info(
+        "embed done encoder=%s texts=%d new=%d seconds=%.1f", identity, report.n_texts, report.n_new, report.seconds
+    )
+    return report
+
+
+def load_vectors(workspace: Workspace, encoder_id: str, text_hashes: pl.Series) -> np.ndarray:
+    """(n, dim) float32, the vector of each hash in its order; zeros for the hash of the empty text.
+
+    Raises StoreError, with their number and an example, where texts were not embedded by this encoder.
+    """
+    vectors = np.zeros((len(text_hashes), _dim(encoder_id)), dtype=np.float32)
+    wanted = pl.DataFrame({"text_hash": text_hashes.cast(pl.String)}).with_row_index("row")
+    wanted = wanted.filter(pl.col("text_hash") != EMPTY)
+    shards = _shards(workspace.embeddings / encoder_id)
+    if wanted.height and shards:
+        found = _collect(pl.scan_parquet(shards).join(wanted.lazy(), on="text_hash"), shards)
+        vectors[found["row"].to_numpy()] = found["vector"].to_numpy()
+        wanted = wanted.join(found.select("text_hash"), on="text_hash", how="anti")
+    if wanted.height:
+        raise StoreError(
+            f"{workspace.root}: {wanted['text_hash'].n_unique()} texts have no vector of encoder {encoder_id} "
+            f"(for example {wanted['text_hash'][0]}); run the embed step again"
+        )
+    return vectors
+
+
+class _ShardEncoder:
+    """The actor: loads the encoder once, then encodes shard after shard."""
+
+    def __init__(self, settings: config.Encoder, n_threads: int) -> None:
+        torch.set_num_threads(n_threads)
+        self._encoder = load_encoder(settings)
+
+    def __call__(self, shard: pa.Table) -> pa.Table:
+        return _encode_shard(self._encoder, shard)
+
+
+def _encode_here(shards: list[pa.Table], encoder: config.Encoder) -> Iterator[pa.Table]:
+    loaded = load_encoder(encoder)
+    return (_encode_shard(loaded, shard) for shard in shards)
+
+
+def _encode_on_ray(shards: list[pa.Table], encoder: config.Encoder, workers: int) -> Iterator[pa.Table]:
+    """Encoded shards as they get ready, in any order."""
+    start_ray()
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    n_cpus, n_gpus = max(1, int(resources.get("CPU", 1))), int(resources.get("GPU", 0))
+    n_actors = min(len(shards), workers or n_gpus or max(1, n_cpus - 1))
+    dataset = ray.data.from_arrow(shards).map_batches(
+        _ShardEncoder,
+        fn_constructor_kwargs={"settings": encoder, "n_threads": max(1, n_cpus // n_actors)},
+        batch_size=None,  # a whole shard
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=n_actors),
+        # Ray Data can hang when its actors take every processor (ray#44687): one more share stays free in Ray's
+        # books, while the threads of the actors use all that there are.
+        num_cpus=min(1.0, n_cpus / (n_actors + 1)),
+        num_gpus=min(1.0, n_gpus / n_actors) if n_gpus else None,
+    )
+    log.info("embed started shards=%d actors=%d gpus=%d cpus=%d", len(shards), n_actors, n_gpus, n_cpus)
+    return iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+
+
+def _encode_shard(encoder: Encoder, shard: pa.Table) -> pa.Table:
+    """text_hash, text to text_hash, vector."""
+    vectors = encoder.encode(shard["text"].to_pylist())
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), encoder.dim)
+    return pa.table({"text_hash": shard["text_hash"], "vector": column})
+
+
+def _store(folder: Path, encoded: Iterable[pa.Table], n_texts: int, progress: Progress | None) -> None:
+    started, done = monotonic(), 0
+    for table in encoded:
+        shard = pl.DataFrame(table)
+        content = io.BytesIO()
+        shard.write_parquet(content, compression="lz4")
+        digest = hashlib.sha256("".join(shard["text_hash"].sort()).encode()).hexdigest()[:24]
+        write_atomically(folder / f"{digest}.parquet", content.getvalue())
+        done += shard.height
+        log.info("embed shard done=%d of=%d texts_per_s=%.0f", done, n_texts, done / (monotonic() - started))
+        if progress is not None:
+            progress(done, n_texts)
+
+
+def _stored_hashes(folder: Path) -> pl.DataFrame:
+    shards = _shards(folder)
+    if not shards:
+        return pl.DataFrame(schema={"text_hash": pl.String})
+    return _collect(pl.scan_parquet(shards).select("text_hash"), shards)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Finished shards; drafts of a run that was killed have names of another form."""
+    return [path for path in sorted(folder.glob("*.parquet")) if not path.name.startswith(".")]
+
+
+def _collect(frame: pl.LazyFrame, shards: list[Path]) -> pl.DataFrame:
+    """The rows of a query over the shards; StoreError names those that cannot be read."""
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError):
+        damaged = [shard for shard in shards if not _readable(shard)]
+        if not damaged:
+            raise
+        raise StoreError(
+            f"{len(damaged)} of {len(shards)} embedding shards cannot be read (for example {damaged[0]}); "
+            "delete them and run again: only their texts are embedded anew"
+        ) from None
+
+
+def _readable(shard: Path) -> bool:
+    try:
+        pl.read_parquet(shard)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return True
+
+
+def _dim(encoder_id: str) -> int:
+    return int(encoder_id.rpartition("-")[2])
