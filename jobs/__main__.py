@@ -1,0 +1,63 @@
+"""The command line: `recsys COMMAND …`. Errors a person can mend are one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from jobs.command_line import configure_logging
+from jobs.ingest_command import ingest_app
+from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
+from recsys.errors import RecsysError
+
+app = typer.Typer(
+    name="recsys",
+    help="Personalized recommendations for storefronts, from behaviour and text.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(ingest_app, name="ingest")
+app.command("nightly")(nightly_command)
+app.command("serve")(serve_command)
+app.command("recommend")(recommend_command)
+app.add_typer(releases_app, name="releases")
+
+
+@app.callback()
+def common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Personalized recommendations for storefronts, from behaviour and text."""
+    configure_logging(verbose=verbose)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (that of the process by default) and return its exit code: 0, 2 for an error that the user
+    can mend, 130 after Ctrl-C. Defects keep their traceback."""
+    try:
+        code = app(args=arguments, prog_name="recsys", standalone_mode=False)
+    except RecsysError as error:
+        return _failed(str(error))
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "recsys"
+        said = error.format_message().rstrip(".")
+        return _failed(f"{said}; see `{command} --help`") if said else 2  # the help itself was shown
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str) -> int:
+    """Print on one line, whatever line breaks a value in the message brings along."""
+    sys.stderr.write(f"recsys: error: {' '.join(message.split())}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

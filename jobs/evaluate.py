@@ -1,0 +1,67 @@
+"""How good the lists are: the recommender's own slates against what shoppers then chose."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from jobs.train import sample_users
+from recsys.interactions import positions
+from recsys.metrics import quality
+from recsys.recommend import Query, Recommender, batches, top_k
+
+K = 10
+
+
+def evaluate(recommender: Recommender, targets: pl.DataFrame, max_users: int, seed: int) -> dict[str, Any]:
+    """Means at 10 by model and slice: the slates that would be served ("fused"), each source alone, and popularity.
+
+    targets: user_id, item_id. Slices: by the target's interactions in training (0, 1-4, 5-19, 20+) and cold users.
+    """
+    targets = sample_users(targets, max_users, seed)
+    target_rows = positions(targets["item_id"], recommender.model.item_ids)
+    alone = [
+        place for place, source in enumerate(recommender.sources) if source.name in recommender.model.fusion.weights
+    ]
+    names = ["fused", "popularity", *(recommender.sources[place].name for place in alone)]
+    shown = {name: np.full((len(targets), K), -1, dtype=np.int64) for name in names}
+    for batch in batches(len(targets), recommender.n_items * len(recommender.sources)):
+        queries = [Query(user_id=user_id, count=K) for user_id in targets["user_id"][batch]]
+        scores, allowed = recommender.score(queries)
+        for row, slate in enumerate(recommender.recommend(queries)):
+            place = batch.start + row
+            _fill(shown["fused"][place], np.array([recommender.rows[item.item_id] for item in slate.items]))
+            ranked = {"popularity": recommender.model.popularity}
+            ranked |= {recommender.sources[source].name: scores[source, row] for source in alone}
+            for name, values in ranked.items():
+                _fill(shown[name][place], top_k(np.where(allowed[row], values, -np.inf), K))
+    slices = _slices(recommender, targets, target_rows)
+    return {name: _by_slice(shown[name], target_rows, slices, recommender.n_items) for name in names}
+
+
+def _fill(places: np.ndarray, rows: np.ndarray) -> None:
+    places[: len(rows)] = rows
+
+
+def _slices(recommender: Recommender, targets: pl.DataFrame, target_rows: np.ndarray) -> dict[str, np.ndarray]:
+    frequency = recommender.model.popularity[target_rows]
+    known = np.array([len(recommender.users.history(user_id)[0]) > 0 for user_id in targets["user_id"]], dtype=bool)
+    return {
+        "all": np.ones(len(targets), dtype=bool),
+        "target_0": frequency == 0,
+        "target_1_4": (frequency >= 1) & (frequency < 5),
+        "target_5_19": (frequency >= 5) & (frequency < 20),
+        "target_20_up": frequency >= 20,
+        "cold_user": ~known,
+    }
+
+
+def _by_slice(
+    shown: np.ndarray, target_rows: np.ndarray, slices: dict[str, np.ndarray], n_items: int
+) -> dict[str, dict[str, float]]:
+    is_target = shown == target_rows[:, None]
+    ranks = np.where(is_target.any(axis=1), is_target.argmax(axis=1), K)
+    return {name: asdict(quality(ranks[members], shown[members], n_items, K)) for name, members in slices.items()}

@@ -1,0 +1,194 @@
+"""The nightly run: new files -> embed -> fit -> learn the fusion -> evaluate on the last days -> publish."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.encoder import load_encoder
+from features.profile import browsing_profiles
+from features.store import Store
+from features.text import browsing_texts, item_texts, review_texts
+from jobs.embed import embed_texts, load_vectors
+from jobs.evaluate import evaluate
+from jobs.ingest import ingest_new
+from jobs.lake import Lake
+from jobs.publish import Made, publish
+from jobs.shop import Shop, newest_moment, read_shop
+from jobs.train import Inputs, fit_model, learn_fusion, recommender, users_before, whiten
+from recsys.config import Settings
+from recsys.fusion import Fusion
+from recsys.split import next_items, target_events, temporal_cut
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a step's name, what is done of it and what there is to do."""
+
+
+@dataclass
+class Report:
+    """What one night did, as written to `runs/RELEASE_ID/report.json`."""
+
+    as_of: datetime
+    release_id: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """Texts with their vectors. `items_before`: (n_items, dim), with what was said before the held-out days alone."""
+
+    encoder_id: str
+    encoder_sha256: str
+    items_text: pl.DataFrame
+    reviews_text: pl.DataFrame
+    items: np.ndarray
+    items_before: np.ndarray
+    browsing: Callable[[datetime], tuple[list[str], np.ndarray]]
+
+
+def nightly(
+    workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
+) -> Report:
+    """Publish a release of all that happened before `as_of`, by default up to the newest event that is not after `now`.
+
+    Raises DataError where there is nothing to learn from; the live release serves on whatever happens before the end.
+    """
+    store = Store(workspace)
+    with store.lease(now, settings.releases.lease_minutes):
+        return _run(store, workspace, settings, as_of, now, progress)
+
+
+def _run(
+    store: Store, workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
+) -> Report:
+    report = Report(as_of or now)
+    step = _Steps(report, progress)
+    with step("ingest"):
+        ingested = ingest_new(workspace, settings.ingest, now)
+        report.counts["new rows"] = sum(table.n_new for table in ingested.tables) if ingested else 0
+    with step("read"):
+        lake = Lake(workspace.lake)
+        report.as_of = as_of or min(newest_moment(lake), now)
+        shop = read_shop(lake, report.as_of)
+        targets = target_events(shop.events.lazy()).collect()
+        test_cut = temporal_cut(targets, report.as_of, settings.evaluate)
+        valid_cut = temporal_cut(targets, test_cut, settings.evaluate)
+        _count(report, shop)
+    with step("embed"):
+        embedded = _embed(workspace, shop, valid_cut, settings, report, lambda done, n: progress("embed", done, n))
+    inputs = Inputs(shop.items, shop.events, embedded.items, embedded.browsing)
+    before = replace(inputs, text=embedded.items_before)
+    whitening = whiten(before, settings)
+    with step("learn fusion"):
+        model = fit_model(before, whitening, Fusion(), valid_cut, settings)
+        _, users = users_before(before, valid_cut, settings)
+        fusion = learn_fusion(before, model, users, _new_items(targets, shop, valid_cut, test_cut), settings)
+    with step("evaluate"):
+        model = fit_model(before, whitening, fusion, test_cut, settings)
+        _, users = users_before(before, test_cut, settings)
+        held_out = _new_items(targets, shop, test_cut, report.as_of)
+        trial = recommender(before, model, users, settings)
+        report.metrics = evaluate(trial, held_out, settings.evaluate.max_users, settings.seed)
+    with step("fit"):
+        model = fit_model(inputs, whiten(inputs, settings), fusion, report.as_of, settings)
+        table, users = users_before(inputs, report.as_of, settings)
+        made = Made(
+            as_of=report.as_of,
+            shop=shop,
+            model=model,
+            recommender=recommender(inputs, model, users, settings),
+            users=table,
+            items_text=embedded.items_text,
+            reviews_text=embedded.reviews_text,
+            encoder_id=embedded.encoder_id,
+            encoder_sha256=embedded.encoder_sha256,
+            metrics=report.metrics,
+        )
+    with step("publish"):
+        manifest = publish(store, workspace, made, settings, now)
+    report.release_id = manifest.release_id
+    _write(workspace, report)
+    return report
+
+
+class _Steps:
+    """Times each step and tells the progress of the run."""
+
+    def __init__(self, report: Report, progress: Progress) -> None:
+        self._report = report
+        self._progress = progress
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self._progress(name, 0, 1)
+        started = monotonic()
+        yield
+        self._report.seconds[name] = round(monotonic() - started, 2)
+        log.info("step done step=%s seconds=%.1f", name, self._report.seconds[name])
+        self._progress(name, 1, 1)
+
+
+def _embed(
+    workspace: Workspace,
+    shop: Shop,
+    before: datetime,
+    settings: Settings,
+    report: Report,
+    progress: Callable[[int, int], None],
+) -> _Embedded:
+    encoder = load_encoder(settings.encoder)
+    said_before = shop.reviews.filter(pl.col("timestamp") < before)
+    items = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)
+    items_before = item_texts(shop.items, said_before, settings.text, encoder.count_tokens)
+    reviews, browsing = review_texts(shop.reviews), browsing_texts(shop.searches)
+    texts = pl.concat([frame.select("text_hash", "text") for frame in (items, items_before, reviews, browsing)])
+    done = embed_texts(workspace, texts, settings.encoder, settings.embed, progress)
+    report.counts |= {"texts": done.n_texts, "texts embedded": done.n_new}
+
+    def vectors(frame: pl.DataFrame) -> np.ndarray:
+        return load_vectors(workspace, done.encoder_id, frame["text_hash"])
+
+    read = vectors(browsing)
+
+    def profiles(as_of: datetime) -> tuple[list[str], np.ndarray]:
+        earlier = (browsing["timestamp"] < as_of).to_numpy()
+        return browsing_profiles(browsing.filter(earlier), read[earlier], settings.embed)
+
+    return _Embedded(done.encoder_id, encoder.sha256, items, reviews, vectors(items), vectors(items_before), profiles)
+
+
+def _new_items(targets: pl.DataFrame, shop: Shop, start: datetime, end: datetime) -> pl.DataFrame:
+    had = shop.events.filter(pl.col("timestamp") < start).select("user_id", "item_id")
+    return next_items(targets, had, shop.items["item_id"], start, end)
+
+
+def _count(report: Report, shop: Shop) -> None:
+    report.counts |= {
+        "items": len(shop.items),
+        "users": shop.events["user_id"].n_unique(),
+        "events on items": len(shop.events),
+        "searches and page texts": len(shop.searches),
+        "reviews": len(shop.reviews),
+        "items not in the catalogue": shop.n_unknown_items,
+    }
+
+
+def _write(workspace: Workspace, report: Report) -> None:
+    folder = workspace.runs / report.release_id
+    folder.mkdir(parents=True, exist_ok=True)
+    content = asdict(report) | {"as_of": report.as_of.isoformat()}
+    (folder / "report.json").write_text(json.dumps(content, indent=2))

@@ -1,0 +1,66 @@
+"""The one-screen summary of a night."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
+from rich.console import Console
+from rich.table import Table
+
+from jobs.nightly import Report
+from recsys.workspace import Workspace
+
+SLICE_NAMES = {
+    "all": "all shoppers",
+    "target_0": "item is new",
+    "target_1_4": "item had 1-4",
+    "target_5_19": "item had 5-19",
+    "target_20_up": "item had 20+",
+    "cold_user": "new shopper",
+}
+
+
+def print_summary(report: Report, workspace: Workspace) -> None:
+    """Counts and times side by side, quality by slice, and where the release is."""
+    console = Console()
+    console.print(Columns([_counts(report), _times(report)], padding=(0, 4)))
+    console.print(_quality(report))
+    console.print(f"release {report.release_id} is live in {workspace.root}", highlight=False, soft_wrap=True)
+
+
+def _counts(report: Report) -> Table:
+    table = _table("What there was", "", "rows")
+    for name, count in report.counts.items():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def _times(report: Report) -> Table:
+    table = _table("What it took", "step", "seconds")
+    for name, seconds in report.seconds.items():
+        table.add_row(name, f"{seconds:.1f}")
+    table.add_row("together", f"{sum(report.seconds.values()):.1f}", style="bold")
+    return table
+
+
+def _quality(report: Report) -> Table:
+    """NDCG of the lists beside that of each source alone, and the lists' recall."""
+    fused = report.metrics["fused"]
+    models = [name for name in report.metrics if name != "fused"]
+    title = f"Next new item of held-out shoppers at 10; coverage {fused['all']['coverage']:.0%}"
+    table = _table(title, "slice", "shoppers", "recall", "ndcg", *(name[:8] for name in models))
+    for name, label in SLICE_NAMES.items():
+        if fused[name]["n_users"]:
+            others = (report.metrics[model][name]["ndcg"] for model in models)
+            figures = (fused[name]["recall"], fused[name]["ndcg"], *others)
+            table.add_row(label, f"{fused[name]['n_users']:,}", *(f"{figure:.4f}".lstrip("0") for figure in figures))
+    if not table.rows:
+        table.add_row("nobody to measure on")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
+    return table

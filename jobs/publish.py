@@ -1,0 +1,118 @@
+"""What training made becomes the tables and files of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.manifest import Manifest, new_release_id
+from features.release import SETTINGS_FILE
+from features.store import Draft, Store
+from jobs.embed import EMPTY, load_vectors
+from jobs.shop import Shop
+from recsys.config import Settings
+from recsys.model import Model
+from recsys.recommend import Query, Recommender, batches
+from recsys.whitening import unit_rows
+from recsys.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a night made of the shop as it stood at `as_of`: the model with its shoppers, measured.
+
+    users: user_id, history. items_text, reviews_text: the id, text and text_hash of what was embedded.
+    """
+
+    as_of: datetime
+    shop: Shop
+    model: Model
+    recommender: Recommender
+    users: pl.DataFrame
+    items_text: pl.DataFrame
+    reviews_text: pl.DataFrame
+    encoder_id: str
+    encoder_sha256: str
+    metrics: Mapping[str, Any]
+
+
+def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
+    """Write the release and point `CURRENT` at it; older ones beyond `releases.keep` are collected."""
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="staging-", dir=workspace.runs) as folder:
+        model_dir = Path(folder)
+        made.model.save(model_dir)
+        (model_dir / SETTINGS_FILE).write_text(settings.model_dump_json(indent=2))
+        draft = Draft(
+            release_id=new_release_id(made.as_of, now, settings.digest()),
+            as_of=made.as_of,
+            tables={
+                "items": items_table(made),
+                "users": users_table(made),
+                "reviews": reviews_table(workspace, made),
+            },
+            model_dir=model_dir,
+            encoder_id=made.encoder_id,
+            encoder_sha256=made.encoder_sha256,
+            config_sha256=settings.digest(),
+            metrics=made.metrics,
+        )
+        manifest = store.publish(draft, now)
+    store.collect(settings.releases.keep, now)
+    return manifest
+
+
+def items_table(made: Made) -> pl.DataFrame:
+    """The `items` table of design: the catalogue with vectors, popularity and what reviewers said in stars."""
+    model = made.model
+    stars = made.shop.reviews.group_by("item_id").agg(rating=pl.col("rating").mean(), n_reviews=pl.len().cast(pl.Int32))
+    return (
+        made.shop.items.join(stars, on="item_id", how="left", maintain_order="left")
+        .join(made.items_text.select("item_id", "text_hash"), on="item_id", how="left", maintain_order="left")
+        .with_columns(
+            vectors("text_vector", model.text),
+            vectors("cf_vector", model.factors.item_factors),
+            vectors("vector", made.recommender.vectors),
+            pl.Series("popularity", model.popularity),
+            pl.Series("is_cold", model.popularity == 0),
+            pl.col("n_reviews").fill_null(0),
+        )
+    )
+
+
+def users_table(made: Made) -> pl.DataFrame:
+    """The `users` table of design: history, browsing profile, and the shopper's place in both item spaces."""
+    table, recommender = made.users, made.recommender
+    dim, cf_dim = recommender.vectors.shape[1], made.model.factors.item_factors.shape[1]
+    fused, factors = np.zeros((len(table), dim), np.float32), np.zeros((len(table), cf_dim), np.float32)
+    for batch in batches(len(table), dim + cf_dim):
+        history = recommender.shoppers([Query(user_id=user_id) for user_id in table["user_id"][batch]]).history
+        fused[batch] = unit_rows(np.asarray(history @ recommender.vectors, dtype=np.float32))
+        factors[batch] = made.model.factors.user_factors(history)
+    return table.with_columns(
+        vectors("vector", fused),
+        vectors("cf_vector", factors),
+        vectors("text_vector", recommender.users.browsing),
+        as_of=pl.lit(made.as_of).cast(pl.Datetime("us", "UTC")),
+    )
+
+
+def reviews_table(workspace: Workspace, made: Made) -> pl.DataFrame:
+    """The `reviews` table of design; a review without words has a zero vector."""
+    hashes = made.reviews_text.select("review_id", "text_hash")
+    table = made.shop.reviews.join(hashes, on="review_id", how="left", maintain_order="left").with_columns(
+        pl.col("text_hash").fill_null(EMPTY), encoder=pl.lit(made.encoder_id)
+    )
+    return table.with_columns(vectors("vector", load_vectors(workspace, made.encoder_id, table["text_hash"])))
+
+
+def vectors(name: str, array: np.ndarray) -> pl.Series:
+    """(n, dim) float32 as a column of fixed-size arrays."""
+    return pl.Series(name, np.ascontiguousarray(array, dtype=np.float32), dtype=pl.Array(pl.Float32, array.shape[1]))

@@ -1,0 +1,139 @@
+"""`recsys nightly`, `recsys releases`, `recsys recommend` and `recsys serve`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
+from recsys.errors import DataError, QueryError
+from recsys.workspace import Workspace
+
+# Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+releases_app = typer.Typer(help="Look at the published releases.", no_args_is_help=True)
+
+
+def nightly_command(
+    workspace: WorkspaceOption,
+    as_of: Annotated[
+        str | None, typer.Option(help="Take the shop as it stood then (ISO time, UTC); by default its newest event.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Learn from everything in the lake, measure it on the last days, and publish a release."""
+    from jobs.nightly import nightly
+    from jobs.nightly_summary import print_summary
+
+    place = Workspace(workspace)
+    settings = settings_of(place, config)
+    with shown_progress() as progress:
+        report = nightly(place, settings, _moment(as_of), datetime.now(UTC), progress)
+    print_summary(report, place)
+
+
+def serve_command(
+    workspace: WorkspaceOption,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default serve.port, 8000.")] = None,
+    host: Annotated[str | None, typer.Option(help="By default serve.host, this machine only.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Answer POST /v1/recommend from the newest release until Ctrl-C."""
+    given = {"--port": port, "--host": host, "--config": config}
+    options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    sys.stdout.flush()
+    # The service is a program of its own: jobs and serving share the store, never code.
+    os.execv(sys.executable, [sys.executable, "-m", "serving", "--workspace", str(workspace), *options])
+
+
+@releases_app.command("list")
+def releases_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
+    """The published releases, oldest first; the served one is marked."""
+    from features.store import Store
+
+    store = Store(Workspace(workspace))
+    current, manifests = store.current_id(), store.releases()
+    if as_json:
+        listed = [asdict(manifest) | {"current": manifest.release_id == current} for manifest in manifests]
+        sys.stdout.write(json.dumps(listed, indent=2, default=datetime.isoformat) + "\n")
+        return
+    if not manifests:
+        store.open()  # says what to do
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("release", "as of", "items", "users", "reviews", "recall@10", "ndcg@10", "popularity's ndcg", ""):
+        numeric = name not in ("release", "as of", "")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for manifest in manifests:
+        rows = [f"{manifest.rows[name]:,}" for name in ("items", "users", "reviews")]
+        table.add_row(
+            manifest.release_id,
+            f"{manifest.as_of:%Y-%m-%d %H:%M}",
+            *rows,
+            *_headline(manifest.metrics),
+            "served" if manifest.release_id == current else "",
+        )
+    Console().print(table)
+
+
+def _headline(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics.get("fused", {}).get("all", {}).get("n_users"):
+        return ["-", "-", "-"]
+    fused, popular = metrics["fused"]["all"], metrics["popularity"]["all"]
+    return [f"{fused['recall']:.4f}", f"{fused['ndcg']:.4f}", f"{popular['ndcg']:.4f}"]
+
+
+def recommend_command(
+    workspace: WorkspaceOption,
+    user: Annotated[str | None, typer.Option(help="A shopper's id.")] = None,
+    text: Annotated[str | None, typer.Option(help="A sentence, as typed into a search box.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids of the page or basket, with commas.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    release: Annotated[str | None, typer.Option(help="By default the served one.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the list that the service would answer."""
+    from features.encoder import load_encoder
+    from features.release import load_release
+    from features.text import clean
+    from recsys.recommend import Query
+
+    sentence = clean(text) if text is not None else None
+    item_ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
+    if not (user or sentence or item_ids):
+        raise QueryError("nobody to recommend to; pass --user, --text or --items")
+    loaded = load_release(Workspace(workspace), release)
+    vector = load_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
+    (slate,) = loaded.recommender.recommend([Query(user, item_ids=item_ids, text_vector=vector, count=count)])
+    if as_json:
+        answer = {"items": [asdict(item) for item in slate.items], "fallback": slate.fallback}
+        sys.stdout.write(json.dumps(answer | {"release_id": loaded.release_id}, indent=2, ensure_ascii=False) + "\n")
+        return
+    reason = f"; not personal: {slate.fallback.replace('_', ' ')}" if slate.fallback else ""
+    table = Table(title=f"release {loaded.release_id}{reason}", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("rank", "item", "title", "score", "source"):
+        table.add_column(name, justify="right" if name in ("rank", "score") else "left", no_wrap=name != "title")
+    for item in slate.items:
+        table.add_row(str(item.rank), item.item_id, item.title or "", f"{item.score:.3f}", item.source)
+    Console().print(table)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"--as-of {text!r}: not a time; write it like 2026-03-31T02:00") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,90 @@
+"""Fixtures that tests of more than one folder share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import jobs.nightly
+from features.manifest import Manifest
+from features.store import Store
+from jobs.ingest import ingest
+from jobs.nightly import Report
+from jobs.publish import Made, publish
+from jobs.sources.sample import make_sample
+from recsys.config import Settings
+from recsys.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a BERT of 16 dimensions with random weights and a word-level tokenizer: loads in no time."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(40))]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    BertModel(
+        BertConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+            initializer_range=0.5,
+        )
+    ).save_pretrained(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class PublishedShop:
+    """A small sample storefront after one night. `made` is what the night held in memory when it published."""
+
+    workspace: Workspace
+    settings: Settings
+    report: Report
+    made: Made
+
+
+NIGHT = datetime(2025, 6, 1, 2, tzinfo=UTC)
+"""The clock of the night: just after the sample storefront's last day."""
+
+
+@pytest.fixture(scope="session")
+def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
+    workspace = Workspace(tmp_path_factory.mktemp("published") / "shop")
+    settings = Settings.model_validate(
+        {
+            "embed": {"inline_texts": 100_000},
+            "factors": {"dim": 8},
+            "evaluate": {"min_users": 30},
+            "fusion": {"min_users": 5},
+        }
+    )
+    sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)
+    ingest(workspace, sample, settings.ingest, NIGHT)
+    held: list[Made] = []
+
+    def publish_and_hold(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
+        held.append(made)
+        return publish(store, workspace, made, settings, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs.nightly, "publish", publish_and_hold)
+        report = jobs.nightly.nightly(workspace, settings, None, NIGHT, lambda *_: None)
+    return PublishedShop(workspace, settings, report, held[0])
