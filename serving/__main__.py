@@ -1,0 +1,151 @@
+"""`python -m serving --workspace W`: serve the workspace's current release until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from features.manifest import read_pointer
+from recsys.config import Settings, load_settings
+from recsys.errors import RecsysError, ServeError, StoreError
+from recsys.workspace import Workspace
+from serving.proxy import LOOPBACK, check_port, check_reach, ray_environment
+
+log = logging.getLogger(__name__)
+
+EXIT_REFUSED: Final = 2
+RAY_DIR: Final = "ray"
+READY_TIMEOUT_S: Final = 30.0
+MAX_TEMP_DIR_CHARS: Final = 17
+"""With a run's own folder below it, what Unix sockets (107 characters) and HAProxy's (97) leave after Ray's part."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 after a clean end, 2 where the user has something to mend (one line on stderr)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        _serve(options)
+    except RecsysError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True, help="folder of the shop")
+    parser.add_argument("--host", help="127.0.0.1 (default) or 0.0.0.0, which needs serve.api_keys")
+    parser.add_argument("--port", help="default: serve.port, 8000")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="settings file; by default recsys.toml of the workspace, else of the current folder",
+    )
+    return parser
+
+
+def _settings(options: argparse.Namespace, workspace: Workspace) -> Settings:
+    environ = dict(os.environ)
+    given = {"RECSYS_SERVE__HOST": options.host, "RECSYS_SERVE__PORT": options.port}
+    environ |= {name: value for name, value in given.items() if value is not None}
+    # The order of jobs/command_line.py, which may not be imported here.
+    given_file = options.config or (Path(environ["RECSYS_CONFIG"]) if "RECSYS_CONFIG" in environ else None)
+    usual = (workspace.settings_file, Path("recsys.toml"))
+    return load_settings(given_file or next((path for path in usual if path.is_file()), None), environ)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    """All that can be refused is refused before Ray, whose start takes seconds."""
+    workspace = Workspace(options.workspace.absolute())
+    settings = _settings(options, workspace)
+    # Not through the store: lancedb must not be loaded in the process that starts Ray (serving/release_watch.py).
+    if read_pointer(workspace.current) is None:
+        shown = options.workspace
+        raise StoreError(f"{shown}: no release published yet; run `recsys nightly --workspace {shown}`")
+    check_reach(settings.serve)
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        check_port(settings.serve)
+    run_dir = Path(tempfile.mkdtemp(prefix="rs-", dir=_short_temp_dir()))
+    try:
+        _run(workspace, settings, address, run_dir)
+    except KeyboardInterrupt:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        raise
+    except ServeError as error:
+        raise ServeError(f"{error}; logs: {_logs(run_dir)}/worker-*.err") from None
+    except Exception:
+        log.error("service failed logs=%s", _logs(run_dir))
+        raise
+
+
+def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir: Path) -> None:
+    environment = ray_environment(settings.serve, run_dir)
+    os.environ.update(environment)
+    # Only here: ray reads these variables as it is imported.
+    from serving.app import deploy, ray_cluster
+
+    # A folder of its own for Ray, which opens it to every user of the machine; `run_dir` stays closed.
+    with ray_cluster(address, run_dir / RAY_DIR, environment):
+        # Ray has put its own handlers in place.
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _interrupt)
+        deploy(workspace, settings)
+        release_id = _served_release(workspace, settings.serve.port)
+        url = f"http://{settings.serve.host}:{settings.serve.port}"
+        print(f"serving release {release_id} on {url}  (Ctrl-C stops)", flush=True)  # noqa: T201
+        threading.Event().wait()
+
+
+def _served_release(workspace: Workspace, port: int) -> str:
+    """Asked as a client would, proxy included. Raises ServeError where no release is loaded."""
+    connection = HTTPConnection(LOOPBACK, port, timeout=READY_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != HTTPStatus.OK:
+        raise ServeError(f"{workspace.root}: its current release does not load")
+    release_id: str = json.loads(body)["release_id"]
+    return release_id
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End by unwinding, so that every process started is ended; a second signal must not cut that short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _logs(run_dir: Path) -> Path:
+    return run_dir / RAY_DIR / "session_latest" / "logs"
+
+
+def _short_temp_dir() -> str:
+    """The system's folder for temporary files, or /tmp where that would make socket paths too long."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= MAX_TEMP_DIR_CHARS else "/tmp"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The service on Ray Serve: FastAPI inside the deployment, HAProxy in front. The only file here that imports ray.
+
+Ray reads its switches from the environment as it is imported: `serving/__main__.py` sets them before it imports this.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.config import BackpressureConfig, HTTPOptions
+from ray.serve.schema import LoggingConfig
+
+from recsys.config import Settings
+from recsys.workspace import Workspace
+from serving.api import create_app
+from serving.release_watch import ReleaseWatch, workspace_source
+
+APP_NAME: Final = "recsys"
+RETRY_AFTER_S: Final = 1.0
+OBJECT_STORE_BYTES: Final = 80 * 2**20
+"""Near the least that Ray takes: nothing goes through its object store here, and it claims 30 % of memory if let."""
+
+
+class Storefront:
+    """One replica: a live release, kept up to date, behind the HTTP contract."""
+
+    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+        # A replica is a process of its own. Not `sys.stderr`, which Serve has turned into its own log, of warnings.
+        logging.basicConfig(
+            level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.__stderr__, force=True
+        )
+        self._settings = settings
+        self._watch = ReleaseWatch(workspace_source(workspace), settings.serve)
+        self._watch.poll()
+        self._watch.start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(lambda: self._watch.live, self._settings)
+
+
+@contextmanager
+def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """A connection to the cluster at `address`, or, with None, to one of this process's own that ends with it.
+
+    environment: variables of every worker; on a cluster of others they are not inherited from this process.
+    """
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        # "local" and not None: None would join whatever cluster last started on this machine.
+        options |= {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(temp_dir),
+        }
+    else:
+        options |= {"address": address, "runtime_env": {"env_vars": dict(environment)}}
+    ray.init(**options)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        if address is not None:
+            serve.delete(APP_NAME)
+        ray.shutdown()
+
+
+def deploy(workspace: Workspace, settings: Settings) -> None:
+    """Start the replicas and the proxy; returns when they answer. Needs `ray_cluster`."""
+    quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
+    http = HTTPOptions(host=settings.serve.host, port=settings.serve.port)
+    serve.start(http_options=http, logging_config=quiet)
+    deployed = serve.deployment(
+        name="storefront",
+        num_replicas=settings.serve.replicas,
+        max_ongoing_requests=settings.serve.max_ongoing_requests,
+        max_queued_requests=settings.serve.max_queued_requests,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
+        logging_config=quiet,
+    )
+    deployment = deployed(serve.ingress()(Storefront))
+    serve.run(deployment.bind(workspace, settings), name=APP_NAME, route_prefix="/")

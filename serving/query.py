@@ -1,0 +1,88 @@
+"""A request becomes a `Query`, a `Slate` becomes a response."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+from http import HTTPStatus
+
+import numpy as np
+
+from recsys.recommend import Query, Signal, Slate
+from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse
+from serving.problems import FieldProblem, ProblemError
+from serving.text_cache import TextVectors
+
+
+async def to_query(request: RecommendRequest, texts: TextVectors, now: datetime, max_texts: int) -> Query:
+    """What the recommender is asked. The one step that may wait, for texts that are not in the cache.
+
+    now: the time of the request, UTC; an event without a timestamp or from the future gets it.
+    max_texts: of a session's texts only the newest so many are read: encoding is what a request spends its time on.
+    """
+    readable = _newest_texts(request.session, max_texts)
+    wanted = [text for _, text in readable]
+    if request.text is not None:
+        wanted.append(request.text)
+    vectors = await texts.encode(wanted) if wanted else []
+    by_position = {position: vector for (position, _), vector in zip(readable, vectors, strict=False)}
+    return Query(
+        user_id=request.user_id,
+        session=tuple(_signals(request.session, by_position, now)),
+        item_ids=request.item_ids,
+        text_vector=vectors[-1] if request.text is not None else None,
+        count=request.count,
+        exclude_ids=frozenset(request.exclude_ids),
+    )
+
+
+def to_response(slate: Slate, release_id: str, now: datetime, took_ms: float) -> SlateResponse:
+    """The slate as it is sent, under a new recommendation id."""
+    return SlateResponse(
+        recommendation_id=_new_id(now),
+        items=[
+            SlateItem(item_id=item.item_id, score=item.score, rank=item.rank, source=item.source, title=item.title)
+            for item in slate.items
+        ],
+        fallback=slate.fallback,
+        release_id=release_id,
+        took_ms=round(took_ms, 3),
+    )
+
+
+def check_count(count: int, max_count: int) -> None:
+    """Raise a ProblemError for more items than this shop's `recommend.max_count`."""
+    if count > max_count:
+        message = f"{count} is more than {max_count}, the most items of one list"
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            f"count: {message}",
+            [FieldProblem(field="count", message=message)],
+        )
+
+
+def _newest_texts(session: tuple[SessionEvent, ...], max_texts: int) -> list[tuple[int, str]]:
+    found = [(position, event.text) for position, event in enumerate(session) if event.text is not None]
+    return found[len(found) - max_texts :] if max_texts < len(found) else found
+
+
+def _signals(session: tuple[SessionEvent, ...], vectors: dict[int, np.ndarray], now: datetime) -> Iterator[Signal]:
+    for position, event in enumerate(session):
+        vector = vectors.get(position)
+        if event.item_id is None and vector is None:
+            continue
+        yield Signal(
+            event_type=event.event_type or ("search" if event.item_id is None else "view"),
+            timestamp=min(event.timestamp or now, now),
+            item_id=event.item_id,
+            text_vector=vector,
+        )
+
+
+def _new_id(now: datetime) -> str:
+    """32 hex digits that sort by time and cannot be guessed: UUID version 7 (RFC 9562, section 5.7)."""
+    time_ms = int(now.timestamp() * 1000)
+    bits = time_ms << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    return f"{bits:032x}"

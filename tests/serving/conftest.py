@@ -1,0 +1,132 @@
+"""A shop of six items with a real recommender, small enough to work out by hand, and an encoder of three words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from features.release import LoadedRelease
+from starlette.testclient import TestClient
+
+from features.manifest import Manifest
+from recsys import candidates, config
+from recsys.config import Settings
+from recsys.fusion import Fusion
+from recsys.model import Model
+from recsys.recommend import Recommender
+from recsys.users import Users
+from recsys.whitening import Whitening
+from serving.api import create_app
+from serving.release_watch import Live
+from serving.text_cache import TextVectors
+
+AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
+ITEM_IDS = ("boot", "coat", "lamp", "rug", "sock", "vase")
+WORDS = {"shoes": 0, "clothes": 1, "home": 2}
+THEMES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0.6, 0.8, 0], [0, 0, 1]], dtype=np.float32)
+"""(6 items, 3 words): what each item's text is about."""
+
+
+class WordEncoder:
+    """One axis a known word; counts what it is asked."""
+
+    def __init__(self, encoder_id: str = "words") -> None:
+        self.id = encoder_id
+        self.asked: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.asked.append(list(texts))
+        vectors = np.zeros((len(texts), 3), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word, axis in WORDS.items():
+                vectors[row, axis] = word in text
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def make_model() -> Model:
+    """Boots go with socks and lamps with vases; lamps sell best."""
+    linear = np.zeros((6, 6), dtype=np.float32)
+    for one, other in ((0, 4), (2, 5)):
+        linear[one, other] = linear[other, one] = 1.0
+    return Model(
+        item_ids=pl.Series(ITEM_IDS),
+        linear=sp.csr_matrix(linear),
+        factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
+        text=THEMES,
+        whitened=THEMES,
+        whitening=Whitening(np.zeros(3, dtype=np.float32), np.eye(3, dtype=np.float32)),
+        popularity=np.array([2, 1, 9, 3, 4, 5]),
+        trend=np.array([2, 1, 9, 3, 4, 5], dtype=np.float32),
+        fusion=Fusion(),
+    )
+
+
+def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) -> LoadedRelease:
+    """The shop as one release; user `ann` bought the boot."""
+    users = Users(
+        rows={"ann": 0},
+        indptr=np.array([0, 1]),
+        item_rows=np.array([0], dtype=np.int32),
+        weights=np.array([5.0], dtype=np.float32),
+        bought=np.array([True]),
+        browsing=np.zeros((1, 3), dtype=np.float32),
+    )
+    recommender = Recommender(
+        make_model(),
+        users,
+        titles=[None, *(item_id.title() for item_id in ITEM_IDS[1:])],
+        available=np.ones(6, dtype=bool),
+        settings=config.Recommend(),
+        weights=config.Interactions(),
+    )
+    manifest = Manifest(
+        release_id=release_id,
+        parent=None,
+        as_of=AS_OF,
+        created_at=AS_OF,
+        tables={"items": 1, "users": 1, "reviews": 1},
+        rows={"items": 6, "users": 1, "reviews": 0},
+        files={},
+        encoder_id="words",
+        encoder_sha256="",
+        config_sha256="",
+        metrics={"all": {"ndcg_at_10": 0.5}},
+    )
+    return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder())
+
+
+@pytest.fixture
+def encoder() -> WordEncoder:
+    return WordEncoder()
+
+
+@pytest.fixture
+def release_of() -> Callable[..., LoadedRelease]:
+    """Makes the shop's release for an id and an encoder."""
+    return make_release
+
+
+@pytest.fixture
+def live(encoder: WordEncoder) -> Iterator[Live]:
+    texts = TextVectors(lambda: encoder, size=100)
+    yield Live(make_release(), texts)
+    texts.close()
+
+
+@pytest.fixture
+def client_of() -> Callable[..., TestClient]:
+    """Makes a client of the service for what is live and for settings."""
+
+    def make(live: Live | None, settings: Settings | None = None) -> TestClient:
+        return TestClient(create_app(lambda: live, settings or Settings()), raise_server_exceptions=False)
+
+    return make
+
+
+@pytest.fixture
+def client(live: Live, client_of: Callable[..., TestClient]) -> TestClient:
+    return client_of(live)

@@ -1,0 +1,243 @@
+"""`python -m serving` on a published release: real Ray, real HAProxy, real HTTP."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+
+from features.draft import Draft
+from features.encoder import load_encoder
+from features.release import SETTINGS_FILE
+from features.store import Store
+from recsys import candidates, config
+from recsys.config import Settings
+from recsys.fusion import Fusion
+from recsys.model import Model
+from recsys.users import HISTORY
+from recsys.whitening import Whitening
+from recsys.workspace import Workspace
+
+TITLES = {
+    "boot": "leather hiking boots",
+    "coat": "waterproof winter coat",
+    "lamp": "reading lamp for the desk",
+    "rug": "wool rug for the living room",
+    "sock": "merino socks for hiking boots",
+    "vase": "glass vase for flowers",
+}
+AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
+OPENER = build_opener(ProxyHandler({}))  # a proxy of the environment would not reach this machine
+START_S = 240
+"""The longest wait for Ray: a laptop busy with other tests needs a minute."""
+
+
+def publish(root: Path, release_id: str) -> None:
+    """A release of six items in which boots go with socks and lamps with vases; `ann` bought the boot."""
+    encoder = load_encoder(config.Encoder())
+    text = encoder.encode(list(TITLES.values()))
+    linear = np.zeros((6, 6), dtype=np.float32)
+    for one, other in ((0, 4), (2, 5)):
+        linear[one, other] = linear[other, one] = 1.0
+    popularity = np.array([2, 1, 9, 3, 4, 5], dtype=np.float32)
+    model = Model(
+        item_ids=pl.Series(list(TITLES)),
+        linear=sp.csr_matrix(linear),
+        factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
+        text=text,
+        whitened=text,
+        whitening=Whitening(np.zeros(encoder.dim, dtype=np.float32), np.eye(encoder.dim, dtype=np.float32)),
+        popularity=popularity,
+        trend=popularity,
+        fusion=Fusion(),
+    )
+    folder = root / "draft" / release_id
+    model.save(folder)
+    (folder / SETTINGS_FILE).write_text(Settings().model_dump_json())
+    bought = [{"item_id": "boot", "weight": 5.0, "timestamp": AS_OF, "bought": True}]
+    vectors = {"text_vector": pl.Array(pl.Float32, encoder.dim)}
+    tables = {
+        "items": pl.DataFrame(
+            {"item_id": list(TITLES), "title": list(TITLES.values()), "available": [True] * 6, "text_vector": text},
+            schema_overrides=vectors,
+        ),
+        "users": pl.DataFrame(
+            {"user_id": ["ann"], "history": [bought], "text_vector": np.zeros((1, encoder.dim), np.float32)},
+            schema_overrides=vectors | {"history": HISTORY},
+        ),
+        "reviews": pl.DataFrame(schema={"review_id": pl.String}),
+    }
+    draft = Draft(release_id, AS_OF, tables, folder, encoder.id, encoder.sha256, "", {"all": {"ndcg_at_10": 0.5}})
+    Store(Workspace(root)).publish(draft, AS_OF)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def get(self, path: str) -> dict[str, Any]:
+        with OPENER.open(self.url + path, timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)
+        return answer
+
+    def post(self, path: str, headers: Mapping[str, str] = {}, **body: Any) -> dict[str, Any]:
+        """The answer, a problem included."""
+        headers = {"content-type": "application/json", **headers}
+        try:
+            with OPENER.open(Request(self.url + path, json.dumps(body).encode(), headers), timeout=60) as response:
+                answer: dict[str, Any] = json.load(response)
+        except HTTPError as error:
+            with error:
+                answer = json.load(error)
+        return answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "serving", *map(str, arguments)]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's, without what would point the service elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "RAY_"))}
+    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)} | extra
+
+
+@contextmanager
+def served(workspace: Path, **extra: str) -> Iterator[Service]:
+    """The service from its line on standard output to its end, which must be clean."""
+    port = free_port()
+    process = subprocess.Popen(
+        command("--workspace", workspace, "--port", port),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**extra),
+    )
+    killer = signal.signal(signal.SIGALRM, lambda *_: process.kill())
+    signal.alarm(START_S)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        signal.alarm(0)
+        found = re.fullmatch(r"serving release (\S+) on (http://127\.0\.0\.1:\d+)  \(Ctrl-C stops\)\n", line)
+        assert found, line + process.communicate()[1]
+        yield Service(found[2], process)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, killer)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes below `pid`, by /proc."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {pid}
+
+
+def listening_addresses(port: int) -> set[str]:
+    """Local addresses, hexadecimal as in /proc/net/tcp, on which anything listens on `port`."""
+    rows = [line.split() for path in ("tcp", "tcp6") for line in Path("/proc/net", path).read_text().splitlines()]
+    return {row[1].split(":")[0] for row in rows[1:] if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shop")
+    publish(root, "r1")
+    return root
+
+
+def refusal(*arguments: object, **extra: str) -> str:
+    """The one line with which the service refuses to start."""
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(**extra), timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_workspace_without_a_release_is_refused(tmp_path: Path) -> None:
+    assert f"recsys nightly --workspace {tmp_path}" in refusal("--workspace", tmp_path)
+
+
+def test_a_port_in_use_is_refused(workspace: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} is in use" in refusal("--workspace", workspace, "--port", port)
+
+
+def test_a_port_that_is_no_port_is_refused(workspace: Path) -> None:
+    assert "serve.port" in refusal("--workspace", workspace, "--port", 70000)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest(workspace: Path) -> None:
+    assert "did you mean serve.port?" in refusal("--workspace", workspace, RECSYS_SERVE__PROT="1")
+
+
+def test_other_machines_are_let_in_only_with_keys(workspace: Path) -> None:
+    assert "serve.api_keys is empty" in refusal("--workspace", workspace, "--host", "0.0.0.0")
+    assert "serve.api_keys is empty" in refusal(
+        "--workspace", workspace, "--host", "0.0.0.0", RECSYS_SERVE__API_KEYS=" "
+    )
+    assert "127.0.0.1" in refusal("--workspace", workspace, "--host", "10.1.2.3")
+
+
+def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path) -> None:
+    with served(workspace) as service:
+        known = service.post("/v1/recommend", user_id="ann", count=3)
+        assert known["items"][0]["item_id"] == "sock"
+        assert known["fallback"] is None
+        sentence = service.post("/v1/recommend", text="a vase to put flowers in", count=1)
+        assert sentence["items"][0]["item_id"] == "vase"
+        assert service.post("/v1/recommend", kount=3)["type"] == "urn:recsys:problem:invalid-request"
+        assert service.get("/readyz") == {"status": "ready", "release_id": "r1"}
+
+        port = int(service.url.rpartition(":")[2])
+        assert listening_addresses(port) == {"0100007F"}
+        processes = descendants(service.process.pid)
+        names = {Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0].rpartition("/")[2] for pid in processes}
+        assert "haproxy" in names
+
+        publish(workspace, "r2")
+        for _ in range(20_000):
+            if service.get("/readyz")["release_id"] == "r2":
+                break
+            assert service.post("/v1/recommend", user_id="ann")["items"]
+        assert service.get("/v1/release")["release_id"] == "r2"
+    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]

@@ -1,0 +1,60 @@
+"""Evaluation, the command line and the service answer the same list for the same query and release."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from conftest import PublishedShop
+from starlette.testclient import TestClient
+
+from features.encoder import load_encoder
+from features.release import load_release
+from jobs.__main__ import main
+from recsys.recommend import Query
+from serving.api import create_app
+from serving.release_watch import Live
+from serving.text_cache import TextVectors
+
+SENTENCE = "a warm jacket for rainy days"
+
+
+@pytest.fixture
+def service(published_shop: PublishedShop) -> Iterator[TestClient]:
+    release = load_release(published_shop.workspace)
+    texts = TextVectors(lambda: load_encoder(release.encoder), size=10)
+    yield TestClient(create_app(lambda: Live(release, texts), published_shop.settings))
+    texts.close()
+
+
+def queries(published_shop: PublishedShop) -> list[tuple[Query, dict, list[str]]]:
+    """The same question to the recommender, to the service, and on the command line."""
+    users = published_shop.made.users["user_id"].to_list()
+    item_id = published_shop.made.model.item_ids[3]
+    vector = load_encoder(published_shop.settings.encoder).encode([SENTENCE])[0]
+    known = [(Query(user_id=user), {"user_id": user}, ["--user", user]) for user in users[:: len(users) // 10]]
+    return [
+        *known,
+        (Query(user_id="stranger"), {"user_id": "stranger"}, ["--user", "stranger"]),
+        (Query(item_ids=(item_id,)), {"item_ids": [item_id]}, ["--items", item_id]),
+        (Query(text_vector=vector), {"text": SENTENCE}, ["--text", SENTENCE]),
+    ]
+
+
+def test_the_service_answers_what_evaluation_measures(published_shop: PublishedShop, service: TestClient) -> None:
+    for query, request, _ in queries(published_shop):
+        (slate,) = published_shop.made.recommender.recommend([query])
+        answer = service.post("/v1/recommend", json=request).json()
+        assert [item["item_id"] for item in answer["items"]] == [item.item_id for item in slate.items]
+        assert [item["source"] for item in answer["items"]] == [item.source for item in slate.items]
+        assert answer["fallback"] == slate.fallback
+
+
+def test_the_command_line_prints_what_the_service_answers(
+    published_shop: PublishedShop, service: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _, request, options in queries(published_shop)[-3:]:
+        assert main(["recommend", "--workspace", str(published_shop.workspace.root), "--json", *options]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        answer = service.post("/v1/recommend", json=request).json()
+        assert printed["items"] == answer["items"]
+        assert printed["release_id"] == answer["release_id"]
