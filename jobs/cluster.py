@@ -27,4 +27,13 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes straight to the terminal
         # Without it Ray warns about a default of its next versions, in which a task without GPUs still sees them.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        with warnings.catch_warnings():
+            # lancedb warns of every fork in a process that has imported it; Ray's forks start programs of their own.
+            warnings.filterwarnings("ignore", message=".*fork.*", category=RuntimeWarning)
+            ray.init(
+                # "local" and not None: None would join whatever cluster last started on this machine.
+                address=os.environ.get("RAY_ADDRESS", "local"),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )

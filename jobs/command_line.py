@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from recsys.config import Settings, load_settings
+from recsys.config import Settings, find_settings, load_settings
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,8 @@ ConfigOption = Annotated[
 
 
 def settings_of(workspace: Workspace, config: Path | None) -> Settings:
-    """Settings of a command: the file asked for, else the workspace's, else that of the current folder, else defaults;
-    `RECSYS_SECTION__KEY` variables go before all of them. Raises ConfigError."""
-    here = Path("recsys.toml")
-    found = config or next((path for path in (workspace.settings_file, here) if path.is_file()), None)
-    return load_settings(found, os.environ)
+    """Settings of a command, as `find_settings` and `load_settings` say. Raises ConfigError."""
+    return load_settings(find_settings(config, workspace.settings_file), os.environ)
 
 
 def configure_logging(*, verbose: bool) -> None:

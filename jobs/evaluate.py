@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from jobs.train import sample_users
+from jobs.train import sample_rows
 from recsys.interactions import positions
 from recsys.metrics import quality
 from recsys.recommend import Query, Recommender, batches, top_k
@@ -21,7 +21,7 @@ def evaluate(recommender: Recommender, targets: pl.DataFrame, max_users: int, se
 
     targets: user_id, item_id. Slices: by the target's interactions in training (0, 1-4, 5-19, 20+) and cold users.
     """
-    targets = sample_users(targets, max_users, seed)
+    targets = sample_rows(targets, max_users, seed)
     target_rows = positions(targets["item_id"], recommender.model.item_ids)
     alone = [
         place for place, source in enumerate(recommender.sources) if source.name in recommender.model.fusion.weights

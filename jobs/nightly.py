@@ -27,7 +27,7 @@ from jobs.shop import Shop, newest_moment, read_shop
 from jobs.train import Inputs, fit_model, learn_fusion, recommender, users_before, whiten
 from recsys.config import Settings
 from recsys.fusion import Fusion
-from recsys.split import next_items, target_events, temporal_cut
+from recsys.split import new_items, next_items, target_events, temporal_cut
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _run(
     with step("evaluate"):
         model = fit_model(before, whitening, fusion, test_cut, settings)
         _, users = users_before(before, test_cut, settings)
-        held_out = _new_items(targets, shop, test_cut, report.as_of)
+        held_out = next_items(_new_items(targets, shop, test_cut, report.as_of))
         trial = recommender(before, model, users, settings)
         report.metrics = evaluate(trial, held_out, settings.evaluate.max_users, settings.seed)
     with step("fit"):
@@ -173,7 +173,7 @@ def _embed(
 
 def _new_items(targets: pl.DataFrame, shop: Shop, start: datetime, end: datetime) -> pl.DataFrame:
     had = shop.events.filter(pl.col("timestamp") < start).select("user_id", "item_id")
-    return next_items(targets, had, shop.items["item_id"], start, end)
+    return new_items(targets, had, shop.items["item_id"], start, end)
 
 
 def _count(report: Report, shop: Shop) -> None:

@@ -19,6 +19,8 @@ SLICE_NAMES = {
     "cold_user": "new shopper",
 }
 
+BESIDE = {"popularity": "popular", "linear": "linear", "factors": "factors", "text": "text"}
+
 
 def print_summary(report: Report, workspace: Workspace) -> None:
     """Counts and times side by side, quality by slice, and where the release is."""
@@ -44,14 +46,13 @@ def _times(report: Report) -> Table:
 
 
 def _quality(report: Report) -> Table:
-    """NDCG of the lists beside that of each source alone, and the lists' recall."""
+    """Recall and NDCG of the lists, and beside them the NDCG of the main sources alone."""
     fused = report.metrics["fused"]
-    models = [name for name in report.metrics if name != "fused"]
-    title = f"Next new item of held-out shoppers at 10; coverage {fused['all']['coverage']:.0%}"
-    table = _table(title, "slice", "shoppers", "recall", "ndcg", *(name[:8] for name in models))
+    title = f"Next new item of held-out shoppers, 10 shown; coverage {fused['all']['coverage']:.0%}"
+    table = _table(title, "slice", "shoppers", "recall", "ndcg", *BESIDE.values())
     for name, label in SLICE_NAMES.items():
         if fused[name]["n_users"]:
-            others = (report.metrics[model][name]["ndcg"] for model in models)
+            others = (report.metrics[model][name]["ndcg"] for model in BESIDE)
             figures = (fused[name]["recall"], fused[name]["ndcg"], *others)
             table.add_row(label, f"{fused[name]['n_users']:,}", *(f"{figure:.4f}".lstrip("0") for figure in figures))
     if not table.rows:

@@ -49,7 +49,7 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
     with TemporaryDirectory(prefix="staging-", dir=workspace.runs) as folder:
         model_dir = Path(folder)
         made.model.save(model_dir)
-        (model_dir / SETTINGS_FILE).write_text(settings.model_dump_json(indent=2))
+        (model_dir / SETTINGS_FILE).write_text(settings.release_json())
         draft = Draft(
             release_id=new_release_id(made.as_of, now, settings.digest()),
             as_of=made.as_of,

@@ -94,13 +94,13 @@ def recommender(inputs: Inputs, model: Model, users: Users, settings: Settings) 
 
 
 def learn_fusion(inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, settings: Settings) -> Fusion:
-    """The fusion of largest NDCG@10 on `targets` (user_id, item_id), which lie after all that `model` has seen.
+    """The fusion that ranks `targets` (user_id, item_id) best; they lie after all that `model` has seen.
 
-    With fewer than `fusion.min_users` targets there is nothing to learn from and the model's own fusion is kept.
+    With fewer than `fusion.min_targets` targets there is nothing to learn from and the model's own fusion is kept.
     """
-    targets = sample_users(targets, settings.fusion.max_users, settings.seed)
-    if len(targets) < settings.fusion.min_users:
-        log.info("fusion kept targets=%d needed=%d", len(targets), settings.fusion.min_users)
+    targets = sample_rows(targets, settings.fusion.max_targets, settings.seed)
+    if len(targets) < settings.fusion.min_targets:
+        log.info("fusion kept targets=%d needed=%d", len(targets), settings.fusion.min_targets)
         return model.fusion
     best, best_ndcg = model.fusion, -1.0
     for decay in DECAYS:
@@ -126,7 +126,7 @@ def _pool(trial: Recommender, targets: pl.DataFrame, settings: Settings) -> Pool
     return join_pools(pools)
 
 
-def sample_users(targets: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
+def sample_rows(targets: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
     """At most `n` rows, drawn with `seed`, in the order they had."""
     if len(targets) <= n:
         return targets

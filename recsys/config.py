@@ -86,8 +86,8 @@ class Linear(_Section):
 class Fusion(_Section):
     text_dim: int = Field(256, ge=2)
     pool: int = Field(200, ge=10)
-    min_users: int = Field(50, ge=1)
-    max_users: int = Field(2000, ge=1)
+    min_targets: int = Field(50, ge=1)
+    max_targets: int = Field(4000, ge=1)
 
 
 class Evaluate(_Section):
@@ -103,7 +103,7 @@ class Recommend(_Section):
     max_count: int = Field(1000, ge=1)
     trending_half_life_days: float = Field(7.0, gt=0)
     item_page_share: float = Field(0.7, gt=0, lt=1)
-    sentence_weight: float = Field(3.0, gt=0)
+    sentence_weight: float = Field(2.0, gt=0)
 
 
 class Releases(_Section):
@@ -141,8 +141,18 @@ class Settings(_Section):
     serve: Serve = Serve()
 
     def digest(self) -> str:
-        """SHA-256 of the tree, hex: equal settings have equal digests."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of what shapes a release, hex: how it is served does not, nor how files were let in."""
+        return hashlib.sha256(self.release_json().encode()).hexdigest()
+
+    def release_json(self) -> str:
+        """The settings that travel with a release. Not `serve`: it may hold keys."""
+        return self.model_dump_json(indent=2, exclude={"serve", "ingest"})
+
+
+def find_settings(asked: Path | None, workspace_file: Path) -> Path | None:
+    """The file asked for, else the workspace's, else that of the current folder; None where there is none of these."""
+    usual = (workspace_file, Path("recsys.toml"))
+    return asked or next((path for path in usual if path.is_file()), None)
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:

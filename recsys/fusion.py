@@ -27,13 +27,17 @@ STEPS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 FADES: Final = (3.0, 10.0, 30.0, 100.0, float("inf"))
 DECAYS: Final = (0.7, 0.8, 0.9, 0.97)
+FITTED_AT: Final = 50
 MAX_SWEEPS: Final = 4
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """weights: by source name; fade_items: interactions at which a fading source has half its weight;
-    position_decay: what each step back in a history costs."""
+    """How much each source counts.
+
+    weights: by source name, only their proportions count; fade_items: interactions at which a fading source has half
+    its weight; position_decay: what each step back in a history costs.
+    """
 
     weights: dict[str, float] = field(
         default_factory=lambda: {
@@ -61,9 +65,10 @@ class Fusion:
         """What each source adds to each score: (n_sources, n, n_items) float32; their sum is the fused score.
 
         scores: (n_sources, n, n_items) as the sources gave them; popularity: (n_items,) interactions of each item;
-        extra: weights of sources that are not fitted.
+        extra: weights of sources that are not fitted, against all the fitted ones together.
         """
-        weights = {**extra, **self.weights}
+        whole = sum(self.weights.values())
+        weights = {**extra, **{name: weight / whole for name, weight in self.weights.items()}}
         fused = z_scores(scores)
         for position, name in enumerate(names):
             fused[position] *= weights[name]
@@ -146,32 +151,32 @@ def join_pools(pools: Sequence[Pool]) -> Pool:
     )
 
 
-def fit_fusion(pool: Pool, start: Fusion, k: int = 10) -> tuple[Fusion, float]:
-    """The weights and fade of largest NDCG@k on `pool`, by coordinate ascent from `start`, and that NDCG.
+def fit_fusion(pool: Pool, start: Fusion) -> tuple[Fusion, float]:
+    """The weights and fade of largest NDCG@50 on `pool`, by coordinate ascent from `start`, and that NDCG.
 
     Sweeps each weight over `STEPS` and the fade over `FADES` until a sweep changes nothing; a tie keeps the value it
-    had, so the result is determined by the input.
+    had, so the result is determined by the input. Why 50, and not likelihood: docs/decisions.md.
     """
     best = start
-    best_ndcg = _pool_ndcg(pool, _weighted_sum(pool, best), k)
+    best_ndcg = _pool_ndcg(pool, _weighted_sum(pool, best))
     for _ in range(MAX_SWEEPS):
         before = best
         for position, name in enumerate(pool.names):
             own = _faded(pool, position, best)
             others = _weighted_sum(pool, best) - np.float32(best.weights[name]) * own
             for step in STEPS:
-                reached = _pool_ndcg(pool, others + np.float32(step) * own, k)
+                reached = _pool_ndcg(pool, others + np.float32(step) * own)
                 if reached > best_ndcg:
                     best, best_ndcg = replace(best, weights={**best.weights, name: step}), reached
         for fade in FADES:
             trial = replace(best, fade_items=fade)
-            reached = _pool_ndcg(pool, _weighted_sum(pool, trial), k)
+            reached = _pool_ndcg(pool, _weighted_sum(pool, trial))
             if reached > best_ndcg:
                 best, best_ndcg = trial, reached
         if best == before:
             break
     log.info(
-        "fusion fitted ndcg=%.4f decay=%s fade=%s weights=%s",
+        "fusion fitted ndcg_at_50=%.4f decay=%s fade=%s weights=%s",
         best_ndcg,
         best.position_decay,
         best.fade_items,
@@ -192,7 +197,7 @@ def _faded(pool: Pool, position: int, fusion: Fusion) -> np.ndarray:
     return own * fusion.fading(pool.popularity) if pool.names[position] in FADING else own
 
 
-def _pool_ndcg(pool: Pool, totals: np.ndarray, k: int) -> float:
+def _pool_ndcg(pool: Pool, totals: np.ndarray) -> float:
     own = np.take_along_axis(totals, np.maximum(pool.target, 0)[:, None], axis=1)
     above = ((totals >= own) & pool.valid).sum(axis=1) - 1
-    return float(ndcg(np.where(pool.target >= 0, above, k), k).mean())
+    return float(ndcg(np.where(pool.target >= 0, above, FITTED_AT), FITTED_AT).mean())

@@ -47,19 +47,24 @@ def temporal_cut(targets: pl.DataFrame, end: datetime, settings: config.Evaluate
         days *= 2
 
 
-def next_items(
+def new_items(
     targets: pl.DataFrame, history: pl.DataFrame, item_ids: pl.Series, start: datetime, end: datetime
 ) -> pl.DataFrame:
-    """user_id, item_id: each user's first target in [start, end) that is new to the user and in `item_ids`.
+    """user_id, item_id: the targets in [start, end) that are new to their user and in `item_ids`, each pair once.
 
     history: user_id, item_id of what the user had dealt with before `start`. Repeats are no discovery and are left
-    out, as the service leaves out what was seen.
+    out, as the service leaves out what was seen. Ordered by user and time.
     """
     window = targets.filter(pl.col("timestamp").is_between(start, end, closed="left"))
     return (
         window.filter(pl.col("item_id").is_in(item_ids.implode()))
         .join(history, on=["user_id", "item_id"], how="anti")
         .sort("user_id", "timestamp", "item_id")
-        .unique("user_id", keep="first", maintain_order=True)
+        .unique(["user_id", "item_id"], keep="first", maintain_order=True)
         .select("user_id", "item_id")
     )
+
+
+def next_items(new: pl.DataFrame) -> pl.DataFrame:
+    """The first of each user's `new_items`."""
+    return new.unique("user_id", keep="first", maintain_order=True)

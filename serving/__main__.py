@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from features.manifest import read_pointer
-from recsys.config import Settings, load_settings
+from recsys.config import Settings, find_settings, load_settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.workspace import Workspace
 from serving.proxy import LOOPBACK, check_port, check_reach, ray_environment
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _serve(options)
     except RecsysError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"recsys: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
     except KeyboardInterrupt:
         pass
@@ -66,10 +66,8 @@ def _settings(options: argparse.Namespace, workspace: Workspace) -> Settings:
     environ = dict(os.environ)
     given = {"RECSYS_SERVE__HOST": options.host, "RECSYS_SERVE__PORT": options.port}
     environ |= {name: value for name, value in given.items() if value is not None}
-    # The order of jobs/command_line.py, which may not be imported here.
-    given_file = options.config or (Path(environ["RECSYS_CONFIG"]) if "RECSYS_CONFIG" in environ else None)
-    usual = (workspace.settings_file, Path("recsys.toml"))
-    return load_settings(given_file or next((path for path in usual if path.is_file()), None), environ)
+    asked = options.config or (Path(environ["RECSYS_CONFIG"]) if "RECSYS_CONFIG" in environ else None)
+    return load_settings(find_settings(asked, workspace.settings_file), environ)
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -53,7 +53,7 @@ def workspace_source(workspace: Workspace) -> Source:
 
 
 def _load_encoder(settings: config.Encoder) -> TextEncoder:
-    # Only here, in the encoding thread: importing transformers takes seconds that a start need not wait for.
+    # Only here, in the replica: the process that starts Ray encodes nothing.
     from features.encoder import load_encoder
 
     return load_encoder(settings)
@@ -115,9 +115,9 @@ class ReleaseWatch:
             texts = before.texts
         else:
             texts = TextVectors(lambda: self._encoder(release), self._settings.text_cache)
+            texts.wait_until_loaded()
+        # Requests under way still hold the one before, which goes when the last of them has been answered.
         self._live = Live(release, texts)
-        if before is not None and before.texts is not texts:
-            before.texts.close()
         log.info("release loaded id=%s before=%s", release.release_id, before.release.release_id if before else None)
 
     def _encoder(self, release: LoadedRelease) -> TextEncoder:
@@ -127,6 +127,7 @@ class ReleaseWatch:
                 f"release {release.release_id} was made with encoder {release.manifest.encoder_id}, and its settings "
                 f"now load {encoder.id}; run `recsys nightly` again"
             )
+        encoder.encode(["ready"])  # the first call is many times slower than any later one
         return encoder
 
     def _note_failure(self, release_id: str | None, error: Exception) -> None:

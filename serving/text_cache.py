@@ -30,8 +30,7 @@ class TextEncoder(Protocol):
 class TextVectors:
     """One encoder's vectors by cleaned text, least recently used first out.
 
-    load: makes the encoder. It is called once, in the encoding thread, so that a replica answers requests without
-    text while a large encoder still loads.
+    load: makes the encoder. It is called once, in the encoding thread.
     size: texts kept; 0 keeps none.
     """
 
@@ -58,8 +57,12 @@ class TextVectors:
             self._keep(text, known[text])
         return [known[text] for text in texts]
 
+    def wait_until_loaded(self) -> None:
+        """Return when the encoder is ready, or has failed to load, which is logged and told by `encode`."""
+        self._encoder.exception()
+
     def close(self) -> None:
-        """End the encoding thread once the texts it holds are encoded."""
+        """End the encoding thread once the texts it holds are encoded; garbage collection does as much."""
         self._thread.shutdown(wait=False)
 
     def _start(self) -> TextEncoder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +53,16 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands configure logging for their own standard error, which ends with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @dataclass(frozen=True)
 class PublishedShop:
     """A small sample storefront after one night. `made` is what the night held in memory when it published."""
@@ -73,7 +85,7 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
             "embed": {"inline_texts": 100_000},
             "factors": {"dim": 8},
             "evaluate": {"min_users": 30},
-            "fusion": {"min_users": 5},
+            "fusion": {"min_targets": 5},
         }
     )
     sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.config import Settings, load_settings
+from recsys.config import Settings, find_settings, load_settings
 from recsys.errors import ConfigError
 
 DOCUMENTED = Path(__file__).parents[2] / "recsys.toml"
@@ -64,3 +64,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_equal_settings_have_equal_digests() -> None:
     assert Settings().digest() == Settings().digest()
     assert Settings(seed=1).digest() != Settings().digest()
+
+
+def test_what_travels_with_a_release_holds_no_keys() -> None:
+    settings = Settings.model_validate({"serve": {"api_keys": ["secret"]}})
+    assert "secret" not in settings.release_json()
+    assert settings.digest() == Settings().digest()
+
+
+def test_the_settings_file_asked_for_wins_then_the_workspaces_then_the_folders(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_workspace, asked = tmp_path / "shop" / "recsys.toml", tmp_path / "asked.toml"
+    assert find_settings(None, of_workspace) is None
+    Path("recsys.toml").touch()
+    assert find_settings(None, of_workspace) == Path("recsys.toml")
+    of_workspace.parent.mkdir()
+    of_workspace.touch()
+    assert find_settings(None, of_workspace) == of_workspace
+    assert find_settings(asked, of_workspace) == asked

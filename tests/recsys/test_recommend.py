@@ -89,7 +89,7 @@ def test_the_newest_of_a_session_counts_most() -> None:
 def test_a_list_that_is_not_personal_says_why_and_shows_what_trends(query: Query, word: str) -> None:
     (slate,) = tiny_recommender().recommend([query])
     assert slate.fallback == word
-    assert [item.item_id for item in slate.items][0] == "keyboard"
+    assert slate.items[0].item_id == "keyboard"
     assert {item.source for item in slate.items} == {"trending"}
 
 

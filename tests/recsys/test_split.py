@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from recsys.config import Evaluate
-from recsys.split import next_items, target_events, temporal_cut
+from recsys.split import new_items, next_items, target_events, temporal_cut
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,13 +44,15 @@ def test_without_targets_nothing_is_held_out() -> None:
     assert temporal_cut(targets(), END, Evaluate()) == END
 
 
-def test_the_next_item_is_the_first_new_one_in_the_window() -> None:
-    bought = targets(("u", "old", 1), ("u", "old", 11), ("u", "new", 12), ("u", "later", 13), ("v", "gone", 12))
-    before = targets(("u", "old", 1)).select("user_id", "item_id")
-    found = next_items(
-        bought, before, pl.Series(["old", "new", "later"]), START + timedelta(days=10), START + timedelta(days=20)
+def test_new_items_are_those_of_the_window_that_the_user_did_not_have() -> None:
+    bought = targets(
+        ("u", "old", 1), ("u", "old", 11), ("u", "new", 12), ("u", "later", 13), ("u", "new", 14), ("v", "gone", 12)
     )
-    assert found.rows() == [("u", "new")]
+    before = targets(("u", "old", 1)).select("user_id", "item_id")
+    ten, twenty = START + timedelta(days=10), START + timedelta(days=20)
+    found = new_items(bought, before, pl.Series(["old", "new", "later"]), ten, twenty)
+    assert found.rows() == [("u", "new"), ("u", "later")]
+    assert next_items(found).rows() == [("u", "new")]
 
 
 def test_a_shop_without_purchases_is_judged_by_views() -> None:

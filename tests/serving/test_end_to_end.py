@@ -187,7 +187,7 @@ def refusal(*arguments: object, **extra: str) -> str:
     done = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment(**extra), timeout=60)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith("recsys: error: ")
     assert done.stderr.count("\n") == 1
     return done.stderr
 
