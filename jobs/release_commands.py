@@ -60,7 +60,7 @@ def serve_command(
 
 @releases_app.command("list")
 def releases_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
-    """The published releases, oldest first; the served one is marked."""
+    """The published releases, oldest first, with the quality of their lists and the NDCG of popularity beside it."""
     from features.store import Store
 
     store = Store(Workspace(workspace))
@@ -72,18 +72,12 @@ def releases_command(workspace: WorkspaceOption, as_json: JsonOption = False) ->
     if not manifests:
         store.open()  # says what to do
     table = Table(box=SIMPLE_HEAD)
-    for name in ("release", "as of", "items", "users", "reviews", "recall@10", "ndcg@10", "popularity's ndcg", ""):
-        numeric = name not in ("release", "as of", "")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for name in ("release", "items", "users", "recall@10", "ndcg@10", "popular", ""):
+        table.add_column(name, justify="left" if name in ("release", "") else "right", no_wrap=True)
     for manifest in manifests:
-        rows = [f"{manifest.rows[name]:,}" for name in ("items", "users", "reviews")]
-        table.add_row(
-            manifest.release_id,
-            f"{manifest.as_of:%Y-%m-%d %H:%M}",
-            *rows,
-            *_headline(manifest.metrics),
-            "served" if manifest.release_id == current else "",
-        )
+        rows = [f"{manifest.rows[name]:,}" for name in ("items", "users")]
+        served = "served" if manifest.release_id == current else ""
+        table.add_row(manifest.release_id, *rows, *_headline(manifest.metrics), served)
     Console().print(table)
 
 
