@@ -71,8 +71,8 @@ def releases_command(workspace: WorkspaceOption, as_json: JsonOption = False) ->
         return
     if not manifests:
         store.open()  # says what to do
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("release", "items", "users", "recall@10", "ndcg@10", "popular", ""):
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("release", "items", "users", "recall", "ndcg", "popular", ""):
         table.add_column(name, justify="left" if name in ("release", "") else "right", no_wrap=True)
     for manifest in manifests:
         rows = [f"{manifest.rows[name]:,}" for name in ("items", "users")]
