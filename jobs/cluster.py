@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 from ray.data import DataContext
@@ -27,7 +30,7 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes straight to the terminal
         # Without it Ray warns about a default of its next versions, in which a task without GPUs still sees them.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _native_errors_hidden():
             # lancedb warns of every fork in a process that has imported it; Ray's forks start programs of their own.
             warnings.filterwarnings("ignore", message=".*fork.*", category=RuntimeWarning)
             ray.init(
@@ -37,3 +40,18 @@ def start_ray() -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+
+
+@contextmanager
+def _native_errors_hidden() -> Iterator[None]:
+    """Ray's C++ side announces its log level on standard error; what goes wrong comes as an exception as well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

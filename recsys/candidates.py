@@ -66,7 +66,7 @@ class Factors:
     name: str = "factors"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return self.user_factors(shoppers.history) @ self.item_factors.T
+        return _products(self.user_factors(shoppers.history), self.item_factors)
 
     def user_factors(self, history: sp.csr_matrix) -> np.ndarray:
         """(n, dim) float32; zero rows for empty histories."""
@@ -99,7 +99,7 @@ class HistoryText:
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         profile = unit_rows(np.asarray(shoppers.history @ self.vectors, dtype=np.float32))
-        return profile @ self.vectors.T
+        return _products(profile, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Browsing:
     name: str = "browsing"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return shoppers.browsing @ self.vectors.T
+        return _products(shoppers.browsing, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Sentence:
     name: str = "sentence"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return shoppers.sentence @ self.vectors.T
+        return _products(shoppers.sentence, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -133,3 +133,10 @@ class Trending:
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         return np.broadcast_to(self.trend, (shoppers.history.shape[0], len(self.trend)))
+
+
+def _products(profiles: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """profiles @ vectors.T; most requests lack some evidence, and a product with zeros costs as much as any."""
+    if not profiles.any():
+        return np.zeros((len(profiles), len(vectors)), dtype=np.float32)
+    return profiles @ vectors.T

@@ -91,7 +91,8 @@ class Model:
             fusion = Fusion.load(folder / "fusion.json")
 
             def array(name: str) -> np.ndarray:
-                return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                mapped = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                return mapped.view(np.ndarray)  # results of np.memmap are slow to make, and never maps
 
             n_items = len(item_ids)
             linear = sp.csr_matrix(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from jobs.sources.spec import SourceSpec
+from recsys.errors import DataError
 from recsys.simulate import simulate
 
 
@@ -18,7 +20,17 @@ def make_sample(
     seed: int,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> SourceSpec:
-    """Simulate the storefront into `folder`; the spec of the files it wrote. The same arguments give the same files."""
+    """Simulate the storefront into `folder`; the spec of the files it wrote. The same arguments give the same files.
+
+    Raises DataError where `folder` holds another storefront: two of them in one lake would be neither.
+    """
+    arguments = {"products": n_products, "shoppers": n_shoppers, "days": days, "seed": seed}
+    noted = folder / "arguments.json"
+    if noted.exists() and (before := json.loads(noted.read_text())) != arguments:
+        options = " ".join(f"--{name} {value}" for name, value in before.items())
+        raise DataError(f"{folder}: holds the sample of {options}; choose another --workspace, or these numbers")
+    folder.mkdir(parents=True, exist_ok=True)
+    noted.write_text(json.dumps(arguments))
     files = simulate(folder, n_products=n_products, n_shoppers=n_shoppers, days=days, seed=seed, progress=progress)
     paths = {"events": files.events, "catalog": (files.catalog,), "reviews": files.reviews}
     return SourceSpec(
