@@ -44,4 +44,5 @@ def _model(settings: config.Factors, seed: int) -> Any:
         return AlternatingLeastSquares(alpha=settings.alpha, **shared)
     # These two update factors from several threads without locks: only one thread gives the same result twice.
     stochastic = BayesianPersonalizedRanking if settings.model == "bpr" else LogisticMatrixFactorization
-    return stochastic(learning_rate=settings.learning_rate, num_threads=1, **shared)
+    usual = {} if settings.learning_rate == 0 else {"learning_rate": settings.learning_rate}
+    return stochastic(num_threads=1, **shared, **usual)

@@ -73,7 +73,7 @@ class Factors(_Section):
     iterations: int = Field(15, ge=1)
     regularization: float = Field(0.05, gt=0)
     alpha: float = Field(10.0, gt=0)
-    learning_rate: float = Field(0.05, gt=0)
+    learning_rate: float = Field(0.0, ge=0)
 
 
 class Linear(_Section):
