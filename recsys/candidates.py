@@ -21,12 +21,14 @@ class Shoppers:
     """What is known of a batch of shoppers, in matrix form.
 
     history: (n, n_items) float32, each item's weight after recency; browsing and sentence: (n, dim) text vectors of
-    norm 1 (what the shopper searched for and read; what this very request asks for), zero rows where there is none.
+    norm 1 (what the shopper searched for and read; what this very request asks for), zero rows where there is none;
+    asked: (n,) float32, how much the sentence counts, see `recsys.fusion`.
     """
 
     history: sp.csr_matrix
     browsing: np.ndarray
     sentence: np.ndarray
+    asked: np.ndarray
 
 
 class Source(Protocol):

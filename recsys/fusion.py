@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 FADING: Final = frozenset({"text"})
 """Sources whose weight falls with the item's own interactions."""
+
+IMPERSONAL: Final = frozenset({"trending"})
+SENTENCE: Final = "sentence"
 
 STEPS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Weights tried for each source. None is 0: for some shopper each source is the only one that speaks."""
@@ -60,21 +64,35 @@ class Fusion:
         return cls(stored["weights"], float(stored["fade_items"]), stored["position_decay"])
 
     def contributions(
-        self, names: Sequence[str], scores: np.ndarray, popularity: np.ndarray, extra: dict[str, float]
+        self, names: Sequence[str], scores: np.ndarray, popularity: np.ndarray, asked: np.ndarray
     ) -> np.ndarray:
         """What each source adds to each score: (n_sources, n, n_items) float32; their sum is the fused score.
 
         scores: (n_sources, n, n_items) as the sources gave them; popularity: (n_items,) interactions of each item;
-        extra: weights of sources that are not fitted, against all the fitted ones together.
+        asked: (n,) weight of the source "sentence", which is not learned, against all others together.
         """
-        whole = sum(self.weights.values())
-        weights = {**extra, **{name: weight / whole for name, weight in self.weights.items()}}
         fused = z_scores(scores)
-        for position, name in enumerate(names):
-            fused[position] *= weights[name]
-            if name in FADING:
-                fused[position] *= self.fading(popularity)
+        told = [place for place, name in enumerate(names) if name != SENTENCE]
+        shares = self.shares([names[place] for place in told], (fused[told] != 0).any(axis=2))
+        for place, share in zip(told, shares, strict=True):
+            fused[place] *= share[:, None]
+            if names[place] in FADING:
+                fused[place] *= self.fading(popularity)
+        if SENTENCE in names:
+            fused[names.index(SENTENCE)] *= asked[:, None]
         return fused
+
+    def shares(self, names: Sequence[str], speaks: np.ndarray) -> np.ndarray:
+        """(n_sources, n) float32 weights for n shoppers, those of all sources together 1.
+
+        speaks: (n_sources, n) bool. A source without evidence leaves its share to those that know the shopper, and
+        not to what is the same for everyone.
+        """
+        weights = np.array([self.weights[name] for name in names])[:, None] / sum(self.weights[name] for name in names)
+        personal = np.array([name not in IMPERSONAL for name in names])[:, None]
+        speaking = np.where(speaks & personal, weights, 0.0).sum(axis=0)
+        scale = np.divide((weights * personal).sum(), speaking, out=np.ones_like(speaking), where=speaking > 0)
+        return (weights * speaks * np.where(personal, scale, 1.0)).astype(np.float32)
 
     def fading(self, popularity: np.ndarray) -> np.ndarray:
         """1 for an item without interactions, 1/2 at `fade_items`, towards 0 beyond."""
@@ -95,7 +113,8 @@ class Pool:
     """Validation users with the items that any source would propose to them.
 
     scores: (n_sources, n_users, n_pool) z-scores, 0-padded; popularity: (n_users, n_pool); valid: which entries are
-    items that may be shown; target: (n_users,) position of the held-out item in the pool, -1 where no source has it.
+    items that may be shown; target: (n_users,) position of the held-out item in the pool, -1 where no source has it;
+    speaks: (n_sources, n_users), which sources have evidence.
     """
 
     names: tuple[str, ...]
@@ -103,6 +122,7 @@ class Pool:
     popularity: np.ndarray
     valid: np.ndarray
     target: np.ndarray
+    speaks: np.ndarray
 
 
 def make_pool(
@@ -132,7 +152,7 @@ def make_pool(
     pooled = np.stack([np.take_along_axis(standard[source], rows, axis=1) for source in range(n_sources)])
     is_target = (rows == target_rows[:, None]) & valid
     target = np.where(is_target.any(axis=1), is_target.argmax(axis=1), -1)
-    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target)
+    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target, (standard != 0).any(axis=2))
 
 
 def join_pools(pools: Sequence[Pool]) -> Pool:
@@ -148,6 +168,7 @@ def join_pools(pools: Sequence[Pool]) -> Pool:
         np.concatenate([padded(pool.popularity) for pool in pools]),
         np.concatenate([padded(pool.valid) for pool in pools]),
         np.concatenate([pool.target for pool in pools]),
+        np.concatenate([pool.speaks for pool in pools], axis=1),
     )
 
 
@@ -161,15 +182,8 @@ def fit_fusion(pool: Pool, start: Fusion) -> tuple[Fusion, float]:
     best_ndcg = _pool_ndcg(pool, _weighted_sum(pool, best))
     for _ in range(MAX_SWEEPS):
         before = best
-        for position, name in enumerate(pool.names):
-            own = _faded(pool, position, best)
-            others = _weighted_sum(pool, best) - np.float32(best.weights[name]) * own
-            for step in STEPS:
-                reached = _pool_ndcg(pool, others + np.float32(step) * own)
-                if reached > best_ndcg:
-                    best, best_ndcg = replace(best, weights={**best.weights, name: step}), reached
-        for fade in FADES:
-            trial = replace(best, fade_items=fade)
+        for changed in _neighbours(pool.names):
+            trial = changed(best)
             reached = _pool_ndcg(pool, _weighted_sum(pool, trial))
             if reached > best_ndcg:
                 best, best_ndcg = trial, reached
@@ -185,16 +199,29 @@ def fit_fusion(pool: Pool, start: Fusion) -> tuple[Fusion, float]:
     return best, best_ndcg
 
 
+def _neighbours(names: Sequence[str]) -> Iterator[Callable[[Fusion], Fusion]]:
+    """Every step that a sweep tries, as a change of the best fusion so far."""
+    for name in names:
+        for step in STEPS:
+            yield partial(_with_weight, name, step)
+    for fade in FADES:
+        yield partial(_with_fade, fade)
+
+
+def _with_weight(name: str, weight: float, fusion: Fusion) -> Fusion:
+    return replace(fusion, weights={**fusion.weights, name: weight})
+
+
+def _with_fade(fade: float, fusion: Fusion) -> Fusion:
+    return replace(fusion, fade_items=fade)
+
+
 def _weighted_sum(pool: Pool, fusion: Fusion) -> np.ndarray:
     total = np.zeros(pool.valid.shape, dtype=np.float32)
-    for position, name in enumerate(pool.names):
-        total += np.float32(fusion.weights[name]) * _faded(pool, position, fusion)
+    for place, share in enumerate(fusion.shares(pool.names, pool.speaks)):
+        own = share[:, None] * pool.scores[place]
+        total += own * fusion.fading(pool.popularity) if pool.names[place] in FADING else own
     return total
-
-
-def _faded(pool: Pool, position: int, fusion: Fusion) -> np.ndarray:
-    own = pool.scores[position]
-    return own * fusion.fading(pool.popularity) if pool.names[position] in FADING else own
 
 
 def _pool_ndcg(pool: Pool, totals: np.ndarray) -> float:

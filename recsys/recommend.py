@@ -144,7 +144,7 @@ class Recommender:
             [source.name for source in self.sources],
             self._scores(shoppers),
             self.model.popularity,
-            extra={"sentence": self.settings.sentence_weight},
+            shoppers.asked,
         )
 
     def _scores(self, shoppers: Shoppers) -> np.ndarray:
@@ -161,9 +161,23 @@ class Recommender:
             ),
             shape=(len(queries), self.n_items),
         )
-        nothing = np.zeros(dim, dtype=np.float32)
-        sentence = [nothing if query.text_vector is None else query.text_vector for query in queries]
-        return Shoppers(history, np.stack([profile.browsing for profile in profiles]), np.stack(sentence))
+        sentences = [self._sentence(query, dim) for query in queries]
+        return Shoppers(
+            history,
+            np.stack([profile.browsing for profile in profiles]),
+            np.stack([vector for vector, _ in sentences]),
+            np.array([weight for _, weight in sentences], dtype=np.float32),
+        )
+
+    def _sentence(self, query: Query, dim: int) -> tuple[np.ndarray, float]:
+        """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
+        page text, which each later event of the session makes less of a wish."""
+        if query.text_vector is not None:
+            return query.text_vector, self.settings.sentence_weight
+        for later, signal in enumerate(sorted(query.session, key=lambda signal: signal.timestamp, reverse=True)):
+            if signal.text_vector is not None:
+                return signal.text_vector, self.settings.sentence_weight * self.browsing_decay**later
+        return np.zeros(dim, dtype=np.float32), 0.0
 
     def _profile(self, query: Query) -> _Profile:
         rows, weights, bought = self.users.history(query.user_id)

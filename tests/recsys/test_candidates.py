@@ -23,6 +23,7 @@ def shoppers(*histories: dict[str, float], browsing: int | None = None, sentence
         sp.csr_matrix(matrix),
         nothing if browsing is None else np.repeat(TEXT[[browsing]], len(histories), axis=0),
         nothing if sentence is None else np.repeat(TEXT[[sentence]], len(histories), axis=0),
+        np.ones(len(histories), dtype=np.float32),
     )
 
 

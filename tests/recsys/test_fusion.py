@@ -4,6 +4,7 @@ import pytest
 from recsys.fusion import Fusion, fit_fusion, join_pools, make_pool, z_scores
 
 POPULARITY = np.array([0.0, 30.0, 300.0], dtype=np.float32)
+NOTHING_ASKED = np.zeros(1, dtype=np.float32)
 
 
 def test_z_scores_have_mean_0_and_deviation_1_and_silence_stays_0() -> None:
@@ -14,10 +15,24 @@ def test_z_scores_have_mean_0_and_deviation_1_and_silence_stays_0() -> None:
 def test_contributions_add_up_weighted_and_text_fades_with_an_items_own_data() -> None:
     scores = np.array([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], dtype=np.float32)
     fusion = Fusion(weights={"linear": 4.0, "text": 2.0}, fade_items=30.0)
-    linear, text = fusion.contributions(["linear", "text"], scores, POPULARITY, extra={})
+    linear, text = fusion.contributions(["linear", "text"], scores, POPULARITY, NOTHING_ASKED)
     z = np.array([-1.2247449, 0, 1.2247449])
     np.testing.assert_allclose(linear[0], 2 / 3 * z, rtol=1e-6)
     np.testing.assert_allclose(text[0], 1 / 3 * z * [1, 1 / 2, 1 / 11], rtol=1e-6)
+
+
+def test_a_silent_source_leaves_its_share_to_those_that_know_the_shopper() -> None:
+    fusion = Fusion(weights={"linear": 0.5, "text": 0.3, "trending": 0.2})
+    speaks = np.array([[True, False, False], [True, True, False], [True, True, True]])
+    shares = fusion.shares(["linear", "text", "trending"], speaks)
+    np.testing.assert_allclose(shares.T, [[0.5, 0.3, 0.2], [0.0, 0.8, 0.2], [0.0, 0.0, 0.2]], rtol=1e-6)
+
+
+def test_a_sentence_counts_as_much_as_it_is_asked_to() -> None:
+    scores = np.array([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], dtype=np.float32)
+    asked = np.array([2.0], dtype=np.float32)
+    linear, sentence = Fusion(weights={"linear": 7.0}).contributions(["linear", "sentence"], scores, POPULARITY, asked)
+    np.testing.assert_allclose(sentence, 2 * linear, rtol=1e-6)
 
 
 def test_fusion_survives_saving_and_loading_even_without_fading(tmp_path) -> None:

@@ -55,6 +55,16 @@ def test_a_search_of_the_session_counts() -> None:
     assert ids(Query(session=(Signal("search", NOON, text_vector=LAMP),)))[0] == "lamp"
 
 
+def test_what_was_searched_for_a_moment_ago_goes_before_the_history() -> None:
+    search = Signal("search", NOON, text_vector=LAMP)
+    assert ids(Query(user_id="ann", session=(search,)))[0] == "lamp"
+
+
+def test_each_later_event_makes_a_search_count_less() -> None:
+    views = tuple(Signal("view", NOON + timedelta(minutes=k), item_id) for k, item_id in enumerate(["kettle"] * 12, 1))
+    assert ids(Query(session=(Signal("search", NOON, text_vector=LAMP), *views)))[0] == "teapot"
+
+
 def test_a_stored_browsing_profile_counts() -> None:
     assert ids(Query(user_id="cat"))[0] == "lamp"
     assert fallback(Query(user_id="cat")) is None
