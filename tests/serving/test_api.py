@@ -50,7 +50,7 @@ def test_a_guests_search_in_the_session_is_read(client: TestClient) -> None:
         "item_id": "boot",
         "score": 0,
         "rank": 1,
-        "source": "browsing",
+        "source": "sentence",
         "title": None,
     }
 
