@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from features.release import LoadedRelease
 from starlette.testclient import TestClient
 
 from features.manifest import Manifest
+from features.release import LoadedRelease
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.fusion import Fusion

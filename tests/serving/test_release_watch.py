@@ -3,9 +3,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from features.release import LoadedRelease
 from starlette.testclient import TestClient
 
+from features.release import LoadedRelease
 from recsys import config
 from recsys.config import Settings
 from recsys.errors import StoreError
