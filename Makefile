@@ -31,7 +31,8 @@ lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## measure training and answering on the sample storefront, beside a peer
+bench: $(STAMP)  ## how long a list takes on the sample storefront, beside implicit's own
+	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1
 	$(BIN)/python tests/benchmarks/recommend_latency.py --workspace $(DEMO)
 
 clean:  ## remove what the targets above made
