@@ -57,6 +57,7 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
 
 def _settings(path: Path) -> config.Settings:
     try:
-        return config.Settings.model_validate_json(path.read_text())
+        # "ignore": a release that was made when there were other settings can still be rolled back to
+        return config.Settings.model_validate_json(path.read_text(), extra="ignore")
     except (OSError, ValidationError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); run `recsys nightly` again") from None
