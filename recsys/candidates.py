@@ -127,14 +127,14 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Trending:
-    """What sells now, the same for everyone. trend: (n_items,), see `recsys.model`."""
+class SameForAll:
+    """What sells, whoever asks: lately ("trending") or over the years ("popular"). values: (n_items,) float32."""
 
-    trend: np.ndarray
-    name: str = "trending"
+    values: np.ndarray
+    name: str
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return np.broadcast_to(self.trend, (shoppers.history.shape[0], len(self.trend)))
+        return np.broadcast_to(self.values, (shoppers.history.shape[0], len(self.values)))
 
 
 def _products(profiles: np.ndarray, vectors: np.ndarray) -> np.ndarray:

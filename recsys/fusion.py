@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 FADING: Final = frozenset({"text"})
 """Sources whose weight falls with the item's own interactions."""
 
-IMPERSONAL: Final = frozenset({"trending"})
+IMPERSONAL: Final = frozenset({"trending", "popular"})
 SENTENCE: Final = "sentence"
 
 STEPS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -50,6 +50,7 @@ class Fusion:
             "text": 0.5,
             "browsing": 0.35,
             "trending": 0.1,
+            "popular": 0.1,
         }
     )
     fade_items: float = 30.0

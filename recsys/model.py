@@ -46,7 +46,8 @@ class Model:
             candidates.HistoryText(self.whitened),
             candidates.Browsing(self.text),
             candidates.Sentence(self.text),
-            candidates.Trending(self.trend),
+            candidates.SameForAll(self.trend, "trending"),
+            candidates.SameForAll(np.log1p(self.popularity), "popular"),
         )
 
     def item_vectors(self) -> np.ndarray:

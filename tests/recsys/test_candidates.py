@@ -6,10 +6,11 @@ import scipy.sparse as sp
 from storefronts import ITEM_IDS, TEXT, tiny_model
 
 from recsys.candidates import Shoppers, Source
+from recsys.fusion import IMPERSONAL
 from recsys.model import Model
 
 SOURCES = {source.name: source for source in tiny_model().sources()}
-PERSONAL = sorted(SOURCES.keys() - {"trending"})
+PERSONAL = sorted(SOURCES.keys() - IMPERSONAL)
 
 
 def shoppers(*histories: dict[str, float], browsing: int | None = None, sentence: int | None = None) -> Shoppers:
@@ -84,8 +85,9 @@ def test_text_sources_find_what_reads_alike(name: str, given: dict[str, int]) ->
     assert [ITEM_IDS[row] for row in np.argsort(-scores)[:2]] == ["teapot", "kettle"]
 
 
-def test_trending_is_the_same_for_everyone() -> None:
-    scores = SOURCES["trending"].scores(shoppers({"kettle": 1.0}, {}))
+@pytest.mark.parametrize("name", sorted(IMPERSONAL))
+def test_what_sells_is_the_same_for_everyone(name: str) -> None:
+    scores = SOURCES[name].scores(shoppers({"kettle": 1.0}, {}))
     np.testing.assert_array_equal(scores[0], scores[1])
     assert ITEM_IDS[scores[0].argmax()] == "keyboard"
 
