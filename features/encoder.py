@@ -31,6 +31,7 @@ from features.model_files import (
 from features.text import clean
 from recsys import config
 from recsys.errors import EncoderError
+from recsys.hardware import compute_device, compute_dtype
 
 CHARS_PER_TOKEN: Final = 16
 """No language writes tokens this long: characters past it times the token limit are never looked at."""
@@ -126,14 +127,14 @@ def load_encoder(settings: config.Encoder) -> Encoder:
     be read here.
     """
     source = _source(settings)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = compute_device()
     try:
         with _no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
             # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
             model, loading = AutoModel.from_pretrained(
                 source.folder,
-                dtype=_dtype(settings.precision, device),
+                dtype=compute_dtype(settings.precision, device),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -233,23 +234,6 @@ def _architecture(model: str, folder: Path) -> tuple[int, bool]:
     kind = text_config.model_type
     causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return int(text_config.hidden_size), causal
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where asked for, or where the processor or GPU multiplies it natively; else float32."""
-    if precision == "auto":
-        native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
-        return torch.bfloat16 if native else torch.float32
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def _cpu_has_bf16() -> bool:
-    """AVX512-BF16 or AMX, as Linux lists them; elsewhere no."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 @contextmanager

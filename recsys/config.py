@@ -83,6 +83,24 @@ class Linear(_Section):
     neighbours: int = Field(200, ge=1)
 
 
+class Sequence(_Section):
+    dim: int = Field(128, ge=4)
+    layers: int = Field(2, ge=1)
+    max_length: int = Field(50, ge=1)
+    dropout: float = Field(0.4, ge=0, lt=1)
+    id_dropout: float = Field(0.2, ge=0, lt=1)
+    temperature: float = Field(0.07, gt=0)
+    learning_rate: float = Field(0.002, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    epochs: int = Field(14, ge=1)
+    patience: int = Field(3, ge=1)
+    batch_events: int = Field(1024, ge=1)
+    max_full_softmax_items: int = Field(5000, ge=1)
+    sampled_items: int = Field(2048, ge=1)
+    max_validation_users: int = Field(4000, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
 class Fusion(_Section):
     text_dim: int = Field(256, ge=2)
     pool: int = Field(200, ge=10)
@@ -134,6 +152,7 @@ class Settings(_Section):
     interactions: Interactions = Interactions()
     factors: Factors = Factors()
     linear: Linear = Linear()
+    sequence: Sequence = Sequence()
     fusion: Fusion = Fusion()
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()

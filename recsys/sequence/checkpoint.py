@@ -1,0 +1,93 @@
+"""The state of a training run on disk, so that a killed run goes on at its last finished epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from recsys.sequence.network import Network
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """How far a run is. `best_ndcg` is below zero until an epoch was measured; `worse` counts epochs since the best."""
+
+    epochs_done: int = 0
+    best_ndcg: float = -1.0
+    worse: int = 0
+
+
+@dataclass
+class Run:
+    """A training run: what the next epoch needs, and the weights that won so far."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor]
+    progress: Progress
+
+
+def fingerprint(settings_json: str, seed: int, arrays: list[np.ndarray]) -> str:
+    """SHA-256, hex, of all that shapes a run: a checkpoint of another one must not be taken up."""
+    digest = hashlib.sha256(f"{settings_json} {seed}".encode())
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def save_run(run: Run, path: Path, identity: str) -> None:
+    """Replaces `path` at once: a reader, or a crash at any moment, sees the old state or the new one whole."""
+    tensors = {f"network.{name}": value for name, value in run.network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in run.best.items()}
+    for number, moments in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    save_file(copies, draft, {"run": identity, "progress": json.dumps(asdict(run.progress))})
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def resume_run(run: Run, path: Path, identity: str) -> None:
+    """Takes up the run at `path` where there is one with this identity; else `run` stays as it is."""
+    if not path.is_file():
+        return
+    try:
+        with safe_open(path, framework="pt", device=str(run.network.ids.weight.device)) as file:
+            header = file.metadata()
+            if header["run"] != identity:
+                log.info("sequence checkpoint ignored path=%s reason=other data or settings", path)
+                return
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError, KeyError, TypeError) as error:  # TypeError: a file without any header
+        log.warning("sequence checkpoint ignored path=%s reason=%s", path, type(error).__name__)
+        return
+    run.network.load_state_dict(_under("network.", tensors))
+    run.best = _under("best.", tensors)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        number, moment = name.split(".")
+        moments.setdefault(int(number), {})[moment] = value
+    groups = run.optimizer.state_dict()["param_groups"]
+    run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    run.progress = Progress(**json.loads(header["progress"]))
+    log.info("sequence resumed path=%s epochs=%d", path, run.progress.epochs_done)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
