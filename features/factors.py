@@ -1,6 +1,7 @@
-"""Collaborative-filtering factors of items, by `implicit`.
+"""Collaborative filtering by `implicit`.
 
-ALS (Hu et al. 2008), BPR (Rendle et al. 2009) or LMF (Johnson 2014).
+Factors of items: ALS (Hu et al. 2008), BPR (Rendle et al. 2009) or LMF (Johnson 2014). Neighbours by BM25 are there to
+compare with.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.lmf import LogisticMatrixFactorization
+from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
 from threadpoolctl import threadpool_limits
 
 from recsys import config
@@ -31,6 +33,18 @@ def fit_factors(X: sp.csr_matrix, settings: config.Factors, seed: int) -> np.nda
         model.fit(X, show_progress=False)
     factors = np.asarray(model.item_factors)[:, : settings.dim]  # BPR and LMF append biases: popularity has its source
     return np.where(used[:, None], factors, 0.0).astype(np.float32)
+
+
+def fit_bm25(X: sp.csr_matrix, neighbours: int, k1: float, b: float) -> sp.csr_matrix:
+    """(n_items, n_items) float32 weights of each item's nearest by BM25-weighted co-occurrence, itself included.
+
+    X: (n_users, n_items) weights > 0. A history times these weights scores every item. An item is the document and its
+    users are the words (Robertson et al. 1994), so a user of few items tells more. k1: how soon more of the same counts
+    no more; b: how much popular items lose.
+    """
+    model = ItemItemRecommender(K=neighbours, num_threads=1)  # BM25Recommender, less its warning about a COO matrix
+    model.fit(bm25_weight(X.T, k1, b).T.tocsr(), show_progress=False)
+    return sp.csr_matrix(model.similarity, dtype=np.float32)
 
 
 def _model(settings: config.Factors, seed: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from jobs.bench_command import bench_app
 from jobs.command_line import configure_logging
 from jobs.ingest_command import ingest_app
 from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
@@ -26,6 +27,7 @@ app.command("nightly")(nightly_command)
 app.command("serve")(serve_command)
 app.command("recommend")(recommend_command)
 app.add_typer(releases_app, name="releases")
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback()

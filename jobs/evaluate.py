@@ -12,6 +12,7 @@ from jobs.train import sample_rows
 from recsys.interactions import positions
 from recsys.metrics import quality
 from recsys.recommend import Query, Recommender, batches, top_k
+from recsys.slices import frequency_slices
 
 K = 10
 
@@ -51,10 +52,7 @@ def _slices(recommender: Recommender, targets: pl.DataFrame, target_rows: np.nda
     known = np.array([len(recommender.users.history(user_id)[0]) > 0 for user_id in targets["user_id"]], dtype=bool)
     return {
         "all": np.ones(len(targets), dtype=bool),
-        "target_0": frequency == 0,
-        "target_1_4": (frequency >= 1) & (frequency < 5),
-        "target_5_19": (frequency >= 5) & (frequency < 20),
-        "target_20_up": frequency >= 20,
+        **frequency_slices(frequency),
         "cold_user": ~known,
     }
 

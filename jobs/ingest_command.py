@@ -25,6 +25,12 @@ ingest_app = typer.Typer(help="Check a shop's tables and take them into the lake
 
 ReviewsOption = Annotated[list[str] | None, typer.Option(help="File or glob of reviews; repeat for more.")]
 CatalogOption = Annotated[list[str] | None, typer.Option(help="File or glob of products; repeat for more.")]
+MapOption = Annotated[
+    list[str] | None, typer.Option("--map", help="table.column=source_column, as events.item_id=asin.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="table.column=value, as events.event_type=purchase.")
+]
 
 
 @ingest_app.command("table")
@@ -33,16 +39,12 @@ def table_command(
     events: Annotated[list[str] | None, typer.Option(help="File or glob of events; repeat for more.")] = None,
     catalog: CatalogOption = None,
     reviews: ReviewsOption = None,
-    column_map: Annotated[
-        list[str] | None, typer.Option("--map", help="table.column=source_column, as events.item_id=asin.")
-    ] = None,
-    set_constants: Annotated[
-        list[str] | None, typer.Option("--set", help="table.column=value, as events.event_type=purchase.")
-    ] = None,
+    column_map: MapOption = None,
+    set_constants: SetOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Parquet, CSV, TSV or JSON lines, also gzipped."""
-    paths = _absolute(events=events, catalog=catalog, reviews=reviews)
+    paths = absolute_paths(events=events, catalog=catalog, reviews=reviews)
     spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
     _ingest(spec, workspace, config)
 
@@ -55,7 +57,7 @@ def amazon_command(
     config: ConfigOption = None,
 ) -> None:
     """Review and metadata files of the Amazon releases of 2014, 2018 and 2023."""
-    _ingest(SourceSpec("amazon", _absolute(reviews=reviews, catalog=catalog)), workspace, config)
+    _ingest(SourceSpec("amazon", absolute_paths(reviews=reviews, catalog=catalog)), workspace, config)
 
 
 @ingest_app.command("movielens")
@@ -95,7 +97,8 @@ def sample_command(
     _ingest(spec, workspace, config)
 
 
-def _absolute(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+def absolute_paths(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+    """Table -> absolute paths of the files given for it. Raises DataError where there are none at all."""
     paths = {
         table: tuple(str(Path(pattern).expanduser().absolute()) for pattern in patterns)
         for table, patterns in given.items()

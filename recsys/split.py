@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final, Literal
 
 import polars as pl
 
 from recsys import config
+from recsys.errors import DataError
+
+Protocol = Literal["leave-one-out", "temporal"]
+
+LEAST_ITEMS: Final = 3
+"""Leave-one-out asks users of so many items: one to learn from, one to tune on, one to test on."""
+
+TEST_SHARE: Final = 0.1
+"""Part of all interactions that lies after the temporal protocol's moment."""
 
 TARGET_TYPES = ("purchase", "cart", "rating")
 """What a recommendation is meant to lead to; a shop that has none of them is judged by views and clicks."""
@@ -68,3 +79,129 @@ def new_items(
 def next_items(new: pl.DataFrame) -> pl.DataFrame:
     """The first of each user's `new_items`."""
     return new.unique("user_id", keep="first", maintain_order=True)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What may be learned, and what is asked for afterwards.
+
+    events: the events before the targets, with the columns they came with; targets: user_id, item_id, timestamp, one
+    row a user, by user_id; as_of: the moment at which models are made, later than every event.
+    """
+
+    events: pl.DataFrame
+    targets: pl.DataFrame
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Split:
+    """Settings are chosen on `validation`, whose events are those of `test` less the validation targets and what
+    followed them; models are then fitted again on the events of `test`."""
+
+    validation: HeldOut
+    test: HeldOut
+
+
+def untied(events: pl.DataFrame) -> pl.DataFrame:
+    """The events by user and time, those of one user at distinct times: a tie moves by a microsecond.
+
+    Many data sets know only the day. The order within a tie is arbitrary, but the same for equal input, and follows
+    neither the ids nor the file: an order by item_id would make every target the largest id of its day.
+    """
+    place = pl.int_range(pl.len())
+    microseconds = pl.col("timestamp").dt.epoch("us")
+    return (
+        events.with_columns(tie=pl.struct("user_id", "item_id", pl.col("event_type").cast(pl.String)).hash(seed=0))
+        .sort("user_id", "timestamp", "tie", "item_id")
+        .with_columns(((microseconds - place).cum_max() + place).over("user_id").cast(events.schema["timestamp"]))
+        .drop("tie")
+    )
+
+
+def split(events: pl.DataFrame, protocol: Protocol) -> Split:
+    """Both protocols, for benchmarks. events: user_id, item_id (null for a mere text), event_type, timestamp, value.
+
+    Every pair of user and item stands at its first event, and can be a target where any of its events counts as
+    success (`target_events`); a repeat is never a target, as what was seen is not recommended.
+    Leave-one-out: each user's last item is the test target, the one before it the validation target; users with
+    fewer than `LEAST_ITEMS` only train. Temporal: one moment for everyone, which leaves 1 - `TEST_SHARE` of the
+    interactions before it; each user's first item after it is the target, and new users and new items are asked for
+    too; validation does the same before that moment. Impressions are left out: nobody chose them.
+    Raises DataError where the test or the validation would have no target.
+    """
+    ordered = untied(events.filter(pl.col("event_type").cast(pl.String) != "impression"))
+    if protocol == "temporal":
+        test = _after_moment(ordered)
+        return Split(_checked(_after_moment(test.events), protocol), _checked(test, protocol))
+    enough = _new_pairs(ordered).group_by("user_id").len().filter(pl.col("len") >= LEAST_ITEMS)["user_id"]
+    test = _last_of(ordered, enough)
+    return Split(_checked(_last_of(test.events, enough), protocol), _checked(test, protocol))
+
+
+def _new_pairs(events: pl.DataFrame) -> pl.DataFrame:
+    """user_id, item_id, timestamp: what each user chose, at the first event of that pair, by user and time."""
+    if events.is_empty():
+        return events.select("user_id", "item_id", "timestamp")
+    chosen = target_events(events.lazy()).collect()
+    return (
+        events.filter(pl.col("item_id").is_not_null())
+        .group_by("user_id", "item_id")
+        .agg(pl.col("timestamp").min())
+        .join(chosen, on=["user_id", "item_id"], how="semi")
+        .sort("user_id", "timestamp")
+    )
+
+
+def _last_of(events: pl.DataFrame, user_ids: pl.Series) -> HeldOut:
+    pairs = _new_pairs(events).filter(pl.col("user_id").is_in(user_ids.implode()))
+    targets = pairs.unique("user_id", keep="last", maintain_order=True)
+    asked_at = targets.select("user_id", asked_at="timestamp")
+    before = (
+        events.join(asked_at, on="user_id", how="left", maintain_order="left")
+        .filter(pl.col("asked_at").is_null() | (pl.col("timestamp") < pl.col("asked_at")))
+        .drop("asked_at")
+    )
+    return HeldOut(before, targets, _after(before))
+
+
+def _after_moment(events: pl.DataFrame) -> HeldOut:
+    pairs = _new_pairs(events)
+    times = pairs["timestamp"].sort()
+    if times.is_empty():
+        return HeldOut(events, pairs, _after(events))
+    moment: datetime = times[int(len(times) * (1 - TEST_SHARE))]
+    later = pairs.filter(pl.col("timestamp") >= moment)
+    targets = later.unique("user_id", keep="first", maintain_order=True)
+    return HeldOut(events.filter(pl.col("timestamp") < moment), targets, moment)
+
+
+def _after(events: pl.DataFrame) -> datetime:
+    newest = events["timestamp"].max()
+    return newest + timedelta(seconds=1) if isinstance(newest, datetime) else datetime.max
+
+
+def _checked(held_out: HeldOut, protocol: Protocol) -> HeldOut:
+    if held_out.targets.is_empty() or held_out.events.is_empty():
+        other = "temporal" if protocol == "leave-one-out" else "leave-one-out"
+        raise DataError(
+            f"{protocol}: {len(held_out.targets)} users can be asked and {len(held_out.events)} events are left to "
+            f"learn from; give more events (leave-one-out needs users with {LEAST_ITEMS} items), or try {other}"
+        )
+    return held_out
+
+
+def check_no_leak(held_out: HeldOut) -> None:
+    """Raises DataError where an event to learn from is at or after its user's target, is that target, or is at or
+    after `as_of`."""
+    asked = held_out.targets.select("user_id", asked_for="item_id", asked_at="timestamp")
+    known = held_out.events.select("user_id", "item_id", "timestamp").join(asked, on="user_id", how="left")
+    too_late = (pl.col("timestamp") >= pl.col("asked_at")) | (pl.col("timestamp") >= held_out.as_of)
+    leaked = known.filter(too_late | (pl.col("item_id") == pl.col("asked_for")))
+    if leaked.height:
+        row = leaked.row(0, named=True)
+        raise DataError(
+            f"{leaked.height} of {known.height} events to learn from give away what is asked for (user "
+            f"{row['user_id']}, item {row['item_id']}, {row['timestamp']}; the target is {row['asked_for']} of "
+            f"{row['asked_at']}); split the events again by `recsys.split`"
+        )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from features.factors import fit_factors
+from features.factors import fit_bm25, fit_factors
 from recsys.config import Factors
 
 MODELS = ("als", "bpr", "lmf")
@@ -49,3 +49,18 @@ def test_one_seed_gives_one_result(model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_shop_without_interactions_has_no_factors(model: str) -> None:
     assert not fit_factors(sp.csr_matrix((3, 5), dtype=np.float32), settings(model), 0).any()
+
+
+def test_bm25_neighbours_are_of_the_same_circle_and_as_many_as_asked_for() -> None:
+    weights = fit_bm25(two_circles(), neighbours=4, k1=1.2, b=0.4)
+    dense = weights.toarray()
+    assert dense.shape == (9, 9) and dense.dtype == np.float32
+    assert (dense[:4, :4] > 0).all() and (dense[4:8, 4:8] > 0).all()
+    assert not dense[:4, 4:].any() and not dense[4:8, :4].any()
+    assert np.diff(fit_bm25(two_circles(), neighbours=2, k1=1.2, b=0.4).indptr).max() == 2
+
+
+def test_the_larger_b_the_more_a_popular_item_loses() -> None:
+    X = sp.csr_matrix(np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 0, 0]], dtype=np.float32))
+    plain, levelled = (fit_bm25(X, neighbours=3, k1=1.2, b=b).diagonal() for b in (0.0, 1.0))
+    assert levelled[0] / levelled[2] < plain[0] / plain[2]

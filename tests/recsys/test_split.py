@@ -1,9 +1,15 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.config import Evaluate
-from recsys.split import new_items, next_items, target_events, temporal_cut
+from recsys.errors import DataError
+from recsys.split import check_no_leak, new_items, next_items, split, target_events, temporal_cut, untied
+from recsys.tables import EVENT_TYPES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -70,3 +76,116 @@ def test_a_shop_without_purchases_is_judged_by_views() -> None:
 
     assert kinds("view", "impression") == ["view"]
     assert kinds("view", "purchase", "cart") == ["cart", "purchase"]
+
+
+def events(*rows: tuple[str, str, float], kind: str = "purchase") -> pl.DataFrame:
+    """(user, item, day)"""
+    return targets(*rows).with_columns(
+        event_type=pl.lit(kind).cast(pl.Enum(EVENT_TYPES)), value=pl.lit(None, dtype=pl.Float64)
+    )
+
+
+def pairs(frame: pl.DataFrame) -> list[tuple[str, str]]:
+    return frame.select("user_id", "item_id").rows()
+
+
+FOUR = events(("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("u", "d", 4), ("v", "a", 1), ("v", "b", 9))
+
+
+def test_leave_one_out_asks_for_the_last_and_tunes_on_the_one_before() -> None:
+    parts = split(FOUR.sample(fraction=1.0, shuffle=True, seed=0), "leave-one-out")
+    assert pairs(parts.test.targets) == [("u", "d")]
+    assert pairs(parts.validation.targets) == [("u", "c")]
+    v_only_trains = [("v", "a"), ("v", "b")]
+    assert pairs(parts.test.events) == [("u", "a"), ("u", "b"), ("u", "c"), *v_only_trains]
+    assert pairs(parts.validation.events) == [("u", "a"), ("u", "b"), *v_only_trains]
+
+
+def test_a_repeat_is_no_target_and_what_follows_the_target_is_not_learned() -> None:
+    repeats = events(("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("u", "a", 4), ("u", "c", 5))
+    test = split(repeats, "leave-one-out").test
+    assert pairs(test.targets) == [("u", "c")]
+    assert pairs(test.events) == [("u", "a"), ("u", "b")]
+
+
+def test_a_pair_stands_at_its_first_event_but_must_end_in_success_to_be_asked_for() -> None:
+    bought = events(("u", "a", 1), ("u", "b", 2), ("u", "c", 5))
+    viewed = events(("u", "c", 3), ("u", "d", 4), ("u", "e", 6), kind="view")
+    shown = events(("u", "c", 1), kind="impression")
+    test = split(pl.concat([bought, viewed, shown]), "leave-one-out").test
+    assert pairs(test.targets) == [("u", "c")]  # not "d" or "e": nobody bought them
+    assert test.targets["timestamp"].to_list() == [START + timedelta(days=3)]
+    assert pairs(test.events) == [("u", "a"), ("u", "b")]
+
+
+def test_the_temporal_split_asks_each_user_for_the_first_item_after_one_moment() -> None:
+    daily = [("regular", f"i{day}", day) for day in range(16)]
+    late = [("regular", "new", 17), ("regular", "i3", 17.5), ("newcomer", "i1", 18), ("newcomer", "i2", 19)]
+    parts = split(events(*daily, *late), "temporal")  # 19 pairs: the repeat of i3 is none; 17 are before the moment
+    assert pairs(parts.test.targets) == [("newcomer", "i1")]
+    assert parts.test.as_of == START + timedelta(days=18)
+    assert pairs(parts.test.events) == pairs(events(*daily, *late[:2]))
+    assert pairs(parts.validation.targets) == [("regular", "i15")]
+    assert pairs(parts.validation.events) == pairs(events(*daily[:15]))
+
+
+def test_new_items_and_new_users_are_asked_for_too() -> None:
+    old = [(f"u{n}", "old", n) for n in range(18)]
+    test = split(events(*old, ("u1", "unheard of", 30), ("stranger", "old", 31)), "temporal").test
+    assert pairs(test.targets) == [("stranger", "old"), ("u1", "unheard of")]
+
+
+def test_ties_are_set_apart_by_a_microsecond_in_one_order_whatever_the_order_of_the_file() -> None:
+    same_day = events(*[("u", f"i{n}", 1) for n in range(20)], ("u", "z", 2), ("v", "i1", 1))
+    ordered = untied(same_day)
+    u = ordered.filter(pl.col("user_id") == "u")
+    assert u["timestamp"].is_sorted() and u["timestamp"].n_unique() == 21
+    assert u["timestamp"][19] == START + timedelta(days=1, microseconds=19)
+    assert u.row(20)[:2] == ("u", "z") and u["timestamp"][20] == START + timedelta(days=2)
+    assert u["item_id"][:20].to_list() != sorted(u["item_id"][:20])
+    assert ordered.equals(untied(same_day.sample(fraction=1.0, shuffle=True, seed=1)))
+    assert ordered.filter(pl.col("user_id") == "v")["timestamp"].to_list() == [START + timedelta(days=1)]
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
+def test_what_cannot_be_split_says_so(protocol) -> None:
+    with pytest.raises(DataError, match=f"{protocol}: 0 users can be asked and"):
+        split(events(("u", "a", 1), ("u", "a", 2)), protocol)
+    with pytest.raises(DataError, match="0 events are left"):
+        split(events(), protocol)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abcdefghij"), st.integers(0, 9)), min_size=30, max_size=60
+    ),
+    st.sampled_from(["leave-one-out", "temporal"]),
+)
+def test_neither_protocol_ever_learns_from_the_future(rows, protocol) -> None:
+    try:
+        parts = split(events(*rows), protocol)
+    except DataError:
+        return
+    for held_out in (parts.validation, parts.test):
+        check_no_leak(held_out)
+        had = set(pairs(held_out.events))
+        assert not had & set(pairs(held_out.targets))
+        assert held_out.targets["user_id"].is_unique().all()
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
+def test_a_future_shuffled_into_the_history_is_noticed(protocol) -> None:
+    rows = events(*[(f"u{user}", f"i{(user * 3 + n) % 17}", 1 + n + user / 10) for user in range(8) for n in range(9)])
+    test = split(rows, protocol).test
+    check_no_leak(test)
+    shuffled = rows.with_columns(pl.col("timestamp").shuffle(seed=0))
+    poisoned = replace(test, events=shuffled.sample(len(test.events), seed=0))
+    with pytest.raises(DataError, match="give away what is asked for"):
+        check_no_leak(poisoned)
+
+
+def test_the_target_itself_in_the_history_is_noticed() -> None:
+    test = split(FOUR, "leave-one-out").test
+    early = events(("u", "d", 0.5))
+    with pytest.raises(DataError, match=r"1 of 6 events .* \(user u, item d"):
+        check_no_leak(replace(test, events=pl.concat([test.events, early])))

@@ -1,0 +1,78 @@
+"""`recsys bench …`: measure the product on any file, beside what others would do with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.command_line import ConfigOption, settings_of, shown_progress
+from jobs.ingest_command import CatalogOption, MapOption, SetOption, absolute_paths
+from jobs.sources.spec import SourceSpec, assignments, constants
+from recsys.errors import DataError
+from recsys.workspace import Workspace
+
+# Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
+
+bench_app = typer.Typer(help="Measure the product beside what others would do.", no_args_is_help=True)
+
+
+class ProtocolName(StrEnum):
+    """The words that `--protocol` takes."""
+
+    LEAVE_ONE_OUT = "leave-one-out"
+    TEMPORAL = "temporal"
+
+
+@bench_app.command("quality")
+def quality_command(
+    events: Annotated[list[str], typer.Option(help="File or glob of events; repeat for more.")],
+    json_path: Annotated[Path, typer.Option("--json", dir_okay=False, help="File for the figures.")],
+    catalog: CatalogOption = None,
+    column_map: MapOption = None,
+    set_constants: SetOption = None,
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="Each user's last item, or what follows one moment for all.")
+    ] = ProtocolName.TEMPORAL,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each model that draws at random; figures are means.")] = 1,
+    models: Annotated[str | None, typer.Option(help="Only these, with commas.")] = None,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", "-w", file_okay=False, help="Keeps the texts' vectors between runs.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Recall and NDCG of popularity, ALS, BM25, EASE and what the product serves, on one split of any events.
+
+    Parquet, CSV, TSV or JSON lines of (user_id, item_id, timestamp); with or without a type of event, and with or
+    without a catalogue or its titles.
+    """
+    from jobs.bench_models import MODELS
+    from jobs.bench_quality import bench_quality, print_report
+    from jobs.bench_read import read_bench
+
+    if not json_path.absolute().parent.is_dir():
+        raise DataError(f"--json {json_path}: no such folder; make it first")
+    wanted = [name.strip() for name in models.split(",")] if models is not None else list(MODELS)
+    unknown = [name for name in wanted if name not in MODELS]
+    if unknown:
+        raise DataError(f"--models {unknown[0]}: no such model; there are {', '.join(MODELS)}")
+    paths = absolute_paths(events=events, catalog=catalog)
+    spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
+    place = Workspace(workspace or _cache())
+    settings = settings_of(place, config)
+    with shown_progress() as progress:
+        data = read_bench(spec, protocol.value, place, settings, datetime.now(UTC), progress)
+        report = bench_quality(data, wanted, seeds, progress)
+    json_path.write_text(json.dumps(report.to_json(), indent=1))
+    print_report(report)
+
+
+def _cache() -> Path:
+    """Where this user's programs keep what can be made again."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "recsys" / "bench"

@@ -1,0 +1,82 @@
+"""One side of a split as matrices: what models that know only (user, item, weight, time) learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from jobs.train import sample_rows
+from recsys.config import Settings
+from recsys.interactions import event_weights, histories, interactions, matrix, positions
+from recsys.split import HeldOut
+
+
+@dataclass(frozen=True)
+class Past:
+    """seen: (n_users, n_items) float32, the weight of each pair, a purchase 1; popularity: (n_items,) distinct users.
+
+    targets: user_id, item_id, timestamp; target_rows: (n_targets,) item positions. What the users of the targets had,
+    an entry each, oldest first: `had_by` is the target's position, `had_items` the item's, `age` says how many
+    entries came after it, `strength` is 0 for what was not liked and up to 1.
+    """
+
+    seen: sp.csr_matrix
+    popularity: np.ndarray
+    targets: pl.DataFrame
+    target_rows: np.ndarray
+    had_by: np.ndarray
+    had_items: np.ndarray
+    age: np.ndarray
+    strength: np.ndarray
+
+    @property
+    def n_items(self) -> int:
+        return len(self.popularity)
+
+    def history(self, decay: float) -> sp.csr_matrix:
+        """(n_targets, n_items) float32: strength of each item, less by the factor `decay` for each step back."""
+        return self._by_target((decay**self.age * self.strength).astype(np.float32))
+
+    def hidden(self) -> sp.csr_matrix:
+        """(n_targets, n_items): entries are what the user had before, which is not to be shown again."""
+        return self._by_target(np.ones(len(self.had_by), dtype=np.float32))
+
+    def history_lengths(self) -> np.ndarray:
+        """(n_targets,) int64."""
+        return np.bincount(self.had_by, minlength=len(self.targets))
+
+    def _by_target(self, values: np.ndarray) -> sp.csr_matrix:
+        return sp.csr_matrix((values, (self.had_by, self.had_items)), shape=(len(self.targets), self.n_items))
+
+
+def read_past(held_out: HeldOut, item_ids: pl.Series, settings: Settings, most_targets: int | None) -> Past:
+    """most_targets: ask only so many of the users, drawn with the settings' seed; None asks all."""
+    targets = held_out.targets
+    if most_targets is not None:
+        targets = sample_rows(targets, most_targets, settings.seed)
+    history = histories(held_out.events.lazy(), settings.interactions).collect()
+    pairs = interactions(history)
+    full = max(event_weights(settings.interactions).values())
+    seen = matrix(pairs, pairs["user_id"].unique().sort(), item_ids, pairs["weight"].to_numpy() / full)
+    had = (
+        history.with_columns(
+            had_by=pl.Series(positions(history["user_id"], targets["user_id"])),
+            age=pl.int_range(pl.len()).reverse().over("user_id"),
+            strength=(pl.col("weight") / full).clip(0.0, 1.0).sqrt(),
+        )
+        .filter(pl.col("had_by") >= 0)
+        .sort("had_by", maintain_order=True)
+    )
+    return Past(
+        seen=seen,
+        popularity=np.asarray((seen > 0).sum(axis=0)).ravel().astype(np.float32),
+        targets=targets,
+        target_rows=positions(targets["item_id"], item_ids),
+        had_by=had["had_by"].to_numpy(),
+        had_items=positions(had["item_id"], item_ids),
+        age=had["age"].to_numpy(),
+        strength=had["strength"].to_numpy(),
+    )

@@ -1,0 +1,265 @@
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from jobs.__main__ import main
+from jobs.bench_data import BenchData, Side
+from jobs.bench_models import MODELS, rank_in
+from jobs.bench_models import main as run_model
+from jobs.bench_past import read_past
+from jobs.bench_quality import DETERMINISTIC, Measured, Report, bench_quality, print_report
+from jobs.bench_read import read_bench
+from jobs.sources.spec import SourceSpec
+from recsys.config import Settings
+from recsys.errors import DataError
+from recsys.metrics import recall
+from recsys.recommend import RankedItem, Slate
+from recsys.split import split
+from recsys.tables import EVENT_TYPES
+from recsys.workspace import Workspace
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+START = datetime(2024, 1, 1, tzinfo=UTC)
+KEYS = {"model", "slice", "recall@10", "ndcg@10", "recall@5", "ndcg@5", "ci95", "fit_s", "peak_mb"}
+
+
+def bench_data(n_users: int = 30, seed: int = 0) -> BenchData:
+    """Two tastes of 20 items each, told apart by behaviour and by text: each user buys 6 items of one of them."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(n_users):
+        bought = rng.choice(20, size=6, replace=False) + 20 * (user % 2)
+        rows += [(f"u{user}", f"i{item:02}", START + timedelta(days=float(rng.random() * 100))) for item in bought]
+    events = pl.DataFrame(
+        rows,
+        schema={"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Datetime("us", "UTC")},
+        orient="row",
+    ).with_columns(event_type=pl.lit("purchase").cast(pl.Enum(EVENT_TYPES)), value=pl.lit(None, dtype=pl.Float64))
+    parts = split(events, "leave-one-out")
+    item_ids = [f"i{item:02}" for item in range(40)]
+    items = pl.DataFrame({"item_id": item_ids, "title": item_ids, "category": ["a > x"] * 20 + ["a > y"] * 20})
+    text = rng.normal(size=(40, 8)) * 0.1
+    text[:20, 0] = text[20:, 1] = 1.0
+    text = (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
+    nobody = np.zeros((0, 8), dtype=np.float32)
+    settings = Settings.model_validate({"linear": {"regularization": 5.0}, "factors": {"iterations": 3}})
+    return BenchData(
+        "leave-one-out",
+        items.with_columns(available=pl.lit(value=True)),
+        text,
+        Side(parts.validation, [], nobody),
+        Side(parts.test, [], nobody),
+        settings,
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_ranks_all_that_is_new_and_nothing_else(name: str) -> None:
+    data = bench_data()
+    answer = MODELS[name](data, 0)
+    past = read_past(data.test.held_out, data.items["item_id"], data.settings, None)
+    assert answer.ranks.shape == (30,)
+    assert ((answer.ranks >= 0) & (answer.ranks < 40)).all()
+    assert (answer.shown >= 0).all()
+    for user, shown in enumerate(answer.shown):
+        assert len(set(shown)) == 10
+        assert not set(shown) & set(past.had_items[past.had_by == user])
+    first_ten = (answer.shown == past.target_rows[:, None]).any(axis=1)
+    assert not (first_ten < (answer.ranks < 10)).any()  # a rank within 10 is a place in the list
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "popularity"])
+def test_a_model_that_reads_behaviour_finds_the_taste(name: str) -> None:
+    """15 of the 35 new items are of the taste: 10 drawn from all hold the target in 29 % of cases (a deviation is
+    3 % here), from the taste alone in 67 %."""
+    data = bench_data(n_users=200)
+    assert recall(MODELS[name](data, 0).ranks, 10).mean() > 0.4
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_settings_and_lists_do_not_depend_on_what_is_asked_for_and_come_out_again(name: str) -> None:
+    data = bench_data()
+    shuffled = data.test.held_out.targets.with_columns(pl.col("item_id").shuffle(seed=0))
+    blind = replace(data, test=replace(data.test, held_out=replace(data.test.held_out, targets=shuffled)))
+    first, second = MODELS[name](data, 3), MODELS[name](blind, 3)
+    assert first.chosen == second.chosen
+    np.testing.assert_array_equal(first.shown, second.shown)
+
+
+def test_a_past_is_what_the_users_had_newest_with_age_0() -> None:
+    data = bench_data()
+    past = read_past(data.test.held_out, data.items["item_id"], data.settings, None)
+    assert past.history_lengths().tolist() == [5] * 30
+    newest = data.test.held_out.events.sort("timestamp").filter(pl.col("user_id") == past.targets["user_id"][0])
+    mine = past.had_by == 0
+    assert [f"i{item:02}" for item in past.had_items[mine]] == newest["item_id"].to_list()
+    assert past.age[mine].tolist() == [4, 3, 2, 1, 0]
+    np.testing.assert_allclose(past.history(0.5)[0].toarray().max(), 1.0)
+    np.testing.assert_allclose(past.history(0.5)[0].sum(), 1 + 0.5 + 0.25 + 0.125 + 0.0625)
+
+
+def test_the_served_place_of_a_tie_is_the_last_of_it() -> None:
+    items = [
+        RankedItem(item_id, score, rank, "linear", None)
+        for rank, (item_id, score) in enumerate([("a", 3.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)], start=1)
+    ]
+    slate = Slate(tuple(items), None)
+    assert [rank_in(slate, item_id) for item_id in "abcd"] == [0, 2, 2, 3]
+    assert rank_in(slate, "elsewhere") == 10
+
+
+def test_data_comes_back_from_its_folder(tmp_path: Path) -> None:
+    data = bench_data()
+    data.save(tmp_path / "bench")
+    again = BenchData.load(tmp_path / "bench")
+    assert again.items.equals(data.items) and again.settings == data.settings and again.protocol == data.protocol
+    np.testing.assert_array_equal(again.text, data.text)
+    for mine, theirs in ((data.test, again.test), (data.validation, again.validation)):
+        assert theirs.held_out.events.equals(mine.held_out.events)
+        assert theirs.held_out.targets.equals(mine.held_out.targets)
+        assert theirs.held_out.as_of == mine.held_out.as_of
+
+
+def test_a_models_process_leaves_its_lists_and_figures(tmp_path: Path) -> None:
+    data = bench_data()
+    data.save(tmp_path / "bench")
+    assert run_model([str(tmp_path / "bench"), "EASE", "0", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["fit_s"] > 0 and told["peak_mb"] > 10
+    assert told["chosen"].keys() == {"regularization", "decay", "validation"}
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["ranks"], MODELS["EASE"](data, 0).ranks)
+
+
+def measured(model: str, ndcg: list[float]) -> Measured:
+    figures = {name: np.array(ndcg) for name in ("recall@10", "ndcg@10", "recall@5", "ndcg@5")}
+    lists = {"mrr": 0.1, "coverage": 0.5, "novelty": 9.0, "diversity": 0.7, "gini": 0.9}
+    return Measured(model, figures, lists, 1.0, 300.0, {"regularization": 100.0, "decay": 0.8, "mix": 0.05})
+
+
+def test_the_report_has_a_row_for_each_model_and_slice_and_fits_in_100_columns() -> None:
+    slices = {"all": np.array([True] * 3), "target_0": np.array([False, True, True])}
+    models = tuple(measured(name, [0.2, 0.4, 0.9]) for name in (*MODELS, "sequence", "sequence + text"))
+    report = Report(bench_data(), slices, models)
+    rows = report.to_json()["rows"]
+    assert [(row["model"], row["slice"]) for row in rows[:3]] == [
+        ("popularity", "all"),
+        ("popularity", "target_0"),
+        ("implicit ALS", "all"),
+    ]
+    assert all(row.keys() == KEYS for row in rows)
+    assert (rows[0]["ndcg@10"], rows[1]["ndcg@10"]) == (0.5, 0.65)
+    assert rows[1]["ci95"] == [0.4, 0.9]
+    console = Console(file=io.StringIO(), width=300)
+    print_report(report, console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    for name in (*MODELS, "0.5000", "0.6500", "target_0"):
+        assert any(name in line for line in lines), name
+
+
+def test_more_seeds_are_averaged_and_a_deterministic_model_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def run(folder: Path, model: str, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+        calls.append((model, seed))
+        return np.full(30, 20 * seed), np.zeros((30, 10), dtype=np.int64), {"fit_s": 1.0, "peak_mb": 2.0, "chosen": {}}
+
+    monkeypatch.setattr("jobs.bench_quality._run", run)
+    report = bench_quality(bench_data(), ["EASE", "fused"], 2, lambda *_: None)
+    assert calls == [("EASE", 0), ("fused", 0), ("fused", 1)]
+    assert [model.figures["recall@10"].mean() for model in report.models] == [1.0, 0.5]
+    assert set(MODELS) >= DETERMINISTIC
+
+
+def test_a_model_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "absent", MODELS["EASE"])  # the parent knows it, the child does not
+    with pytest.raises(DataError, match="model 'absent' failed: KeyError: 'absent'"):
+        bench_quality(bench_data(), ["absent"], 1, lambda *_: None)
+
+
+def spec_of(tmp_path: Path, text: str) -> SourceSpec:
+    (tmp_path / "events.csv").write_text(text)
+    return SourceSpec("table", {"events": (str(tmp_path / "events.csv"),)})
+
+
+def test_events_without_a_type_are_purchases_and_items_need_no_catalogue(tmp_path: Path, tiny_bert: Path) -> None:
+    rows = "".join(f"u{user},i{(user + n) % 7},2024-01-{1 + n + user:02}\n" for user in range(5) for n in range(4))
+    settings = Settings.model_validate({"encoder": {"model": str(tiny_bert)}})
+    spec = spec_of(tmp_path, "user_id,item_id,timestamp\n" + rows)
+    data = read_bench(spec, "leave-one-out", Workspace(tmp_path / "kept"), settings, NOW, lambda *_: None)
+    assert data.test.held_out.events["event_type"].unique().to_list() == ["purchase"]
+    assert data.items["item_id"].to_list() == [f"i{n}" for n in range(7)]
+    assert not data.text.any()
+    assert len(data.test.held_out.targets) == 5
+
+
+def test_page_texts_after_the_target_are_not_read(tmp_path: Path, tiny_bert: Path) -> None:
+    """u views and reads about a, b, c in turn: asked for c, only what was read with a and b is known."""
+    rows = "".join(f"u,{item},view,2024-01-0{day},w{day}\n" for day, item in enumerate("abc", start=1))
+    settings = Settings.model_validate({"encoder": {"model": str(tiny_bert)}})
+    spec = spec_of(tmp_path, "user_id,item_id,event_type,timestamp,text\n" + rows)
+    data = read_bench(spec, "leave-one-out", Workspace(tmp_path / "kept"), settings, NOW, lambda *_: None)
+    assert data.test.held_out.events["text"].drop_nulls().to_list() == ["w1", "w2"]
+    assert data.validation.held_out.events["text"].drop_nulls().to_list() == ["w1"]
+    assert data.test.browsers == ["u"] and data.test.browsing.shape == (1, 16)
+
+
+FIVE_USERS = "".join(f"u{user},p{(user + n) % 6},2024-01-{1 + n + user:02}\n" for user in range(5) for n in range(4))
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
+def test_five_users_get_an_answer_from_every_model(tmp_path: Path, tiny_bert: Path, protocol) -> None:
+    spec = spec_of(tmp_path, "user_id,item_id,timestamp\n" + FIVE_USERS)
+    settings = Settings.model_validate({"encoder": {"model": str(tiny_bert)}})
+    data = read_bench(spec, protocol, Workspace(tmp_path / "kept"), settings, NOW, lambda *_: None)
+    n_users = len(data.test.held_out.targets)
+    assert 1 <= n_users <= 5
+    for name, model in MODELS.items():
+        answer = model(data, 0)
+        assert len(answer.ranks) == len(answer.shown) == n_users, name
+        assert ((answer.shown >= -1) & (answer.shown < 6)).all(), name
+
+
+def test_the_command_prints_the_table_and_writes_the_figures(
+    tmp_path: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "e.csv").write_text("user,product,when\n" + FIVE_USERS)
+    (tmp_path / "c.csv").write_text("item_id,title\n" + "".join(f"p{n},w{n} w{n + 1}\n" for n in range(6)))
+    (tmp_path / "recsys.toml").write_text(f'[encoder]\nmodel = "{tiny_bert}"\n')
+    out = tmp_path / "out.json"
+    named = [
+        part for pair in ("user_id=user", "item_id=product", "timestamp=when") for part in ("--map", f"events.{pair}")
+    ]
+    files = ["--events", str(tmp_path / "e.csv"), "--catalog", str(tmp_path / "c.csv"), "--json", str(out)]
+    options = ["--workspace", str(tmp_path / "kept"), "--config", str(tmp_path / "recsys.toml")]
+    options += ["--protocol", "temporal", "--models", "popularity, EASE"]
+    assert main(["bench", "quality", *files, *named, *options]) == 0
+    told = json.loads(out.read_text())
+    assert told.keys() == {"protocol", "n_users", "n_items", "rows"}
+    assert (told["protocol"], told["n_items"]) == ("temporal", 6)
+    assert [row["model"] for row in told["rows"] if row["slice"] == "all"] == ["popularity", "EASE"]
+    assert all(row.keys() == KEYS and row["peak_mb"] > 10 for row in told["rows"])
+    assert "temporal: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--models", "EASE,svd"], "--models svd: no such model; there are popularity, implicit ALS"),
+        (["--json", "nowhere/out.json"], "no such folder; make it first"),
+        (["--events", "absent.csv"], "absent.csv"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments: list[str], said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = arguments if "--json" in arguments else [*arguments, "--json", "out.json"]
+    given = given if "--events" in given else [*given, "--events", "absent.csv"]
+    assert main(["bench", "quality", "--workspace", "kept", *given]) == 2
+    assert said in capsys.readouterr().err
