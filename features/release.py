@@ -43,15 +43,7 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
         raise StoreError(f"release {release.release_id}: its items table and its model name different items")
     table = release.table("users", ["user_id", "history"])
     users = users_from_table(table, release.vectors("users", "text_vector"), model.item_ids)
-    recommender = Recommender(
-        model,
-        users,
-        items["title"].to_list(),
-        items["available"].to_numpy(),
-        settings.recommend,
-        settings.interactions,
-        settings.embed.browsing_decay,
-    )
+    recommender = Recommender.of_release(model, users, items, settings)
     return LoadedRelease(release.release_id, release.manifest, recommender, settings.encoder)
 
 

@@ -42,6 +42,7 @@ class Inputs:
 def fit_model(inputs: Inputs, whitening: Whitening, fusion: Fusion, as_of: datetime, settings: Settings) -> Model:
     """A model of all that happened before `as_of`; `fusion` is taken as it is."""
     item_ids = inputs.items["item_id"]
+    whitened = whitening(inputs.text)
     pairs = interactions(_history(inputs, as_of, settings))
     user_ids = pairs["user_id"].unique().sort()
     seen = matrix(pairs, user_ids, item_ids)
@@ -52,7 +53,7 @@ def fit_model(inputs: Inputs, whitening: Whitening, fusion: Fusion, as_of: datet
     trending = np.asarray(matrix(pairs, user_ids, item_ids, weight * (trend + 0.001)).sum(axis=0)).ravel()
     return Model(
         item_ids=item_ids,
-        linear=fit_linear(seen, whitening(inputs.text), settings.linear),
+        linear=fit_linear(seen, whitened, settings.linear),
         factors=candidates.Factors(
             fit_factors(decayed, settings.factors, settings.seed),
             settings.factors.regularization,
@@ -60,7 +61,7 @@ def fit_model(inputs: Inputs, whitening: Whitening, fusion: Fusion, as_of: datet
             "als" if settings.factors.model == "als" else "mean",
         ),
         text=inputs.text,
-        whitened=whitening(inputs.text),
+        whitened=whitened,
         whitening=whitening,
         popularity=np.asarray((seen > 0).sum(axis=0)).ravel().astype(np.float32),
         trend=np.log1p(trending).astype(np.float32),
@@ -82,15 +83,7 @@ def users_before(inputs: Inputs, as_of: datetime, settings: Settings) -> tuple[p
 
 def recommender(inputs: Inputs, model: Model, users: Users, settings: Settings) -> Recommender:
     """What the service would load."""
-    return Recommender(
-        model,
-        users,
-        inputs.items["title"].to_list(),
-        inputs.items["available"].to_numpy(),
-        settings.recommend,
-        settings.interactions,
-        settings.embed.browsing_decay,
-    )
+    return Recommender.of_release(model, users, inputs.items, settings)
 
 
 def learn_fusion(inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, settings: Settings) -> Fusion:

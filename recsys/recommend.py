@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 
 from recsys import config
@@ -65,11 +66,13 @@ class Slate:
 
 @dataclass(frozen=True)
 class _Profile:
-    """A query in matrix terms: history oldest first, and the rows that may not be shown."""
+    """A query in matrix terms: history oldest first, texts as in `Shoppers`, and the rows that may not be shown."""
 
     item_rows: np.ndarray
     weights: np.ndarray
     browsing: np.ndarray
+    sentence: np.ndarray
+    asked: float
     hidden_rows: np.ndarray
     fallback: str | None
 
@@ -101,6 +104,19 @@ class Recommender:
         self.vectors = model.item_vectors()
         self._full_weight = max(self.event_weights.values())
 
+    @classmethod
+    def of_release(cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings) -> Recommender:
+        """As the night measures it and the service loads it. items: title, available, ascending by item_id."""
+        return cls(
+            model,
+            users,
+            items["title"].to_list(),
+            items["available"].to_numpy(),
+            settings.recommend,
+            settings.interactions,
+            settings.embed.browsing_decay,
+        )
+
     @property
     def n_items(self) -> int:
         return len(self.item_ids)
@@ -108,7 +124,7 @@ class Recommender:
     def recommend(self, queries: Sequence[Query]) -> list[Slate]:
         """One slate a query, of `count` items or of as many as may be shown."""
         profiles = [self._profile(query) for query in queries]
-        contributions = self._contributions(self._shoppers(queries, profiles))
+        contributions = self._contributions(self._shoppers(profiles))
         totals = contributions.sum(axis=0)
         return [
             self._slate(totals[row], contributions[:, row], profile.hidden_rows, query.count, profile.fallback)
@@ -132,11 +148,11 @@ class Recommender:
         allowed = np.ones((len(queries), self.n_items), dtype=bool)
         for row, profile in enumerate(profiles):
             allowed[row, profile.hidden_rows] = False
-        return self._scores(self._shoppers(queries, profiles)), allowed
+        return self._scores(self._shoppers(profiles)), allowed
 
     def shoppers(self, queries: Sequence[Query]) -> Shoppers:
         """The queries as the sources read them."""
-        return self._shoppers(queries, [self._profile(query) for query in queries])
+        return self._shoppers([self._profile(query) for query in queries])
 
     def _contributions(self, shoppers: Shoppers) -> np.ndarray:
         """(n_sources, n, n_items) float32: what each source adds to the fused score."""
@@ -150,8 +166,7 @@ class Recommender:
     def _scores(self, shoppers: Shoppers) -> np.ndarray:
         return np.stack([source.scores(shoppers) for source in self.sources])
 
-    def _shoppers(self, queries: Sequence[Query], profiles: Sequence[_Profile]) -> Shoppers:
-        dim = self.model.text.shape[1]
+    def _shoppers(self, profiles: Sequence[_Profile]) -> Shoppers:
         indptr = np.cumsum([0] + [len(profile.item_rows) for profile in profiles])
         history = sp.csr_matrix(
             (
@@ -159,25 +174,24 @@ class Recommender:
                 np.concatenate([profile.item_rows for profile in profiles]),
                 indptr,
             ),
-            shape=(len(queries), self.n_items),
+            shape=(len(profiles), self.n_items),
         )
-        sentences = [self._sentence(query, dim) for query in queries]
         return Shoppers(
             history,
             np.stack([profile.browsing for profile in profiles]),
-            np.stack([vector for vector, _ in sentences]),
-            np.array([weight for _, weight in sentences], dtype=np.float32),
+            np.stack([profile.sentence for profile in profiles]),
+            np.array([profile.asked for profile in profiles], dtype=np.float32),
         )
 
-    def _sentence(self, query: Query, dim: int) -> tuple[np.ndarray, float]:
+    def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
         """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
         page text, which each later event of the session makes less of a wish."""
         if query.text_vector is not None:
             return query.text_vector, self.settings.sentence_weight
-        for later, signal in enumerate(sorted(query.session, key=lambda signal: signal.timestamp, reverse=True)):
+        for later, signal in enumerate(reversed(session)):
             if signal.text_vector is not None:
                 return signal.text_vector, self.settings.sentence_weight * self.browsing_decay**later
-        return np.zeros(dim, dtype=np.float32), 0.0
+        return np.zeros(self.model.text.shape[1], dtype=np.float32), 0.0
 
     def _profile(self, query: Query) -> _Profile:
         rows, weights, bought = self.users.history(query.user_id)
@@ -192,8 +206,10 @@ class Recommender:
         liked = weights > 0
         item_rows, recency = self._weighed(rows[liked], weights[liked], page_rows)
         browsing = self._browsing(query.user_id, session)
+        sentence, asked = self._sentence(query, session)
         told = len(item_rows) > 0 or browsing.any() or query.text_vector is not None
-        return _Profile(item_rows, recency, browsing, np.concatenate(hidden), None if told else self._fallback(query))
+        fallback = None if told else self._fallback(query)
+        return _Profile(item_rows, recency, browsing, sentence, asked, np.concatenate(hidden), fallback)
 
     def _with_session(
         self, rows: np.ndarray, weights: np.ndarray, bought: np.ndarray, session: Sequence[Signal]

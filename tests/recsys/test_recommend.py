@@ -60,6 +60,12 @@ def test_what_was_searched_for_a_moment_ago_goes_before_the_history() -> None:
     assert ids(Query(user_id="ann", session=(search,)))[0] == "lamp"
 
 
+def test_of_searches_at_one_time_the_last_in_the_session_counts() -> None:
+    kettle = TEXT[ITEM_IDS.index("kettle")]
+    first, last = (Signal("search", NOON, text_vector=vector) for vector in (kettle, LAMP))
+    assert ids(Query(session=(first, last)))[0] == "lamp"
+
+
 def test_each_later_event_makes_a_search_count_less() -> None:
     views = tuple(Signal("view", NOON + timedelta(minutes=k), item_id) for k, item_id in enumerate(["kettle"] * 12, 1))
     assert ids(Query(session=(Signal("search", NOON, text_vector=LAMP), *views)))[0] == "teapot"
