@@ -23,7 +23,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def copy_files(source: Path, target: Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ def sync_tree(folder: Path) -> None:
     """Bring every file below `folder`, and the names of all of them, to the disk."""
     for path in folder.rglob("*"):
         if path.is_file():
-            _sync(path)
+            sync(path)
     _sync_folders(folder)
 
 
@@ -65,11 +65,12 @@ def _sync_folders(folder: Path) -> None:
     """Bring the names of everything below `folder`, and its own, to the disk."""
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
-            _sync(path)
-    _sync(folder.parent)
+            sync(path)
+    sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return when the file or folder at `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

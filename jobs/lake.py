@@ -25,7 +25,7 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
-from features.durable import write_atomically
+from features.durable import sync, write_atomically
 from recsys.errors import DataError
 from recsys.tables import Catalog, Events, Reviews
 
@@ -167,7 +167,7 @@ class Lake:
             os.sync()
         else:
             for path in self._unflushed:
-                _flush(path)
+                sync(path)
         self._unflushed.clear()
         content = {"version": 1, "files": [asdict(file) for file in live]}
         write_atomically(self.manifest, json.dumps(content, indent=1).encode())
@@ -189,15 +189,6 @@ def _read_manifest(path: Path) -> tuple[LakeFile, ...]:
 
 _SYNC_ALL_FROM = 64
 """Above so many new files one sync of the machine is cheaper than one flush a file (`docs/decisions.md`)."""
-
-
-def _flush(path: Path) -> None:
-    """Return when the file at `path` is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _delete_unlisted(root: Path, listed: set[str]) -> None:

@@ -90,7 +90,7 @@ def test_a_partition_written_without_rows_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / "events" / DAY_1).exists()
 
 
-@pytest.mark.parametrize("step", ["_flush", "write_atomically"])
+@pytest.mark.parametrize("step", ["sync", "write_atomically"])
 def test_a_crash_before_the_manifest_leaves_the_lake_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
