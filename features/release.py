@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 
 from features.manifest import Manifest
@@ -18,6 +19,9 @@ from recsys.workspace import Workspace
 
 SETTINGS_FILE = "settings.json"
 """The settings that a release was made with travel with its model: it is read by the rules that it was made by."""
+
+TEXTS_FILE = "texts.npy"
+"""Vectors of what the shoppers searched for and read. The words themselves are in no release."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,20 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
     if not items["item_id"].equals(model.item_ids):
         raise StoreError(f"release {release.release_id}: its items table and its model name different items")
     table = release.table("users", ["user_id", "history"])
-    users = users_from_table(table, release.vectors("users", "text_vector"), model.item_ids)
+    users = users_from_table(
+        table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
+    )
     recommender = Recommender.of_release(model, users, items, settings)
     return LoadedRelease(release.release_id, release.manifest, recommender, settings.encoder)
+
+
+def read_texts(folder: Path) -> np.ndarray:
+    """(n_texts, dim): what `HISTORY`'s text rows point into."""
+    try:
+        mapped = np.load(folder / TEXTS_FILE, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise StoreError(f"{folder / TEXTS_FILE}: cannot be read ({error}); run `recsys nightly` again") from None
+    return mapped.view(np.ndarray)
 
 
 def _settings(path: Path) -> config.Settings:

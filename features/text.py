@@ -62,16 +62,16 @@ def review_texts(reviews: pl.DataFrame) -> pl.DataFrame:
 
 
 def browsing_texts(events: pl.DataFrame | pl.LazyFrame, last: int | None = None) -> pl.DataFrame:
-    """user_id, timestamp, text, text_hash of every search query and viewed page's text, by user and time.
+    """user_id, timestamp, event_type, text, text_hash of every search query and viewed page's text, by user and time.
 
     last: keep only each user's newest so many.
     """
     wanted = pl.col("text").is_not_null() & pl.col("event_type").cast(pl.String).is_in(BROWSING_EVENTS)
-    found = events.lazy().filter(wanted).select("user_id", "timestamp", "text")
+    found = events.lazy().filter(wanted).select("user_id", "timestamp", "event_type", "text")
     found = found.sort("user_id", "timestamp", maintain_order=True)
     if last is not None:
         found = found.filter(pl.int_range(pl.len()).reverse().over("user_id") < last)
-    browsing = found.collect()
+    browsing = found.collect(engine="in-memory")
     cleaned = {text: clean(text) for text in browsing["text"].unique()}
     texts = pl.Series([cleaned[text] for text in browsing["text"]], dtype=pl.String)
     return _with_hash(browsing.with_columns(text=texts))

@@ -41,6 +41,12 @@ def quality_command(
     ] = ProtocolName.TEMPORAL,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each model that draws at random; figures are means.")] = 1,
     models: Annotated[str | None, typer.Option(help="Only these, with commas.")] = None,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers", help="Also RecTools' SASRec and ALS and LensKit's item-item, installed into the cache at first."
+        ),
+    ] = False,
     workspace: Annotated[
         Path | None, typer.Option("--workspace", "-w", file_okay=False, help="Keeps the texts' vectors between runs.")
     ] = None,
@@ -52,24 +58,60 @@ def quality_command(
     without a catalogue or its titles.
     """
     from jobs.bench_models import MODELS
+    from jobs.bench_peers import peers_python
     from jobs.bench_quality import bench_quality, print_report
     from jobs.bench_read import read_bench
+    from jobs.peers.models import PEERS
 
-    if not json_path.absolute().parent.is_dir():
-        raise DataError(f"--json {json_path}: no such folder; make it first")
-    wanted = [name.strip() for name in models.split(",")] if models is not None else list(MODELS)
-    unknown = [name for name in wanted if name not in MODELS]
+    _check_folder(json_path)
+    known = [*PEERS, *MODELS] if peers else list(MODELS)  # ours last, as the product is
+    wanted = [name.strip() for name in models.split(",")] if models is not None else known
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise DataError(f"--models {unknown[0]}: no such model; there are {', '.join(MODELS)}")
+        remedy = "add --peers" if unknown[0] in PEERS else f"there are {', '.join(known)}"
+        raise DataError(f"--models {unknown[0]}: no such model; {remedy}")
     paths = absolute_paths(events=events, catalog=catalog)
     spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
     place = Workspace(workspace or _cache())
     settings = settings_of(place, config)
     with shown_progress() as progress:
         data = read_bench(spec, protocol.value, place, settings, datetime.now(UTC), progress)
-        report = bench_quality(data, wanted, seeds, progress)
+        python = peers_python(_cache(), progress) if any(name in PEERS for name in wanted) else None
+        report = bench_quality(data, wanted, seeds, progress, peers=python)
     json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_report(report)
+
+
+@bench_app.command("sample")
+def sample_command(
+    json_path: Annotated[Path, typer.Option("--json", dir_okay=False, help="File for the figures.")],
+    products: Annotated[int, typer.Option(min=1)] = 2000,
+    shoppers: Annotated[int, typer.Option(min=1)] = 3000,
+    days: Annotated[int, typer.Option(min=1)] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the storefront.")] = 0,
+    config: ConfigOption = None,
+) -> None:
+    """The same on a simulated storefront, whose shoppers' true tastes are known: how much of the ceiling is reached."""
+    from jobs.bench_models import MODELS
+    from jobs.bench_quality import bench_quality, print_report
+    from jobs.bench_read import read_bench
+    from jobs.sources.sample import make_sample
+
+    _check_folder(json_path)
+    place = Workspace(_cache())
+    folder = place.root / f"sample-{products}-{shoppers}-{days}-{seed}"
+    settings = settings_of(place, config)
+    with shown_progress() as progress:
+        spec = make_sample(folder, n_products=products, n_shoppers=shoppers, days=days, seed=seed, progress=progress)
+        data = read_bench(spec, ProtocolName.TEMPORAL.value, place, settings, datetime.now(UTC), progress)
+        report = bench_quality(data, list(MODELS), 1, progress, sample=folder)
+    json_path.write_text(json.dumps(report.to_json(), indent=1))
+    print_report(report)
+
+
+def _check_folder(json_path: Path) -> None:
+    if not json_path.absolute().parent.is_dir():
+        raise DataError(f"--json {json_path}: no such folder; make it first")
 
 
 def _cache() -> Path:

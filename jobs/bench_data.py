@@ -14,67 +14,68 @@ from jobs.train import Inputs
 from recsys.config import Settings
 from recsys.split import HeldOut, Protocol
 
-
-@dataclass(frozen=True)
-class Side:
-    """One side of the split. browsing: (len(browsers), dim), what these users had searched for and read, norm 1."""
-
-    held_out: HeldOut
-    browsers: list[str]
-    browsing: np.ndarray
+READ = ("user_id", "timestamp", "event_type", "text_row")
 
 
 @dataclass(frozen=True)
 class BenchData:
-    """items: item_id, title, category, available, ascending by item_id; text: (n_items, dim), zero without text."""
+    """items: item_id, title, category, available, ascending by item_id; text: (n_items, dim), zero without text.
+
+    The events of both sides have text_row, null or a row of read_text (n_texts, dim). repeats: whether what a user had
+    before may be asked for again, and is then not left out of the lists.
+    """
 
     protocol: Protocol
+    repeats: bool
     items: pl.DataFrame
     text: np.ndarray
-    validation: Side
-    test: Side
+    read_text: np.ndarray
+    validation: HeldOut
+    test: HeldOut
     settings: Settings
 
-    def inputs(self, side: Side) -> Inputs:
-        """What the product trains on."""
-        events = side.held_out.events.filter(pl.col("item_id").is_not_null())
-        return Inputs(self.items, events, self.text, lambda _: (side.browsers, side.browsing))
+    def inputs(self, held_out: HeldOut, *, with_text: bool = True) -> Inputs:
+        """What the product trains on; without text, searches and page texts are left out too."""
+        on_items = held_out.events.filter(pl.col("item_id").is_not_null())
+        read = held_out.events.filter(pl.col("text_row").is_not_null()).select(READ)
+        no_impressions = on_items.clear().select("user_id", "item_id", "timestamp", position=pl.lit(0, dtype=pl.Int32))
+        read = read if with_text else read.clear()
+        return Inputs(self.items, on_items, no_impressions, self.text, read, self.read_text)
 
     def save(self, folder: Path) -> None:
         """Parquet, npy and JSON in a new or empty folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.items.write_parquet(folder / "items.parquet")
         np.save(folder / "text.npy", self.text, allow_pickle=False)
-        meta: dict[str, object] = {"protocol": self.protocol, "settings": self.settings.model_dump(mode="json")}
-        for name, side in (("validation", self.validation), ("test", self.test)):
-            side.held_out.events.write_parquet(folder / f"{name}_events.parquet")
-            side.held_out.targets.write_parquet(folder / f"{name}_targets.parquet")
-            pl.Series("user_id", side.browsers, dtype=pl.String).to_frame().write_parquet(
-                folder / f"{name}_browsers.parquet"
-            )
-            np.save(folder / f"{name}_browsing.npy", side.browsing, allow_pickle=False)
-            meta[name] = side.held_out.as_of.isoformat()
+        np.save(folder / "read_text.npy", self.read_text, allow_pickle=False)
+        for name, held_out in (("validation", self.validation), ("test", self.test)):
+            held_out.events.write_parquet(folder / f"{name}_events.parquet")
+            held_out.targets.write_parquet(folder / f"{name}_targets.parquet")
+        meta = {
+            "protocol": self.protocol,
+            "repeats": self.repeats,
+            "settings": self.settings.model_dump(mode="json"),
+            "validation": self.validation.as_of.isoformat(),
+            "test": self.test.as_of.isoformat(),
+        }
         (folder / "meta.json").write_text(json.dumps(meta))
 
     @classmethod
     def load(cls, folder: Path) -> BenchData:
-        """What `save` wrote; vectors are mapped into memory."""
+        """What `save` wrote."""
         meta = json.loads((folder / "meta.json").read_text())
 
-        def side(name: str) -> Side:
-            held_out = HeldOut(
-                pl.read_parquet(folder / f"{name}_events.parquet"),
-                pl.read_parquet(folder / f"{name}_targets.parquet"),
-                datetime.fromisoformat(meta[name]),
-            )
-            browsers = pl.read_parquet(folder / f"{name}_browsers.parquet")["user_id"].to_list()
-            return Side(held_out, browsers, np.load(folder / f"{name}_browsing.npy", allow_pickle=False))
+        def side(name: str) -> HeldOut:
+            events, targets = (pl.read_parquet(folder / f"{name}_{part}.parquet") for part in ("events", "targets"))
+            return HeldOut(events, targets, datetime.fromisoformat(meta[name]))
 
         return cls(
-            meta["protocol"],
-            pl.read_parquet(folder / "items.parquet"),
-            np.load(folder / "text.npy", allow_pickle=False),
-            side("validation"),
-            side("test"),
-            Settings.model_validate(meta["settings"]),
+            protocol=meta["protocol"],
+            repeats=meta["repeats"],
+            items=pl.read_parquet(folder / "items.parquet"),
+            text=np.load(folder / "text.npy", allow_pickle=False),
+            read_text=np.load(folder / "read_text.npy", allow_pickle=False),
+            validation=side("validation"),
+            test=side("test"),
+            settings=Settings.model_validate(meta["settings"]),
         )

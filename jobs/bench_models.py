@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -22,20 +22,15 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from features.factors import fit_bm25, fit_factors
+from jobs.bench_answer import Answer, K, answer_of, past_of_test, scored
 from jobs.bench_data import BenchData
 from jobs.bench_past import Past, read_past
-from jobs.train import fit_model, learn_fusion, recommender, users_before, whiten
+from jobs.bench_product import buy_it_again, sequence, serve, true_taste
 from recsys.candidates import Factors
 from recsys.errors import RecsysError
-from recsys.fusion import Fusion
 from recsys.linear import fit_linear
 from recsys.metrics import ndcg, target_ranks
-from recsys.recommend import Query, Recommender, Slate, batches, top_k
-from recsys.split import HeldOut
-
-K: Final = 10
-SERVED: Final = 20
-"""Length of the served lists that are read: beyond `K`, to see which items tie with the target."""
+from recsys.whitening import fit_whitening
 
 DECAYS: Final = (0.4, 0.6, 0.8, 1.0)
 
@@ -43,18 +38,6 @@ Scores = Callable[[sp.csr_matrix], np.ndarray]
 """(n, n_items) weighed histories to (n, n_items) scores, which the caller may overwrite."""
 
 Chosen = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """ranks: (n_targets,) 0-based, ties against the target, at least `K` where it is not among the first; shown:
-    (n_targets, K) item rows, padded with -1; fit_s: the last fit, without the search for settings; chosen: these, and
-    the NDCG@10 on validation that they were chosen for."""
-
-    ranks: np.ndarray
-    shown: np.ndarray
-    fit_s: float
-    chosen: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -81,25 +64,25 @@ class Recipe:
     mixes: Sequence[float] = (0.0,)
 
 
-def run(recipe: Recipe, data: BenchData, seed: int) -> Answer:
+def run(recipe: Recipe, data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: ARG001 - shares no fit
     """Tune on validation, fit on everything before the test, rank all items for every test user."""
-    item_ids = data.items["item_id"]
-    before = read_past(data.validation.held_out, item_ids, data.settings, data.settings.fusion.max_targets)
+    item_ids, most = data.items["item_id"], data.settings.fusion.max_targets
+    before = read_past(data.validation, item_ids, data.settings, data.repeats, most)
     trials: list[tuple[float, Chosen, float, float]] = []
     for chosen in recipe.grid:
         parts = recipe.fit(Fitting(data, before, chosen, seed))
         for decay, mix in product(recipe.decays, recipe.mixes):
             trials.append((_ndcg(before, _mixed(parts, mix), decay), chosen, decay, mix))
     reached, chosen, decay, mix = max(trials, key=lambda trial: trial[0])  # of equal ones the first
-    past = read_past(data.test.held_out, item_ids, data.settings, None)
+    past = past_of_test(data)
     started = monotonic()
     parts = recipe.fit(Fitting(data, past, chosen, seed))
     fit_s = monotonic() - started
-    ranks, shown = _lists(past, _mixed(parts, mix), decay)
+    history, scores = past.history(decay), _mixed(parts, mix)
     told: dict[str, object] = dict(chosen)
     told |= {"decay": decay} if len(recipe.decays) > 1 else {}
     told |= {"mix": mix} if len(recipe.mixes) > 1 else {}
-    return Answer(ranks, shown, fit_s, told | {"validation": round(reached, 4)})
+    return answer_of(past, lambda rows: scores(history[rows]), fit_s, told | {"validation": round(reached, 4)})
 
 
 def _mixed(parts: Sequence[Scores], mix: float) -> Scores:
@@ -114,30 +97,10 @@ def _mixed(parts: Sequence[Scores], mix: float) -> Scores:
 
 
 def _ndcg(past: Past, scores: Scores, decay: float) -> float:
-    ranks = [target_ranks(batch, past.target_rows[rows]) for rows, batch in _scored(past, scores, decay)]
+    history = past.history(decay)
+    batches = scored(past, lambda rows: scores(history[rows]))
+    ranks = [target_ranks(batch, past.target_rows[rows]) for rows, batch in batches]
     return float(ndcg(np.concatenate(ranks), K).mean())
-
-
-def _lists(past: Past, scores: Scores, decay: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks and shown rows, as in `Answer`."""
-    n_targets = len(past.targets)
-    ranks, shown = np.zeros(n_targets, dtype=np.int64), np.full((n_targets, K), -1)
-    for rows, batch in _scored(past, scores, decay):
-        ranks[rows] = target_ranks(batch, past.target_rows[rows])
-        for place, row_scores in enumerate(batch, start=rows.start):
-            best = top_k(row_scores, K)
-            shown[place, : len(best)] = best
-    return ranks, shown
-
-
-def _scored(past: Past, scores: Scores, decay: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """Batch by batch: the targets' positions and their (n, n_items) scores, -inf for what the user had."""
-    history, hidden = past.history(decay), past.hidden()
-    for rows in batches(len(past.targets), past.n_items):
-        batch = scores(history[rows])
-        had = hidden[rows].tocoo()
-        batch[had.row, had.col] = -np.inf
-        yield rows, batch
 
 
 def _popularity(fitting: Fitting) -> Sequence[Scores]:
@@ -172,7 +135,7 @@ def _ease(fitting: Fitting) -> Sequence[Scores]:
 
 def _ease_with_text(fitting: Fitting) -> Sequence[Scores]:
     data = fitting.data
-    whitened = whiten(data.inputs(data.test), data.settings)(data.text)  # of the catalogue alone, whatever the side
+    whitened = fit_whitening(data.text, data.settings.fusion.text_dim)(data.text)  # the same on either side
     settings = data.settings.linear.model_copy(update=dict(fitting.chosen))
     weights = fit_linear(fitting.past.seen, whitened, settings)
     return (_linear(weights), lambda history: (history @ whitened).astype(np.float32) @ whitened.T)
@@ -182,47 +145,7 @@ def _linear(weights: sp.csr_matrix) -> Scores:
     return lambda history: (history @ weights).toarray().astype(np.float32, copy=False)
 
 
-def serve(data: BenchData, seed: int) -> Answer:
-    """What the product would answer: its models, the fusion learned on validation, its own path from query to slate."""
-    settings = data.settings.model_copy(update={"seed": seed})
-    before, held_out = data.inputs(data.validation), data.validation.held_out
-    whitening = whiten(before, settings)
-    model = fit_model(before, whitening, Fusion(), held_out.as_of, settings)
-    _, users = users_before(before, held_out.as_of, settings)
-    fusion = learn_fusion(before, model, users, held_out.targets, settings)
-
-    inputs, held_out = data.inputs(data.test), data.test.held_out
-    started = monotonic()
-    model = fit_model(inputs, whitening, fusion, held_out.as_of, settings)
-    fit_s = monotonic() - started
-    _, users = users_before(inputs, held_out.as_of, settings)
-    ranks, shown = _served_lists(recommender(inputs, model, users, settings), held_out)
-    chosen = {**fusion.weights, "fade": str(fusion.fade_items), "decay": fusion.position_decay}
-    return Answer(ranks, shown, fit_s, chosen)
-
-
-def _served_lists(served: Recommender, held_out: HeldOut) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks and shown rows, as in `Answer`."""
-    targets = held_out.targets
-    ranks, shown = np.zeros(len(targets), dtype=np.int64), np.full((len(targets), K), -1)
-    for rows in batches(len(targets), served.n_items * len(served.sources)):
-        queries = [Query(user_id=user_id, count=SERVED) for user_id in targets["user_id"][rows]]
-        for place, slate in enumerate(served.recommend(queries), start=rows.start):
-            listed = [served.rows[item.item_id] for item in slate.items[:K]]
-            shown[place, : len(listed)] = listed
-            ranks[place] = rank_in(slate, targets["item_id"][place])
-    return ranks, shown
-
-
-def rank_in(slate: Slate, item_id: str) -> int:
-    """0-based place of the item, behind all that tie with it; the slate's length where it is not in it."""
-    scores = [item.score for item in slate.items if item.item_id == item_id]
-    if not scores:
-        return max(len(slate.items), K)
-    return max(item.rank for item in slate.items if item.score == scores[0]) - 1
-
-
-MODELS: Final[Mapping[str, Callable[[BenchData, int], Answer]]] = {
+MODELS: Final[Mapping[str, Callable[[BenchData, Path, int], Answer]]] = {
     "popularity": partial(run, Recipe(_popularity)),
     "implicit ALS": partial(
         run,
@@ -239,16 +162,23 @@ MODELS: Final[Mapping[str, Callable[[BenchData, int], Answer]]] = {
             _ease_with_text, [{"text_weight": value} for value in (10.0, 30.0, 100.0)], DECAYS, (0.0, 0.02, 0.05, 0.1)
         ),
     ),
-    "fused": serve,
+    "buy it again": buy_it_again,
+    "sequence, no text": partial(sequence, with_text=False),
+    "sequence": partial(sequence, with_text=True),
+    "fused": partial(serve, new_item_share=0.0),
+    "fused + new": partial(serve, new_item_share=None),
+    "true taste": true_taste,
 }
-"""Name -> model, in the order of the table. "fused" is what the product serves."""
+"""Name -> model, in the order of the table. "fused" and "fused + new" are what the product serves, without and with
+places of their own for new items; "buy it again" is measured where repeats are asked for, "true taste" where the shop
+is simulated."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one model on a saved `BenchData` and write OUT.npz (ranks, shown) and OUT.json (figures)."""
     folder, name, seed, out = arguments
     try:
-        answer = MODELS[name](BenchData.load(Path(folder)), int(seed))
+        answer = MODELS[name](BenchData.load(Path(folder)), Path(folder), int(seed))
     except RecsysError as error:
         sys.stderr.write(f"{error}\n")
         return 2

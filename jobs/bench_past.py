@@ -19,8 +19,8 @@ class Past:
     """seen: (n_users, n_items) float32, the weight of each pair, a purchase 1; popularity: (n_items,) distinct users.
 
     targets: user_id, item_id, timestamp; target_rows: (n_targets,) item positions. What the users of the targets had,
-    an entry each, oldest first: `had_by` is the target's position, `had_items` the item's, `age` says how many
-    entries came after it, `strength` is 0 for what was not liked and up to 1.
+    an entry each, oldest first: `had_by` is the target's position, `had_items` the item's, `age` says how many entries
+    came after it, `strength` is 0 for what was not liked and up to 1. repeats: whether it may be asked for again.
     """
 
     seen: sp.csr_matrix
@@ -31,6 +31,7 @@ class Past:
     had_items: np.ndarray
     age: np.ndarray
     strength: np.ndarray
+    repeats: bool
 
     @property
     def n_items(self) -> int:
@@ -41,7 +42,9 @@ class Past:
         return self._by_target((decay**self.age * self.strength).astype(np.float32))
 
     def hidden(self) -> sp.csr_matrix:
-        """(n_targets, n_items): entries are what the user had before, which is not to be shown again."""
+        """(n_targets, n_items): entries are what the user had before, where that is not to be shown again."""
+        if self.repeats:
+            return sp.csr_matrix((len(self.targets), self.n_items), dtype=np.float32)
         return self._by_target(np.ones(len(self.had_by), dtype=np.float32))
 
     def history_lengths(self) -> np.ndarray:
@@ -52,12 +55,14 @@ class Past:
         return sp.csr_matrix((values, (self.had_by, self.had_items)), shape=(len(self.targets), self.n_items))
 
 
-def read_past(held_out: HeldOut, item_ids: pl.Series, settings: Settings, most_targets: int | None) -> Past:
+def read_past(
+    held_out: HeldOut, item_ids: pl.Series, settings: Settings, repeats: bool, most_targets: int | None
+) -> Past:
     """most_targets: ask only so many of the users, drawn with the settings' seed; None asks all."""
     targets = held_out.targets
     if most_targets is not None:
         targets = sample_rows(targets, most_targets, settings.seed)
-    history = histories(held_out.events.lazy(), settings.interactions).collect()
+    history = histories(held_out.events.lazy(), settings.interactions).collect(engine="in-memory")
     pairs = interactions(history)
     full = max(event_weights(settings.interactions).values())
     seen = matrix(pairs, pairs["user_id"].unique().sort(), item_ids, pairs["weight"].to_numpy() / full)
@@ -79,4 +84,5 @@ def read_past(held_out: HeldOut, item_ids: pl.Series, settings: Settings, most_t
         had_items=positions(had["item_id"], item_ids),
         age=had["age"].to_numpy(),
         strength=had["strength"].to_numpy(),
+        repeats=repeats,
     )

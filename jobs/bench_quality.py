@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import subprocess
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,18 +16,25 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from jobs.bench_answer import K
 from jobs.bench_data import BenchData
-from jobs.bench_models import MODELS, K
+from jobs.bench_models import MODELS
 from jobs.bench_past import Past, read_past
+from jobs.bench_peers import DETERMINISTIC_PEERS, run_peer
+from jobs.bench_process import Answered, run_process
+from jobs.peers.models import PEERS
 from recsys import metrics
-from recsys.errors import DataError
 from recsys.slices import category_slices, frequency_slices, history_slices
 
-log = logging.getLogger(__name__)
-
 WIDTH: Final = 100
-DETERMINISTIC: Final = frozenset({"popularity", "implicit BM25", "EASE", "EASE + text"})
+DETERMINISTIC: Final = frozenset({"popularity", "implicit BM25", "EASE", "EASE + text", "buy it again", "true taste"})
 """Models that draw nothing at random: one run stands for every seed."""
+
+SERVED_ROW: Final = "fused"
+CEILING: Final = "true taste"
+NOT_RIVALS: Final = frozenset({"fused + new", CEILING})
+MODELS_ABREAST: Final = 6
+"""So many columns of models fit into `WIDTH`."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -56,7 +62,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """ci95 is the interval of ndcg@10; fit_s and peak_mb are those of the model, the same in each of its slices."""
         rows = [self._row(model, name) for model in self.models for name in self.slices]
-        n_users, n_items = len(self.data.test.held_out.targets), len(self.data.items)
+        n_users, n_items = len(self.data.test.targets), len(self.data.items)
         return {"protocol": self.data.protocol, "n_users": n_users, "n_items": n_items, "rows": rows}
 
     def _row(self, model: Measured, name: str) -> dict[str, Any]:
@@ -82,24 +88,39 @@ FIGURES: Final[Mapping[str, Callable[[np.ndarray], np.ndarray]]] = {
 """What the JSON tells of each slice."""
 
 
-def bench_quality(data: BenchData, models: Sequence[str], n_seeds: int, progress: Progress) -> Report:
+def bench_quality(
+    data: BenchData,
+    models: Sequence[str],
+    n_seeds: int,
+    progress: Progress,
+    *,
+    peers: Path | None = None,
+    sample: Path | None = None,
+) -> Report:
     """Run each of `models` (names of `bench_models.MODELS`) in a process of its own, one after the other.
 
-    Raises DataError where a model fails, with what it said.
+    peers: the interpreter from `peers_python`, with which `models` may also name `PEERS`. Raises DataError where a
+    model fails, with what it said.
     """
-    past = read_past(data.test.held_out, data.items["item_id"], data.settings, None)
+    past = read_past(data.test, data.items["item_id"], data.settings, data.repeats, None)
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
         folder = Path(name)
         data.save(folder)
         measured = []
-        for place, model in enumerate(models):
-            progress(f"models: {model}", place, len(models))
-            measured.append(_measure(folder, data, past, model, 1 if model in DETERMINISTIC else n_seeds))
+        if sample is not None:
+            shutil.copytree(sample / "truth", folder / "truth")
+        left_out = (set() if data.repeats else {"buy it again"}) | (set() if sample else {CEILING})
+        asked = [model for model in models if model not in left_out]
+        for place, model in enumerate(asked):
+            progress(f"models: {model}", place, len(asked))
+            run = partial(run_peer, peers) if peers is not None and model in PEERS else _run
+            n_runs = 1 if model in DETERMINISTIC | DETERMINISTIC_PEERS else n_seeds
+            measured.append(_measure(partial(run, folder, model), data, past, model, n_runs))
     return Report(data, _slices(data, past), tuple(measured))
 
 
-def _measure(folder: Path, data: BenchData, past: Past, model: str, n_seeds: int) -> Measured:
-    answers = [_run(folder, model, data.settings.seed + extra) for extra in range(n_seeds)]
+def _measure(run: Callable[[int], Answered], data: BenchData, past: Past, model: str, n_runs: int) -> Measured:
+    answers = [run(data.settings.seed + extra) for extra in range(n_runs)]
     figures = {name: np.mean([figure(ranks) for ranks, _, _ in answers], axis=0) for name, figure in FIGURES.items()}
     lists = [_lists(ranks, shown, data, past) for ranks, shown, _ in answers]
     return Measured(
@@ -112,21 +133,10 @@ def _measure(folder: Path, data: BenchData, past: Past, model: str, n_seeds: int
     )
 
 
-def _run(folder: Path, model: str, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """ranks, shown, and the figures that `jobs.bench_models` wrote."""
+def _run(folder: Path, model: str, seed: int) -> Answered:
+    """What `jobs.bench_models` wrote."""
     out = folder / f"{list(MODELS).index(model)}-{seed}"
-    command = [sys.executable, "-m", "jobs.bench_models", str(folder), model, str(seed), str(out)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        if done.returncode < 0:
-            said = f"ended by signal {-done.returncode}; it may have needed more memory than there is"
-        else:
-            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise DataError(f"model {model!r} failed: {said}")
-    told = json.loads(Path(f"{out}.json").read_text())
-    log.info("model measured model=%r seed=%d %s", model, seed, told)
-    with np.load(f"{out}.npz", allow_pickle=False) as arrays:
-        return arrays["ranks"], arrays["shown"], told
+    return run_process([sys.executable, "-m", "jobs.bench_models", str(folder), model, str(seed)], model, out)
 
 
 def _lists(ranks: np.ndarray, shown: np.ndarray, data: BenchData, past: Past) -> dict[str, float]:
@@ -156,9 +166,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console = Console(file=console.file, width=width)
     told = report.to_json()
-    title = (
-        f"{told['protocol']}: {told['n_users']:,} users, {told['n_items']:,} items, all ranked, what was had left out"
-    )
+    hidden = "repeats count" if report.data.repeats else "what was had left out"
+    title = f"{told['protocol']}: {told['n_users']:,} users, {told['n_items']:,} items, all ranked, {hidden}"
     overall = _table(title, ["model", *FIGURES, "ndcg@10 95 %", "fit s", "peak MB"])
     for row in told["rows"]:
         if row["slice"] == "all":
@@ -180,33 +189,41 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.pad_edge, table.collapse_padding = False, True  # eight models fit into `WIDTH`
     for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left", overflow="ellipsis", no_wrap=bool(place))
+        table.add_column(name, justify="right" if place else "left", overflow="ellipsis", no_wrap=True)
     return table
 
 
 def _print_difference(report: Report, console: Console) -> None:
-    """The last model against the best of the others."""
-    *others, last = report.models
+    """The served lists, or else the last model, against the best of the others in each slice."""
+    names = [model.model for model in report.models]
+    ours = report.models[names.index(SERVED_ROW) if SERVED_ROW in names else -1]
+    others = [model for model in report.models if model.model not in {ours.model, *NOT_RIVALS}]
     if not others:
         return
-    best = max(others, key=lambda model: model.figures["ndcg@10"].mean())
-    difference = last.figures["ndcg@10"] - best.figures["ndcg@10"]
-    low, high = metrics.bootstrap_difference(
-        last.figures["ndcg@10"], best.figures["ndcg@10"], report.data.settings.seed
-    )
-    console.print(
-        f"{last.model} less {best.model}: NDCG@10 {difference.mean():+.4f}, "
-        f"paired bootstrap 95 % {low:+.4f} to {high:+.4f}\n",
-        highlight=False,
-    )
+    title = f"{ours.model} less the best of the others, NDCG@10, with paired bootstrap 95 %"
+    table = _table(title, ["slice", "users", ours.model, "best other", "of it", "difference", "95 %"])
+    for name, members in report.slices.items():
+        best = max(others, key=lambda model: model.figures["ndcg@10"][members].mean())
+        own, rival = ours.figures["ndcg@10"][members], best.figures["ndcg@10"][members]
+        low, high = metrics.bootstrap_difference(own, rival, report.data.settings.seed)
+        difference = f"{own.mean() - rival.mean():+.4f}"
+        figures = [f"{own.mean():.4f}", best.model, f"{rival.mean():.4f}", difference, f"{low:+.4f} to {high:+.4f}"]
+        table.add_row(name, f"{len(own):,}", *figures)
+    console.print(table)
+    if CEILING in names:
+        ceiling = report.models[names.index(CEILING)].figures["ndcg@10"].mean()
+        share = ours.figures["ndcg@10"].mean() / max(ceiling, 1e-12)
+        console.print(f"{ours.model} reaches {share:.1%} of the NDCG@10 of {CEILING}\n", highlight=False)
 
 
 def _print_slices(report: Report, console: Console) -> None:
-    table = _table("NDCG@10 by slice", ["slice", "users", *(model.model.replace(" ", "\n") for model in report.models)])
-    for name, members in report.slices.items():
-        means = [f"{model.figures['ndcg@10'][members].mean():.4f}" for model in report.models]
-        table.add_row(name, f"{members.sum():,}", *means)
-    console.print(table)
+    for start in range(0, len(report.models), MODELS_ABREAST):
+        models = report.models[start : start + MODELS_ABREAST]
+        table = _table("NDCG@10 by slice", ["slice", "users", *(model.model.replace(" ", "\n") for model in models)])
+        for name, members in report.slices.items():
+            means = [f"{model.figures['ndcg@10'][members].mean():.4f}" for model in models]
+            table.add_row(name, f"{members.sum():,}", *means)
+        console.print(table)
 
 
 def _print_lists(report: Report, console: Console) -> None:

@@ -18,10 +18,9 @@ import numpy as np
 import polars as pl
 
 from features.encoder import load_encoder
-from features.profile import browsing_profiles
 from features.text import browsing_texts, item_texts
-from jobs.bench_data import BenchData, Side
-from jobs.embed import embed_texts, load_vectors
+from jobs.bench_data import BenchData
+from jobs.embed import embed_texts, load_vectors, numbered_texts
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.shop import Shop, newest_moment, read_shop
@@ -29,7 +28,8 @@ from jobs.sources import SOURCES
 from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import DataError
-from recsys.split import HeldOut, Protocol, check_no_leak, split
+from recsys.repeats import learn_repeats
+from recsys.split import Protocol, check_no_leak, split
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ def read_bench(
 ) -> BenchData:
     """Read the files of `spec`, split them, and embed the items' texts into `vectors`, where they are kept.
 
-    Events without a type are purchases. Raises DataError as `ingest`, `split` and `check_no_leak` do.
+    Events without a type are purchases. Where the shop's purchases repeat each other often enough (`[repeats]`), a
+    repeat counts as a choice like any other. Raises DataError as `ingest`, `split` and `check_no_leak` do.
     """
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as folder:
         place = Workspace(Path(folder))
@@ -53,14 +54,15 @@ def read_bench(
         if not lake.n_rows("events"):
             raise DataError("no events to measure on; give them with --events FILE")
         shop = read_shop(lake, newest_moment(lake))
-    parts = split(_events(shop), protocol)
+    events, texts = _events(shop)
+    repeats = learn_repeats(shop.events, shop.items["item_id"], settings.repeats)[0].allowed
+    parts = split(events, protocol, repeats)
     for held_out in (parts.validation, parts.test):
-        check_no_leak(held_out)
+        check_no_leak(held_out, repeats)
     # Whatever is out of stock today may have been chosen then.
     items = shop.items.select("item_id", "title", "category", available=pl.lit(value=True))
-    text, browsed = _embedded(shop, vectors, settings, progress)
-    validation, test = (_side(held_out, browsed, settings) for held_out in (parts.validation, parts.test))
-    return BenchData(protocol, items, text, validation, test, settings)
+    text, read_text = _embedded(shop, texts, vectors, settings, progress)
+    return BenchData(protocol, repeats, items, text, read_text, parts.validation, parts.test, settings)
 
 
 def _with_event_type(spec: SourceSpec) -> SourceSpec:
@@ -73,30 +75,24 @@ def _with_event_type(spec: SourceSpec) -> SourceSpec:
     return replace(spec, constants={**spec.constants, EVENT_TYPE: "purchase"})
 
 
-def _events(shop: Shop) -> pl.DataFrame:
-    """What was done with items, and what was searched for and read: a row each, the latter without an item."""
-    return pl.concat([shop.events, shop.searches], how="diagonal")
+def _events(shop: Shop) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What was done with items, and what was searched for and read: a row each, the latter without an item but with a
+    text_row; and the distinct texts that these are rows of: text, text_hash."""
+    read = browsing_texts(shop.searches)
+    numbered, hashes = numbered_texts(read)
+    texts = hashes.to_frame().join(
+        read.unique("text_hash").select("text_hash", "text"), on="text_hash", maintain_order="left"
+    )
+    return pl.concat([shop.events, numbered.drop("text", "text_hash")], how="diagonal"), texts
 
 
-Browsed = tuple[pl.DataFrame, np.ndarray]
-
-
-def _embedded(shop: Shop, place: Workspace, settings: Settings, progress: Progress) -> tuple[np.ndarray, Browsed]:
-    """(n_items, dim), and the distinct browsing texts: text, and (n_texts, dim) of them."""
+def _embedded(
+    shop: Shop, texts: pl.DataFrame, place: Workspace, settings: Settings, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n_items, dim) and (n_texts, dim)."""
     encoder = load_encoder(settings.encoder)
     items = item_texts(shop.items, shop.reviews.clear(), settings.text, encoder.count_tokens)
-    browsed = browsing_texts(shop.searches).unique("text_hash", maintain_order=True).select("text", "text_hash")
-    texts = pl.concat([items.select("text", "text_hash"), browsed])
-    done = embed_texts(place, texts, settings.encoder, settings.embed, lambda n, total: progress("embed", n, total))
-    vectors = load_vectors(place, done.encoder_id, browsed["text_hash"])
-    return load_vectors(place, done.encoder_id, items["text_hash"]), (browsed, vectors)
-
-
-def _side(held_out: HeldOut, browsed: Browsed, settings: Settings) -> Side:
-    known, vectors = browsed
-    texts = browsing_texts(held_out.events) if "text" in held_out.events.columns else known.clear()
-    if texts.is_empty():
-        return Side(held_out, [], np.zeros((0, vectors.shape[1]), dtype=np.float32))
-    rows = texts.join(known.with_row_index("row").select("text_hash", "row"), on="text_hash", maintain_order="left")
-    users, profiles = browsing_profiles(rows, vectors[rows["row"].to_numpy()], settings.embed)
-    return Side(held_out, users, profiles)
+    wanted = pl.concat([items.select("text_hash", "text"), texts])
+    done = embed_texts(place, wanted, settings.encoder, settings.embed, lambda n, total: progress("embed", n, total))
+    item_vectors, text_vectors = (load_vectors(place, done.encoder_id, frame["text_hash"]) for frame in (items, texts))
+    return item_vectors, text_vectors

@@ -25,6 +25,14 @@ from recsys.errors import RecsysError, ServeError
 from recsys.workspace import Workspace
 
 START_S = 180
+
+SETTINGS = """\
+# A small sequence model, so that the demo takes minutes; remove this file for the real one.
+[sequence]
+dim = 64
+epochs = 5
+max_epoch_events = 60000
+"""
 console = Console()
 
 
@@ -57,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _demo(workspace: Workspace, port: int, *, once: bool) -> int:
     place = ["--workspace", str(workspace.root)]
     started = monotonic()
+    if not workspace.settings_file.exists():
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        workspace.settings_file.write_text(SETTINGS)
     if not Lake(workspace.lake).n_rows("events"):
         _recsys("ingest", "sample", *place)
     _recsys("nightly", *place)

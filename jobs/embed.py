@@ -29,6 +29,7 @@ from features.text import text_hash
 from jobs.cluster import start_ray
 from recsys import config
 from recsys.errors import StoreError
+from recsys.interactions import positions
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,13 @@ def load_vectors(workspace: Workspace, encoder_id: str, text_hashes: pl.Series) 
             f"(for example {wanted['text_hash'][0]}); run the embed step again"
         )
     return vectors
+
+
+def numbered_texts(texts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """`texts` with text_row for its text_hash: a position in the distinct hashes, which come second, in their order."""
+    distinct = texts["text_hash"].unique().sort()
+    rows = positions(texts["text_hash"], distinct).astype(np.int32)
+    return texts.with_columns(pl.Series("text_row", rows)), distinct
 
 
 class _ShardEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from recsys.slices import frequency_slices
 K = 10
 
 
-def evaluate(recommender: Recommender, targets: pl.DataFrame, max_users: int, seed: int) -> dict[str, Any]:
+def evaluate(
+    recommender: Recommender, targets: pl.DataFrame, asked_at: datetime, max_users: int, seed: int
+) -> dict[str, Any]:
     """Means at 10 by model and slice: the slates that would be served ("fused"), each source alone, and popularity.
 
     targets: user_id, item_id. Slices: by the target's interactions in training (0, 1-4, 5-19, 20+) and cold users.
@@ -30,7 +33,7 @@ def evaluate(recommender: Recommender, targets: pl.DataFrame, max_users: int, se
     names = ["fused", "popularity", *(recommender.sources[place].name for place in alone)]
     shown = {name: np.full((len(targets), K), -1, dtype=np.int64) for name in names}
     for batch in batches(len(targets), recommender.n_items * len(recommender.sources)):
-        queries = [Query(user_id=user_id, count=K) for user_id in targets["user_id"][batch]]
+        queries = [Query(user_id=user_id, count=K, asked_at=asked_at) for user_id in targets["user_id"][batch]]
         scores, allowed = recommender.score(queries)
         for row, slate in enumerate(recommender.recommend(queries)):
             place = batch.start + row
@@ -49,7 +52,7 @@ def _fill(places: np.ndarray, rows: np.ndarray) -> None:
 
 def _slices(recommender: Recommender, targets: pl.DataFrame, target_rows: np.ndarray) -> dict[str, np.ndarray]:
     frequency = recommender.model.popularity[target_rows]
-    known = np.array([len(recommender.users.history(user_id)[0]) > 0 for user_id in targets["user_id"]], dtype=bool)
+    known = np.array([len(recommender.users.history(user_id)) > 0 for user_id in targets["user_id"]], dtype=bool)
     return {
         "all": np.ones(len(targets), dtype=bool),
         **frequency_slices(frequency),

@@ -15,18 +15,19 @@ import numpy as np
 import polars as pl
 
 from features.encoder import load_encoder
-from features.profile import browsing_profiles
 from features.store import Store
 from features.text import browsing_texts, item_texts, review_texts
-from jobs.embed import embed_texts, load_vectors
+from jobs.embed import embed_texts, load_vectors, numbered_texts
 from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
 from jobs.lake import Lake
 from jobs.publish import Made, publish
 from jobs.shop import Shop, newest_moment, read_shop
-from jobs.train import Inputs, fit_model, learn_fusion, recommender, users_before, whiten
+from jobs.train import Inputs, fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
+from jobs.warm_start import SequenceFits, read_warm_start
 from recsys.config import Settings
 from recsys.fusion import Fusion
+from recsys.repeats import Repeats, learn_repeats
 from recsys.split import new_items, next_items, target_events, temporal_cut
 from recsys.workspace import Workspace
 
@@ -49,7 +50,8 @@ class Report:
 
 @dataclass(frozen=True)
 class _Embedded:
-    """Texts with their vectors. `items_before`: (n_items, dim), with what was said before the held-out days alone."""
+    """Texts with their vectors. `items_before`: (n_items, dim), with what was said before the held-out days alone;
+    `read` and `read_text` are as in `jobs.train.Inputs`."""
 
     encoder_id: str
     encoder_sha256: str
@@ -57,7 +59,8 @@ class _Embedded:
     reviews_text: pl.DataFrame
     items: np.ndarray
     items_before: np.ndarray
-    browsing: Callable[[datetime], tuple[list[str], np.ndarray]]
+    read: pl.DataFrame
+    read_text: np.ndarray
 
 
 def nightly(
@@ -84,34 +87,51 @@ def _run(
         lake = Lake(workspace.lake)
         report.as_of = as_of or min(newest_moment(lake), now)
         shop = read_shop(lake, report.as_of)
-        targets = target_events(shop.events.lazy()).collect()
+        targets = target_events(shop.events.lazy()).collect(engine="in-memory")
         test_cut = temporal_cut(targets, report.as_of, settings.evaluate)
         valid_cut = temporal_cut(targets, test_cut, settings.evaluate)
         _count(report, shop)
     with step("embed"):
         embedded = _embed(workspace, shop, valid_cut, settings, report, lambda done, n: progress("embed", done, n))
-    inputs = Inputs(shop.items, shop.events, embedded.items, embedded.browsing)
+    inputs = Inputs(shop.items, shop.events, shop.impressions, embedded.items, embedded.read, embedded.read_text)
     before = replace(inputs, text=embedded.items_before)
-    whitening = whiten(before, settings)
+    item_ids = inputs.items["item_id"]
+    start = read_warm_start(store, embedded.encoder_id, item_ids, valid_cut, settings.sequence)
+    whitening = start.whitening if start else whiten(before, settings)
+    fits = SequenceFits(
+        workspace.training,
+        item_ids,
+        settings,
+        lambda epoch: progress("train the sequence model", epoch.number, settings.sequence.epochs),
+    )
+    repeats, _ = learn_repeats(shop.events, item_ids, settings.repeats)
     with step("learn fusion"):
-        model = fit_model(before, whitening, Fusion(), valid_cut, settings)
-        _, users = users_before(before, valid_cut, settings)
-        fusion = learn_fusion(before, model, users, _new_items(targets, shop, valid_cut, test_cut), settings)
+        known = before.before(valid_cut)
+        _, users = users_of(known, settings)
+        wanted = _wanted(targets, shop, valid_cut, test_cut, repeats)
+        fit = fits.measured(wanted, start)
+        first = fit_model(known, users, whitening, Fusion(), None, valid_cut, settings, fit)
+        fusion = learn_fusion(known, first, users, wanted, valid_cut, settings)
+        ranker = learn_ranker(known, replace(first, fusion=fusion), users, wanted, valid_cut, settings)
     with step("evaluate"):
-        model = fit_model(before, whitening, fusion, test_cut, settings)
-        _, users = users_before(before, test_cut, settings)
-        held_out = next_items(_new_items(targets, shop, test_cut, report.as_of))
-        trial = recommender(before, model, users, settings)
-        report.metrics = evaluate(trial, held_out, settings.evaluate.max_users, settings.seed)
+        known = before.before(test_cut)
+        _, users = users_of(known, settings)
+        fit = fits.again("evaluate", first.sequence)
+        model = fit_model(known, users, whitening, fusion, ranker, test_cut, settings, fit)
+        held_out = next_items(_wanted(targets, shop, test_cut, report.as_of, repeats))
+        trial = recommender(known, model, users, settings)
+        report.metrics = evaluate(trial, held_out, test_cut, settings.evaluate.max_users, settings.seed)
     with step("fit"):
-        model = fit_model(inputs, whiten(inputs, settings), fusion, report.as_of, settings)
-        table, users = users_before(inputs, report.as_of, settings)
+        table, users = users_of(inputs, settings)
+        fit = fits.again("fit", model.sequence)
+        model = fit_model(inputs, users, whitening, fusion, ranker, report.as_of, settings, fit)
         made = Made(
             as_of=report.as_of,
             shop=shop,
             model=model,
             recommender=recommender(inputs, model, users, settings),
             users=table,
+            warm_start=(first.sequence, valid_cut),
             items_text=embedded.items_text,
             reviews_text=embedded.reviews_text,
             encoder_id=embedded.encoder_id,
@@ -121,6 +141,7 @@ def _run(
     with step("publish"):
         manifest = publish(store, workspace, made, settings, now)
     report.release_id = manifest.release_id
+    fits.forget()
     _write(workspace, report)
     return report
 
@@ -159,20 +180,26 @@ def _embed(
     done = embed_texts(workspace, texts, settings.encoder, settings.embed, progress)
     report.counts |= {"texts": done.n_texts, "texts embedded": done.n_new}
 
-    def vectors(frame: pl.DataFrame) -> np.ndarray:
-        return load_vectors(workspace, done.encoder_id, frame["text_hash"])
+    def vectors(hashes: pl.Series) -> np.ndarray:
+        return load_vectors(workspace, done.encoder_id, hashes)
 
-    read = vectors(browsing)
+    read, distinct = numbered_texts(browsing)
+    return _Embedded(
+        encoder_id=done.encoder_id,
+        encoder_sha256=encoder.sha256,
+        items_text=items,
+        reviews_text=reviews,
+        items=vectors(items["text_hash"]),
+        items_before=vectors(items_before["text_hash"]),
+        read=read,
+        read_text=vectors(distinct),
+    )
 
-    def profiles(as_of: datetime) -> tuple[list[str], np.ndarray]:
-        earlier = (browsing["timestamp"] < as_of).to_numpy()
-        return browsing_profiles(browsing.filter(earlier), read[earlier], settings.embed)
 
-    return _Embedded(done.encoder_id, encoder.sha256, items, reviews, vectors(items), vectors(items_before), profiles)
-
-
-def _new_items(targets: pl.DataFrame, shop: Shop, start: datetime, end: datetime) -> pl.DataFrame:
+def _wanted(targets: pl.DataFrame, shop: Shop, start: datetime, end: datetime, repeats: Repeats) -> pl.DataFrame:
+    """What the shoppers chose in that time; where what was bought does not come back, only what was new to them."""
     had = shop.events.filter(pl.col("timestamp") < start).select("user_id", "item_id")
+    had = had.clear() if repeats.allowed else had
     return new_items(targets, had, shop.items["item_id"], start, end)
 
 

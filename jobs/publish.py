@@ -13,14 +13,15 @@ import numpy as np
 import polars as pl
 
 from features.manifest import Manifest, new_release_id
-from features.release import SETTINGS_FILE
+from features.release import SETTINGS_FILE, TEXTS_FILE
 from features.store import Draft, Store
 from jobs.embed import EMPTY, load_vectors
 from jobs.shop import Shop
+from jobs.warm_start import save_warm_start
 from recsys.config import Settings
 from recsys.model import Model
 from recsys.recommend import Query, Recommender, batches
-from recsys.whitening import unit_rows
+from recsys.sequence import SequenceModel
 from recsys.workspace import Workspace
 
 
@@ -28,7 +29,8 @@ from recsys.workspace import Workspace
 class Made:
     """What a night made of the shop as it stood at `as_of`: the model with its shoppers, measured.
 
-    users: user_id, history. items_text, reviews_text: the id, text and text_hash of what was embedded.
+    users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
+    has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded.
     """
 
     as_of: datetime
@@ -36,6 +38,7 @@ class Made:
     model: Model
     recommender: Recommender
     users: pl.DataFrame
+    warm_start: tuple[SequenceModel, datetime]
     items_text: pl.DataFrame
     reviews_text: pl.DataFrame
     encoder_id: str
@@ -49,6 +52,8 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
     with TemporaryDirectory(prefix="staging-", dir=workspace.runs) as folder:
         model_dir = Path(folder)
         made.model.save(model_dir)
+        save_warm_start(*made.warm_start, model_dir)
+        np.save(model_dir / TEXTS_FILE, made.recommender.users.texts, allow_pickle=False)
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
         draft = Draft(
             release_id=new_release_id(made.as_of, now, settings.digest()),
@@ -93,9 +98,9 @@ def users_table(made: Made) -> pl.DataFrame:
     dim, cf_dim = recommender.vectors.shape[1], made.model.factors.item_factors.shape[1]
     fused, factors = np.zeros((len(table), dim), np.float32), np.zeros((len(table), cf_dim), np.float32)
     for batch in batches(len(table), dim + cf_dim):
-        history = recommender.shoppers([Query(user_id=user_id) for user_id in table["user_id"][batch]]).history
-        fused[batch] = unit_rows(np.asarray(history @ recommender.vectors, dtype=np.float32))
-        factors[batch] = made.model.factors.user_factors(history)
+        shoppers = recommender.shoppers([Query(user_id=user_id) for user_id in table["user_id"][batch]])
+        fused[batch] = shoppers.wanted
+        factors[batch] = made.model.factors.user_factors(shoppers.history)
     return table.with_columns(
         vectors("vector", fused),
         vectors("cf_vector", factors),

@@ -109,7 +109,8 @@ def recommend_command(
         raise QueryError("nobody to recommend to; pass --user, --text or --items")
     loaded = load_release(Workspace(workspace), release)
     vector = load_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
-    (slate,) = loaded.recommender.recommend([Query(user, item_ids=item_ids, text_vector=vector, count=count)])
+    query = Query(user, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
+    (slate,) = loaded.recommender.recommend([query])
     if as_json:
         answer = {"items": [asdict(item) for item in slate.items], "fallback": slate.fallback}
         sys.stdout.write(json.dumps(answer | {"release_id": loaded.release_id}, indent=2, ensure_ascii=False) + "\n")

@@ -17,12 +17,13 @@ from recsys.tables import Catalog
 @dataclass(frozen=True)
 class Shop:
     """items: the catalogue's columns, ascending by item_id; events: user_id, item_id, event_type, timestamp, value of
-    what was done with items, reviews among them as ratings; searches: user_id, event_type, timestamp, text; reviews:
-    as in the lake, without those of unknown items. `n_unknown_items` counts item ids that were met but are
-    not in the catalogue."""
+    what was done with items, reviews among them as ratings; impressions: user_id, item_id, timestamp, position;
+    searches: user_id, event_type, timestamp, text; reviews: as in the lake, without those of unknown items.
+    `n_unknown_items` counts item ids that were met but are not in the catalogue."""
 
     items: pl.DataFrame
     events: pl.DataFrame
+    impressions: pl.DataFrame
     searches: pl.DataFrame
     reviews: pl.DataFrame
     n_unknown_items: int
@@ -49,7 +50,8 @@ def read_shop(lake: Lake, as_of: datetime) -> Shop:
     before = pl.col("timestamp") < as_of
     events, reviews = lake.scan("events").filter(before), lake.scan("reviews").filter(before)
     columns = ("user_id", "item_id", "event_type", "timestamp", "value")
-    with_item = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "impression"))
+    is_impression = pl.col("event_type") == "impression"
+    with_item = events.filter(pl.col("item_id").is_not_null() & ~is_impression)
     done = pl.concat([with_item.select(columns), rating_events(reviews)]).collect()
     if done.is_empty():
         raise DataError(f"{lake.root}: nothing happened before {as_of:%Y-%m-%d %H:%M}; choose a later --as-of")
@@ -62,6 +64,9 @@ def read_shop(lake: Lake, as_of: datetime) -> Shop:
     return Shop(
         items=items,
         events=done.filter(pl.col("item_id").is_in(known.implode())),
+        impressions=events.filter(is_impression & pl.col("item_id").is_in(known.implode()))
+        .select("user_id", "item_id", "timestamp", "position")
+        .collect(),
         searches=events.filter(pl.col("text").is_not_null())
         .select("user_id", "event_type", "timestamp", "text")
         .collect(),

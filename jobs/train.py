@@ -6,22 +6,33 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
 from features.factors import fit_factors
+from features.profile import browsing_profiles
 from recsys import candidates
 from recsys.config import Settings
 from recsys.fusion import DECAYS, Fusion, Pool, fit_fusion, join_pools, make_pool
 from recsys.interactions import histories, interactions, matrix, positions, time_decay
 from recsys.linear import fit_linear
+from recsys.metrics import bootstrap_difference
 from recsys.model import Model
+from recsys.new_items import learn_trials, promise
+from recsys.rank_features import item_features
+from recsys.ranking import Ranker, fit_ranker, ranked_ndcg
 from recsys.recommend import Query, Recommender, batches
+from recsys.repeats import learn_repeats
+from recsys.sequence import SequenceModel
+from recsys.split import next_items
 from recsys.users import HISTORY, Users, history_table, users_from_table
 from recsys.whitening import Whitening, fit_whitening
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,21 +40,47 @@ class Inputs:
     """What training reads, the same for every cut of time.
 
     items: item_id, title, available, ascending by item_id; events: user_id, item_id, event_type, timestamp, value;
-    text: (n_items, dim) vectors; browsing: user_id, timestamp and text_row of each search or page text, newest last,
-    text_row pointing into browsing_vectors (n_texts, dim).
+    impressions: user_id, item_id, timestamp, position; text: (n_items, dim) vectors; read: user_id, timestamp,
+    event_type, text_row of each search or page text, newest last, text_row pointing into read_text (n_texts, dim).
     """
 
     items: pl.DataFrame
     events: pl.DataFrame
+    impressions: pl.DataFrame
     text: np.ndarray
-    browsing: Callable[[datetime], tuple[list[str], np.ndarray]]
+    read: pl.DataFrame
+    read_text: np.ndarray
+
+    def before(self, as_of: datetime) -> Inputs:
+        """The same as far as it was known at `as_of`."""
+        known = pl.col("timestamp") < as_of
+        return replace(
+            self,
+            events=self.events.filter(known),
+            impressions=self.impressions.filter(known),
+            read=self.read.filter(known),
+        )
 
 
-def fit_model(inputs: Inputs, whitening: Whitening, fusion: Fusion, as_of: datetime, settings: Settings) -> Model:
-    """A model of all that happened before `as_of`; `fusion` is taken as it is."""
+FitSequence = Callable[[Users, np.ndarray | None, np.ndarray | None], SequenceModel]
+"""Makes the sequence model of users, the items' whitened texts, and the whitened texts that the users read."""
+
+
+def fit_model(
+    inputs: Inputs,
+    users: Users,
+    whitening: Whitening,
+    fusion: Fusion,
+    ranker: Ranker | None,
+    as_of: datetime,
+    settings: Settings,
+    fit_sequence: FitSequence,
+) -> Model:
+    """A model of `inputs`, all of which happened before `as_of`; users: of the same; `fusion` and `ranker` are taken as
+    they are."""
     item_ids = inputs.items["item_id"]
     whitened = whitening(inputs.text)
-    pairs = interactions(_history(inputs, as_of, settings))
+    pairs = interactions(histories(inputs.events.lazy(), settings.interactions).collect(engine="in-memory"))
     user_ids = pairs["user_id"].unique().sort()
     seen = matrix(pairs, user_ids, item_ids)
     decay = time_decay(pairs["timestamp"], as_of, settings.interactions.half_life_days)
@@ -51,8 +88,11 @@ def fit_model(inputs: Inputs, whitening: Whitening, fusion: Fusion, as_of: datet
     decayed = matrix(pairs, user_ids, item_ids, weight * np.maximum(decay, 0.05))
     trend = time_decay(pairs["timestamp"], as_of, settings.recommend.trending_half_life_days)
     trending = np.asarray(matrix(pairs, user_ids, item_ids, weight * (trend + 0.001)).sum(axis=0)).ravel()
+    repeats, repeat_rates = learn_repeats(inputs.events, item_ids, settings.repeats)
+    expected, successes = learn_trials(inputs.impressions, inputs.events, item_ids)
     return Model(
         item_ids=item_ids,
+        sequence=fit_sequence(users, whitened, whitening(users.texts)),
         linear=fit_linear(seen, whitened, settings.linear),
         factors=candidates.Factors(
             fit_factors(decayed, settings.factors, settings.seed),
@@ -65,20 +105,39 @@ def fit_model(inputs: Inputs, whitening: Whitening, fusion: Fusion, as_of: datet
         whitening=whitening,
         popularity=np.asarray((seen > 0).sum(axis=0)).ravel().astype(np.float32),
         trend=np.log1p(trending).astype(np.float32),
+        repeats=repeats,
+        repeat_rates=repeat_rates,
+        promise=promise(expected, successes, settings.new_items),
+        item_features=item_features(inputs.events, inputs.items, as_of),
         fusion=fusion,
+        ranker=ranker,
     )
 
 
-def users_before(inputs: Inputs, as_of: datetime, settings: Settings) -> tuple[pl.DataFrame, Users]:
-    """The `users` table (user_id, history) at `as_of`, and the same as arrays."""
-    history = history_table(_history(inputs, as_of, settings), settings.interactions.max_history)
-    browsing_ids, browsing = inputs.browsing(as_of)
-    ids = pl.Series("user_id", sorted({*history["user_id"].to_list(), *browsing_ids}), dtype=pl.String)
-    table = ids.to_frame().join(history, on="user_id", how="left", maintain_order="left")
+def users_of(inputs: Inputs, settings: Settings) -> tuple[pl.DataFrame, Users]:
+    """The `users` table (user_id, history), and the same as arrays."""
+    history = histories(inputs.events.lazy(), settings.interactions).collect(engine="in-memory")
+    limits = (settings.interactions.max_history, settings.embed.max_browsing_texts)
+    told, texts = _without_unused_texts(history_table(history, inputs.read, *limits), inputs.read_text)
+    vectors = inputs.read_text[inputs.read["text_row"].to_numpy()]
+    browsing_ids, browsing = browsing_profiles(inputs.read, vectors, settings.embed)
+    ids = pl.Series("user_id", sorted({*told["user_id"].to_list(), *browsing_ids}), dtype=pl.String)
+    table = ids.to_frame().join(told, on="user_id", how="left", maintain_order="left")
     table = table.with_columns(pl.col("history").fill_null(pl.lit([], dtype=HISTORY)))
     profiles = np.zeros((len(table), inputs.text.shape[1]), dtype=np.float32)
     profiles[positions(pl.Series(browsing_ids, dtype=pl.String), ids)] = browsing
-    return table, users_from_table(table, profiles, inputs.items["item_id"])
+    return table, users_from_table(table, profiles, texts, inputs.items["item_id"])
+
+
+def _without_unused_texts(table: pl.DataFrame, read_text: np.ndarray) -> tuple[pl.DataFrame, np.ndarray]:
+    """The table with text rows counted anew over the texts that a history still holds, and the vectors of these."""
+    used = table["history"].explode(empty_as_null=True).struct.field("text_row").drop_nulls().unique().sort()
+    if used.is_empty():
+        return table, np.zeros((0, read_text.shape[1]), dtype=np.float32)
+    renumbered = pl.element().struct.with_fields(
+        pl.field("text_row").replace_strict(used, pl.int_range(len(used), dtype=pl.Int32, eager=True), default=None)
+    )
+    return table.with_columns(pl.col("history").list.eval(renumbered)), read_text[used.to_numpy()]
 
 
 def recommender(inputs: Inputs, model: Model, users: Users, settings: Settings) -> Recommender:
@@ -86,8 +145,11 @@ def recommender(inputs: Inputs, model: Model, users: Users, settings: Settings) 
     return Recommender.of_release(model, users, inputs.items, settings)
 
 
-def learn_fusion(inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, settings: Settings) -> Fusion:
-    """The fusion that ranks `targets` (user_id, item_id) best; they lie after all that `model` has seen.
+def learn_fusion(
+    inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, asked_at: datetime, settings: Settings
+) -> Fusion:
+    """The fusion that ranks `targets` (user_id, item_id) best; they lie after `asked_at`, and `model` has not seen
+    them.
 
     With fewer than `fusion.min_targets` targets there is nothing to learn from and the model's own fusion is kept.
     """
@@ -99,19 +161,61 @@ def learn_fusion(inputs: Inputs, model: Model, users: Users, targets: pl.DataFra
     for decay in DECAYS:
         start = replace(model.fusion, position_decay=decay)
         trial = recommender(inputs, replace(model, fusion=start), users, settings)
-        fusion, reached = fit_fusion(_pool(trial, targets, settings), start)
+        fusion, reached = fit_fusion(_pool(trial, targets, asked_at, settings), start)
         if reached > best_ndcg:
             best, best_ndcg = fusion, reached
     return best
 
 
-def _pool(trial: Recommender, targets: pl.DataFrame, settings: Settings) -> Pool:
+def learn_ranker(
+    inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, asked_at: datetime, settings: Settings
+) -> Ranker | None:
+    """The ranker of `targets` (as in `learn_fusion`), where it beats the weighted sum; else None.
+
+    One half of the shoppers teaches, the other half judges; the winner then learns from all. With fewer than
+    `ranking.min_targets` shoppers, or where the sources propose none of their choices, there is no ranker.
+    """
+    known = targets.filter(pl.col("user_id").is_in(list(users.rows)))
+    sampled = sample_rows(next_items(known), settings.ranking.max_targets, settings.seed)
+    if len(sampled) < settings.ranking.min_targets:
+        log.info("ranker left out targets=%d needed=%d", len(sampled), settings.ranking.min_targets)
+        return None
+    trial = recommender(inputs, model, users, settings)
+    target_rows = positions(sampled["item_id"], model.item_ids)
+    proposals, sums = [], []
+    for batch in batches(len(sampled), trial.n_items * len(trial.sources)):
+        queries = [Query(user_id=user_id, asked_at=asked_at) for user_id in sampled["user_id"][batch]]
+        for proposal, total in trial.proposals(queries):
+            proposals.append(proposal)
+            sums.append(total)
+    teaches = np.random.default_rng(settings.seed).permutation(len(sampled)) % 2 == 0
+    proposed = [target in one.item_rows for target, one in zip(target_rows, proposals, strict=True)]
+    if not np.any(proposed, where=teaches):
+        log.info("ranker left out targets=%d proposed=%d", len(sampled), sum(proposed))
+        return None
+    names = trial.feature_names
+    half = fit_ranker(_chosen(proposals, teaches), target_rows[teaches], names, settings.ranking, settings.seed)
+    judging = _chosen(proposals, ~teaches)
+    by_sum = ranked_ndcg(_chosen(sums, ~teaches), judging, target_rows[~teaches])
+    by_trees = ranked_ndcg([half.scores(one.features) for one in judging], judging, target_rows[~teaches])
+    low, high = bootstrap_difference(by_trees, by_sum, settings.seed)
+    log.info("ranker ndcg=%.4f weighted_sum=%.4f less=%.4f..%.4f", by_trees.mean(), by_sum.mean(), low, high)
+    if by_trees.mean() <= by_sum.mean():
+        return None
+    return fit_ranker(proposals, target_rows, names, settings.ranking, settings.seed)
+
+
+def _chosen(rows: list[T], mask: np.ndarray) -> list[T]:
+    return [rows[place] for place in np.flatnonzero(mask)]
+
+
+def _pool(trial: Recommender, targets: pl.DataFrame, asked_at: datetime, settings: Settings) -> Pool:
     target_rows = positions(targets["item_id"], trial.model.item_ids)
     fitted = [place for place, source in enumerate(trial.sources) if source.name in trial.model.fusion.weights]
     names = [trial.sources[place].name for place in fitted]
     pools = []
     for batch in batches(len(targets), trial.n_items * len(trial.sources)):
-        queries = [Query(user_id=user_id) for user_id in targets["user_id"][batch]]
+        queries = [Query(user_id=user_id, asked_at=asked_at) for user_id in targets["user_id"][batch]]
         scores, allowed = trial.score(queries)
         pools.append(
             make_pool(names, scores[fitted], allowed, trial.model.popularity, target_rows[batch], settings.fusion.pool)
@@ -129,8 +233,3 @@ def sample_rows(targets: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
 def whiten(inputs: Inputs, settings: Settings) -> Whitening:
     """Learned from the catalogue's texts alone, so it looks into nobody's future."""
     return fit_whitening(inputs.text, settings.fusion.text_dim)
-
-
-def _history(inputs: Inputs, as_of: datetime, settings: Settings) -> pl.DataFrame:
-    before = inputs.events.lazy().filter(pl.col("timestamp") < as_of)
-    return histories(before, settings.interactions).collect()

@@ -20,12 +20,15 @@ from recsys.whitening import unit_rows
 class Shoppers:
     """What is known of a batch of shoppers, in matrix form.
 
-    history: (n, n_items) float32, each item's weight after recency; browsing and sentence: (n, dim) text vectors of
-    norm 1 (what the shopper searched for and read; what this very request asks for), zero rows where there is none;
-    asked: (n,) float32, how much the sentence counts, see `recsys.fusion`.
+    history: (n, n_items) float32, each item's weight after recency; wanted: (n, dim) the sequence model's query
+    vectors; bought: (n, n_items) float32, how much what was bought calls for being bought again; browsing and
+    sentence: (n, text dim) text vectors of norm 1 (what the shopper searched for and read; what this very request asks
+    for); zero rows where there is none. asked: (n,) float32, how much the sentence counts, see `recsys.fusion`.
     """
 
     history: sp.csr_matrix
+    wanted: np.ndarray
+    bought: sp.csr_matrix
     browsing: np.ndarray
     sentence: np.ndarray
     asked: np.ndarray
@@ -40,6 +43,17 @@ class Source(Protocol):
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         """(n, n_items) float32, larger is better; all zero for a shopper without this evidence."""
+
+
+@dataclass(frozen=True)
+class NextItem:
+    """Items that the sequence model expects next. vectors: (n_items, dim), norm 1 or zero."""
+
+    vectors: np.ndarray
+    name: str = "sequence"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return _products(shoppers.wanted, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,17 @@ class Sentence:
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         return _products(shoppers.sentence, self.vectors)
+
+
+@dataclass(frozen=True)
+class Again:
+    """What the shopper has bought and may need again. rates: (n_items,), how many buyers of an item return to it."""
+
+    rates: np.ndarray
+    name: str = "again"
+
+    def scores(self, shoppers: Shoppers) -> np.ndarray:
+        return shoppers.bought.multiply(self.rates[None, :]).toarray().astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)

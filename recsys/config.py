@@ -10,7 +10,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -93,12 +93,16 @@ class Sequence(_Section):
     learning_rate: float = Field(0.002, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     epochs: int = Field(14, ge=1)
+    warm_start: bool = False
+    warm_epochs: int = Field(4, ge=1)
     patience: int = Field(3, ge=1)
+    max_epoch_events: int = Field(250_000, ge=1)
     batch_events: int = Field(1024, ge=1)
     max_full_softmax_items: int = Field(5000, ge=1)
     sampled_items: int = Field(2048, ge=1)
     max_validation_users: int = Field(4000, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: int = Field(0, ge=0)
 
 
 class Fusion(_Section):
@@ -106,6 +110,16 @@ class Fusion(_Section):
     pool: int = Field(200, ge=10)
     min_targets: int = Field(50, ge=1)
     max_targets: int = Field(4000, ge=1)
+
+
+class Ranking(_Section):
+    pool: int = Field(100, ge=10)
+    trees: int = Field(200, ge=1)
+    leaves: int = Field(7, ge=2)
+    min_leaf: int = Field(500, ge=1)
+    learning_rate: float = Field(0.05, gt=0)
+    min_targets: int = Field(500, ge=2)
+    max_targets: int = Field(8000, ge=2)
 
 
 class Evaluate(_Section):
@@ -117,11 +131,24 @@ class Evaluate(_Section):
 
 class Recommend(_Section):
     exclude_seen: bool = True
-    exclude_bought: bool = True
     max_count: int = Field(1000, ge=1)
     trending_half_life_days: float = Field(7.0, gt=0)
     item_page_share: float = Field(0.7, gt=0, lt=1)
     sentence_weight: float = Field(2.0, gt=0)
+
+
+class Repeats(_Section):
+    mode: Literal["auto", "always", "never"] = "auto"
+    after_days: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    min_share: float = Field(0.1, ge=0, le=1)
+    half_life_days: float = Field(90.0, gt=0)
+
+
+class NewItems(_Section):
+    share: float = Field(0.1, ge=0, le=0.5)
+    max_shoppers: int = Field(0, ge=0)
+    exploration: float = Field(0.5, ge=0)
+    prior_successes: float = Field(2.0, gt=0)
 
 
 class Releases(_Section):
@@ -154,8 +181,11 @@ class Settings(_Section):
     linear: Linear = Linear()
     sequence: Sequence = Sequence()
     fusion: Fusion = Fusion()
+    ranking: Ranking = Ranking()
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()
+    repeats: Repeats = Repeats()
+    new_items: NewItems = NewItems()
     releases: Releases = Releases()
     serve: Serve = Serve()
 
@@ -194,10 +224,12 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        keys = tuple(str(part) for part in first["loc"])
+        first, *others = error.errors()
+        keys = tuple(str(part) for part in first["loc"][:2])  # what follows tells which of several types was tried
+        tried = [first["msg"], *(other["msg"] for other in others if other["loc"][:2] == first["loc"][:2])]
+        message = " or ".join(one[0].lower() + one[1:] for one in tried)
         source = where.get(keys) or (str(path) if path else "settings")
-        raise ConfigError(f"{source}: {_explain(keys, first['type'], first['msg'], first['input'])}") from None
+        raise ConfigError(f"{source}: {_explain(keys, first['type'], message, first['input'])}") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -212,7 +244,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _explain(keys: tuple[str, ...], kind: str, message: str, value: object) -> str:
     name = ".".join(keys)
     if kind != "extra_forbidden":
-        return f"setting {name} = {value!r}: {message[0].lower()}{message[1:]}"
+        return f"setting {name} = {value!r}: {message}"
     nearest = difflib.get_close_matches(name, _known_names(), n=1, cutoff=0.0)
     return f"unknown setting {name}; did you mean {nearest[0]}?"
 

@@ -26,7 +26,7 @@ FADING: Final = frozenset({"text"})
 IMPERSONAL: Final = frozenset({"trending", "popular"})
 SENTENCE: Final = "sentence"
 
-STEPS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
+STEPS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Weights tried for each source. None is 0: for some shopper each source is the only one that speaks."""
 
 FADES: Final = (3.0, 10.0, 30.0, 100.0, float("inf"))
@@ -45,12 +45,14 @@ class Fusion:
 
     weights: dict[str, float] = field(
         default_factory=lambda: {
-            "linear": 1.0,
-            "factors": 0.2,
-            "text": 0.5,
-            "browsing": 0.35,
-            "trending": 0.1,
-            "popular": 0.1,
+            "sequence": 1.0,
+            "linear": 0.2,
+            "factors": 0.1,
+            "text": 0.2,
+            "browsing": 0.2,
+            "again": 1.0,
+            "trending": 0.2,
+            "popular": 0.05,
         }
     )
     fade_items: float = 30.0
@@ -65,14 +67,14 @@ class Fusion:
         return cls(stored["weights"], float(stored["fade_items"]), stored["position_decay"])
 
     def contributions(
-        self, names: Sequence[str], scores: np.ndarray, popularity: np.ndarray, asked: np.ndarray
+        self, names: Sequence[str], standard: np.ndarray, popularity: np.ndarray, asked: np.ndarray
     ) -> np.ndarray:
         """What each source adds to each score: (n_sources, n, n_items) float32; their sum is the fused score.
 
-        scores: (n_sources, n, n_items) as the sources gave them; popularity: (n_items,) interactions of each item;
-        asked: (n,) weight of the source "sentence", which is not learned, against all others together.
+        standard: (n_sources, n, n_items) `z_scores` of what the sources gave; popularity: (n_items,) interactions of
+        each item; asked: (n,) weight of the source "sentence", which is not learned, against all others together.
         """
-        fused = z_scores(scores)
+        fused = standard.copy()
         told = [place for place, name in enumerate(names) if name != SENTENCE]
         shares = self.shares([names[place] for place in told], (fused[told] != 0).any(axis=2))
         for place, share in zip(told, shares, strict=True):

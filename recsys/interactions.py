@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from recsys import config
 from recsys.tables import EVENT_TYPES, Interactions
 
-BOUGHT_TYPES = ("purchase", "rating")
-"""A rating says that the shopper has the product, wherever it was bought."""
+HAD_TYPES = ("purchase", "rating", "return")
+"""These say that the shopper has, or had, the product, wherever it was bought."""
 
 LOWEST_LIKED_STARS = 2.0
 
@@ -36,11 +36,13 @@ def event_weights(settings: config.Interactions) -> dict[str, float]:
 
 
 def histories(events: pl.LazyFrame, settings: config.Interactions) -> pl.LazyFrame:
-    """What each user did with each item: user_id, item_id, weight >= 0, timestamp, bought; oldest first.
+    """What each user did with each item: user_id, item_id, weight >= 0, timestamp, event_type, n_bought; oldest first.
 
     The weights of a pair's events add up, a rating counting as a purchase from 5 stars down to nothing at 2; a return
     multiplies the sum by `settings.returned`. Searches and mere impressions make no row. `timestamp` is that of
-    the newest event. Ties in time are ordered by item_id, so the result is one for equal input.
+    the newest event, `event_type` the one that says most (the last in the order of `EVENT_TYPES`), `n_bought` counts
+    purchases, and is at least 1 for what was rated or returned. Ties in time are ordered by item_id, so the result is
+    one for equal input.
     """
     kind = pl.col("event_type").cast(pl.String)
     fixed = event_weights(settings)
@@ -50,6 +52,7 @@ def histories(events: pl.LazyFrame, settings: config.Interactions) -> pl.LazyFra
         .then(settings.purchase * stars.fill_null(1.0))
         .otherwise(kind.replace_strict(fixed, default=0.0, return_dtype=pl.Float64))
     )
+    says_most = pl.col("event_type").cast(pl.Enum(EVENT_TYPES))
     shown_only = kind.is_in(["impression", "search"]) & (weight == 0)
     kept = pl.when((kind == "return").any()).then(settings.returned).otherwise(1.0)
     return (
@@ -58,7 +61,10 @@ def histories(events: pl.LazyFrame, settings: config.Interactions) -> pl.LazyFra
         .agg(
             weight=(weight.sum() * kept).cast(pl.Float32),
             timestamp=pl.col("timestamp").max(),
-            bought=kind.is_in(BOUGHT_TYPES).any(),
+            event_type=says_most.filter(kind != "search").max().fill_null("search"),
+            n_bought=pl.max_horizontal((kind == "purchase").sum(), kind.is_in(HAD_TYPES).any().cast(pl.UInt32)).cast(
+                pl.Int32
+            ),
         )
         .sort("user_id", "timestamp", "item_id")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -14,21 +15,27 @@ from recsys import candidates
 from recsys.candidates import Source
 from recsys.errors import StoreError
 from recsys.fusion import Fusion
-from recsys.whitening import Whitening, unit_rows
+from recsys.ranking import Ranker
+from recsys.repeats import Repeats
+from recsys.sequence.model import SequenceModel
+from recsys.whitening import Whitening
 
-CF_SHARE = 0.5
-"""Part of the fused vector's squared norm that behaviour has, for an item that has behaviour."""
+RANKER_FILE: Final = "ranker.txt"
 
 
 @dataclass(frozen=True)
 class Model:
     """Row i of every array is item i of `item_ids`, which ascend.
 
-    linear: (n_items, n_items) sparse; factors: behaviour, (n_items, dim); text: (n_items, text dim), norm 1 or zero;
-    whitened: the same after `whitening`; popularity: (n_items,) distinct users; trend: (n_items,) decayed popularity.
+    sequence: its item vectors are the fused item space; linear: (n_items, n_items) sparse; factors: behaviour,
+    (n_items, dim); text: (n_items, text dim), norm 1 or zero; whitened: the same after `whitening`; popularity:
+    (n_items,) distinct users; trend: (n_items,) decayed popularity; repeat_rates: (n_items,), see `recsys.repeats`;
+    promise: (n_items,), see `recsys.new_items`; item_features: see `recsys.rank_features`; ranker: None where the
+    weighted sum ranks alone.
     """
 
     item_ids: pl.Series
+    sequence: SequenceModel
     linear: sp.csr_matrix
     factors: candidates.Factors
     text: np.ndarray
@@ -36,32 +43,39 @@ class Model:
     whitening: Whitening
     popularity: np.ndarray
     trend: np.ndarray
+    repeats: Repeats
+    repeat_rates: np.ndarray
+    promise: np.ndarray
+    item_features: np.ndarray
     fusion: Fusion
+    ranker: Ranker | None
 
     def sources(self) -> tuple[Source, ...]:
         """Every candidate source, in the order in which contributions are stacked."""
+        again = (candidates.Again(self.repeat_rates),) if self.repeats.allowed else ()
         return (
+            candidates.NextItem(self.sequence.item_vectors),
             candidates.Linear(self.linear),
             self.factors,
             candidates.HistoryText(self.whitened),
             candidates.Browsing(self.text),
             candidates.Sentence(self.text),
+            *again,
             candidates.SameForAll(self.trend, "trending"),
             candidates.SameForAll(np.log1p(self.popularity), "popular"),
         )
 
-    def item_vectors(self) -> np.ndarray:
-        """The fused item space: (n_items, k + dim) float32, norm 1; text alone for an item without behaviour."""
-        behaviour = unit_rows(self.factors.item_factors) * np.sqrt(CF_SHARE)
-        return unit_rows(np.hstack([self.whitened * np.sqrt(1.0 - CF_SHARE), behaviour]))
-
     def save(self, folder: Path) -> None:
-        """Writes the arrays as .npy and the rest as Parquet and JSON."""
+        """Writes the arrays as .npy, the sequence model as safetensors, and the rest as Parquet and JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         self.item_ids.to_frame("item_id").write_parquet(folder / "item_ids.parquet")
         for name, array in self._arrays().items():
             np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        self.sequence.save(folder)
         self.fusion.save(folder / "fusion.json")
+        self.repeats.save(folder / "repeats.json")
+        if self.ranker is not None:
+            self.ranker.save(folder / RANKER_FILE)
         fold_in = {
             "regularization": self.factors.regularization,
             "alpha": self.factors.alpha,
@@ -81,6 +95,9 @@ class Model:
             "whitening_projection": self.whitening.projection,
             "popularity": self.popularity,
             "trend": self.trend,
+            "repeat_rates": self.repeat_rates,
+            "promise": self.promise,
+            "item_features": self.item_features,
         }
 
     @classmethod
@@ -90,6 +107,7 @@ class Model:
             item_ids = pl.read_parquet(folder / "item_ids.parquet")["item_id"]
             fold_in = json.loads((folder / "factors.json").read_text())
             fusion = Fusion.load(folder / "fusion.json")
+            repeats = Repeats.load(folder / "repeats.json")
 
             def array(name: str) -> np.ndarray:
                 mapped = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -102,15 +120,21 @@ class Model:
             factors = candidates.Factors(array("item_factors"), **fold_in)
             whitening = Whitening(array("whitening_mean"), array("whitening_projection"))
             return cls(
-                item_ids,
-                linear,
-                factors,
-                array("text"),
-                array("whitened"),
-                whitening,
-                array("popularity"),
-                array("trend"),
-                fusion,
+                item_ids=item_ids,
+                sequence=SequenceModel.load(folder),
+                linear=linear,
+                factors=factors,
+                text=array("text"),
+                whitened=array("whitened"),
+                whitening=whitening,
+                popularity=array("popularity"),
+                trend=array("trend"),
+                repeats=repeats,
+                repeat_rates=array("repeat_rates"),
+                promise=array("promise"),
+                item_features=array("item_features"),
+                fusion=fusion,
+                ranker=Ranker.load(folder / RANKER_FILE) if (folder / RANKER_FILE).exists() else None,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise StoreError(f"{folder}: model cannot be read ({error}); run `recsys nightly` again") from None

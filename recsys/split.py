@@ -107,23 +107,25 @@ def untied(events: pl.DataFrame) -> pl.DataFrame:
     """The events by user and time, those of one user at distinct times: a tie moves by a microsecond.
 
     Many data sets know only the day. The order within a tie is arbitrary, but the same for equal input, and follows
-    neither the ids nor the file: an order by item_id would make every target the largest id of its day.
+    neither the ids nor the file: an order by item_id would make every target the largest id of its day. Texts (without
+    an item) stand behind the items of their moment: the text of a page gives away whose it is.
     """
     place = pl.int_range(pl.len())
     microseconds = pl.col("timestamp").dt.epoch("us")
     return (
         events.with_columns(tie=pl.struct("user_id", "item_id", pl.col("event_type").cast(pl.String)).hash(seed=0))
-        .sort("user_id", "timestamp", "tie", "item_id")
+        .sort("user_id", "timestamp", pl.col("item_id").is_null(), "tie", "item_id")
         .with_columns(((microseconds - place).cum_max() + place).over("user_id").cast(events.schema["timestamp"]))
         .drop("tie")
     )
 
 
-def split(events: pl.DataFrame, protocol: Protocol) -> Split:
+def split(events: pl.DataFrame, protocol: Protocol, repeats: bool = False) -> Split:
     """Both protocols, for benchmarks. events: user_id, item_id (null for a mere text), event_type, timestamp, value.
 
     Every pair of user and item stands at its first event, and can be a target where any of its events counts as
-    success (`target_events`); a repeat is never a target, as what was seen is not recommended.
+    success (`target_events`); a repeat is no target, as what was seen is not recommended. With `repeats` every success
+    is a target, the second of a pair like the first.
     Leave-one-out: each user's last item is the test target, the one before it the validation target; users with
     fewer than `LEAST_ITEMS` only train. Temporal: one moment for everyone, which leaves 1 - `TEST_SHARE` of the
     interactions before it; each user's first item after it is the target, and new users and new items are asked for
@@ -132,18 +134,21 @@ def split(events: pl.DataFrame, protocol: Protocol) -> Split:
     """
     ordered = untied(events.filter(pl.col("event_type").cast(pl.String) != "impression"))
     if protocol == "temporal":
-        test = _after_moment(ordered)
-        return Split(_checked(_after_moment(test.events), protocol), _checked(test, protocol))
-    enough = _new_pairs(ordered).group_by("user_id").len().filter(pl.col("len") >= LEAST_ITEMS)["user_id"]
-    test = _last_of(ordered, enough)
-    return Split(_checked(_last_of(test.events, enough), protocol), _checked(test, protocol))
+        test = _after_moment(ordered, repeats)
+        return Split(_checked(_after_moment(test.events, repeats), protocol), _checked(test, protocol))
+    enough = _choices(ordered, repeats).group_by("user_id").len().filter(pl.col("len") >= LEAST_ITEMS)["user_id"]
+    test = _last_of(ordered, enough, repeats)
+    return Split(_checked(_last_of(test.events, enough, repeats), protocol), _checked(test, protocol))
 
 
-def _new_pairs(events: pl.DataFrame) -> pl.DataFrame:
-    """user_id, item_id, timestamp: what each user chose, at the first event of that pair, by user and time."""
+def _choices(events: pl.DataFrame, repeats: bool) -> pl.DataFrame:
+    """user_id, item_id, timestamp: what each user chose, by user and time; each pair at its first event, or, with
+    `repeats`, at every success."""
     if events.is_empty():
         return events.select("user_id", "item_id", "timestamp")
-    chosen = target_events(events.lazy()).collect()
+    chosen = target_events(events.lazy()).collect(engine="in-memory")
+    if repeats:
+        return chosen.sort("user_id", "timestamp")
     return (
         events.filter(pl.col("item_id").is_not_null())
         .group_by("user_id", "item_id")
@@ -153,8 +158,8 @@ def _new_pairs(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _last_of(events: pl.DataFrame, user_ids: pl.Series) -> HeldOut:
-    pairs = _new_pairs(events).filter(pl.col("user_id").is_in(user_ids.implode()))
+def _last_of(events: pl.DataFrame, user_ids: pl.Series, repeats: bool) -> HeldOut:
+    pairs = _choices(events, repeats).filter(pl.col("user_id").is_in(user_ids.implode()))
     targets = pairs.unique("user_id", keep="last", maintain_order=True)
     asked_at = targets.select("user_id", asked_at="timestamp")
     before = (
@@ -165,8 +170,8 @@ def _last_of(events: pl.DataFrame, user_ids: pl.Series) -> HeldOut:
     return HeldOut(before, targets, _after(before))
 
 
-def _after_moment(events: pl.DataFrame) -> HeldOut:
-    pairs = _new_pairs(events)
+def _after_moment(events: pl.DataFrame, repeats: bool) -> HeldOut:
+    pairs = _choices(events, repeats)
     times = pairs["timestamp"].sort()
     if times.is_empty():
         return HeldOut(events, pairs, _after(events))
@@ -191,13 +196,14 @@ def _checked(held_out: HeldOut, protocol: Protocol) -> HeldOut:
     return held_out
 
 
-def check_no_leak(held_out: HeldOut) -> None:
-    """Raises DataError where an event to learn from is at or after its user's target, is that target, or is at or
-    after `as_of`."""
+def check_no_leak(held_out: HeldOut, repeats: bool = False) -> None:
+    """Raises DataError where an event to learn from is at or after its user's target, is of that target's item (unless
+    `repeats` are asked for), or is at or after `as_of`."""
     asked = held_out.targets.select("user_id", asked_for="item_id", asked_at="timestamp")
     known = held_out.events.select("user_id", "item_id", "timestamp").join(asked, on="user_id", how="left")
     too_late = (pl.col("timestamp") >= pl.col("asked_at")) | (pl.col("timestamp") >= held_out.as_of)
-    leaked = known.filter(too_late | (pl.col("item_id") == pl.col("asked_for")))
+    same_item = (pl.col("item_id") == pl.col("asked_for")) & ~pl.lit(repeats)
+    leaked = known.filter(too_late | same_item)
     if leaked.height:
         row = leaked.row(0, named=True)
         raise DataError(

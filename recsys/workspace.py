@@ -58,6 +58,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def training(self) -> Path:
+        """The state of a training run under way, so that a killed one goes on."""
+        return self.root / "training"
+
+    @property
     def settings_file(self) -> Path:
         """This shop's own settings, where it has any."""
         return self.root / "recsys.toml"

@@ -93,7 +93,8 @@ class SimilarRequest(_Request):
 
 
 class SlateItem(BaseModel):
-    """One place of the list. `source` names what proposed the item; `score` orders this list only."""
+    """One place of the list. `source` names what proposed the item, or is "new" in a place that is kept for new items;
+    `score` orders this list only, those places aside."""
 
     item_id: str
     score: float

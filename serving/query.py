@@ -34,6 +34,7 @@ async def to_query(request: RecommendRequest, texts: TextVectors, now: datetime,
         text_vector=vectors[-1] if request.text is not None else None,
         count=request.count,
         exclude_ids=frozenset(request.exclude_ids),
+        asked_at=now,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import jobs.nightly
@@ -19,6 +20,9 @@ from jobs.publish import Made, publish
 from jobs.sources.sample import make_sample
 from recsys.config import Settings
 from recsys.workspace import Workspace
+
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +89,10 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
             "embed": {"inline_texts": 100_000},
             "factors": {"dim": 8},
             "evaluate": {"min_users": 30},
+            "sequence": {"dim": 16, "layers": 1, "epochs": 2},
             "fusion": {"min_targets": 5},
+            "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
+            "repeats": {"mode": "always"},
         }
     )
     sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)

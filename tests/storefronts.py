@@ -1,66 +1,153 @@
 """A storefront of five items that fits in one's head; tests of the recommender read their answers off it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import torch
 
 from recsys.candidates import Factors
-from recsys.config import Interactions, Recommend
+from recsys.config import Interactions, NewItems, Recommend
 from recsys.fusion import Fusion
 from recsys.model import Model
+from recsys.rank_features import ITEM_FEATURES
 from recsys.recommend import Recommender
+from recsys.repeats import Repeats
+from recsys.sequence import SequenceModel
+from recsys.sequence.network import Network, Shape
 from recsys.users import HISTORY, Users, users_from_table
-from recsys.whitening import Whitening
+from recsys.whitening import Whitening, unit_rows
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ITEM_IDS = ["kettle", "keyboard", "lamp", "mouse", "teapot"]
 TEXT = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6], [0.8, 0, 0.6]], dtype=np.float32)
 """Kettle and teapot read alike, so do keyboard and mouse."""
 
+FACTORS = np.array([[1, 0], [0, 1], [0, 0], [0.1, 0.9], [0.9, 0.1]], dtype=np.float32)
 
-def tiny_model(fusion: Fusion | None = None) -> Model:
+
+def sequence_model(item_vectors: np.ndarray, text_dim: int, max_length: int = 50) -> SequenceModel:
+    """These vectors for the items, and a network that reads histories somehow: its weights are drawn with one seed."""
+    n_items, dim = item_vectors.shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Network(Shape(n_items, text_dim, dim, layers=1, max_length=max_length, dropout=0.0, temperature=0.07))
+    return SequenceModel(network.eval(), item_vectors, np.ones(n_items, dtype=bool))
+
+
+def mute_sequence_model(text: np.ndarray, factors: np.ndarray) -> SequenceModel:
+    """Places each item by its text and its factors, side by side, and expects nothing of anybody: its query vectors
+    are zero, so that answers can be read off the other sources."""
+    model = sequence_model(unit_rows(np.concatenate([text, factors], axis=1)), text.shape[1])
+    torch.nn.init.zeros_(model.network.output_norm.weight)
+    torch.nn.init.zeros_(model.network.output_norm.bias)
+    return model
+
+
+READER = sequence_model(unit_rows(np.concatenate([TEXT, FACTORS], axis=1)), text_dim=3, max_length=4)
+"""Reads histories by weights drawn at random: any change of what it reads changes its query vector."""
+
+
+def no_item_features(n_items: int) -> np.ndarray:
+    """What the ranker reads of items of which nothing is known."""
+    return np.full((n_items, len(ITEM_FEATURES)), np.nan, dtype=np.float32)
+
+
+def tiny_model(**changes: Any) -> Model:
     """Keyboard and mouse are bought together, kettle and teapot as well; nobody has bought the lamp."""
     linear = np.zeros((5, 5), dtype=np.float32)
     linear[1, 3] = linear[3, 1] = 0.6
     linear[0, 4] = linear[4, 0] = 0.4
-    factors = np.array([[1, 0], [0, 1], [0, 0], [0.1, 0.9], [0.9, 0.1]], dtype=np.float32)
-    return Model(
+    model = Model(
         item_ids=pl.Series("item_id", ITEM_IDS),
+        sequence=mute_sequence_model(TEXT, FACTORS),
         linear=sp.csr_matrix(linear),
-        factors=Factors(factors, regularization=0.01, alpha=10.0),
+        factors=Factors(FACTORS, regularization=0.01, alpha=10.0),
         text=TEXT,
         whitened=TEXT,
         whitening=Whitening(np.zeros(3, np.float32), np.eye(3, dtype=np.float32)),
         popularity=np.array([3, 5, 0, 4, 2], dtype=np.float32),
         trend=np.array([0.3, 0.9, 0.0, 0.4, 0.2], dtype=np.float32),
-        fusion=fusion or Fusion(),
+        repeats=Repeats(),
+        repeat_rates=np.array([0.1, 0.3, 0.2, 0.2, 0.1], dtype=np.float32),
+        promise=np.zeros(5, dtype=np.float32),
+        item_features=no_item_features(5),
+        fusion=Fusion(),
+        ranker=None,
+    )
+    return replace(model, **changes)
+
+
+def item_entry(
+    item_id: str, weight: float = 5.0, at: datetime = NOON, event_type: str = "purchase", n_bought: int = 1
+) -> dict[str, Any]:
+    """One item of a stored history."""
+    return {
+        "item_id": item_id,
+        "text_row": None,
+        "weight": weight,
+        "timestamp": at,
+        "event_type": event_type,
+        "n_bought": n_bought,
+    }
+
+
+def text_entry(text_row: int, at: datetime = NOON) -> dict[str, Any]:
+    """One search of a stored history."""
+    search = {"weight": 0.0, "timestamp": at, "event_type": "search", "n_bought": 0}
+    return {"item_id": None, "text_row": text_row, **search}
+
+
+def users_with(
+    histories: dict[str, list[dict[str, Any]]], browsing: np.ndarray | None = None, texts: np.ndarray | None = None
+) -> Users:
+    """Shoppers of the tiny storefront; browsing: (n_users, 3), texts: (n_texts, 3)."""
+    table = pl.DataFrame(
+        {"user_id": list(histories), "history": list(histories.values())},
+        schema={"user_id": pl.String, "history": HISTORY},
+    )
+    nothing = np.zeros((len(histories), 3), dtype=np.float32)
+    return users_from_table(
+        table,
+        nothing if browsing is None else browsing,
+        nothing[:0] if texts is None else texts,
+        pl.Series(ITEM_IDS),
     )
 
 
 def tiny_users() -> Users:
     """ann bought the keyboard, bob returned the kettle, cat only searched for something like a lamp."""
-    entry = {"timestamp": NOON, "bought": True}
-    table = pl.DataFrame(
+    lamp = TEXT[[ITEM_IDS.index("lamp")]]
+    return users_with(
         {
-            "user_id": ["ann", "bob", "cat"],
-            "history": [
-                [{"item_id": "keyboard", "weight": 5.0, **entry}],
-                [{"item_id": "kettle", "weight": 0.0, **entry}],
-                [],
-            ],
+            "ann": [item_entry("keyboard")],
+            "bob": [item_entry("kettle", weight=0.0, event_type="return")],
+            "cat": [text_entry(0)],
         },
-        schema={"user_id": pl.String, "history": HISTORY},
+        browsing=np.concatenate([np.zeros((2, 3), np.float32), lamp]),
+        texts=lamp,
     )
-    browsing = np.array([[0, 0, 0], [0, 0, 0], [0, 0, 1]], dtype=np.float32)
-    return users_from_table(table, browsing, pl.Series(ITEM_IDS))
 
 
 def tiny_recommender(
-    available: tuple[bool, ...] = (True,) * 5, settings: Recommend | None = None, fusion: Fusion | None = None
+    available: tuple[bool, ...] = (True,) * 5,
+    settings: Recommend | None = None,
+    new_items: NewItems | None = None,
+    users: Users | None = None,
+    ranker_pool: int = 100,
+    **of_the_model: Any,
 ) -> Recommender:
-    titles = [item_id.title() for item_id in ITEM_IDS]
+    """The whole shop; `of_the_model`: what differs from `tiny_model`."""
     return Recommender(
-        tiny_model(fusion), tiny_users(), titles, np.array(available), settings or Recommend(), Interactions()
+        tiny_model(**of_the_model),
+        users or tiny_users(),
+        [item_id.title() for item_id in ITEM_IDS],
+        np.array(available),
+        settings or Recommend(),
+        new_items or NewItems(),
+        Interactions(),
+        ranker_pool=ranker_pool,
     )

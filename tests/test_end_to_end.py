@@ -31,7 +31,9 @@ def test_from_nothing_to_three_personal_lists(tmp_path: Path) -> None:
     sample = ("--products", "60", "--shoppers", "80", "--days", "15", "--seed", "3")
     ingested = run("jobs", "ingest", "sample", "--workspace", str(workspace), *sample)
     assert "events" in ingested
-    (workspace / "recsys.toml").write_text("[embed]\ninline_texts = 0\n\n[factors]\ndim = 8\n")  # all texts through Ray
+    # all texts through Ray, and small models
+    settings = "[embed]\ninline_texts = 0\n[factors]\ndim = 8\n[sequence]\ndim = 16\nepochs = 2\n"
+    (workspace / "recsys.toml").write_text(settings)
     shown = run("jobs.demo", "--workspace", str(workspace), "--port", str(free_port()), "--once")
     assert shown.count("POST /v1/recommend") == 3
     assert shown.count("answered in") == 3

@@ -31,10 +31,11 @@ class Progress:
 
 @dataclass
 class Run:
-    """A training run: what the next epoch needs, and the weights that won so far."""
+    """A training run: what the next epoch needs, and the weights that won so far. `epochs`: how many it has at most."""
 
     network: Network
     optimizer: torch.optim.Optimizer
+    epochs: int
     best: dict[str, Tensor]
     progress: Progress
 

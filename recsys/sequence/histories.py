@@ -136,6 +136,19 @@ def training_windows(sequences: Sequences, max_length: int) -> tuple[np.ndarray,
     return starts[rows] + from_entry, stops - from_entry
 
 
+def epoch_windows(lengths: np.ndarray, max_events: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of the windows that one epoch reads: all, or where they hold more than `max_events` entries, a random part.
+
+    The part is drawn without replacement, ascends, and holds at most `max_events` entries (one window at least).
+    Nothing is drawn from `rng` where all are read.
+    """
+    if lengths.sum() <= max_events:
+        return np.arange(len(lengths))
+    drawn = rng.choice(len(lengths), min(len(lengths), max_events), replace=False)  # a window has an entry at least
+    n_read = np.searchsorted(np.cumsum(lengths[drawn]), max_events, side="right")
+    return np.sort(drawn[: max(int(n_read), 1)])
+
+
 def length_bucketed(lengths: np.ndarray, batch_events: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Rows in batches of nearly equal length and at most `batch_events` padded entries (at least one row each).
 

@@ -39,7 +39,10 @@ class SequenceModel:
         history the newest entries are read. Raises DataError where sequences and arrays do not fit together.
         """
         sequences.check(len(self.item_vectors), 0 if browsing_text is None else len(browsing_text))
-        texts = self.place(browsing_text) if browsing_text is not None else None
+        return self.read(sequences, None if browsing_text is None else self.place(browsing_text))
+
+    def read(self, sequences: Sequences, texts: np.ndarray | None) -> np.ndarray:
+        """`query_vectors` of histories that are known to be sound, with texts placed before: (n_texts, dim)."""
         lengths = np.minimum(np.diff(sequences.indptr), self.network.shape.max_length)
         starts = sequences.indptr[1:] - lengths
         queries = np.zeros((len(sequences), self.network.shape.dim), dtype=np.float32)

@@ -13,20 +13,21 @@ import torch
 from torch import Tensor
 
 from recsys import config
-from recsys.errors import DataError
+from recsys.errors import StoreError
 from recsys.hardware import compute_device, compute_dtype
-from recsys.metrics import ndcg, target_ranks
+from recsys.sequence import parallel
 from recsys.sequence.checkpoint import Progress, Run, fingerprint, resume_run, save_run
-from recsys.sequence.histories import Sequences, length_bucketed, padded
+from recsys.sequence.histories import Sequences, epoch_windows, length_bucketed, padded
+from recsys.sequence.inputs import SequenceInputs
 from recsys.sequence.model import SequenceModel, model_of
 from recsys.sequence.network import Network, Shape
 from recsys.sequence.prediction import TrainingData, prediction_loss, training_data
+from recsys.sequence.validation import judged_histories, validation_ndcg
 
 log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 100
 GRADIENT_NORM = 1.0
-BLOCK_USERS = 256
 
 
 @dataclass(frozen=True)
@@ -58,105 +59,67 @@ def fit_sequence(
     success (impressions) should be left out. validation: histories and the item row that followed each, (n,), -1
     where none did. checkpoint: a file that is written after each epoch and, where it is of the same data, settings
     and seed, taken up. warm_start: a model over the same items (`SequenceModel.renumbered`); weights that still fit
-    are taken over. Equal input gives equal weights on one CPU. Raises DataError where arrays do not fit together.
+    are taken over, and where all do, `settings.warm_epochs` are enough. Equal input gives equal weights on one CPU.
+
+    Where torch.distributed is initialised, each of its processes calls this with equal input: they fit one model, in
+    steps of one batch for each, and all return it. The first alone measures, writes the checkpoint and calls
+    `progress`; all read the checkpoint, and their number may have changed since it was written.
+
+    Raises DataError where arrays do not fit together, StoreError where not every process can read the checkpoint.
     """
-    _check(sequences, text, n_items, browsing_text, validation, warm_start)
+    inputs = SequenceInputs(sequences, text, n_items, browsing_text, validation, warm_start)
+    inputs.check()
     device = compute_device()
     data = training_data(sequences, text, browsing_text, n_items, settings, device)
-    known = next((array for array in (text, browsing_text) if array is not None), None)
-    shape = Shape.of(n_items, 0 if known is None else known.shape[1], settings)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        network = Network(shape).to(device)
-        if warm_start is not None:
-            _take_over(network, warm_start)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
-        run = Run(network, optimizer, _copy(network), Progress())
+        run = _new_run(Network(Shape.of(n_items, inputs.text_dim, settings)).to(device), settings, warm_start)
         identity = ""
         if checkpoint is not None:
-            arrays = _arrays(sequences, text, browsing_text, validation, warm_start)
-            identity = fingerprint(settings.model_dump_json(), seed, arrays)
+            # How many processes fit it is no part of what is fitted.
+            identity = fingerprint(settings.model_dump_json(exclude={"workers"}), seed, inputs.arrays())
             resume_run(run, checkpoint, identity)
-        judged = _judged(validation, settings.max_validation_users, seed)
-        while _goes_on(run.progress, settings) and len(data.starts):
+            if not parallel.agreed(run.progress.epochs_done, device):
+                raise StoreError(
+                    f"{checkpoint}: not every training process can read this checkpoint; keep it on a disk that all "
+                    "machines of the cluster share, or delete it"
+                )
+        judged = judged_histories(validation, settings.max_validation_users, seed)
+        while _goes_on(run, settings) and len(data.starts):
             epoch = _one_epoch(run, data, settings, seed, judged, browsing_text)
-            if checkpoint is not None:
+            if checkpoint is not None and parallel.rank() == 0:
                 save_run(run, checkpoint, identity)
-            if progress is not None:
+            if progress is not None and parallel.rank() == 0:
                 progress(epoch)
-    network.load_state_dict(run.best)
-    return model_of(network, data.item_text, data.has_id)
+    run.network.load_state_dict(run.best)
+    return model_of(run.network, data.item_text, data.has_id)
 
 
-def _check(
-    sequences: Sequences,
-    text: np.ndarray | None,
-    n_items: int,
-    browsing_text: np.ndarray | None,
-    validation: tuple[Sequences, np.ndarray] | None,
-    warm_start: SequenceModel | None,
-) -> None:
-    n_texts = 0 if browsing_text is None else len(browsing_text)
-    sequences.check(n_items, n_texts)
-    if validation is not None:
-        validation[0].check(n_items, n_texts)
-        if len(validation[0]) != len(validation[1]):
-            raise DataError(
-                f"sequence model: {len(validation[0])} validation histories, but {len(validation[1])} targets; give "
-                "one target a history"
-            )
-        wrong = validation[1][(validation[1] < -1) | (validation[1] >= n_items)]
-        if len(wrong):
-            raise DataError(
-                f"sequence model: {len(wrong)} validation targets, for example {wrong[0]}, are none of {n_items} "
-                "items; use -1 where there is no target"
-            )
-    if text is not None and len(text) != n_items:
-        raise DataError(f"sequence model: {len(text)} text vectors for {n_items} items; give one an item")
-    if text is not None and browsing_text is not None and text.shape[1] != browsing_text.shape[1]:
-        raise DataError(
-            f"sequence model: items' texts have {text.shape[1]} dimensions, browsing texts {browsing_text.shape[1]}; "
-            "whiten both alike"
-        )
-    if warm_start is not None and len(warm_start.item_vectors) != n_items:
-        raise DataError(
-            f"sequence model: the previous model has {len(warm_start.item_vectors)} items, not {n_items}; renumber it"
-        )
+def _new_run(network: Network, settings: config.Sequence, warm_start: SequenceModel | None) -> Run:
+    warm = warm_start is not None and _take_over(network, warm_start)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    epochs = min(settings.warm_epochs, settings.epochs) if warm else settings.epochs
+    return Run(network, optimizer, epochs, _copy(network), Progress())
 
 
-def _arrays(
-    sequences: Sequences,
-    text: np.ndarray | None,
-    browsing_text: np.ndarray | None,
-    validation: tuple[Sequences, np.ndarray] | None,
-    warm_start: SequenceModel | None,
-) -> list[np.ndarray]:
-    """All arrays that a run depends on, None as an empty one so that they cannot change places."""
-    given = [text, browsing_text, None if warm_start is None else warm_start.item_vectors]
-    arrays = [np.empty(0) if array is None else array for array in given]
-    for histories in [sequences, *([] if validation is None else [validation[0]])]:
-        arrays += [histories.indptr, histories.item_rows, histories.event_types, histories.timestamps]
-        arrays += [histories.text_rows]
-    return arrays + ([] if validation is None else [validation[1]])
-
-
-def _take_over(network: Network, previous: SequenceModel) -> None:
-    """Weights of the previous model wherever the shape is still the same."""
+def _take_over(network: Network, previous: SequenceModel) -> bool:
+    """Weights of the previous model wherever the shape is still the same. Whether that is everywhere."""
     own = network.state_dict()
     old = previous.network.state_dict()
     fitting = {name: value for name, value in old.items() if name in own and own[name].shape == value.shape}
     network.load_state_dict({**own, **fitting})
     log.info("sequence warm start weights=%d of %d", len(fitting), len(own))
+    return len(fitting) == len(own)
 
 
 def _copy(network: Network) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def _goes_on(progress: Progress, settings: config.Sequence) -> bool:
-    return progress.epochs_done < settings.epochs and progress.worse < settings.patience
+def _goes_on(run: Run, settings: config.Sequence) -> bool:
+    return run.progress.epochs_done < run.epochs and run.progress.worse < settings.patience
 
 
 def _one_epoch(
@@ -168,14 +131,18 @@ def _one_epoch(
     browsing_text: np.ndarray | None,
 ) -> Epoch:
     """Trains one epoch, measures it, and keeps its weights where they are the best."""
-    number = run.progress.epochs_done
+    number, device = run.progress.epochs_done, run.network.ids.weight.device
     rng = np.random.default_rng((seed, number))  # an epoch's draws are its own: a resumed run makes the same
-    torch.manual_seed(int(rng.integers(2**62)))
+    # `rng` draws alike in all processes; what torch draws, the dropout, is each one's own.
+    torch.manual_seed(int(rng.integers(2**62)) + parallel.rank())
     loss = _train(run, data, settings, rng)
     reached = None
     if judged is not None:
-        model = model_of(run.network, data.item_text, data.has_id)
-        reached = validation_ndcg(model, judged[0], judged[1], browsing_text)
+        measured = 0.0
+        if parallel.rank() == 0:
+            model = model_of(run.network, data.item_text, data.has_id)
+            measured = validation_ndcg(model, judged[0], judged[1], browsing_text)
+        reached = parallel.from_first(measured, device)
     if reached is None or reached > run.progress.best_ndcg:
         run.best = _copy(run.network)
         run.progress = Progress(number + 1, -1.0 if reached is None else reached, 0)
@@ -186,58 +153,37 @@ def _one_epoch(
 
 
 def _train(run: Run, data: TrainingData, settings: config.Sequence, rng: np.random.Generator) -> float:
-    """One pass over the data; the mean loss of its steps."""
+    """One pass over the data, a step for every `parallel.world_size()` batches; the mean loss of its steps."""
     network, device = run.network.train(), run.network.ids.weight.device
     dtype = compute_dtype(settings.precision, device)
-    batches = list(length_bucketed(data.lengths, settings.batch_events, rng))
+    windows = epoch_windows(data.lengths, settings.max_epoch_events, rng)
+    batches = [windows[rows] for rows in length_bucketed(data.lengths[windows], settings.batch_events, rng)]
+    together = parallel.world_size()
+    n_steps = -(-len(batches) // together)
     losses = []
-    for number, rows in enumerate(batches):
-        step = run.progress.epochs_done * len(batches) + number
+    for number in range(n_steps):
+        step = run.progress.epochs_done * n_steps + number
         for group in run.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _pace(step, settings.epochs * len(batches))
-        batch = padded(data.sequences, data.starts[rows], data.lengths[rows])
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = prediction_loss(network, data, batch, settings, rng)
+            group["lr"] = settings.learning_rate * _pace(step, run.epochs * n_steps)
+        of_step = batches[number * together : (number + 1) * together]
         run.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        losses.append(0.0)
+        if parallel.rank() < len(of_step):  # the last step may have no batch for some
+            rows = of_step[parallel.rank()]
+            batch = padded(data.sequences, data.starts[rows], data.lengths[rows])
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                loss = prediction_loss(network, data, batch, settings, rng)
+            # Every entry of a window has a target: the sum over the processes is the mean over all targets.
+            loss = loss * float(data.lengths[rows].sum() / sum(data.lengths[other].sum() for other in of_step))
+            torch.autograd.backward(loss)
+            losses[-1] = float(loss.detach())
+        parallel.sum_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         run.optimizer.step()
-        losses.append(float(loss.detach()))
-    return float(np.mean(losses))
+    return float(parallel.summed(losses, device).mean())
 
 
 def _pace(step: int, n_steps: int) -> float:
     """Share of the learning rate: linear warm-up, then half a cosine down to zero."""
     warm_up = min(WARM_UP_STEPS, max(n_steps // 10, 1))
     return min(1.0, (step + 1) / warm_up) * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
-
-
-def _judged(
-    validation: tuple[Sequences, np.ndarray] | None, max_users: int, seed: int
-) -> tuple[Sequences, np.ndarray] | None:
-    """At most `max_users` validation histories that have a target; None where there is none."""
-    if validation is None:
-        return None
-    rows = np.flatnonzero((validation[1] >= 0) & (np.diff(validation[0].indptr) > 0))
-    if len(rows) > max_users:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, max_users, replace=False))
-    return (validation[0].take(rows), validation[1][rows]) if len(rows) else None
-
-
-def validation_ndcg(
-    model: SequenceModel, histories: Sequences, targets: np.ndarray, browsing_text: np.ndarray | None
-) -> float:
-    """Mean NDCG@10 of one target a history over all items, those of the history left out."""
-    queries = model.query_vectors(histories, browsing_text)
-    found = []
-    for start in range(0, len(histories), BLOCK_USERS):
-        block = slice(start, min(start + BLOCK_USERS, len(histories)))
-        scores = queries[block] @ model.item_vectors.T
-        own = scores[np.arange(len(scores)), targets[block]]
-        entries = slice(histories.indptr[block.start], histories.indptr[block.stop])
-        users = np.repeat(np.arange(len(scores)), np.diff(histories.indptr[block.start : block.stop + 1]))
-        items = histories.item_rows[entries]
-        scores[users[items >= 0], items[items >= 0]] = -np.inf
-        scores[np.arange(len(scores)), targets[block]] = own  # a repeat is judged like any other choice
-        found.append(ndcg(target_ranks(scores, targets[block]), 10))
-    return float(np.concatenate(found).mean())

@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     recommender = load_release(Workspace(options.workspace)).recommender
-    users = [user for user in recommender.users.rows if len(recommender.users.history(user)[0])][:N_USERS]
+    users = [user for user in recommender.users.rows if recommender.users.history(user).weights.any()][:N_USERS]
     item_id = recommender.item_ids[0]
     sentence = recommender.model.text[0]
     with threadpool_limits(limits=1, user_api="blas"):
@@ -66,9 +66,12 @@ def timed(name: str, users: list[str], call: Callable[[str], object]) -> dict[st
 
 def als_peer(recommender: Recommender) -> Callable[[str], object]:
     """implicit's `recommend` with fold-in of the same history and the same number of factors."""
-    users = recommender.users
+    users, entries = recommender.users, recommender.users.entries
+    liked = entries.weights > 0
+    owners = np.repeat(np.arange(len(users.rows)), np.diff(users.indptr))
     histories = sp.csr_matrix(
-        (users.weights, users.item_rows, users.indptr), shape=(len(users.rows), recommender.n_items)
+        (entries.weights[liked], (owners[liked], entries.item_rows[liked])),
+        shape=(len(users.rows), recommender.n_items),
     )
     model = AlternatingLeastSquares(factors=recommender.model.factors.item_factors.shape[1], iterations=3)
     model.fit(histories, show_progress=False)

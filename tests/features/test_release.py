@@ -1,14 +1,17 @@
 """Loading a release; that it answers as the night measured is in tests/test_parity.py."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import PublishedShop
 
-from features.release import SETTINGS_FILE, load_release
+from features.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
 from features.store import Store
+from jobs.lake import Lake
 from recsys.errors import StoreError
 from recsys.recommend import Query
 from recsys.workspace import Workspace
@@ -48,6 +51,35 @@ def test_an_altered_model_file_is_refused_by_name(copied: Workspace) -> None:
     file.write_bytes(content)
     with pytest.raises(StoreError, match=r"trend\.npy"):
         load_release(copied)
+
+
+def test_what_shoppers_read_comes_back_as_vectors(published_shop: PublishedShop) -> None:
+    users, made = load_release(published_shop.workspace).recommender.users, published_shop.made.recommender.users
+    np.testing.assert_array_equal(users.texts, made.texts)
+    np.testing.assert_array_equal(users.entries.text_rows, made.entries.text_rows)
+    assert len(made.texts) == made.entries.text_rows.max() + 1 > 1
+    np.testing.assert_allclose(np.linalg.norm(made.texts, axis=1), 1.0, atol=1e-3)
+
+
+def test_the_words_that_shoppers_typed_are_in_no_release(published_shop: PublishedShop) -> None:
+    typed = Lake(published_shop.workspace.lake).scan("events").select("text").collect()["text"].drop_nulls().unique()
+    told = [text.encode() for text in typed if len(text) > 12]
+    assert told
+    release = Store(published_shop.workspace).open()
+    files = [path for path in release.model_dir.rglob("*") if path.is_file()]
+    assert any(path.name == TEXTS_FILE for path in files)
+    for path in files:
+        content = path.read_bytes()
+        assert not any(text in content for text in told), path
+    assert "text" not in release.table("users").columns
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", pickle.dumps([1.0])])
+def test_texts_that_cannot_be_read_are_refused_with_what_to_do(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / TEXTS_FILE).write_bytes(content)
+    with pytest.raises(StoreError, match=r"texts\.npy: cannot be read .* run `recsys nightly` again"):
+        read_texts(tmp_path)
 
 
 def test_a_workspace_without_a_release_says_what_to_run(tmp_path: Path) -> None:

@@ -254,6 +254,7 @@ def test_browsing_is_what_was_searched_and_read_in_order_of_time() -> None:
     expected = [("u1", "shoes"), ("u1", "Shoe page"), ("u2", "red shoes")]
     for frame in (events, events.lazy()):
         browsing = browsing_texts(frame)
-        assert browsing.columns == ["user_id", "timestamp", "text", "text_hash"]
+        assert browsing.columns == ["user_id", "timestamp", "event_type", "text", "text_hash"]
         assert browsing.select("user_id", "text").rows() == expected
+        assert browsing["event_type"].to_list() == ["search", "view", "search"]
     assert browsing_texts(events.filter(pl.col("event_type") == "search"), last=1).height == 2

@@ -17,7 +17,7 @@ import ray
 
 from features.encoder import load_encoder
 from features.text import text_hash
-from jobs.embed import EmbedReport, embed_texts, load_vectors
+from jobs.embed import EmbedReport, embed_texts, load_vectors, numbered_texts
 from recsys.config import Embed, Encoder
 from recsys.errors import EncoderError, StoreError
 from recsys.workspace import Workspace
@@ -100,6 +100,17 @@ def test_another_encoder_embeds_anew(workspace: Workspace, tiny: Encoder, no_ray
     report = embed_texts(workspace, table(["w1"]), shorter, SHARDS_OF_4)
     assert (report.dim, report.n_new) == (8, 1)
     assert load_vectors(workspace, report.encoder_id, table(["w1"])["text_hash"]).shape == (1, 8)
+
+
+def test_equal_texts_have_one_number_whoever_says_them() -> None:
+    said = table(["b", "a", "b", "c"]).with_columns(user_id=pl.Series(["u", "v", "w", "u"]))
+    numbered, distinct = numbered_texts(said)
+    assert distinct.to_list() == sorted(text_hash(text) for text in "abc")
+    assert distinct.gather(numbered["text_row"].to_list()).to_list() == said["text_hash"].to_list()
+    assert numbered.drop("text_row").equals(said)
+    assert numbered.schema["text_row"] == pl.Int32
+    nobody, nothing = numbered_texts(said.clear())
+    assert (len(nobody), len(nothing), nobody.schema["text_row"]) == (0, 0, pl.Int32)
 
 
 def test_progress_and_log_count_the_texts(

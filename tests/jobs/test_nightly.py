@@ -2,23 +2,36 @@
 
 import json
 import shutil
-from datetime import timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from conftest import NIGHT, PublishedShop
+from sequence_data import assert_equal_models
 
 import jobs.nightly
+from features.release import load_release
 from features.store import Store
+from features.text import browsing_texts
+from jobs.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake import Lake
-from jobs.nightly import nightly
+from jobs.nightly import Progress, Report, nightly
+from jobs.publish import Made
 from jobs.shop import newest_moment, read_shop
-from jobs.train import Inputs, fit_model, users_before, whiten
+from jobs.train import Inputs, fit_model, recommender, users_of, whiten
+from jobs.warm_start import SequenceFits
+from recsys import config
 from recsys.config import Settings
 from recsys.errors import DataError, StoreError
 from recsys.fusion import Fusion
+from recsys.model import Model
+from recsys.ranking import Ranker, fit_ranker
+from recsys.recommend import Query, Recommender
+from recsys.users import Users
 from recsys.workspace import Workspace
 
 
@@ -42,65 +55,215 @@ def test_the_report_says_what_was_done(published_shop: PublishedShop) -> None:
     assert report.counts["texts embedded"] == report.counts["texts"] > 80
     assert list(report.seconds) == ["ingest", "read", "embed", "learn fusion", "evaluate", "fit", "publish"]
     assert report.metrics["fused"]["all"]["n_users"] > 0
+    assert not published_shop.workspace.training.exists() or not list(published_shop.workspace.training.iterdir())
     written = json.loads((published_shop.workspace.runs / report.release_id / "report.json").read_text())
     assert written["metrics"] == report.metrics
     assert Store(published_shop.workspace).open().manifest.metrics == report.metrics
-
-
-def test_a_second_night_embeds_nothing_and_publishes_the_same_lists(
-    published_shop: PublishedShop, tmp_path, monkeypatch
-) -> None:
-    workspace = Workspace(tmp_path / "shop")
-    shutil.copytree(published_shop.workspace.root, workspace.root)
-    held = []
-    monkeypatch.setattr(jobs.nightly, "publish", lambda store, place, made, *rest: held.append(made) or fail())
-    with pytest.raises(StoreError, match="stop here"):
-        nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
-    (again,) = held
-    assert again.metrics == published_shop.made.metrics
-    np.testing.assert_array_equal(again.model.linear.data, published_shop.made.model.linear.data)
-    np.testing.assert_allclose(again.model.factors.item_factors, published_shop.made.model.factors.item_factors)
-    assert Store(workspace).current_id() == published_shop.report.release_id
 
 
 def fail() -> None:
     raise StoreError("stop here")
 
 
-def test_nothing_after_as_of_is_learned_or_told(published_shop: PublishedShop) -> None:
-    """The leak guard: garbage written into the future changes neither the model nor the shoppers of the past."""
+def copy_of(shop: PublishedShop, folder: Path) -> Workspace:
+    workspace = Workspace(folder / "shop")
+    shutil.copytree(shop.workspace.root, workspace.root)
+    return workspace
+
+
+@dataclass(frozen=True)
+class SecondNight:
+    """A night over the same lake, up to where it would publish; `fitted`: what each model was made of, and when."""
+
+    workspace: Workspace
+    made: Made
+    fitted: list[tuple[Inputs, Users, datetime]]
+
+
+@pytest.fixture(scope="module")
+def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory) -> SecondNight:
+    workspace = copy_of(published_shop, tmp_path_factory.mktemp("second"))
+    held: list[Made] = []
+    fitted = []
+
+    def fit_and_tell(inputs: Inputs, users: Users, whitening, fusion, ranker, as_of: datetime, *rest) -> Model:
+        fitted.append((inputs, users, as_of))
+        return fit_model(inputs, users, whitening, fusion, ranker, as_of, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs.nightly, "fit_model", fit_and_tell)
+        patch.setattr(jobs.nightly, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        with pytest.raises(StoreError, match="stop here"):
+            nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
+    return SecondNight(workspace, held[0], fitted)
+
+
+def test_a_second_night_makes_the_same_models_and_measures_the_same(
+    published_shop: PublishedShop, second_night: SecondNight
+) -> None:
+    again, before = second_night.made, published_shop.made
+    assert again.metrics == before.metrics
+    np.testing.assert_array_equal(again.model.linear.data, before.model.linear.data)
+    np.testing.assert_allclose(again.model.factors.item_factors, before.model.factors.item_factors)
+    assert_equal_models(again.model.sequence, before.model.sequence)
+    assert Store(second_night.workspace).current_id() == published_shop.report.release_id
+
+
+def test_a_model_is_made_of_what_was_known_at_its_moment(second_night: SecondNight) -> None:
+    """The validation days are ahead of the first model, the last days ahead of the second, nothing of the third."""
+    moments = [as_of for _, _, as_of in second_night.fitted]
+    assert moments == sorted(set(moments)) and len(moments) == 3
+    assert moments[-1] == second_night.made.as_of
+    for inputs, users, as_of in second_night.fitted:
+        for known in (inputs.events, inputs.impressions, inputs.read):
+            assert len(known) > 0
+            assert known["timestamp"].max() < as_of
+        assert users.entries.timestamps.max() < as_of.timestamp() * 1_000_000
+        assert (users.entries.text_rows >= 0).any() and (users.entries.item_rows >= 0).any()
+
+
+FIT = Settings.model_validate(
+    {
+        "factors": {"dim": 4, "iterations": 3},
+        "sequence": {"dim": 8, "layers": 1, "epochs": 2},
+        "ranking": {"min_targets": 5},
+        "new_items": {"max_shoppers": 5},
+    }
+)
+
+
+def test_nothing_after_as_of_is_learned_or_told(published_shop: PublishedShop, tmp_path: Path) -> None:
+    """The leak guard: garbage written into the future changes neither the models nor the shoppers of the past, nor what
+    a ranker would be given of them."""
     lake = Lake(published_shop.workspace.lake)
     cut = newest_moment(lake) - timedelta(days=5)
     shop = read_shop(lake, newest_moment(lake))
-    later = shop.events.filter(pl.col("timestamp") >= cut)
-    poisoned = shop.events.filter(pl.col("timestamp") < cut).vstack(
-        later.with_columns(item_id=pl.col("item_id").shuffle(seed=0), user_id=pl.col("user_id").shuffle(seed=1))
-    )
     rng = np.random.default_rng(0)
     text = rng.normal(size=(len(shop.items), 8)).astype(np.float32)
+    read, hashes = numbered_texts(browsing_texts(shop.searches))
+    read_text = rng.normal(size=(len(hashes), 8)).astype(np.float32)
+    whole = Inputs(shop.items, shop.events, shop.impressions, text, read, read_text)
+
+    def garbage(frame: pl.DataFrame) -> pl.DataFrame:
+        """Whatever comes after the cut is of somebody else, of something else, and there is twice as much of it."""
+        later = frame.filter(pl.col("timestamp") >= cut)
+        assert 10 < len(later) < len(frame)  # there is a future to poison, and a past
+        mixed = later.with_columns(
+            pl.exclude("timestamp", "user_id").shuffle(seed=0), pl.col("user_id").shuffle(seed=1)
+        )
+        return pl.concat([mixed, frame.filter(pl.col("timestamp") < cut), mixed])
+
+    poisoned = replace(whole, events=garbage(shop.events), impressions=garbage(shop.impressions), read=garbage(read))
     made = []
-    for events in (shop.events, poisoned):
-        inputs = Inputs(shop.items, events, text, lambda _: ([], np.zeros((0, 8), np.float32)))
-        settings = Settings.model_validate({"factors": {"dim": 4, "iterations": 3}})
-        model = fit_model(inputs, whiten(inputs, settings), Fusion(), cut, settings)
-        made.append((model, users_before(inputs, cut, settings)[0]))
-    (model, users), (poisoned_model, poisoned_users) = made
-    assert users.equals(poisoned_users)
-    np.testing.assert_array_equal(model.linear.toarray(), poisoned_model.linear.toarray())
-    np.testing.assert_array_equal(model.trend, poisoned_model.trend)
-    assert not (later["timestamp"] < cut).any() and len(later) > 100  # there was a future to poison
+    for number, inputs in enumerate((whole, poisoned)):
+        known = inputs.before(cut)
+        table, users = users_of(known, FIT)
+        fit = SequenceFits(tmp_path / str(number), shop.items["item_id"], FIT).again("fit", None)
+        model = fit_model(known, users, whiten(known, FIT), Fusion(), None, cut, FIT, fit)
+        asked = [Query(user_id=user_id, asked_at=cut) for user_id in users.rows]
+        served = recommender(known, model, users, FIT)
+        made.append((table, users, model, served.proposals(asked), served.recommend(asked)))
+    (table, users, model, proposals, slates), (table2, users2, model2, proposals2, slates2) = made
+    assert table.equals(table2)
+    assert users.rows == users2.rows
+    np.testing.assert_array_equal(users.texts, users2.texts)
+    np.testing.assert_array_equal(users.browsing, users2.browsing)
+    for column in fields(users.entries):
+        np.testing.assert_array_equal(getattr(users.entries, column.name), getattr(users2.entries, column.name))
+    assert_equal_models(model.sequence, model2.sequence)
+    np.testing.assert_array_equal(model.linear.toarray(), model2.linear.toarray())
+    np.testing.assert_array_equal(model.factors.item_factors, model2.factors.item_factors)
+    assert model.repeats == model2.repeats
+    for name in ("popularity", "trend", "repeat_rates", "promise", "item_features"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(model2, name), err_msg=name)
+    for (one, total), (other, total2) in zip(proposals, proposals2, strict=True):
+        np.testing.assert_array_equal(one.item_rows, other.item_rows)
+        np.testing.assert_array_equal(one.features, other.features)
+        np.testing.assert_array_equal(total, total2)
+    assert slates == slates2
+
+
+class PowerCutError(Exception):
+    """Ends a night in the middle."""
+
+
+def test_a_killed_night_is_taken_up_at_its_last_epoch(published_shop: PublishedShop, tmp_path: Path) -> None:
+    """The first night is killed after the first epoch of its second model; the next one trains what is left."""
+    workspace = copy_of(published_shop, tmp_path)
+    trained: list[int] = []
+
+    def until(n_epochs: int) -> Progress:
+        def progress(step: str, done: int, total: int | None) -> None:
+            if step == "train the sequence model":
+                trained.append(done)
+                if len(trained) == n_epochs:
+                    raise PowerCutError
+
+        return progress
+
+    def night(progress: Progress) -> Report:
+        return nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), progress)
+
+    with pytest.raises(PowerCutError):
+        night(until(3))
+    assert trained == [1, 2, 1]
+    trained.clear()
+    report = night(until(99))
+    assert trained == [2, 1, 2]  # the first model is done, the second has an epoch to go, the third has both
+    assert report.metrics == published_shop.report.metrics
+    served, before = (Model.load(Store(place).open().model_dir) for place in (workspace, published_shop.workspace))
+    assert_equal_models(served.sequence, before.sequence)
+    assert not list(workspace.training.glob("*"))  # nothing is left of it for a third night
+
+
+def test_a_ranker_is_measured_published_and_served(
+    published_shop: PublishedShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that puts first what has the fewest shoppers, learned from choices made up for it."""
+    rankers = []
+
+    def made_up(inputs: Inputs, model: Model, users: Users, *rest) -> Ranker:
+        served = recommender(inputs, model, users, published_shop.settings)
+        found = served.proposals([Query(user_id=user_id) for user_id in users.rows])
+        column = served.feature_names.index("shoppers")
+        proposals = [one for one, _ in found]
+        chosen = np.array([one.item_rows[one.features[:, column].argmin()] for one in proposals])
+        strong = config.Ranking(min_leaf=5, trees=30, learning_rate=0.3)
+        rankers.append(fit_ranker(proposals, chosen, served.feature_names, strong, seed=0))
+        return rankers[0]
+
+    monkeypatch.setattr(jobs.nightly, "learn_ranker", made_up)
+    workspace = copy_of(published_shop, tmp_path)
+    report = nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
+    assert report.metrics["fused"] != published_shop.report.metrics["fused"]
+    assert report.metrics["linear"] == published_shop.report.metrics["linear"]
+    loaded = load_release(workspace).recommender
+    assert loaded.model.ranker == rankers[0]
+    buyers = [user_id for user_id in loaded.users.rows if loaded.users.history(user_id).weights.any()]
+    popularity = loaded.model.popularity
+
+    def shoppers_of_first(served: Recommender) -> float:
+        slates = served.recommend([Query(user_id=user_id, count=1) for user_id in buyers])
+        return float(np.mean([popularity[served.rows[slate.items[0].item_id]] for slate in slates]))
+
+    assert shoppers_of_first(loaded) < 0.5 * shoppers_of_first(published_shop.made.recommender)
 
 
 def test_evaluation_calls_a_list_that_holds_the_target_a_hit(published_shop: PublishedShop) -> None:
     recommender = published_shop.made.recommender
     users = published_shop.made.users["user_id"].to_list()[:20]
-    from recsys.recommend import Query
-
-    slates = recommender.recommend([Query(user_id=user_id) for user_id in users])
+    slates = recommender.recommend([Query(user_id=user_id, asked_at=NIGHT) for user_id in users])
     second = pl.DataFrame({"user_id": users, "item_id": [slate.items[1].item_id for slate in slates]})
-    fused = evaluate(recommender, second, max_users=100, seed=0)["fused"]["all"]
+    fused = evaluate(recommender, second, NIGHT, max_users=100, seed=0)["fused"]["all"]
     assert fused["recall"] == 1.0
     assert fused["mrr"] == pytest.approx(0.5)
+
+
+def test_every_source_that_speaks_is_measured(published_shop: PublishedShop) -> None:
+    measured = published_shop.report.metrics.keys()
+    sources = {source.name for source in published_shop.made.recommender.sources}
+    assert measured == {"fused", "popularity"} | sources - {"sentence"}
+    assert "again" in measured  # this shop's purchases come back
 
 
 def test_an_empty_lake_says_what_to_do(tmp_path) -> None:
@@ -114,8 +277,7 @@ def test_an_as_of_before_everything_says_so(published_shop: PublishedShop) -> No
 
 
 def test_a_failed_night_leaves_the_old_release_serving(published_shop: PublishedShop, tmp_path, monkeypatch) -> None:
-    workspace = Workspace(tmp_path / "shop")
-    shutil.copytree(published_shop.workspace.root, workspace.root)
+    workspace = copy_of(published_shop, tmp_path)
     monkeypatch.setattr(jobs.nightly, "evaluate", lambda *_: fail())
     with pytest.raises(StoreError, match="stop here"):
         nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)

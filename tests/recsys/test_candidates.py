@@ -1,5 +1,7 @@
 """The contract that every candidate source keeps, and what each of them finds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -8,24 +10,41 @@ from storefronts import ITEM_IDS, TEXT, tiny_model
 from recsys.candidates import Shoppers, Source
 from recsys.fusion import IMPERSONAL
 from recsys.model import Model
+from recsys.repeats import Repeats
 
-SOURCES = {source.name: source for source in tiny_model().sources()}
+MODEL = tiny_model(repeats=Repeats(allowed=True))
+SOURCES = {source.name: source for source in MODEL.sources()}
 PERSONAL = sorted(SOURCES.keys() - IMPERSONAL)
+VECTORS = MODEL.sequence.item_vectors
 
 
-def shoppers(*histories: dict[str, float], browsing: int | None = None, sentence: int | None = None) -> Shoppers:
-    """Histories by item id; browsing and sentence point at the item whose text they equal."""
-    matrix = np.zeros((len(histories), 5), dtype=np.float32)
-    for row, history in enumerate(histories):
-        for item_id, weight in history.items():
-            matrix[row, ITEM_IDS.index(item_id)] = weight
-    nothing = np.zeros((len(histories), 3), dtype=np.float32)
+def shoppers(
+    *histories: dict[str, float],
+    bought: dict[str, float] | None = None,
+    wanted: int | None = None,
+    browsing: int | None = None,
+    sentence: int | None = None,
+) -> Shoppers:
+    """Histories by item id, what all of them bought too; wanted, browsing and sentence point at the item whose vector
+    or text they equal."""
+    n = len(histories)
+    nothing = np.zeros((n, 3), dtype=np.float32)
     return Shoppers(
-        sp.csr_matrix(matrix),
-        nothing if browsing is None else np.repeat(TEXT[[browsing]], len(histories), axis=0),
-        nothing if sentence is None else np.repeat(TEXT[[sentence]], len(histories), axis=0),
-        np.ones(len(histories), dtype=np.float32),
+        history=by_item(*histories),
+        wanted=np.zeros_like(VECTORS[:n]) if wanted is None else np.repeat(VECTORS[[wanted]], n, axis=0),
+        bought=by_item(*[bought or {}] * n),
+        browsing=nothing if browsing is None else np.repeat(TEXT[[browsing]], n, axis=0),
+        sentence=nothing if sentence is None else np.repeat(TEXT[[sentence]], n, axis=0),
+        asked=np.ones(n, dtype=np.float32),
     )
+
+
+def by_item(*rows: dict[str, float]) -> sp.csr_matrix:
+    matrix = np.zeros((len(rows), 5), dtype=np.float32)
+    for row, values in enumerate(rows):
+        for item_id, value in values.items():
+            matrix[row, ITEM_IDS.index(item_id)] = value
+    return sp.csr_matrix(matrix)
 
 
 @pytest.fixture(params=sorted(SOURCES))
@@ -33,8 +52,13 @@ def source(request: pytest.FixtureRequest) -> Source:
     return SOURCES[request.param]
 
 
+def test_all_sources_are_told_apart_by_name() -> None:
+    assert len(SOURCES) == len(MODEL.sources()) == 9
+    assert SOURCES.keys() - {source.name for source in tiny_model().sources()} == {"again"}  # nothing may come back
+
+
 def test_scores_every_item_for_every_shopper(source: Source) -> None:
-    scores = source.scores(shoppers({"mouse": 1.0}, {}, {"kettle": 0.5, "lamp": 0.1}))
+    scores = source.scores(shoppers({"mouse": 1.0}, {}, {"kettle": 0.5, "lamp": 0.1}, bought={"mouse": 0.7}, wanted=2))
     assert scores.shape == (3, 5)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
@@ -47,28 +71,38 @@ def test_says_nothing_of_a_shopper_without_evidence(name: str) -> None:
 
 def test_a_shopper_scores_the_same_alone_and_in_a_batch(source: Source) -> None:
     histories = [{"keyboard": 1.0}, {}, {"teapot": 0.3, "lamp": 1.0}]
-    together = source.scores(shoppers(*histories, browsing=1, sentence=2))
-    alone = [source.scores(shoppers(history, browsing=1, sentence=2))[0] for history in histories]
+    beside = {"bought": {"keyboard": 0.5}, "wanted": 3, "browsing": 1, "sentence": 2}
+    together = source.scores(shoppers(*histories, **beside))
+    alone = [source.scores(shoppers(history, **beside))[0] for history in histories]
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_is_determined_by_its_input(source: Source) -> None:
-    batch = shoppers({"keyboard": 1.0, "lamp": 0.2}, browsing=0)
+    batch = shoppers({"keyboard": 1.0, "lamp": 0.2}, bought={"lamp": 0.5}, wanted=1, browsing=0)
     np.testing.assert_array_equal(source.scores(batch), source.scores(batch))
 
 
 def test_leaves_its_input_as_it_was(source: Source) -> None:
-    batch = shoppers({"keyboard": 1.0}, browsing=0, sentence=1)
-    before = (batch.history.toarray(), batch.browsing.copy(), batch.sentence.copy())
+    batch = shoppers({"keyboard": 1.0}, bought={"lamp": 0.5}, wanted=1, browsing=0, sentence=1)
+    copy = replace(
+        batch,
+        history=batch.history.copy(),
+        bought=batch.bought.copy(),
+        wanted=batch.wanted.copy(),
+        browsing=batch.browsing.copy(),
+        sentence=batch.sentence.copy(),
+    )
     source.scores(batch)
-    for was, now in zip(before, (batch.history.toarray(), batch.browsing, batch.sentence), strict=True):
-        np.testing.assert_array_equal(was, now)
+    for name in ("history", "bought"):
+        np.testing.assert_array_equal(getattr(batch, name).toarray(), getattr(copy, name).toarray())
+    for name in ("wanted", "browsing", "sentence"):
+        np.testing.assert_array_equal(getattr(batch, name), getattr(copy, name))
 
 
 def test_survives_saving_and_loading(source: Source, tmp_path) -> None:
-    tiny_model().save(tmp_path)
+    MODEL.save(tmp_path)
     loaded = {again.name: again for again in Model.load(tmp_path).sources()}[source.name]
-    batch = shoppers({"mouse": 1.0}, {}, browsing=0, sentence=4)
+    batch = shoppers({"mouse": 1.0}, {}, bought={"lamp": 0.5}, wanted=1, browsing=0, sentence=4)
     np.testing.assert_array_equal(loaded.scores(batch), source.scores(batch))
 
 
@@ -85,6 +119,17 @@ def test_text_sources_find_what_reads_alike(name: str, given: dict[str, int]) ->
     assert [ITEM_IDS[row] for row in np.argsort(-scores)[:2]] == ["teapot", "kettle"]
 
 
+def test_what_is_expected_next_is_what_lies_near_the_query_vector() -> None:
+    (scores,) = SOURCES["sequence"].scores(shoppers({}, wanted=4))
+    assert [ITEM_IDS[row] for row in np.argsort(-scores)[:2]] == ["teapot", "kettle"]
+    assert scores[4] == pytest.approx(1.0)  # a unit vector with itself
+
+
+def test_what_was_bought_is_called_for_as_often_as_its_buyers_return_to_it() -> None:
+    (scores,) = SOURCES["again"].scores(shoppers({"teapot": 1.0}, bought={"kettle": 2.0, "keyboard": 0.5}))
+    np.testing.assert_allclose(scores, [2.0 * 0.1, 0.5 * 0.3, 0, 0, 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(IMPERSONAL))
 def test_what_sells_is_the_same_for_everyone(name: str) -> None:
     scores = SOURCES[name].scores(shoppers({"kettle": 1.0}, {}))
@@ -94,7 +139,7 @@ def test_what_sells_is_the_same_for_everyone(name: str) -> None:
 
 def test_factors_solve_the_users_least_squares() -> None:
     """(Y'Y + reg I + sum (c - 1) y y') x = sum c y, with c = alpha * weight (Hu et al. 2008)."""
-    factors = tiny_model().factors
+    factors = MODEL.factors
     x = factors.user_factors(shoppers({"mouse": 0.5}).history)[0].astype(np.float64)
     Y = factors.item_factors.astype(np.float64)
     y, c = Y[ITEM_IDS.index("mouse")], 10.0 * 0.5

@@ -56,6 +56,20 @@ def test_a_wrong_variable_is_named() -> None:
         load_settings(None, {"RECSYS_SERVE__PORT": "x"})
 
 
+@pytest.mark.parametrize(("given", "days"), [("auto", "auto"), ("3", 3.0), ("0.5", 0.5)])
+def test_a_wait_before_repeats_is_a_number_or_left_to_the_shop(given: str, days: float | str) -> None:
+    assert load_settings(None, {"RECSYS_REPEATS__AFTER_DAYS": given}).repeats.after_days == days
+
+
+@pytest.mark.parametrize(("given", "why"), [("soon", "a valid number"), ("-1", "greater than or equal to 0")])
+def test_a_value_of_none_of_its_types_is_named_with_all_of_them(given: str, why: str) -> None:
+    message = (
+        rf"^RECSYS_REPEATS__AFTER_DAYS: setting repeats\.after_days = '{given}': input should be 'auto' or .*{why}"
+    )
+    with pytest.raises(ConfigError, match=message):
+        load_settings(None, {"RECSYS_REPEATS__AFTER_DAYS": given})
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such settings file"):
         load_settings(tmp_path / "none.toml", {})

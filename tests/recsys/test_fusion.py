@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
+from storefronts import tiny_model
 
-from recsys.fusion import Fusion, fit_fusion, join_pools, make_pool, z_scores
+from recsys.fusion import SENTENCE, Fusion, fit_fusion, join_pools, make_pool, z_scores
+from recsys.repeats import Repeats
 
 POPULARITY = np.array([0.0, 30.0, 300.0], dtype=np.float32)
 NOTHING_ASKED = np.zeros(1, dtype=np.float32)
+TWO_ALIKE = z_scores(np.array([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], dtype=np.float32))
+"""(2 sources, 1 shopper, 3 items) z-scores."""
 
 
 def test_z_scores_have_mean_0_and_deviation_1_and_silence_stays_0() -> None:
@@ -13,9 +17,8 @@ def test_z_scores_have_mean_0_and_deviation_1_and_silence_stays_0() -> None:
 
 
 def test_contributions_add_up_weighted_and_text_fades_with_an_items_own_data() -> None:
-    scores = np.array([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], dtype=np.float32)
     fusion = Fusion(weights={"linear": 4.0, "text": 2.0}, fade_items=30.0)
-    linear, text = fusion.contributions(["linear", "text"], scores, POPULARITY, NOTHING_ASKED)
+    linear, text = fusion.contributions(["linear", "text"], TWO_ALIKE, POPULARITY, NOTHING_ASKED)
     z = np.array([-1.2247449, 0, 1.2247449])
     np.testing.assert_allclose(linear[0], 2 / 3 * z, rtol=1e-6)
     np.testing.assert_allclose(text[0], 1 / 3 * z * [1, 1 / 2, 1 / 11], rtol=1e-6)
@@ -29,10 +32,23 @@ def test_a_silent_source_leaves_its_share_to_those_that_know_the_shopper() -> No
 
 
 def test_a_sentence_counts_as_much_as_it_is_asked_to() -> None:
-    scores = np.array([[[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]], dtype=np.float32)
     asked = np.array([2.0], dtype=np.float32)
-    linear, sentence = Fusion(weights={"linear": 7.0}).contributions(["linear", "sentence"], scores, POPULARITY, asked)
+    fusion, names = Fusion(weights={"linear": 7.0}), ["linear", "sentence"]
+    linear, sentence = fusion.contributions(names, TWO_ALIKE, POPULARITY, asked)
     np.testing.assert_allclose(sentence, 2 * linear, rtol=1e-6)
+    _, unasked = fusion.contributions(names, TWO_ALIKE, POPULARITY, NOTHING_ASKED)
+    assert not unasked.any()
+
+
+def test_contributions_leave_the_z_scores_as_they_were() -> None:
+    standard = TWO_ALIKE.copy()
+    Fusion(weights={"text": 1.0, "linear": 1.0}).contributions(["text", "linear"], standard, POPULARITY, NOTHING_ASKED)
+    np.testing.assert_array_equal(standard, TWO_ALIKE)
+
+
+def test_every_source_but_the_sentence_has_a_weight_from_the_start() -> None:
+    names = {source.name for source in tiny_model(repeats=Repeats(allowed=True)).sources()}
+    assert Fusion().weights.keys() == names - {SENTENCE}
 
 
 def test_fusion_survives_saving_and_loading_even_without_fading(tmp_path) -> None:

@@ -50,8 +50,38 @@ def test_what_was_only_shown_or_searched_is_no_history() -> None:
 def test_a_disliked_item_is_history_but_no_interaction() -> None:
     table = histories(events(("u", "a", "rating", 0, 1.0)), Interactions()).collect()
     assert table["item_id"].to_list() == ["a"]
-    assert table["bought"].to_list() == [True]
+    assert table["n_bought"].to_list() == [1]
     assert interactions(table).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said", "n_bought"),
+    [
+        (["view", "cart", "view"], "cart", 0),
+        (["purchase", "view"], "purchase", 1),
+        (["purchase", "cart", "purchase", "purchase"], "purchase", 3),
+        (["rating"], "rating", 1),  # whoever rates it has it, wherever it was bought
+        (["purchase", "purchase", "rating"], "rating", 2),
+        (["return"], "return", 1),
+        (["purchase", "return"], "return", 1),
+    ],
+)
+def test_a_pair_is_told_by_the_event_that_says_most_and_its_purchases_are_counted(
+    kinds: list[str], said: str, n_bought: int
+) -> None:
+    told = histories(events(*[("u", "a", kind, minute, None) for minute, kind in enumerate(kinds)]), Interactions())
+    (row,) = told.collect().to_dicts()
+    assert (row["event_type"], row["n_bought"]) == (said, n_bought)
+    assert row["timestamp"] == DAY + timedelta(minutes=len(kinds) - 1)
+
+
+def test_a_search_that_names_an_item_says_less_than_any_other_event() -> None:
+    weighed = Interactions(search=0.5)
+    both = events(("u", "a", "view", 0, None), ("u", "a", "search", 1, None), ("u", "b", "search", 2, None))
+    assert histories(both, weighed).collect().select("item_id", "event_type", "n_bought").rows() == [
+        ("a", "view", 0),
+        ("b", "search", 0),
+    ]
 
 
 def test_histories_run_from_old_to_new_with_ties_by_item() -> None:

@@ -108,6 +108,39 @@ def test_a_repeat_is_no_target_and_what_follows_the_target_is_not_learned() -> N
     assert pairs(test.events) == [("u", "a"), ("u", "b")]
 
 
+def test_where_repeats_are_asked_for_each_success_is_a_choice() -> None:
+    repeats = events(("u", "a", 1), ("u", "b", 2), ("u", "a", 4), ("u", "c", 5), ("u", "a", 6))
+    parts = split(repeats, "leave-one-out", repeats=True)
+    assert pairs(parts.test.targets) == [("u", "a")]
+    assert parts.test.targets["timestamp"].to_list() == [START + timedelta(days=6)]
+    assert pairs(parts.test.events) == [("u", "a"), ("u", "b"), ("u", "a"), ("u", "c")]
+    assert pairs(parts.validation.targets) == [("u", "c")]
+    assert pairs(parts.validation.events) == [("u", "a"), ("u", "b"), ("u", "a")]
+
+
+def test_three_purchases_of_one_item_are_enough_to_be_asked_where_repeats_are() -> None:
+    thrice = events(("u", "a", 1), ("u", "a", 2), ("u", "a", 3))
+    assert pairs(split(thrice, "leave-one-out", repeats=True).test.targets) == [("u", "a")]
+    with pytest.raises(DataError, match="0 users can be asked"):
+        split(thrice, "leave-one-out")
+
+
+def test_a_repeated_view_is_no_choice_but_stays_in_the_past() -> None:
+    bought = events(("u", "a", 1), ("u", "b", 3), ("u", "a", 5))
+    viewed = events(("u", "b", 2), ("u", "b", 4), ("u", "a", 6), kind="view")
+    test = split(pl.concat([bought, viewed]), "leave-one-out", repeats=True).test
+    assert test.targets["timestamp"].to_list() == [START + timedelta(days=5)]
+    assert pairs(test.events) == [("u", "a"), ("u", "b"), ("u", "b"), ("u", "b")]
+
+
+def test_after_the_moment_the_first_success_is_asked_for_though_it_repeats_another() -> None:
+    daily = [("u", f"i{day}", day) for day in range(18)]
+    late = [("u", "i3", 18.5), ("u", "new", 19)]
+    test = split(events(*daily, *late), "temporal", repeats=True).test  # the moment leaves 18 of 20 before it
+    assert pairs(test.targets) == [("u", "i3")]
+    assert pairs(test.events) == pairs(events(*daily))
+
+
 def test_a_pair_stands_at_its_first_event_but_must_end_in_success_to_be_asked_for() -> None:
     bought = events(("u", "a", 1), ("u", "b", 2), ("u", "c", 5))
     viewed = events(("u", "c", 3), ("u", "d", 4), ("u", "e", 6), kind="view")
@@ -148,6 +181,20 @@ def test_ties_are_set_apart_by_a_microsecond_in_one_order_whatever_the_order_of_
 
 
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
+@pytest.mark.parametrize("n", range(8))
+def test_the_text_of_the_targets_own_page_is_not_known_before_it(protocol, n: int) -> None:
+    """u reads the page of each item while looking at it; whichever way the ties of this item fall."""
+    looked = events(*[("u", f"i{n}{day}", day) for day in range(20)], kind="view")
+    pages = looked.with_columns(item_id=pl.lit(None, dtype=pl.String), page="item_id")
+    both = pl.concat([looked, pages], how="diagonal")
+    for held_out in (split(both, protocol).test, split(both, protocol).validation):
+        (asked,) = held_out.targets["item_id"]
+        known = held_out.events["page"].drop_nulls().to_list()
+        assert asked not in known
+        assert known == held_out.events["item_id"].drop_nulls().to_list()
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
 def test_what_cannot_be_split_says_so(protocol) -> None:
     with pytest.raises(DataError, match=f"{protocol}: 0 users can be asked and"):
         split(events(("u", "a", 1), ("u", "a", 2)), protocol)
@@ -160,28 +207,30 @@ def test_what_cannot_be_split_says_so(protocol) -> None:
         st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abcdefghij"), st.integers(0, 9)), min_size=30, max_size=60
     ),
     st.sampled_from(["leave-one-out", "temporal"]),
+    st.booleans(),
 )
-def test_neither_protocol_ever_learns_from_the_future(rows, protocol) -> None:
+def test_neither_protocol_ever_learns_from_the_future(rows, protocol, repeats) -> None:
     try:
-        parts = split(events(*rows), protocol)
+        parts = split(events(*rows), protocol, repeats)
     except DataError:
         return
     for held_out in (parts.validation, parts.test):
-        check_no_leak(held_out)
+        check_no_leak(held_out, repeats)
         had = set(pairs(held_out.events))
-        assert not had & set(pairs(held_out.targets))
+        assert repeats or not had & set(pairs(held_out.targets))
         assert held_out.targets["user_id"].is_unique().all()
 
 
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
-def test_a_future_shuffled_into_the_history_is_noticed(protocol) -> None:
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_future_shuffled_into_the_history_is_noticed(protocol, repeats) -> None:
     rows = events(*[(f"u{user}", f"i{(user * 3 + n) % 17}", 1 + n + user / 10) for user in range(8) for n in range(9)])
-    test = split(rows, protocol).test
-    check_no_leak(test)
+    test = split(rows, protocol, repeats).test
+    check_no_leak(test, repeats)
     shuffled = rows.with_columns(pl.col("timestamp").shuffle(seed=0))
     poisoned = replace(test, events=shuffled.sample(len(test.events), seed=0))
     with pytest.raises(DataError, match="give away what is asked for"):
-        check_no_leak(poisoned)
+        check_no_leak(poisoned, repeats)
 
 
 def test_the_target_itself_in_the_history_is_noticed() -> None:
@@ -189,3 +238,4 @@ def test_the_target_itself_in_the_history_is_noticed() -> None:
     early = events(("u", "d", 0.5))
     with pytest.raises(DataError, match=r"1 of 6 events .* \(user u, item d"):
         check_no_leak(replace(test, events=pl.concat([test.events, early])))
+    check_no_leak(replace(test, events=pl.concat([test.events, early])), repeats=True)

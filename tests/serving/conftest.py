@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 from starlette.testclient import TestClient
+from storefronts import mute_sequence_model, no_item_features
 
 from features.manifest import Manifest
 from features.release import LoadedRelease
@@ -18,7 +19,9 @@ from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.recommend import Recommender
-from recsys.users import Users
+from recsys.repeats import Repeats
+from recsys.tables import EVENT_TYPES
+from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving.api import create_app
 from serving.release_watch import Live
@@ -54,6 +57,7 @@ def make_model() -> Model:
         linear[one, other] = linear[other, one] = 1.0
     return Model(
         item_ids=pl.Series(ITEM_IDS),
+        sequence=mute_sequence_model(THEMES, np.eye(6, dtype=np.float32)),
         linear=sp.csr_matrix(linear),
         factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
         text=THEMES,
@@ -61,7 +65,12 @@ def make_model() -> Model:
         whitening=Whitening(np.zeros(3, dtype=np.float32), np.eye(3, dtype=np.float32)),
         popularity=np.array([2, 1, 9, 3, 4, 5]),
         trend=np.array([2, 1, 9, 3, 4, 5], dtype=np.float32),
+        repeats=Repeats(),
+        repeat_rates=np.zeros(6, dtype=np.float32),
+        promise=np.zeros(6, dtype=np.float32),
+        item_features=no_item_features(6),
         fusion=Fusion(),
+        ranker=None,
     )
 
 
@@ -70,10 +79,16 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
     users = Users(
         rows={"ann": 0},
         indptr=np.array([0, 1]),
-        item_rows=np.array([0], dtype=np.int32),
-        weights=np.array([5.0], dtype=np.float32),
-        bought=np.array([True]),
+        entries=History(
+            item_rows=np.array([0], dtype=np.int32),
+            text_rows=np.array([-1], dtype=np.int32),
+            weights=np.array([5.0], dtype=np.float32),
+            timestamps=np.array([int(AS_OF.timestamp() * 1_000_000)]),
+            event_types=np.array([EVENT_TYPES.index("purchase")], dtype=np.int8),
+            n_bought=np.array([1], dtype=np.int32),
+        ),
         browsing=np.zeros((1, 3), dtype=np.float32),
+        texts=np.zeros((0, 3), dtype=np.float32),
     )
     recommender = Recommender(
         make_model(),
@@ -81,6 +96,7 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         titles=[None, *(item_id.title() for item_id in ITEM_IDS[1:])],
         available=np.ones(6, dtype=bool),
         settings=config.Recommend(),
+        new_items=config.NewItems(),
         weights=config.Interactions(),
     )
     manifest = Manifest(

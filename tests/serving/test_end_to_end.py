@@ -20,15 +20,17 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from storefronts import item_entry, mute_sequence_model, no_item_features
 
 from features.draft import Draft
 from features.encoder import load_encoder
-from features.release import SETTINGS_FILE
+from features.release import SETTINGS_FILE, TEXTS_FILE
 from features.store import Store
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.model import Model
+from recsys.repeats import Repeats
 from recsys.users import HISTORY
 from recsys.whitening import Whitening
 from recsys.workspace import Workspace
@@ -57,6 +59,7 @@ def publish(root: Path, release_id: str) -> None:
     popularity = np.array([2, 1, 9, 3, 4, 5], dtype=np.float32)
     model = Model(
         item_ids=pl.Series(list(TITLES)),
+        sequence=mute_sequence_model(text, np.eye(6, dtype=np.float32)),
         linear=sp.csr_matrix(linear),
         factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
         text=text,
@@ -64,12 +67,18 @@ def publish(root: Path, release_id: str) -> None:
         whitening=Whitening(np.zeros(encoder.dim, dtype=np.float32), np.eye(encoder.dim, dtype=np.float32)),
         popularity=popularity,
         trend=popularity,
+        repeats=Repeats(),
+        repeat_rates=np.zeros(6, dtype=np.float32),
+        promise=np.zeros(6, dtype=np.float32),
+        item_features=no_item_features(6),
         fusion=Fusion(),
+        ranker=None,
     )
     folder = root / "draft" / release_id
     model.save(folder)
+    np.save(folder / TEXTS_FILE, np.zeros((0, encoder.dim), dtype=np.float32))
     (folder / SETTINGS_FILE).write_text(Settings().model_dump_json())
-    bought = [{"item_id": "boot", "weight": 5.0, "timestamp": AS_OF, "bought": True}]
+    bought = [item_entry("boot", at=AS_OF)]
     vectors = {"text_vector": pl.Array(pl.Float32, encoder.dim)}
     tables = {
         "items": pl.DataFrame(

@@ -1,0 +1,47 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from recsys.recommend import Query
+from serving.contract import RecommendRequest
+from serving.query import to_query
+from serving.release_watch import Live
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def query(live: Live, max_texts: int = 9, **request: Any) -> Query:
+    return asyncio.run(to_query(RecommendRequest.model_validate(request), live.texts, NOW, max_texts))
+
+
+def test_the_request_itself_is_the_moment_from_which_things_are_long_ago(live: Live) -> None:
+    assert query(live, user_id="ann").asked_at == NOW
+
+
+def test_an_event_without_a_time_or_from_the_future_happens_now(live: Live) -> None:
+    later = (NOW + timedelta(days=1)).isoformat()
+    earlier = NOW - timedelta(days=1)
+    session = [
+        {"item_id": "boot"},
+        {"item_id": "sock", "timestamp": later},
+        {"item_id": "rug", "timestamp": earlier.isoformat()},
+    ]
+    assert [signal.timestamp for signal in query(live, session=session).session] == [NOW, NOW, earlier]
+
+
+def test_an_event_is_a_view_and_a_text_alone_a_search_unless_it_says_otherwise(live: Live) -> None:
+    session = [{"item_id": "boot"}, {"text": "shoes"}, {"item_id": "sock", "event_type": "cart", "text": "clothes"}]
+    signals = query(live, session=session).session
+    assert [signal.event_type for signal in signals] == ["view", "search", "cart"]
+    assert [None if signal.text_vector is None else signal.text_vector.tolist() for signal in signals] == [
+        None,
+        [1, 0, 0],
+        [0, 1, 0],
+    ]
+
+
+def test_of_many_texts_the_newest_are_read_and_the_request_own_always(live: Live) -> None:
+    session = [{"text": "shoes"}, {"text": "clothes", "item_id": "coat"}, {"text": "home"}]
+    asked = query(live, max_texts=1, session=session, text="shoes")
+    assert [(signal.item_id, signal.text_vector is None) for signal in asked.session] == [("coat", True), (None, False)]
+    assert asked.text_vector is not None and asked.text_vector.tolist() == [1, 0, 0]
