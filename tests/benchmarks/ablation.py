@@ -1,0 +1,128 @@
+"""What each ingredient of the served list is worth: the fusion and the ranker learned anew without it.
+
+`python tests/benchmarks/ablation.py --events F --catalog F [--map …] [--set …] [--protocol …] --json OUT` fits the
+models once, as `recsys bench quality` does, and prints a row for each source left out, for the weighted sum without the
+ranker, and for the ranker without what it knows of an item alone. (Text as a whole: `recsys bench quality` without
+`--catalog`.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from jobs.bench_data import BenchData
+from jobs.bench_fits import fitted_sequence
+from jobs.bench_product import served_lists
+from jobs.bench_read import read_bench
+from jobs.sources.spec import SourceSpec, assignments, constants
+from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
+from recsys.candidates import Source
+from recsys.config import Settings
+from recsys.fusion import Fusion
+from recsys.metrics import bootstrap_difference, ndcg, recall
+from recsys.model import Model
+from recsys.split import HeldOut
+from recsys.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Without(Model):
+    """The model less one source."""
+
+    left_out: str = ""
+
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(source for source in super().sources() if source.name != self.left_out)
+
+
+def without(model: Model, left_out: str) -> Model:
+    return Without(**{field.name: getattr(model, field.name) for field in fields(Model)}, left_out=left_out)
+
+
+def fitted(data: BenchData, folder: Path, side: str) -> Model:
+    held_out: HeldOut = data.test if side == "test" else data.validation
+    inputs = data.inputs(held_out)
+    _, users = users_of(inputs, data.settings)
+    sequence, _ = fitted_sequence(data, folder, data.settings.seed, side, with_text=True)
+    whitening = whiten(inputs, data.settings)
+    return fit_model(inputs, users, whitening, Fusion(), None, held_out.as_of, data.settings, lambda *_: sequence)
+
+
+def ranks(data: BenchData, before: Model, after: Model, ranked: bool) -> np.ndarray:
+    """Of the test targets, with fusion and ranker learned by `before` on validation and applied to `after`."""
+    settings = data.settings
+    settings = settings.model_copy(update={"new_items": settings.new_items.model_copy(update={"share": 0.0})})
+    inputs, held_out = data.inputs(data.validation), data.validation
+    _, users = users_of(inputs, settings)
+    fusion = learn_fusion(inputs, before, users, held_out.targets, held_out.as_of, settings)
+    before = replace(before, fusion=fusion)
+    ranker = learn_ranker(inputs, before, users, held_out.targets, held_out.as_of, settings) if ranked else None
+    inputs = data.inputs(data.test)
+    _, users = users_of(inputs, settings)
+    served = recommender(inputs, replace(after, fusion=fusion, ranker=ranker), users, settings)
+    return served_lists(served, data.test)[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", required=True)
+    parser.add_argument("--catalog")
+    parser.add_argument("--map", action="append", default=[])
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--protocol", choices=["leave-one-out", "temporal"], default="temporal")
+    parser.add_argument("--workspace", type=Path, default=Path.home() / ".cache" / "recsys" / "bench")
+    parser.add_argument("--json", type=Path, required=True)
+    asked = parser.parse_args()
+    given = {"events": asked.events, "catalog": asked.catalog}
+    paths = {table: (str(Path(path).absolute()),) for table, path in given.items() if path}
+    spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
+    data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), lambda *_: None)
+    with TemporaryDirectory() as place:
+        before, after = (fitted(data, Path(place), side) for side in ("validation", "test"))
+    found = {"everything": ranks(data, before, after, ranked=True)}
+    trials: dict[str, Callable[[], np.ndarray]] = {
+        "without the ranker": lambda: ranks(data, before, after, ranked=False),
+        "ranker without item features": lambda: ranks(data, *(blind(model) for model in (before, after)), ranked=True),
+    }
+    for source in before.sources():
+        if source.name not in ("sentence", "browsing"):
+            trials[f"without {source.name}"] = lambda name=source.name: ranks(
+                data, without(before, name), without(after, name), ranked=True
+            )
+    for name, trial in trials.items():
+        found[name] = trial()
+    asked.json.write_text(json.dumps(report(found, data.settings.seed), indent=1))
+
+
+def blind(model: Model) -> Model:
+    return replace(model, item_features=np.zeros_like(model.item_features))
+
+
+def report(found: dict[str, np.ndarray], seed: int) -> list[dict[str, object]]:
+    table = Table()
+    for name in ("", "recall@10", "ndcg@10", "less everything, 95 %"):
+        table.add_column(name, justify="right" if name else "left")
+    rows: list[dict[str, object]] = []
+    whole = ndcg(found["everything"], 10)
+    for name, places in found.items():
+        own = ndcg(places, 10)
+        low, high = bootstrap_difference(own, whole, seed)
+        figures = {"recall@10": float(recall(places, 10).mean()), "ndcg@10": float(own.mean())}
+        rows.append({"left_out": name, **figures, "ci95": [low, high]})
+        table.add_row(name, *(f"{value:.4f}" for value in figures.values()), f"{low:+.4f} to {high:+.4f}")
+    Console().print(table)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
