@@ -113,7 +113,7 @@ class Fusion(_Section):
 
 
 class Ranking(_Section):
-    pool: int = Field(100, ge=10)
+    pool: int = Field(100, ge=10, le=1000)
     trees: int = Field(200, ge=1)
     leaves: int = Field(7, ge=2)
     min_leaf: int = Field(500, ge=1)

@@ -292,7 +292,7 @@ class Recommender:
         page_rows = self._known_rows(query.item_ids)
         items = entries.take(entries.item_rows >= 0)
         age_days = (self._asked_at_us(query, entries) - items.timestamps) / DAY_US
-        returning = self.model.repeats.may_return(items.n_bought, age_days)
+        returning = self.model.repeats.may_return(items.n_bought, age_days) & (items.weights > 0)
         gone = (items.n_bought > 0) & ~returning
         seen = (items.n_bought == 0) & self.settings.exclude_seen
         hidden = [self.unavailable_rows, page_rows, self._known_rows(query.exclude_ids), items.item_rows[gone | seen]]
@@ -329,9 +329,6 @@ class Recommender:
         for signal in session:
             row = self.rows.get(signal.item_id, -1) if signal.item_id is not None else -1
             at, code = int(signal.timestamp.timestamp() * 1_000_000), EVENT_TYPES.index(signal.event_type)
-            if signal.text_vector is not None:
-                added.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, at, code, 0))
-                texts.append(signal.text_vector)
             if row >= 0 and signal.event_type not in ("impression", "search"):
                 before = next((entry for entry in added if entry.item_row == row), _Entry(row))
                 added = [entry for entry in added if entry is not before]
@@ -339,6 +336,9 @@ class Recommender:
                 n_bought = before.n_bought + (signal.event_type == "purchase")
                 n_bought = max(n_bought, int(signal.event_type in HAD_TYPES))
                 added.append(_Entry(row, -1, weight, at, max(before.event_type, code), n_bought))
+            if signal.text_vector is not None:
+                added.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, at, code, 0))
+                texts.append(signal.text_vector)
         if not added:
             return stored, texts
         new = _history(added)

@@ -153,8 +153,10 @@ def history_table(history: pl.DataFrame, read: pl.DataFrame, max_items: int, max
     )
     columns = ["user_id", *fields]
     return (
-        pl.concat([texts.select(columns), items.select(columns)])  # a search comes before what it led to
-        .sort("user_id", "timestamp", maintain_order=True)
+        pl.concat([items.select(columns), texts.select(columns)], how="vertical_relaxed")
+        # A search comes before what it led to, a page's text behind the item that it tells of: the other way round the
+        # model would learn to answer a text with its own item.
+        .sort("user_id", "timestamp", pl.col("event_type") != "search", maintain_order=True)
         .group_by("user_id", maintain_order=True)
         .agg(history=pl.struct(fields))
         .with_columns(pl.col("history").cast(HISTORY))

@@ -148,3 +148,21 @@ def test_items_that_left_the_catalogue_leave_the_histories_and_texts_stay() -> N
     assert users.history("u").item_rows.tolist() == [-1, 0]
     assert users.history("u").text_rows.tolist() == [0, -1]
     assert users.history("v").text_rows.tolist() == [0]
+
+
+def test_at_one_moment_a_search_comes_before_the_item_and_the_text_of_a_page_behind_it() -> None:
+    history = pl.DataFrame(
+        {
+            "user_id": ["u"],
+            "item_id": ["boot"],
+            "weight": pl.Series([1.0], dtype=pl.Float32),
+            "timestamp": [NOON],
+            "event_type": ["view"],
+            "n_bought": pl.Series([0], dtype=pl.Int32),
+        }
+    )
+    read = pl.DataFrame(
+        {"user_id": ["u", "u"], "timestamp": [NOON] * 2, "event_type": ["view", "search"], "text_row": [7, 8]}
+    )
+    (entries,) = history_table(history, read, max_items=9, max_texts=9)["history"].to_list()
+    assert [entry["item_id"] or entry["text_row"] for entry in entries] == [8, "boot", 7]
