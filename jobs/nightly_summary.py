@@ -19,7 +19,7 @@ SLICE_NAMES = {
     "cold_user": "new shopper",
 }
 
-BESIDE = {"popularity": "popular", "sequence": "sequence", "linear": "linear", "factors": "factors", "text": "text"}
+BESIDE = {"popularity": "popular", "sequence": "sequence", "linear": "linear", "text": "text"}
 
 
 def print_summary(report: Report, workspace: Workspace) -> None:
