@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,8 @@ import polars as pl
 from jobs.train import Inputs
 from recsys.config import Settings
 from recsys.split import HeldOut, Protocol
+
+Side = Literal["validation", "test"]
 
 READ = ("user_id", "timestamp", "event_type", "text_row")
 
@@ -33,6 +36,9 @@ class BenchData:
     validation: HeldOut
     test: HeldOut
     settings: Settings
+
+    def held_out(self, side: Side) -> HeldOut:
+        return self.test if side == "test" else self.validation
 
     def inputs(self, held_out: HeldOut, *, with_text: bool = True) -> Inputs:
         """What the product trains on; without text, searches and page texts are left out too."""

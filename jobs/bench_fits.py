@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Final, TypeVar
 
-from jobs.bench_data import BenchData
+from jobs.bench_data import BenchData, Side
 from jobs.train import fit_model, learn_fusion, learn_ranker, users_of, whiten
 from jobs.warm_start import SequenceFits
 from recsys.config import Settings
@@ -24,7 +24,7 @@ SECONDS_FILE: Final = "seconds.json"
 
 
 def fitted_sequence(
-    data: BenchData, folder: Path, seed: int, side: str, *, with_text: bool
+    data: BenchData, folder: Path, seed: int, side: Side, *, with_text: bool
 ) -> tuple[SequenceModel, float]:
     """The sequence model of the events of `side`, "validation" or "test", and the seconds that its fit took.
 
@@ -34,7 +34,7 @@ def fitted_sequence(
 
     def fit() -> tuple[SequenceModel, float]:
         settings = data.settings.model_copy(update={"seed": seed})
-        inputs = data.inputs(data.test if side == "test" else data.validation, with_text=with_text)
+        inputs = data.inputs(data.held_out(side), with_text=with_text)
         whitening = whiten(inputs, settings)
         _, users = users_of(inputs, settings)
         with TemporaryDirectory(prefix="training-", dir=folder) as place:
@@ -53,27 +53,28 @@ def served_model(data: BenchData, folder: Path, seed: int) -> tuple[Model, float
     settings = data.settings.model_copy(update={"seed": seed})
 
     def fit() -> tuple[Model, float]:
-        first, _ = _model(data, folder, settings, "validation")
+        first, _ = fitted_model(data, folder, settings, "validation")
         inputs, held_out = data.inputs(data.validation), data.validation
         _, users = users_of(inputs, settings)
         fusion = learn_fusion(inputs, first, users, held_out.targets, held_out.as_of, settings)
         first = replace(first, fusion=fusion)
         ranker = learn_ranker(inputs, first, users, held_out.targets, held_out.as_of, settings)
-        last, seconds = _model(data, folder, settings, "test")
+        last, seconds = fitted_model(data, folder, settings, "test")
         return replace(last, fusion=fusion, ranker=ranker), seconds
 
     return _once(folder / f"served-{seed}", fit, Model.save, Model.load)
 
 
-def _model(data: BenchData, folder: Path, settings: Settings, side: str) -> tuple[Model, float]:
-    held_out = data.test if side == "test" else data.validation
+def fitted_model(data: BenchData, folder: Path, settings: Settings, side: Side) -> tuple[Model, float]:
+    """All models of the events of `side`, with the default fusion and no ranker, and the seconds that their fits
+    took."""
+    held_out = data.held_out(side)
     inputs = data.inputs(held_out)
     _, users = users_of(inputs, settings)
     sequence, sequence_s = fitted_sequence(data, folder, settings.seed, side, with_text=True)
     started = monotonic()
-    fusion = Fusion()
     model = fit_model(
-        inputs, users, whiten(inputs, settings), fusion, None, held_out.as_of, settings, lambda *_: sequence
+        inputs, users, whiten(inputs, settings), Fusion(), None, held_out.as_of, settings, lambda *_: sequence
     )
     return model, sequence_s + monotonic() - started
 

@@ -14,7 +14,7 @@ from jobs.bench_fits import fitted_sequence, served_model
 from jobs.train import recommender, users_of, whiten
 from jobs.warm_start import histories_of
 from recsys.interactions import matrix, positions
-from recsys.recommend import Query, Recommender, Slate, batches
+from recsys.recommend import Query, Recommender, Slate
 from recsys.simulate.truth import load_truth
 from recsys.split import HeldOut
 
@@ -67,7 +67,7 @@ def served_lists(served: Recommender, held_out: HeldOut) -> tuple[np.ndarray, np
     """Ranks and shown rows, as in `Answer`."""
     targets = held_out.targets
     ranks, shown = np.zeros(len(targets), dtype=np.int64), np.full((len(targets), K), -1)
-    for rows in batches(len(targets), served.n_items * len(served.sources)):
+    for rows in served.batches(len(targets)):
         queries = [
             Query(user_id=user_id, count=SERVED, asked_at=held_out.as_of) for user_id in targets["user_id"][rows]
         ]

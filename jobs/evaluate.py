@@ -12,7 +12,7 @@ import polars as pl
 from jobs.train import sample_rows
 from recsys.interactions import positions
 from recsys.metrics import quality
-from recsys.recommend import Query, Recommender, batches, top_k
+from recsys.recommend import Query, Recommender, top_k
 from recsys.slices import frequency_slices
 
 K = 10
@@ -32,7 +32,7 @@ def evaluate(
     ]
     names = ["fused", "popularity", *(recommender.sources[place].name for place in alone)]
     shown = {name: np.full((len(targets), K), -1, dtype=np.int64) for name in names}
-    for batch in batches(len(targets), recommender.n_items * len(recommender.sources)):
+    for batch in recommender.batches(len(targets)):
         queries = [Query(user_id=user_id, count=K, asked_at=asked_at) for user_id in targets["user_id"][batch]]
         scores, allowed = recommender.score(queries)
         for row, slate in enumerate(recommender.recommend(queries)):

@@ -23,7 +23,7 @@ from recsys.model import Model
 from recsys.new_items import learn_trials, promise
 from recsys.rank_features import item_features
 from recsys.ranking import Ranker, fit_ranker, ranked_ndcg
-from recsys.recommend import Query, Recommender, batches
+from recsys.recommend import Query, Recommender
 from recsys.repeats import learn_repeats
 from recsys.sequence import SequenceModel
 from recsys.split import next_items
@@ -183,7 +183,7 @@ def learn_ranker(
     trial = recommender(inputs, model, users, settings)
     target_rows = positions(sampled["item_id"], model.item_ids)
     proposals, sums = [], []
-    for batch in batches(len(sampled), trial.n_items * len(trial.sources)):
+    for batch in trial.batches(len(sampled)):
         queries = [Query(user_id=user_id, asked_at=asked_at) for user_id in sampled["user_id"][batch]]
         for proposal, total in trial.proposals(queries):
             proposals.append(proposal)
@@ -214,7 +214,7 @@ def _pool(trial: Recommender, targets: pl.DataFrame, asked_at: datetime, setting
     fitted = [place for place, source in enumerate(trial.sources) if source.name in trial.model.fusion.weights]
     names = [trial.sources[place].name for place in fitted]
     pools = []
-    for batch in batches(len(targets), trial.n_items * len(trial.sources)):
+    for batch in trial.batches(len(targets)):
         queries = [Query(user_id=user_id, asked_at=asked_at) for user_id in targets["user_id"][batch]]
         scores, allowed = trial.score(queries)
         pools.append(

@@ -6,6 +6,7 @@ are exact: at up to about a million items a full product costs less than an inde
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -43,17 +44,6 @@ class Source(Protocol):
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         """(n, n_items) float32, larger is better; all zero for a shopper without this evidence."""
-
-
-@dataclass(frozen=True)
-class NextItem:
-    """Items that the sequence model expects next. vectors: (n_items, dim), norm 1 or zero."""
-
-    vectors: np.ndarray
-    name: str = "sequence"
-
-    def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return _products(shoppers.wanted, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -119,25 +109,19 @@ class HistoryText:
 
 
 @dataclass(frozen=True)
-class Browsing:
-    """Items that read like what the shopper searched for and read. vectors: (n_items, dim), norm 1 or zero."""
+class Nearest:
+    """Items near one of the shopper's vectors: what the sequence model expects ("sequence"), what was searched for and
+    read ("browsing"), the sentence of this request ("sentence").
+
+    vectors: (n_items, dim), norm 1 or zero; of: which of the shoppers' vectors, (n, dim).
+    """
 
     vectors: np.ndarray
-    name: str = "browsing"
+    of: Callable[[Shoppers], np.ndarray]
+    name: str
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return _products(shoppers.browsing, self.vectors)
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """Items that read like the sentence of this request. vectors: (n_items, dim), norm 1 or zero."""
-
-    vectors: np.ndarray
-    name: str = "sentence"
-
-    def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return _products(shoppers.sentence, self.vectors)
+        return _products(self.of(shoppers), self.vectors)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -54,12 +55,12 @@ class Model:
         """Every candidate source, in the order in which contributions are stacked."""
         again = (candidates.Again(self.repeat_rates),) if self.repeats.allowed else ()
         return (
-            candidates.NextItem(self.sequence.item_vectors),
+            candidates.Nearest(self.sequence.item_vectors, attrgetter("wanted"), "sequence"),
             candidates.Linear(self.linear),
             self.factors,
             candidates.HistoryText(self.whitened),
-            candidates.Browsing(self.text),
-            candidates.Sentence(self.text),
+            candidates.Nearest(self.text, attrgetter("browsing"), "browsing"),
+            candidates.Nearest(self.text, attrgetter("sentence"), "sentence"),
             *again,
             candidates.SameForAll(self.trend, "trending"),
             candidates.SameForAll(np.log1p(self.popularity), "popular"),

@@ -69,8 +69,13 @@ def promise(expected: np.ndarray, successes: np.ndarray, settings: config.NewIte
 
 
 def is_slot(place: int, share: float) -> bool:
-    """Whether the 0-based place of a list is kept for a new item: of the first n places, floor(n * share) are."""
-    return int((place + 1) * share + 1e-9) > int(place * share + 1e-9)
+    """Whether the 0-based place of a list is kept for a new item."""
+    return n_slots(place + 1, share) > n_slots(place, share)
+
+
+def n_slots(count: int, share: float) -> int:
+    """How many of a list's first `count` places are kept for new items: floor(count * share)."""
+    return int(count * share + 1e-9)
 
 
 def with_new_items(ranked: np.ndarray, new_ranked: np.ndarray, count: int, share: float) -> Iterator[tuple[int, bool]]:

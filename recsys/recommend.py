@@ -20,7 +20,7 @@ from recsys.errors import QueryError
 from recsys.fusion import SENTENCE, z_scores
 from recsys.interactions import HAD_TYPES, event_weights
 from recsys.model import Model
-from recsys.new_items import with_new_items
+from recsys.new_items import n_slots, with_new_items
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
 from recsys.sequence.histories import Sequences
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 NEAREST_AMONG = 50
 DAY_US: Final = 86_400_000_000
+NO_ROWS: Final = np.zeros(0, dtype=np.int64)
 NEW: Final = "new"
 """The `source` of an item in a place that is kept for new items."""
 
@@ -158,6 +159,10 @@ class Recommender:
     @property
     def n_items(self) -> int:
         return len(self.item_ids)
+
+    def batches(self, n_queries: int) -> Iterator[slice]:
+        """Slices of the queries that are asked together, so that memory does not grow with their number."""
+        return batches(n_queries, self.n_items * len(self.sources))
 
     def recommend(self, queries: Sequence[Query]) -> list[Slate]:
         """One slate a query, of `count` items or of as many as may be shown."""
@@ -291,7 +296,8 @@ class Recommender:
         entries, session_texts = self._with_session(self.users.history(query.user_id), session)
         page_rows = self._known_rows(query.item_ids)
         items = entries.take(entries.item_rows >= 0)
-        age_days = (self._asked_at_us(query, entries) - items.timestamps) / DAY_US
+        asked_at_us = self._asked_at_us(query, entries)
+        age_days = (asked_at_us - items.timestamps) / DAY_US
         returning = self.model.repeats.may_return(items.n_bought, age_days) & (items.weights > 0)
         gone = (items.n_bought > 0) & ~returning
         seen = (items.n_bought == 0) & self.settings.exclude_seen
@@ -299,7 +305,7 @@ class Recommender:
         strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
         liked = items.take(items.weights > 0)
         history = self._weighed(liked.item_rows, liked.weights, page_rows)
-        read, read_texts = self._read(entries, session_texts, query, page_rows)
+        read, read_texts = self._read(entries, session_texts, query.text_vector, page_rows, asked_at_us)
         browsing = self._browsing(query.user_id, session)
         sentence, asked = self._sentence(query, session)
         told = len(history[0]) > 0 or browsing.any() or query.text_vector is not None
@@ -351,17 +357,21 @@ class Recommender:
         return stored.take(~again).followed_by(new), texts
 
     def _read(
-        self, entries: History, session_texts: list[np.ndarray], query: Query, page_rows: np.ndarray
+        self,
+        entries: History,
+        session_texts: list[np.ndarray],
+        sentence: np.ndarray | None,
+        page_rows: np.ndarray,
+        asked_at_us: int,
     ) -> tuple[History, np.ndarray]:
         """What the sequence model reads: liked items and texts, the page's items, the request's own sentence; the
         newest that it has room for. With the placed vectors (k, dim) that its text rows point into."""
         texts = [*session_texts]
-        now = self._asked_at_us(query, entries)
-        view = EVENT_TYPES.index("view")
-        last = [_Entry(int(row), -1, 1.0, now, view, 0) for row in page_rows]
-        if query.text_vector is not None:
-            last.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, now, EVENT_TYPES.index("search"), 0))
-            texts.append(query.text_vector)
+        view, search = EVENT_TYPES.index("view"), EVENT_TYPES.index("search")
+        last = [_Entry(int(row), -1, 1.0, asked_at_us, view, 0) for row in page_rows]
+        if sentence is not None:
+            last.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, asked_at_us, search, 0))
+            texts.append(sentence)
         kept = entries.take(((entries.weights > 0) | (entries.text_rows >= 0)) & ~np.isin(entries.item_rows, page_rows))
         if last:
             kept = kept.followed_by(_history(last))
@@ -433,7 +443,8 @@ class Recommender:
         names = names or [source.name for source in self.sources]
         totals = totals.copy()
         totals[hidden_rows] = -np.inf
-        placed = list(with_new_items(top_k(totals, count), self._new_ranked(totals, count), count, new_item_share))
+        new_ranked = self._new_ranked(totals, count) if n_slots(count, new_item_share) else NO_ROWS
+        placed = list(with_new_items(top_k(totals, count), new_ranked, count, new_item_share))
         rows = np.array([row for row, _ in placed], dtype=np.int64)
         # A source without evidence adds 0, which can exceed a weak item's score.
         speaks = (contributions != 0).any(axis=1)

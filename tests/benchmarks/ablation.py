@@ -21,17 +21,15 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.bench_data import BenchData
-from jobs.bench_fits import fitted_sequence
+from jobs.bench_fits import fitted_model
 from jobs.bench_product import served_lists
 from jobs.bench_read import read_bench
 from jobs.sources.spec import SourceSpec, assignments, constants
-from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
+from jobs.train import learn_fusion, learn_ranker, recommender, users_of
 from recsys.candidates import Source
 from recsys.config import Settings
-from recsys.fusion import Fusion
 from recsys.metrics import bootstrap_difference, ndcg, recall
 from recsys.model import Model
-from recsys.split import HeldOut
 from recsys.workspace import Workspace
 
 
@@ -47,15 +45,6 @@ class Without(Model):
 
 def without(model: Model, left_out: str) -> Model:
     return Without(**{field.name: getattr(model, field.name) for field in fields(Model)}, left_out=left_out)
-
-
-def fitted(data: BenchData, folder: Path, side: str) -> Model:
-    held_out: HeldOut = data.test if side == "test" else data.validation
-    inputs = data.inputs(held_out)
-    _, users = users_of(inputs, data.settings)
-    sequence, _ = fitted_sequence(data, folder, data.settings.seed, side, with_text=True)
-    whitening = whiten(inputs, data.settings)
-    return fit_model(inputs, users, whitening, Fusion(), None, held_out.as_of, data.settings, lambda *_: sequence)
 
 
 def ranks(data: BenchData, before: Model, after: Model, ranked: bool) -> np.ndarray:
@@ -88,7 +77,8 @@ def main() -> None:
     spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
     data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), lambda *_: None)
     with TemporaryDirectory() as place:
-        before, after = (fitted(data, Path(place), side) for side in ("validation", "test"))
+        before, _ = fitted_model(data, Path(place), data.settings, "validation")
+        after, _ = fitted_model(data, Path(place), data.settings, "test")
     found = {"everything": ranks(data, before, after, ranked=True)}
     trials: dict[str, Callable[[], np.ndarray]] = {
         "without the ranker": lambda: ranks(data, before, after, ranked=False),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import ray
 
 from jobs.ingest import IngestReport, ingest
 from jobs.sources.spec import SourceSpec
@@ -17,6 +18,15 @@ NOW = datetime(2024, 6, 1, tzinfo=UTC)
 
 WriteFile = Callable[[str, str], Path]
 IngestTable = Callable[..., IngestReport]
+
+
+@pytest.fixture
+def local_ray() -> Iterator[None]:
+    """Whatever Ray the test starts ends with it; one that already ran goes on."""
+    ours = not ray.is_initialized()
+    yield
+    if ours:
+        ray.shutdown()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -195,15 +194,6 @@ def test_a_run_killed_between_shards_is_finished_by_the_next(
     assert [path.name for path in stored(workspace)] == [path.name for path in stored(undisturbed)]
     assert rows(workspace)["text_hash"].equals(rows(undisturbed)["text_hash"])
     np.testing.assert_allclose(rows(workspace)["vector"].to_numpy(), rows(undisturbed)["vector"].to_numpy(), atol=1e-6)
-
-
-@pytest.fixture
-def local_ray() -> Iterator[None]:
-    """Whatever Ray the test starts ends with it; one that already ran goes on."""
-    ours = not ray.is_initialized()
-    yield
-    if ours:
-        ray.shutdown()
 
 
 @pytest.mark.usefixtures("local_ray")

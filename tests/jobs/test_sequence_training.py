@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +28,6 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-
-@pytest.fixture
-def local_ray() -> Iterator[None]:
-    """Whatever Ray the test starts ends with it; one that already ran goes on."""
-    ours = not ray.is_initialized()
-    yield
-    if ours:
-        ray.shutdown()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
