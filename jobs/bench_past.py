@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from jobs.train import sample_rows
+from jobs.train import history_of, sample_rows
 from recsys.config import Settings
-from recsys.interactions import event_weights, histories, interactions, matrix, positions
+from recsys.interactions import event_weights, interactions, matrix, positions
 from recsys.split import HeldOut
 
 
@@ -62,7 +62,7 @@ def read_past(
     targets = held_out.targets
     if most_targets is not None:
         targets = sample_rows(targets, most_targets, settings.seed)
-    history = histories(held_out.events.lazy(), settings.interactions).collect(engine="in-memory")
+    history = history_of(held_out.events, settings)
     pairs = interactions(history)
     full = max(event_weights(settings.interactions).values())
     seen = matrix(pairs, pairs["user_id"].unique().sort(), item_ids, pairs["weight"].to_numpy() / full)

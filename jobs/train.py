@@ -80,7 +80,7 @@ def fit_model(
     they are."""
     item_ids = inputs.items["item_id"]
     whitened = whitening(inputs.text)
-    pairs = interactions(histories(inputs.events.lazy(), settings.interactions).collect(engine="in-memory"))
+    pairs = interactions(history_of(inputs.events, settings))
     user_ids = pairs["user_id"].unique().sort()
     seen = matrix(pairs, user_ids, item_ids)
     decay = time_decay(pairs["timestamp"], as_of, settings.interactions.half_life_days)
@@ -114,9 +114,14 @@ def fit_model(
     )
 
 
+def history_of(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """`histories`, by the engine that sorts any number of rows (docs/decisions.md)."""
+    return histories(events.lazy(), settings.interactions).collect(engine="in-memory")
+
+
 def users_of(inputs: Inputs, settings: Settings) -> tuple[pl.DataFrame, Users]:
     """The `users` table (user_id, history), and the same as arrays."""
-    history = histories(inputs.events.lazy(), settings.interactions).collect(engine="in-memory")
+    history = history_of(inputs.events, settings)
     limits = (settings.interactions.max_history, settings.embed.max_browsing_texts)
     told, texts = _without_unused_texts(history_table(history, inputs.read, *limits), inputs.read_text)
     vectors = inputs.read_text[inputs.read["text_row"].to_numpy()]
