@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy.sparse as sp
 
 from jobs.bench_data import BenchData
 from jobs.bench_past import Past, read_past
@@ -38,7 +39,10 @@ def past_of_test(data: BenchData) -> Past:
 def answer_of(past: Past, scores: RowScores, fit_s: float, chosen: dict[str, object]) -> Answer:
     n_targets = len(past.targets)
     ranks, shown = np.zeros(n_targets, dtype=np.int64), np.full((n_targets, K), -1)
-    for rows, batch in scored(past, scores):
+    hidden = past.hidden()
+    for rows in batches(n_targets, past.n_items):
+        batch = scores(rows)
+        hide(batch, hidden[rows])
         ranks[rows] = target_ranks(batch, past.target_rows[rows])
         for place, row_scores in enumerate(batch, start=rows.start):
             best = top_k(row_scores, K)
@@ -46,11 +50,7 @@ def answer_of(past: Past, scores: RowScores, fit_s: float, chosen: dict[str, obj
     return Answer(ranks, shown, fit_s, chosen)
 
 
-def scored(past: Past, scores: RowScores) -> Iterator[tuple[slice, np.ndarray]]:
-    """Batch by batch: the targets' positions and their (n, n_items) scores, -inf for what the user had."""
-    hidden = past.hidden()
-    for rows in batches(len(past.targets), past.n_items):
-        batch = scores(rows)
-        had = hidden[rows].tocoo()
-        batch[had.row, had.col] = -np.inf
-        yield rows, batch
+def hide(scores: np.ndarray, hidden: sp.csr_matrix) -> None:
+    """Puts what the users had, (n, n_items), behind everything else."""
+    had = hidden.tocoo()
+    scores[had.row, had.col] = -np.inf

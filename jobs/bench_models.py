@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -22,7 +21,7 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from features.factors import fit_bm25, fit_factors
-from jobs.bench_answer import Answer, K, answer_of, past_of_test, scored
+from jobs.bench_answer import Answer, K, answer_of, hide, past_of_test
 from jobs.bench_data import BenchData
 from jobs.bench_past import Past, read_past
 from jobs.bench_product import buy_it_again, sequence, serve, true_taste
@@ -30,6 +29,7 @@ from recsys.candidates import Factors
 from recsys.errors import RecsysError
 from recsys.linear import fit_linear
 from recsys.metrics import ndcg, target_ranks
+from recsys.recommend import batches
 from recsys.whitening import fit_whitening
 
 DECAYS: Final = (0.4, 0.6, 0.8, 1.0)
@@ -71,36 +71,37 @@ def run(recipe: Recipe, data: BenchData, folder: Path, seed: int) -> Answer:  # 
     trials: list[tuple[float, Chosen, float, float]] = []
     for chosen in recipe.grid:
         parts = recipe.fit(Fitting(data, before, chosen, seed))
-        for decay, mix in product(recipe.decays, recipe.mixes):
-            trials.append((_ndcg(before, _mixed(parts, mix), decay), chosen, decay, mix))
-    reached, chosen, decay, mix = max(trials, key=lambda trial: trial[0])  # of equal ones the first
+        for decay in recipe.decays:
+            reached = _ndcg_by_mix(before, parts, decay, recipe.mixes)
+            trials += [(ndcg_of_mix, chosen, decay, mix) for mix, ndcg_of_mix in reached.items()]
+    best_ndcg, chosen, decay, mix = max(trials, key=lambda trial: trial[0])  # of equal ones the first
     past = past_of_test(data)
     started = monotonic()
     parts = recipe.fit(Fitting(data, past, chosen, seed))
     fit_s = monotonic() - started
-    history, scores = past.history(decay), _mixed(parts, mix)
+    history = past.history(decay)
     told: dict[str, object] = dict(chosen)
     told |= {"decay": decay} if len(recipe.decays) > 1 else {}
     told |= {"mix": mix} if len(recipe.mixes) > 1 else {}
-    return answer_of(past, lambda rows: scores(history[rows]), fit_s, told | {"validation": round(reached, 4)})
+    told |= {"validation": round(best_ndcg, 4)}
+    return answer_of(past, lambda rows: _mixed([part(history[rows]) for part in parts], mix), fit_s, told)
 
 
-def _mixed(parts: Sequence[Scores], mix: float) -> Scores:
-    def scores(history: sp.csr_matrix) -> np.ndarray:
-        total = parts[0](history)
-        for part in parts[1:]:
-            if mix:
-                total += np.float32(mix) * part(history)
-        return total
-
-    return scores
+def _mixed(scores: Sequence[np.ndarray], mix: float) -> np.ndarray:
+    if len(scores) == 1 or not mix:
+        return scores[0]
+    return scores[0] + np.float32(mix) * scores[1]
 
 
-def _ndcg(past: Past, scores: Scores, decay: float) -> float:
-    history = past.history(decay)
-    batches = scored(past, lambda rows: scores(history[rows]))
-    ranks = [target_ranks(batch, past.target_rows[rows]) for rows, batch in batches]
-    return float(ndcg(np.concatenate(ranks), K).mean())
+def _ndcg_by_mix(past: Past, parts: Sequence[Scores], decay: float, mixes: Sequence[float]) -> dict[float, float]:
+    history, hidden = past.history(decay), past.hidden()
+    ranks: dict[float, list[np.ndarray]] = {mix: [] for mix in mixes}
+    for rows in batches(len(past.targets), past.n_items):
+        scores = [part(history[rows]) for part in parts]
+        hide(scores[0], hidden[rows])
+        for mix in mixes:
+            ranks[mix].append(target_ranks(_mixed(scores, mix), past.target_rows[rows]))
+    return {mix: float(ndcg(np.concatenate(of_mix), K).mean()) for mix, of_mix in ranks.items()}
 
 
 def _popularity(fitting: Fitting) -> Sequence[Scores]:

@@ -14,7 +14,8 @@ from jobs.bench_fits import fitted_sequence, served_model
 from jobs.train import recommender, users_of, whiten
 from jobs.warm_start import histories_of
 from recsys.interactions import matrix, positions
-from recsys.recommend import Query, Recommender, Slate
+from recsys.query import Query
+from recsys.recommend import Recommender, Slate
 from recsys.simulate.truth import load_truth
 from recsys.split import HeldOut
 

@@ -12,7 +12,8 @@ import polars as pl
 from jobs.train import sample_rows
 from recsys.interactions import positions
 from recsys.metrics import quality
-from recsys.recommend import Query, Recommender, top_k
+from recsys.query import Query
+from recsys.recommend import Recommender, top_k
 from recsys.slices import frequency_slices
 
 K = 10

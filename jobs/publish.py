@@ -20,7 +20,8 @@ from jobs.shop import Shop
 from jobs.warm_start import save_warm_start
 from recsys.config import Settings
 from recsys.model import Model
-from recsys.recommend import Query, Recommender, batches
+from recsys.query import Query
+from recsys.recommend import Recommender, batches
 from recsys.sequence import SequenceModel
 from recsys.workspace import Workspace
 

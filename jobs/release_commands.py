@@ -101,7 +101,7 @@ def recommend_command(
     from features.encoder import load_encoder
     from features.release import load_release
     from features.text import clean
-    from recsys.recommend import Query
+    from recsys.query import Query
 
     sentence = clean(text) if text is not None else None
     item_ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())

@@ -21,9 +21,10 @@ from recsys.linear import fit_linear
 from recsys.metrics import bootstrap_difference
 from recsys.model import Model
 from recsys.new_items import learn_trials, promise
+from recsys.query import Query
 from recsys.rank_features import item_features
 from recsys.ranking import Ranker, fit_ranker, ranked_ndcg
-from recsys.recommend import Query, Recommender
+from recsys.recommend import Recommender
 from recsys.repeats import learn_repeats
 from recsys.sequence import SequenceModel
 from recsys.split import next_items

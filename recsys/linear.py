@@ -13,6 +13,7 @@ import logging
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from scipy.linalg import lapack
 
 from recsys import config
@@ -78,11 +79,15 @@ def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.c
     counts = np.diff(columns.indptr).astype(np.float32)
     scale = 1.0 / np.sqrt(counts + settings.regularization * 0.1)
     transposed = columns.T.tocsr()
+    reads = settings.text_weight > 0 and text.any()
     blocks = []
     for start in range(0, X.shape[1], BLOCK_ITEMS):
         rows = slice(start, min(start + BLOCK_ITEMS, X.shape[1]))
-        block = (transposed[rows] @ X).toarray() * scale[rows, None] * scale[None, :]
-        block += settings.text_weight / settings.regularization * np.maximum(text[rows] @ text.T, 0.0)
+        block = (transposed[rows] @ X).toarray()
+        block *= scale[rows, None]
+        block *= scale[None, :]
+        if reads:
+            block += settings.text_weight / settings.regularization * np.maximum(text[rows] @ text.T, 0.0)
         block[np.arange(block.shape[0]), np.arange(rows.start, rows.stop)] = 0.0
         blocks.append(_largest_of_each_row(block, settings.neighbours))
     return sp.vstack(blocks, format="csr")
@@ -91,7 +96,8 @@ def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.c
 def _largest_of_each_row(block: np.ndarray, k: int) -> sp.csr_matrix:
     """The `k` entries of each row that are largest in absolute value, as a sparse matrix with sorted indices."""
     k = min(k, block.shape[1])
-    columns = np.argpartition(-np.abs(block), k - 1, axis=1)[:, :k]
+    # on wide rows several times as fast as numpy's argpartition
+    columns = torch.from_numpy(block).abs().topk(k, dim=1, sorted=False).indices.numpy()
     columns.sort(axis=1)
     values = np.take_along_axis(block, columns, axis=1)
     indptr = np.arange(0, block.shape[0] * k + 1, k)

@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 import numpy as np
 
-from recsys.recommend import Query, Signal, Slate
+from recsys.query import Query, Signal
+from recsys.recommend import Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse
 from serving.problems import FieldProblem, ProblemError
 from serving.text_cache import TextVectors

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from features.encoder import load_encoder
 from features.release import load_release
 from jobs.__main__ import main
-from recsys.recommend import Query
+from recsys.query import Query
 from serving.api import create_app
 from serving.release_watch import Live
 from serving.text_cache import TextVectors

@@ -19,7 +19,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from features.release import load_release
-from recsys.recommend import Query, Recommender
+from recsys.query import Query
+from recsys.recommend import Recommender
 from recsys.workspace import Workspace
 
 N_USERS = 500

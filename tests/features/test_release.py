@@ -13,7 +13,7 @@ from features.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
 from features.store import Store
 from jobs.lake import Lake
 from recsys.errors import StoreError
-from recsys.recommend import Query
+from recsys.query import Query
 from recsys.workspace import Workspace
 
 

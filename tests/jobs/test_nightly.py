@@ -29,8 +29,9 @@ from recsys.config import Settings
 from recsys.errors import DataError, StoreError
 from recsys.fusion import Fusion
 from recsys.model import Model
+from recsys.query import Query
 from recsys.ranking import Ranker, fit_ranker
-from recsys.recommend import Query, Recommender
+from recsys.recommend import Recommender
 from recsys.users import Users
 from recsys.workspace import Workspace
 

@@ -11,7 +11,7 @@ from storefronts import ITEM_IDS, NOON, TEXT, item_entry, tiny_model, tiny_recom
 
 from jobs.train import Inputs, learn_fusion, learn_ranker, sample_rows, users_of
 from recsys.config import Settings
-from recsys.recommend import Query
+from recsys.query import Query
 from recsys.tables import EVENT_TYPES
 from recsys.users import Users
 

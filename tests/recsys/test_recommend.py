@@ -22,8 +22,9 @@ from recsys.config import NewItems, Recommend
 from recsys.errors import QueryError
 from recsys.fusion import z_scores
 from recsys.new_items import is_slot
+from recsys.query import Query, Signal
 from recsys.ranking import Ranker
-from recsys.recommend import Query, Recommender, Signal, Slate, batches, top_k
+from recsys.recommend import Recommender, Slate, batches, top_k
 from recsys.repeats import Repeats
 from recsys.sequence import Sequences
 from recsys.tables import EVENT_TYPES

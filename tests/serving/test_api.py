@@ -5,7 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from recsys.config import Settings
-from recsys.recommend import Query
+from recsys.query import Query
 from serving.contract import RECOMMEND_EXAMPLES
 from serving.release_watch import Live
 

@@ -2,7 +2,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from recsys.recommend import Query
+from recsys.query import Query
 from serving.contract import RecommendRequest
 from serving.query import to_query
 from serving.release_watch import Live

@@ -1,0 +1,257 @@
+"""What a query says, in terms of a model: which items and texts, how much each counts, and what may not be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from recsys import config
+from recsys.interactions import HAD_TYPES, event_weights
+from recsys.model import Model
+from recsys.tables import EVENT_TYPES
+from recsys.users import History, Users
+from recsys.whitening import unit_rows
+
+DAY_US: Final = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both."""
+
+    event_type: str
+    timestamp: datetime
+    item_id: str | None = None
+    text_vector: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """Who asks and in what situation; every part is optional. `item_ids` are the items of the page or basket;
+    `asked_at` tells how long ago things were bought, by default at the shopper's newest event."""
+
+    user_id: str | None = None
+    session: tuple[Signal, ...] = ()
+    item_ids: tuple[str, ...] = ()
+    text_vector: np.ndarray | None = None
+    count: int = 10
+    exclude_ids: frozenset[str] = frozenset()
+    asked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A query in matrix terms. history: item rows and their weights after recency; read: the entries of what the
+    sequence model reads, whose text rows point into `read_texts` (k, dim), placed; bought: item rows and how much they
+    call for being bought again; browsing, sentence, asked: as in `Shoppers`; on_page: whether there are items of a
+    page; hidden_rows may not be shown."""
+
+    history: tuple[np.ndarray, np.ndarray]
+    read: History
+    read_texts: np.ndarray
+    bought: tuple[np.ndarray, np.ndarray]
+    browsing: np.ndarray
+    sentence: np.ndarray
+    asked: float
+    on_page: bool
+    hidden_rows: np.ndarray
+    fallback: str | None
+
+    @property
+    def by_history(self) -> bool:
+        """Whether it is what the ranker has learned from: a history, and no page or sentence beside it."""
+        return len(self.history[0]) > 0 and self.asked == 0 and not self.on_page
+
+
+class QueryReader:
+    """Reads queries against a model and its shoppers; the same query gives the same profile."""
+
+    def __init__(
+        self,
+        model: Model,
+        users: Users,
+        unavailable_rows: np.ndarray,
+        settings: config.Recommend,
+        weights: config.Interactions,
+        browsing_decay: float,
+    ) -> None:
+        self.model = model
+        self.users = users
+        self.rows: Mapping[str, int] = {item_id: row for row, item_id in enumerate(model.item_ids.to_list())}
+        self.unavailable_rows = unavailable_rows
+        self.settings = settings
+        self.browsing_decay = browsing_decay
+        self._event_weights = event_weights(weights)
+        self._full_weight = max(self._event_weights.values())
+        self._placed_texts = model.sequence.place(model.whitening(users.texts))
+
+    def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
+        """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
+        page text, which each later event of the session makes less of a wish."""
+        if query.text_vector is not None:
+            return query.text_vector, self.settings.sentence_weight
+        for later, signal in enumerate(reversed(session)):
+            if signal.text_vector is not None:
+                return signal.text_vector, self.settings.sentence_weight * self.browsing_decay**later
+        return np.zeros(self.model.text.shape[1], dtype=np.float32), 0.0
+
+    def profile(self, query: Query) -> Profile:
+        """The shopper's history with the session, the page and the request's own words."""
+        session = sorted(query.session, key=lambda signal: signal.timestamp)
+        entries, session_texts = self._with_session(self.users.history(query.user_id), session)
+        page_rows = self.known_rows(query.item_ids)
+        items = entries.take(entries.item_rows >= 0)
+        asked_at_us = self._asked_at_us(query, entries)
+        age_days = (asked_at_us - items.timestamps) / DAY_US
+        returning = self.model.repeats.may_return(items.n_bought, age_days) & (items.weights > 0)
+        gone = (items.n_bought > 0) & ~returning
+        seen = (items.n_bought == 0) & self.settings.exclude_seen
+        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), items.item_rows[gone | seen]]
+        strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
+        liked = items.take(items.weights > 0)
+        history = self._weighed(liked.item_rows, liked.weights, page_rows)
+        read, read_texts = self._read(entries, session_texts, query.text_vector, page_rows, asked_at_us)
+        browsing = self._browsing(query.user_id, session)
+        sentence, asked = self._sentence(query, session)
+        told = len(history[0]) > 0 or browsing.any() or query.text_vector is not None
+        return Profile(
+            history=history,
+            read=read,
+            read_texts=read_texts,
+            bought=(items.item_rows[returning], strength),
+            browsing=browsing,
+            sentence=sentence,
+            asked=asked,
+            on_page=len(page_rows) > 0,
+            hidden_rows=np.concatenate(hidden),
+            fallback=None if told else self._fallback(query),
+        )
+
+    def _asked_at_us(self, query: Query, entries: History) -> int:
+        if query.asked_at is not None:
+            return int(query.asked_at.timestamp() * 1_000_000)
+        return int(entries.timestamps.max(initial=0))
+
+    def _with_session(self, stored: History, session: Sequence[Signal]) -> tuple[History, list[np.ndarray]]:
+        """The stored history followed by the session, and the vectors of the session's texts, which text rows from
+        `len(users.texts)` on point to. An item in both moves to its newest place."""
+        texts: list[np.ndarray] = []
+        added: list[_Entry] = []
+        for signal in session:
+            row = self.rows.get(signal.item_id, -1) if signal.item_id is not None else -1
+            at, code = int(signal.timestamp.timestamp() * 1_000_000), EVENT_TYPES.index(signal.event_type)
+            if row >= 0 and signal.event_type not in ("impression", "search"):
+                before = next((entry for entry in added if entry.item_row == row), _Entry(row))
+                added = [entry for entry in added if entry is not before]
+                weight = before.weight + self._event_weights[signal.event_type]
+                n_bought = before.n_bought + (signal.event_type == "purchase")
+                n_bought = max(n_bought, int(signal.event_type in HAD_TYPES))
+                added.append(_Entry(row, -1, weight, at, max(before.event_type, code), n_bought))
+            if signal.text_vector is not None:
+                added.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, at, code, 0))
+                texts.append(signal.text_vector)
+        if not added:
+            return stored, texts
+        new = _history(added)
+        again = np.isin(stored.item_rows, new.item_rows) & (stored.item_rows >= 0)
+        for place in np.flatnonzero(again):
+            to = np.flatnonzero(new.item_rows == stored.item_rows[place])
+            new.weights[to] += stored.weights[place]
+            new.n_bought[to] += stored.n_bought[place]
+            new.event_types[to] = np.maximum(new.event_types[to], stored.event_types[place])
+        return stored.take(~again).followed_by(new), texts
+
+    def _read(
+        self,
+        entries: History,
+        session_texts: list[np.ndarray],
+        sentence: np.ndarray | None,
+        page_rows: np.ndarray,
+        asked_at_us: int,
+    ) -> tuple[History, np.ndarray]:
+        """What the sequence model reads: liked items and texts, the page's items, the request's own sentence; the
+        newest that it has room for. With the placed vectors (k, dim) that its text rows point into."""
+        texts = [*session_texts]
+        view, search = EVENT_TYPES.index("view"), EVENT_TYPES.index("search")
+        last = [_Entry(int(row), -1, 1.0, asked_at_us, view, 0) for row in page_rows]
+        if sentence is not None:
+            last.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, asked_at_us, search, 0))
+            texts.append(sentence)
+        kept = entries.take(((entries.weights > 0) | (entries.text_rows >= 0)) & ~np.isin(entries.item_rows, page_rows))
+        if last:
+            kept = kept.followed_by(_history(last))
+        kept = kept.take(slice(max(0, len(kept) - self.model.sequence.network.shape.max_length), None))
+        is_text = kept.text_rows >= 0
+        if not is_text.any():
+            return kept, np.zeros((0, self._placed_texts.shape[1]), dtype=np.float32)
+        rows, n_stored = kept.text_rows[is_text], len(self._placed_texts)
+        placed = self._placed_texts[rows[rows < n_stored]]  # stored texts are older than those of the session
+        if texts:
+            new = self.model.sequence.place(self.model.whitening(np.stack(texts)))
+            placed = np.concatenate([placed, new[rows[rows >= n_stored] - n_stored]])
+        local = np.where(is_text, np.cumsum(is_text) - 1, -1)
+        return replace(kept, text_rows=local.astype(np.int32)), placed
+
+    def _weighed(self, rows: np.ndarray, weights: np.ndarray, page_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each item's weight after recency; the items of the page carry `item_page_share` of the whole."""
+        age = np.arange(len(rows))[::-1]
+        strength = np.sqrt(np.minimum(weights / self._full_weight, 1.0))
+        recency = (self.model.fusion.position_decay**age * strength).astype(np.float32)
+        if len(page_rows) == 0:
+            return rows, recency
+        elsewhere = ~np.isin(rows, page_rows)
+        rows, recency = rows[elsewhere], recency[elsewhere]
+        share = self.settings.item_page_share
+        if recency.sum() > 0:
+            recency = recency * ((1.0 - share) / share / recency.sum())
+        page = np.full(len(page_rows), 1.0 / len(page_rows), dtype=np.float32)
+        return np.concatenate([rows, page_rows]), np.concatenate([recency, page]).astype(np.float32)
+
+    def _browsing(self, user_id: str | None, session: Sequence[Signal]) -> np.ndarray:
+        """The session's texts, newest first, then the stored profile; each step back costs `browsing_decay`."""
+        vectors = [signal.text_vector for signal in reversed(session) if signal.text_vector is not None]
+        row = self.users.rows.get(user_id, -1) if user_id is not None else -1
+        if row >= 0:
+            vectors.append(self.users.browsing[row])
+        total = np.zeros((1, self.model.text.shape[1]), dtype=np.float32)
+        for age, vector in enumerate(vectors):
+            total += self.browsing_decay**age * vector
+        profile: np.ndarray = unit_rows(total)[0]
+        return profile
+
+    def _fallback(self, query: Query) -> str:
+        if query.item_ids or query.session:
+            return "unknown_items"
+        return "no_history" if query.user_id in self.users.rows else "unknown_user"
+
+    def known_rows(self, item_ids: Sequence[str] | frozenset[str]) -> np.ndarray:
+        """Rows of the ids that the model knows, ascending and distinct."""
+        rows = sorted({self.rows[item_id] for item_id in item_ids if item_id in self.rows})
+        return np.array(rows, dtype=np.int64)
+
+
+class _Entry(NamedTuple):
+    """One entry of a `History`."""
+
+    item_row: int
+    text_row: int = -1
+    weight: float = 0.0
+    timestamp: int = 0
+    event_type: int = 0
+    n_bought: int = 0
+
+
+def _history(entries: Sequence[_Entry]) -> History:
+    item_rows, text_rows, weights, timestamps, event_types, n_bought = zip(*entries, strict=True)
+    return History(
+        np.array(item_rows, dtype=np.int32),
+        np.array(text_rows, dtype=np.int32),
+        np.array(weights, dtype=np.float32),
+        np.array(timestamps, dtype=np.int64),
+        np.array(event_types, dtype=np.int8),
+        np.array(n_bought, dtype=np.int32),
+    )
