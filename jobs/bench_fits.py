@@ -39,7 +39,10 @@ def fitted_sequence(
         _, users = users_of(inputs, settings)
         with TemporaryDirectory(prefix="training-", dir=folder) as place:
             fits = SequenceFits(Path(place), data.items["item_id"], settings)
-            fit = fits.again("test", None) if side == "test" else fits.measured(data.validation.targets, None)
+            if side == "validation":
+                fit = fits.measured(data.validation.targets, None)
+            else:  # with or without text
+                fit = fits.again("test", fitted_sequence(data, folder, seed, "validation", with_text=True)[0])
             started = monotonic()
             texts = (whitening(data.text), whitening(users.texts)) if with_text else (None, None)
             return fit(users, *texts), monotonic() - started

@@ -55,11 +55,13 @@ class Recipe:
     """How a model is fitted, and the settings that it may choose from: those of largest NDCG@10 on validation.
 
     `fit` returns one or two parts: the score is the first plus `mix` times the second. It is called once for each of
-    `grid`; decays (what each step back in a history costs) and mixes are tried on its result.
+    `grid`, or of `coarse_grid` where there is one and the catalogue is beyond `linear.max_ease_items`, as a fit then
+    takes a minute; decays (what each step back in a history costs) and mixes are tried on its result.
     """
 
     fit: Callable[[Fitting], Sequence[Scores]]
     grid: Sequence[Chosen] = ({},)
+    coarse_grid: Sequence[Chosen] = ()
     decays: Sequence[float] = (1.0,)
     mixes: Sequence[float] = (0.0,)
 
@@ -69,7 +71,8 @@ def run(recipe: Recipe, data: BenchData, folder: Path, seed: int) -> Answer:  # 
     item_ids, most = data.items["item_id"], data.settings.fusion.max_targets
     before = read_past(data.validation, item_ids, data.settings, data.repeats, most)
     trials: list[tuple[float, Chosen, float, float]] = []
-    for chosen in recipe.grid:
+    large = len(item_ids) > data.settings.linear.max_ease_items
+    for chosen in (recipe.coarse_grid if large else ()) or recipe.grid:
         parts = recipe.fit(Fitting(data, before, chosen, seed))
         for decay in recipe.decays:
             reached = _ndcg_by_mix(before, parts, decay, recipe.mixes)
@@ -150,17 +153,31 @@ MODELS: Final[Mapping[str, Callable[[BenchData, Path, int], Answer]]] = {
     "popularity": partial(run, Recipe(_popularity)),
     "implicit ALS": partial(
         run,
-        Recipe(_als, [{"dim": dim, "alpha": alpha} for dim in (64, 128) for alpha in (10.0, 40.0)], DECAYS),
+        Recipe(_als, [{"dim": dim, "alpha": alpha} for dim in (64, 128) for alpha in (10.0, 40.0)], decays=DECAYS),
     ),
     "implicit BM25": partial(
         run,
-        Recipe(_bm25, [{"neighbours": k, "k1": 1.2, "b": b} for k in (100, 500) for b in (0.0, 0.4, 0.8)], DECAYS),
+        Recipe(
+            _bm25, [{"neighbours": k, "k1": 1.2, "b": b} for k in (100, 500) for b in (0.0, 0.4, 0.8)], decays=DECAYS
+        ),
     ),
-    "EASE": partial(run, Recipe(_ease, [{"regularization": value} for value in (20.0, 50.0, 100.0, 300.0)], DECAYS)),
+    "EASE": partial(
+        run,
+        Recipe(
+            _ease,
+            [{"regularization": value} for value in (20.0, 50.0, 100.0, 300.0)],
+            coarse_grid=[{"regularization": value} for value in (20.0, 100.0)],
+            decays=DECAYS,
+        ),
+    ),
     "EASE + text": partial(
         run,
         Recipe(
-            _ease_with_text, [{"text_weight": value} for value in (10.0, 30.0, 100.0)], DECAYS, (0.0, 0.02, 0.05, 0.1)
+            _ease_with_text,
+            [{"text_weight": value} for value in (10.0, 30.0, 100.0)],
+            coarse_grid=[{"text_weight": value} for value in (10.0, 30.0)],
+            decays=DECAYS,
+            mixes=(0.0, 0.02, 0.05, 0.1),
         ),
     ),
     "buy it again": buy_it_again,

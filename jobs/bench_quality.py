@@ -188,8 +188,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.pad_edge, table.collapse_padding = False, True  # eight models fit into `WIDTH`
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left", overflow="ellipsis", no_wrap=True)
+    for place, name in enumerate(columns):  # only the first column gives way: a figure cut short is none
+        table.add_column(name, justify="right" if place else "left", overflow="fold", no_wrap=bool(place))
     return table
 
 

@@ -93,20 +93,25 @@ class SequenceFits:
         return len(self.item_ids)
 
     def measured(self, targets: pl.DataFrame, start: WarmStart | None) -> FitSequence:
-        """Stops at the epoch that ranks `targets` (user_id, item_id) best: for a model of what came before them."""
+        """Stops at the epoch that ranks `targets` (user_id, item_id) best: for a model of what came before them. Fewer
+        than `fusion.min_targets` tell too little to stop it."""
 
         def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
-            judged = (histories_of(users, targets), positions(targets["item_id"], self.item_ids))
+            judged = None
+            if len(targets) >= self.settings.fusion.min_targets:
+                judged = (histories_of(users, targets), positions(targets["item_id"], self.item_ids))
             return self._fit("first", users, text, texts, judged, start.sequence if start else None)
 
         return fit
 
     def again(self, name: str, before: SequenceModel | None) -> FitSequence:
-        """Of more days than `before` was made of, and from there where `sequence.warm_start` is set; `name` tells the
-        checkpoints of a run apart."""
+        """Of more days than `before` was made of, in as many epochs as were best for it, or from its weights where
+        `sequence.warm_start` is set; `name` tells the checkpoints of a run apart."""
 
         def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
-            return self._fit(name, users, text, texts, None, before if self.settings.sequence.warm_start else None)
+            if self.settings.sequence.warm_start:
+                return self._fit(name, users, text, texts, None, before)
+            return self._fit(name, users, text, texts, None, None, stop_after=before.epochs if before else 0)
 
         return fit
 
@@ -118,12 +123,14 @@ class SequenceFits:
         texts: np.ndarray | None,
         validation: tuple[Sequences, np.ndarray] | None,
         start: SequenceModel | None,
+        stop_after: int = 0,
     ) -> SequenceModel:
+        sequence = self.settings.sequence
         return train_sequence(
             users.sequences(),
             text,
             self.n_items,
-            self.settings.sequence,
+            sequence.model_copy(update={"stop_after": stop_after or sequence.stop_after}),
             self.settings.seed,
             storage=self.folder,
             browsing_text=texts,

@@ -93,10 +93,11 @@ class Sequence(_Section):
     learning_rate: float = Field(0.002, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     epochs: int = Field(14, ge=1)
+    stop_after: int = Field(0, ge=0)
     warm_start: bool = False
     warm_epochs: int = Field(4, ge=1)
     patience: int = Field(3, ge=1)
-    max_epoch_events: int = Field(250_000, ge=1)
+    max_epoch_events: int = Field(200_000, ge=1)
     batch_events: int = Field(1024, ge=1)
     max_full_softmax_items: int = Field(5000, ge=1)
     sampled_items: int = Field(2048, ge=1)

@@ -77,19 +77,20 @@ def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.c
     """Co-occurrence over the root of both counts, shrunk by the regularization, plus the text cosine of that pair."""
     columns = X.tocsc()
     counts = np.diff(columns.indptr).astype(np.float32)
-    scale = 1.0 / np.sqrt(counts + settings.regularization * 0.1)
+    scale = torch.from_numpy(1.0 / np.sqrt(counts + settings.regularization * 0.1))  # (n_items,)
     transposed = columns.T.tocsr()
-    reads = settings.text_weight > 0 and text.any()
+    vectors = torch.from_numpy(text)  # (n_items, dim)
+    weighs_text = settings.text_weight > 0 and bool(text.any())
     blocks = []
-    for start in range(0, X.shape[1], BLOCK_ITEMS):
+    for start in range(0, X.shape[1], BLOCK_ITEMS):  # in torch, which uses every core on blocks of this size
         rows = slice(start, min(start + BLOCK_ITEMS, X.shape[1]))
-        block = (transposed[rows] @ X).toarray()
-        block *= scale[rows, None]
-        block *= scale[None, :]
-        if reads:
-            block += settings.text_weight / settings.regularization * np.maximum(text[rows] @ text.T, 0.0)
-        block[np.arange(block.shape[0]), np.arange(rows.start, rows.stop)] = 0.0
-        blocks.append(_largest_of_each_row(block, settings.neighbours))
+        block = torch.from_numpy((transposed[rows] @ X).toarray())  # (block, n_items)
+        block.mul_(scale[rows, None]).mul_(scale)
+        if weighs_text:
+            alike = (vectors[rows] @ vectors.T).clamp_(min=0.0)  # (block, n_items)
+            block.add_(alike, alpha=settings.text_weight / settings.regularization)
+        block[torch.arange(len(block)), torch.arange(rows.start, rows.stop)] = 0.0
+        blocks.append(_largest_of_each_row(block.numpy(), settings.neighbours))
     return sp.vstack(blocks, format="csr")
 
 

@@ -28,6 +28,11 @@ class Progress:
     best_ndcg: float = -1.0
     worse: int = 0
 
+    @property
+    def best_epoch(self) -> int:
+        """The number of the epoch whose weights are the best so far; 0 before the first."""
+        return self.epochs_done - self.worse
+
 
 @dataclass
 class Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,20 +69,39 @@ class _CandidateSoftmax(torch.autograd.Function):
         return query_gradient * upstream[0], candidate_gradient * upstream[0], None, None, None
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """Draws items in proportion to popularity^0.75; those of popularity 0 never. popularity: (n_items,)."""
+
+    popularity: np.ndarray
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """(n_items,) float64, the chance of each item in one draw."""
+        weights = self.popularity.astype(np.float64) ** 0.75
+        return weights / weights.sum()
+
+    @cached_property
+    def _bounds(self) -> np.ndarray:
+        bounds = np.cumsum(self.shares)
+        return bounds / bounds[-1]
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """(count,) item rows, with replacement."""
+        return self._bounds.searchsorted(rng.random(count), side="right")
+
+
 def sample_candidates(
-    popularity: np.ndarray, count: int, needed: np.ndarray, rng: np.random.Generator
+    proposal: Proposal, count: int, needed: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ascending item rows to rank `needed` among, and their offsets for `candidate_softmax`.
 
-    Draws `count` items with replacement, in proportion to popularity^0.75 (popularity: (n_items,), zero is never
-    drawn), and adds `needed`. An item drawn m times has offset log(m / (count q)): the softmax over the sample then
-    estimates the full one without bias in its denominator (Bengio & Senécal 2008, "Adaptive importance sampling to
-    accelerate training of a neural probabilistic language model").
+    Draws `count` items with replacement and adds `needed`. An item drawn m times has offset log(m / (count q)): the
+    softmax over the sample then estimates the full one without bias in its denominator (Bengio & Senécal 2008,
+    "Adaptive importance sampling to accelerate training of a neural probabilistic language model").
     """
-    proposal = popularity.astype(np.float64) ** 0.75
-    proposal /= proposal.sum()
-    drawn, times = np.unique(rng.choice(len(proposal), size=count, p=proposal), return_counts=True)
+    drawn, times = np.unique(proposal.draw(count, rng), return_counts=True)
     rows = np.union1d(drawn, needed)
     offsets = np.full(len(rows), -np.inf, dtype=np.float32)
-    offsets[np.searchsorted(rows, drawn)] = np.log(times / (count * proposal[drawn]))
+    offsets[np.searchsorted(rows, drawn)] = np.log(times / (count * proposal.shares[drawn]))
     return rows, offsets

@@ -25,12 +25,14 @@ class SequenceModel:
     """Items, texts and shoppers as unit vectors of one space; their dot product is the score.
 
     item_vectors: (n_items, dim) float32; a zero row for an item with neither training events nor text. has_id:
-    (n_items,) bool, whether the item was in the training data: the others are placed by their text alone.
+    (n_items,) bool, whether the item was in the training data: the others are placed by their text alone. epochs: the
+    passes over the data that made the weights.
     """
 
     network: Network
     item_vectors: np.ndarray
     has_id: np.ndarray
+    epochs: int = 0
 
     def query_vectors(self, sequences: Sequences, browsing_text: np.ndarray | None = None) -> np.ndarray:
         """(n, dim) float32: what each shopper looks for next; zero for an empty history.
@@ -107,22 +109,24 @@ class SequenceModel:
         weights["ids.weight"] = torch.where(torch.from_numpy(known)[:, None], moved, fresh)
         network.load_state_dict(weights)
         vectors = np.where(known[:, None], self.item_vectors[old], np.float32(0.0))
-        return SequenceModel(network.eval(), vectors, self.has_id[old] & known)
+        return SequenceModel(network.eval(), vectors, self.has_id[old] & known, self.epochs)
 
     def save(self, folder: Path) -> None:
-        """Writes `sequence.safetensors`; its header holds the network's shape as JSON."""
+        """Writes `sequence.safetensors`; its header holds the network's shape as JSON, and the epochs."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"network.{name}": value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         tensors["item_vectors"] = torch.from_numpy(np.ascontiguousarray(self.item_vectors))
         tensors["has_id"] = torch.from_numpy(np.ascontiguousarray(self.has_id))
-        save_file(tensors, folder / WEIGHTS_FILE, {"shape": self.network.shape.to_json()})
+        header = {"shape": self.network.shape.to_json(), "epochs": str(self.epochs)}
+        save_file(tensors, folder / WEIGHTS_FILE, header)
 
     @classmethod
     def load(cls, folder: Path) -> SequenceModel:
         """On the CPU, in evaluation mode. Raises StoreError where the file is missing or cannot be read."""
         try:
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
-                network = Network(Shape.from_json(file.metadata()["shape"]))
+                header = file.metadata()
+                network, epochs = Network(Shape.from_json(header["shape"])), int(header.get("epochs", 0))
                 names = [name for name in file.keys() if name.startswith("network.")]  # noqa: SIM118 - no mapping
                 network.load_state_dict({name.removeprefix("network."): file.get_tensor(name) for name in names})
                 item_vectors, has_id = file.get_tensor("item_vectors").numpy(), file.get_tensor("has_id").numpy()
@@ -131,14 +135,17 @@ class SequenceModel:
             raise StoreError(
                 f"{folder}: sequence model cannot be read ({reason}); run `recsys nightly` again"
             ) from None
-        return cls(network.eval(), item_vectors, has_id)
+        return cls(network.eval(), item_vectors, has_id, epochs)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.network.ids.weight.device)
 
 
-def model_of(network: Network, text: Tensor | None, has_id: np.ndarray) -> SequenceModel:
-    """The network with its item vectors worked out. text: (n_items, text_dim); has_id: (n_items,) bool."""
+def model_of(network: Network, text: Tensor | None, has_id: np.ndarray, epochs: int) -> SequenceModel:
+    """The network, after `epochs`, with its item vectors worked out.
+
+    text: (n_items, text_dim); has_id: (n_items,) bool.
+    """
     device = network.ids.weight.device
     known = torch.from_numpy(has_id).to(device)  # (n_items,)
     blocks = []
@@ -147,4 +154,4 @@ def model_of(network: Network, text: Tensor | None, has_id: np.ndarray) -> Seque
             block = network.eval().items(rows, None if text is None else text[rows], known[rows])  # (m, dim)
             blocks.append(block.cpu().numpy())
     empty = np.zeros((0, network.shape.dim), dtype=np.float32)
-    return SequenceModel(network, np.concatenate([empty, *blocks]), has_id)
+    return SequenceModel(network, np.concatenate([empty, *blocks]), has_id, epochs)

@@ -130,7 +130,7 @@ class Network(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.ids = nn.Embedding(shape.n_items, shape.dim)
+        self.ids = nn.Embedding(shape.n_items, shape.dim, sparse=True)  # a step reads few rows of a large catalogue
         self.adapter = Adapter(shape.text_dim, shape.dim) if shape.text_dim else None
         self.event_types = nn.Embedding(len(EVENT_TYPES), shape.dim)
         self.gaps = nn.Embedding(GAP_BUCKETS, shape.dim)

@@ -32,8 +32,7 @@ def sum_gradients(network: Network) -> None:
     if world_size() == 1:
         return
     ids = network.ids.weight
-    if ids.grad is None:  # no batch was left for this process
-        ids.grad = torch.zeros_like(ids)
+    assert ids.grad is not None, "the trainer gives the id vectors their gradient"
     touched = ids.grad.any(dim=1).to(torch.uint8)  # (n_items,)
     dist.all_reduce(touched, dist.ReduceOp.MAX)
     rows = touched.nonzero().squeeze(1)  # (r,)

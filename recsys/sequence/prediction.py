@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from recsys import config
 from recsys.sequence.histories import Batch, Sequences, training_windows
-from recsys.sequence.loss import candidate_softmax, sample_candidates
+from recsys.sequence.loss import Proposal, candidate_softmax, sample_candidates
 from recsys.sequence.network import Network
 
 
@@ -29,6 +30,11 @@ class TrainingData:
     def has_id(self) -> np.ndarray:
         """(n_items,) bool: items with a training event. None of them where there is nothing to learn from."""
         return (self.popularity > 0) & (len(self.starts) > 0)
+
+    @cached_property
+    def proposal(self) -> Proposal:
+        """What a sampled softmax draws its candidates from."""
+        return Proposal(self.popularity)
 
 
 def training_data(
@@ -64,7 +70,7 @@ def prediction_loss(
         rows = np.flatnonzero(data.popularity)  # (c,)
     else:
         needed = np.union1d(items, targets)
-        rows, corrections = sample_candidates(data.popularity, settings.sampled_items, needed, rng)  # (c,)
+        rows, corrections = sample_candidates(data.proposal, settings.sampled_items, needed, rng)  # (c,)
         offsets = torch.from_numpy(corrections).to(device)  # (c,)
 
     def tensor(array: np.ndarray) -> Tensor:

@@ -92,7 +92,7 @@ def fit_sequence(
             if progress is not None and parallel.rank() == 0:
                 progress(epoch)
     run.network.load_state_dict(run.best)
-    return model_of(run.network, data.item_text, data.has_id)
+    return model_of(run.network, data.item_text, data.has_id, run.progress.best_epoch)
 
 
 def _new_run(network: Network, settings: config.Sequence, warm_start: SequenceModel | None) -> Run:
@@ -119,7 +119,8 @@ def _copy(network: Network) -> dict[str, Tensor]:
 
 
 def _goes_on(run: Run, settings: config.Sequence) -> bool:
-    return run.progress.epochs_done < run.epochs and run.progress.worse < settings.patience
+    last = min(run.epochs, settings.stop_after or run.epochs)
+    return run.progress.epochs_done < last and run.progress.worse < settings.patience
 
 
 def _one_epoch(
@@ -140,7 +141,7 @@ def _one_epoch(
     if judged is not None:
         measured = 0.0
         if parallel.rank() == 0:
-            model = model_of(run.network, data.item_text, data.has_id)
+            model = model_of(run.network, data.item_text, data.has_id, number + 1)
             measured = validation_ndcg(model, judged[0], judged[1], browsing_text)
         reached = parallel.from_first(measured, device)
     if reached is None or reached > run.progress.best_ndcg:
@@ -161,12 +162,14 @@ def _train(run: Run, data: TrainingData, settings: config.Sequence, rng: np.rand
     together = parallel.world_size()
     n_steps = -(-len(batches) // together)
     losses = []
+    id_gradient = torch.zeros_like(network.ids.weight)  # (n_items, dim), one for all steps
     for number in range(n_steps):
         step = run.progress.epochs_done * n_steps + number
         for group in run.optimizer.param_groups:
             group["lr"] = settings.learning_rate * _pace(step, run.epochs * n_steps)
         of_step = batches[number * together : (number + 1) * together]
         run.optimizer.zero_grad()
+        network.ids.weight.grad = id_gradient.zero_()
         losses.append(0.0)
         if parallel.rank() < len(of_step):  # the last step may have no batch for some
             rows = of_step[parallel.rank()]

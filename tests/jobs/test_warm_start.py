@@ -1,6 +1,7 @@
 """How one night's sequence model starts from another's, and how a killed run's is taken up."""
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from jobs.warm_start import (
     read_warm_start,
     save_warm_start,
 )
-from recsys.config import Sequence, Settings
+from recsys.config import Fusion, Sequence, Settings
 from recsys.model import Model
 from recsys.sequence import SequenceModel, Sequences
 from recsys.users import Users
@@ -160,7 +161,7 @@ class Spy:
     def __call__(
         self, sequences: Sequences, text: Any, n_items: int, settings: Sequence, seed: int, **named: Any
     ) -> SequenceModel:
-        self.calls.append({"sequences": sequences, "n_items": n_items, "seed": seed, **named})
+        self.calls.append({"sequences": sequences, "n_items": n_items, "settings": settings, "seed": seed, **named})
         return READER
 
 
@@ -171,8 +172,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Spy:
     return spy
 
 
-def fits(folder: Path, *, warm: bool = True) -> SequenceFits:
-    return SequenceFits(folder, pl.Series(ITEM_IDS), Settings(seed=4, sequence=Sequence(warm_start=warm)))
+def fits(folder: Path, *, warm: bool = True, min_targets: int = 2) -> SequenceFits:
+    settings = Settings(seed=4, sequence=Sequence(warm_start=warm), fusion=Fusion(min_targets=min_targets))
+    return SequenceFits(folder, pl.Series(ITEM_IDS), settings)
 
 
 def test_the_first_model_is_judged_by_what_followed_and_may_start_warm(trained: Spy, tmp_path: Path) -> None:
@@ -188,6 +190,19 @@ def test_the_first_model_is_judged_by_what_followed_and_may_start_warm(trained: 
     assert (warm["n_items"], warm["seed"]) == (5, 4)
     assert warm["sequences"].indptr.tolist() == users.sequences().indptr.tolist()
     np.testing.assert_array_equal(warm["browsing_text"], users.texts)
+
+
+def test_too_few_choices_stop_no_training(trained: Spy, tmp_path: Path) -> None:
+    users, wanted = shoppers(), targets(("cat", "lamp"), ("ann", "lamp"))
+    fits(tmp_path, min_targets=3).measured(wanted, None)(users, None, users.texts)
+    assert trained.calls[0]["validation"] is None
+
+
+def test_later_models_take_as_many_epochs_as_were_best_for_the_first(trained: Spy, tmp_path: Path) -> None:
+    users, best = shoppers(), replace(READER, epochs=3)
+    fits(tmp_path, warm=False).again("evaluate", best)(users, None, users.texts)
+    fits(tmp_path, warm=True).again("evaluate", best)(users, None, users.texts)
+    assert [call["settings"].stop_after for call in trained.calls] == [3, 0]
 
 
 def test_later_models_are_judged_by_nothing_and_start_from_the_one_before_where_that_is_asked_for(

@@ -14,7 +14,7 @@ from recsys.config import Sequence
 from recsys.errors import DataError, StoreError
 from recsys.sequence import SequenceModel, Sequences, fit_sequence, loss, training
 from recsys.sequence.histories import length_bucketed, padded, training_windows
-from recsys.sequence.loss import candidate_softmax, sample_candidates
+from recsys.sequence.loss import Proposal, candidate_softmax, sample_candidates
 from recsys.sequence.network import Network, Shape
 from recsys.tables import EVENT_TYPES
 
@@ -165,11 +165,11 @@ def test_offsets_correct_rivals_but_never_the_target() -> None:
 
 def test_sampled_candidates_stand_for_the_whole_catalogue() -> None:
     """Weighed by exp(offset), a sample of any items sums, on average, to the sum over all that may be drawn."""
-    popularity, values = np.array([9, 4, 0, 1, 1]), np.array([1.0, 2.0, 50.0, 3.0, 4.0])
+    proposal, values = Proposal(np.array([9, 4, 0, 1, 1])), np.array([1.0, 2.0, 50.0, 3.0, 4.0])
     rng = np.random.default_rng(0)
     sums = []
     for _ in range(4000):
-        rows, offsets = sample_candidates(popularity, 3, np.array([2]), rng)
+        rows, offsets = sample_candidates(proposal, 3, np.array([2]), rng)
         assert 2 in rows  # needed, though it is never drawn: it counts for nothing as a rival
         sums.append(float(np.exp(offsets) @ values[rows]))
     assert np.mean(sums) == pytest.approx(1 + 2 + 3 + 4, rel=0.03)
@@ -289,6 +289,20 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(monkeypatch) -> None:
     model = fit_sequence(data, None, 6, settings, 0, validation=(data, np.zeros(6, int)), progress=told.append)
     assert [(epoch.number, epoch.ndcg) for epoch in told] == [(1, 0.1), (2, 0.3), (3, 0.2), (4, 0.3)]
     np.testing.assert_array_equal(model.item_vectors, measured[1])
+    assert model.epochs == 2
+
+
+def test_without_validation_it_stops_after_as_many_epochs_as_it_is_told(tmp_path: Path) -> None:
+    """The step size falls as in the whole run: the weights are those of the run's second epoch."""
+    data, seen = cycles(6, 6, 4), []
+    settings = SMALL.model_copy(update={"epochs": 5})
+    fit_sequence(data, None, 6, settings, 0, progress=seen.append)
+    told: list[training.Epoch] = []
+    stopped = fit_sequence(data, None, 6, settings.model_copy(update={"stop_after": 2}), 0, progress=told.append)
+    assert told == seen[:2]
+    assert stopped.epochs == 2
+    stopped.save(tmp_path)
+    assert SequenceModel.load(tmp_path).epochs == 2
 
 
 def test_validation_leaves_out_the_history_but_not_a_repeated_target() -> None:
