@@ -102,7 +102,7 @@ def _run(
         workspace.training,
         item_ids,
         settings,
-        lambda epoch: progress("train the sequence model", epoch.number, settings.sequence.epochs),
+        lambda epoch: progress("train the sequence model", epoch.number, epoch.of),
     )
     repeats, _ = learn_repeats(shop.events, item_ids, settings.repeats)
     with step("learn fusion"):

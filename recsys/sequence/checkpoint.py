@@ -36,11 +36,15 @@ class Progress:
 
 @dataclass
 class Run:
-    """A training run: what the next epoch needs, and the weights that won so far. `epochs`: how many it has at most."""
+    """A training run: what the next epoch needs, and the weights that won so far.
+
+    epochs: over so many the step size falls; last: the one it ends after at the latest.
+    """
 
     network: Network
     optimizer: torch.optim.Optimizer
     epochs: int
+    last: int
     best: dict[str, Tensor]
     progress: Progress
 

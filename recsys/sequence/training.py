@@ -32,9 +32,10 @@ GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass achieved. `ndcg`: NDCG@10 on the validation targets; None where there are none."""
+    """What pass `number` of at most `of` achieved. ndcg: NDCG@10 on the validation targets; None without any."""
 
     number: int
+    of: int
     loss: float
     ndcg: float | None
 
@@ -101,7 +102,8 @@ def _new_run(network: Network, settings: config.Sequence, warm_start: SequenceMo
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     epochs = min(settings.warm_epochs, settings.epochs) if warm else settings.epochs
-    return Run(network, optimizer, epochs, _copy(network), Progress())
+    last = min(settings.stop_after or epochs, epochs)
+    return Run(network, optimizer, epochs, last, _copy(network), Progress())
 
 
 def _take_over(network: Network, previous: SequenceModel) -> bool:
@@ -119,8 +121,7 @@ def _copy(network: Network) -> dict[str, Tensor]:
 
 
 def _goes_on(run: Run, settings: config.Sequence) -> bool:
-    last = min(run.epochs, settings.stop_after or run.epochs)
-    return run.progress.epochs_done < last and run.progress.worse < settings.patience
+    return run.progress.epochs_done < run.last and run.progress.worse < settings.patience
 
 
 def _one_epoch(
@@ -150,7 +151,7 @@ def _one_epoch(
     else:
         run.progress = replace(run.progress, epochs_done=number + 1, worse=run.progress.worse + 1)
     log.info("sequence epoch=%d loss=%.4f ndcg=%s", number + 1, loss, reached)
-    return Epoch(number + 1, loss, reached)
+    return Epoch(number + 1, run.last, loss, reached)
 
 
 def _train(run: Run, data: TrainingData, settings: config.Sequence, rng: np.random.Generator) -> float:

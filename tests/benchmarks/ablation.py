@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--protocol", choices=["leave-one-out", "temporal"], default="temporal")
     parser.add_argument("--workspace", type=Path, default=Path.home() / ".cache" / "recsys" / "bench")
+    parser.add_argument("--fits", type=Path, help="keeps the fits of the models here, and takes them from here")
     parser.add_argument("--json", type=Path, required=True)
     asked = parser.parse_args()
     given = {"events": asked.events, "catalog": asked.catalog}
@@ -77,8 +78,9 @@ def main() -> None:
     spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
     data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), lambda *_: None)
     with TemporaryDirectory() as place:
-        before, _ = fitted_model(data, Path(place), data.settings, "validation")
-        after, _ = fitted_model(data, Path(place), data.settings, "test")
+        kept = asked.fits or Path(place)
+        before, _ = fitted_model(data, kept, data.settings, "validation")
+        after, _ = fitted_model(data, kept, data.settings, "test")
     found = {"everything": ranks(data, before, after, ranked=True)}
     trials: dict[str, Callable[[], np.ndarray]] = {
         "without the ranker": lambda: ranks(data, before, after, ranked=False),
