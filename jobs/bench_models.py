@@ -158,7 +158,10 @@ MODELS: Final[Mapping[str, Callable[[BenchData, Path, int], Answer]]] = {
     "implicit BM25": partial(
         run,
         Recipe(
-            _bm25, [{"neighbours": k, "k1": 1.2, "b": b} for k in (100, 500) for b in (0.0, 0.4, 0.8)], decays=DECAYS
+            _bm25,
+            [{"neighbours": k, "k1": 1.2, "b": b} for k in (100, 500) for b in (0.0, 0.4, 0.8)],
+            coarse_grid=[{"neighbours": 100, "k1": 1.2, "b": b} for b in (0.0, 0.4, 0.8)],
+            decays=DECAYS,
         ),
     ),
     "EASE": partial(

@@ -53,7 +53,8 @@ def _ease(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.csr
         rows = slice(start, min(start + BLOCK_ITEMS, n_items))
         block = inverse[rows] / -diagonal[None, :]
         block[np.arange(block.shape[0]), np.arange(rows.start, rows.stop)] = 0.0
-        blocks.append(_largest_of_each_row(block, settings.neighbours))
+        signed = torch.from_numpy(block)
+        blocks.append(_largest_of_each_row(signed, signed.abs(), settings.neighbours))
     return sp.vstack(blocks, format="csr")
 
 
@@ -77,31 +78,54 @@ def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.c
     """Co-occurrence over the root of both counts, shrunk by the regularization, plus the text cosine of that pair."""
     columns = X.tocsc()
     counts = np.diff(columns.indptr).astype(np.float32)
-    scale = torch.from_numpy(1.0 / np.sqrt(counts + settings.regularization * 0.1))  # (n_items,)
+    scale = 1.0 / np.sqrt(counts + settings.regularization * 0.1)
     transposed = columns.T.tocsr()
     vectors = torch.from_numpy(text)  # (n_items, dim)
     weighs_text = settings.text_weight > 0 and bool(text.any())
+    # blocks of a large catalogue are so large that making them anew costs as much as filling them
+    block_memory, alike_memory = torch.empty(2, BLOCK_ITEMS if weighs_text else 0, X.shape[1])
     blocks = []
-    for start in range(0, X.shape[1], BLOCK_ITEMS):  # in torch, which uses every core on blocks of this size
+    for start in range(0, X.shape[1], BLOCK_ITEMS):
         rows = slice(start, min(start + BLOCK_ITEMS, X.shape[1]))
-        block = torch.from_numpy((transposed[rows] @ X).toarray())  # (block, n_items)
-        block.mul_(scale[rows, None]).mul_(scale)
+        n_rows = rows.stop - rows.start
+        together = sp.diags_array(scale[rows]) @ (transposed[rows] @ X) @ sp.diags_array(scale)
+        together = sp.csr_matrix(together, dtype=np.float32)
         if weighs_text:
-            alike = (vectors[rows] @ vectors.T).clamp_(min=0.0)  # (block, n_items)
-            block.add_(alike, alpha=settings.text_weight / settings.regularization)
-        block[torch.arange(len(block)), torch.arange(rows.start, rows.stop)] = 0.0
-        blocks.append(_largest_of_each_row(block.numpy(), settings.neighbours))
+            block = block_memory[:n_rows]  # (block, n_items)
+            together.toarray(out=block.numpy())
+            alike = torch.mm(vectors[rows], vectors.T, out=alike_memory[:n_rows])  # (block, n_items)
+            block.add_(alike.clamp_(min=0.0), alpha=settings.text_weight / settings.regularization)
+            block[torch.arange(n_rows), torch.arange(rows.start, rows.stop)] = 0.0
+            blocks.append(_largest_of_each_row(block, block, settings.neighbours))
+        else:
+            together.setdiag(0.0, k=rows.start)
+            blocks.append(_largest_stored(together, settings.neighbours))
     return sp.vstack(blocks, format="csr")
 
 
-def _largest_of_each_row(block: np.ndarray, k: int) -> sp.csr_matrix:
-    """The `k` entries of each row that are largest in absolute value, as a sparse matrix with sorted indices."""
-    k = min(k, block.shape[1])
-    # on wide rows several times as fast as numpy's argpartition
-    columns = torch.from_numpy(block).abs().topk(k, dim=1, sorted=False).indices.numpy()
-    columns.sort(axis=1)
-    values = np.take_along_axis(block, columns, axis=1)
-    indptr = np.arange(0, block.shape[0] * k + 1, k)
-    kept = sp.csr_matrix((values.ravel(), columns.ravel(), indptr), shape=block.shape)
+def _largest_stored(block: sp.csr_matrix, k: int) -> sp.csr_matrix:
+    """`_largest_of_each_row` of positive weights, most of which are zero and not stored."""
+    indptr, columns, values = [0], [], []
+    for row in range(block.shape[0]):
+        entries = slice(block.indptr[row], block.indptr[row + 1])
+        own = block.data[entries]
+        kept = np.flatnonzero(own) if len(own) <= k else np.sort(np.argpartition(-own, k - 1)[:k])
+        columns.append(block.indices[entries][kept])
+        values.append(own[kept])
+        indptr.append(indptr[-1] + len(kept))
+    parts = (np.concatenate(values), np.concatenate(columns), indptr)
+    largest = sp.csr_matrix(parts, shape=block.shape)
+    largest.sort_indices()
+    return largest
+
+
+def _largest_of_each_row(block: torch.Tensor, strength: torch.Tensor, k: int) -> sp.csr_matrix:
+    """The `k` entries of each row whose `strength` is largest, as a sparse matrix with sorted indices."""
+    n_rows, n_columns = block.shape
+    k = min(k, n_columns)
+    columns = strength.topk(k, dim=1, sorted=False).indices.sort(dim=1).values  # (n_rows, k)
+    values = block.gather(1, columns)  # (n_rows, k)
+    indptr = np.arange(0, n_rows * k + 1, k)
+    kept = sp.csr_matrix((values.numpy().ravel(), columns.numpy().ravel(), indptr), shape=(n_rows, n_columns))
     kept.eliminate_zeros()
     return kept.astype(np.float32)

@@ -56,6 +56,19 @@ def test_above_the_size_of_ease_neighbours_are_those_of_co_occurrence() -> None:
     np.testing.assert_allclose(weights, [[0, 1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-4)
 
 
+def test_the_strongest_co_occurrences_are_kept_whether_or_not_there_is_text() -> None:
+    """A text that only the last item has agrees with nothing: the weights are those without any text."""
+    rng = np.random.default_rng(1)
+    seen = sp.csr_matrix((rng.random((60, 700)) < 0.05).astype(np.float32))  # more than one block of items
+    lonely = np.zeros((700, 2), dtype=np.float32)
+    lonely[-1, 0] = 1.0
+    settings = Linear(regularization=5.0, max_ease_items=1, neighbours=5)
+    without, beside = (fit_linear(seen, text, settings).toarray() for text in (lonely * 0, lonely))
+    np.testing.assert_allclose(np.sort(without, axis=1)[:, -5:], np.sort(beside, axis=1)[:, -5:], rtol=1e-6)
+    assert (np.count_nonzero(without, axis=1) <= 5).all()
+    assert not without.diagonal().any()
+
+
 def test_a_singular_matrix_names_the_remedy() -> None:
     twins = np.array([[1, 0], [1, 0], [1, 0]], dtype=np.float32)
     with pytest.raises(DataError, match=r"raise linear\.regularization"):
