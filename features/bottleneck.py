@@ -53,16 +53,17 @@ def transformer_layers(model: nn.Module) -> nn.ModuleList:
 
 
 def insert_bottlenecks(model: nn.Module, width: int) -> nn.ModuleList:
-    """New adapters behind every layer of the model, on its device and in its precision; drawn from torch's generator."""
+    """New adapters behind every layer, on the model's device and in its precision; drawn from torch's generator."""
     layers = transformer_layers(model)
     hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
     any_weight = next(model.parameters())
-    adapters = nn.ModuleList(Bottleneck(hidden, width) for _ in layers).to(any_weight.device, any_weight.dtype)
+    adapters = [Bottleneck(hidden, width).to(any_weight.device, any_weight.dtype) for _ in layers]
     for layer, adapter in zip(layers, adapters, strict=True):
         # A hook, and not a module around the layer, leaves the names of all other weights as they are.
         layer.register_forward_hook(adapter.behind)
-    setattr(model, ATTRIBUTE, adapters)
-    return adapters
+    listed = nn.ModuleList(adapters)
+    setattr(model, ATTRIBUTE, listed)
+    return listed
 
 
 def bottlenecks(model: nn.Module) -> nn.ModuleList | None:
