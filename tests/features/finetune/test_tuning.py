@@ -183,9 +183,7 @@ def test_low_rank_updates_need_linear_maps() -> None:
 
 
 def test_a_model_without_layers_can_only_be_tuned_in_full() -> None:
-    with pytest.raises(
-        TrainingError, match=r"finetune\.mode = 'adapter': Linear has no list of layers"
-    ):
+    with pytest.raises(TrainingError, match=r"finetune\.mode = 'adapter': Linear has no list of layers"):
         tune(nn.Linear(2, 2), settings("adapter"), 1, seed=0)
 
 
