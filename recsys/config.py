@@ -122,7 +122,11 @@ class Contrastive(_Section):
 
 class Sentiment(_Section):
     classes: Literal[3, 5] = 3
-    variants: tuple[Literal["weighted", "focal", "oversampled"], ...] = ("weighted", "focal", "oversampled")
+    variants: Annotated[tuple[Literal["weighted", "focal", "oversampled"], ...], Field(min_length=1)] = (
+        "weighted",
+        "focal",
+        "oversampled",
+    )
     hidden: int = Field(256, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     epochs: int = Field(20, ge=1)
