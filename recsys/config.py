@@ -84,7 +84,7 @@ class Linear(_Section):
 
 
 class Pairs(_Section):
-    max_pairs: int = Field(200_000, ge=1)
+    max_pairs: int = Field(100_000, ge=1)
     adjacent: float = Field(1.0, ge=0)
     query: float = Field(1.0, ge=0)
     review: float = Field(0.25, ge=0)

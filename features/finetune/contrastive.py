@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from features.encoder import Encoder, padded
 from features.finetune.batches import distinct_batches
 from features.finetune.checkpoint import digest_of
-from features.finetune.held_out import place
+from features.finetune.held_out import held_out_rows, place
 from features.finetune.loop import Task, Told, autocast, steps_of, train
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.tuning import gradient_checkpointing, learning_rate, tune
@@ -67,8 +67,9 @@ def tune_contrastive(
     Raises DataError where no batch can be made: without pairs, or where all are of one item.
     """
     own = settings.contrastive
-    kept = place(pairs["anchor"]) >= own.held_out
-    training, held_out = pairs.filter(kept), pairs.filter(~kept).head(MAX_HELD_OUT)
+    places = place(pairs["anchor"])
+    training = pairs.filter(places >= own.held_out)
+    held_out = pairs[held_out_rows(places, own.held_out, MAX_HELD_OUT)]
     texts = _texts(encoder, training)
     rng = np.random.default_rng(seed)
     batches = [

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from features.encoder import Encoder, length_batches, padded
 from features.finetune.checkpoint import digest_of
-from features.finetune.held_out import place
+from features.finetune.held_out import held_out_rows, place
 from features.finetune.loop import Task, Told, Trained, autocast, steps_of, train
 from features.finetune.masking import Masking, masking_of, word_embeddings
 from features.finetune.record import StageRecord, stage_record
@@ -181,8 +181,9 @@ def _split(
     tokens = encoder.tokenize(distinct)
     special = set(masking.special.tolist())
     worded = np.array([not special.issuperset(ids) for ids in tokens], dtype=bool)
-    out = place(distinct) < settings.held_out
-    training, held_out = np.flatnonzero(worded & ~out), np.flatnonzero(worded & out)[:MAX_HELD_OUT]
+    places = np.where(worded, place(distinct), np.nan)  # a text without a word is in neither part
+    training = np.flatnonzero(places >= settings.held_out)
+    held_out = held_out_rows(places, settings.held_out, MAX_HELD_OUT)
     if len(training) == 0 or len(held_out) == 0:
         raise DataError(
             f"masked language modelling: of {len(distinct)} distinct texts {int(worded.sum())} have words, "
