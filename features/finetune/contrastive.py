@@ -42,7 +42,6 @@ MAX_HELD_OUT: Final = 2000
 
 _BLOCK_PAIRS: Final = 512
 
-
 Features = dict[str, Tensor]
 """input_ids and attention_mask, both (n, longest) int64."""
 
