@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
+from features.bottleneck import load_bottlenecks
 from features.model_files import (
     DEFAULT_MODEL,
     DEFAULT_SHA256,
@@ -71,7 +72,7 @@ class Encoder:
         not finite.
         """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        tokens = self._tokenize(texts)
+        tokens = self.tokenize(texts)
         for rows in length_batches([len(ids) for ids in tokens], self.batch_tokens):
             vectors[rows] = self._encode_batch([tokens[row] for row in rows])
         n_bad = int((~np.isfinite(vectors).all(axis=1)).sum())
@@ -88,33 +89,36 @@ class Encoder:
         tokenized = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
         return [len(ids) for ids in tokenized["input_ids"]]
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, at least one each."""
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text as `encode` reads it, at least one each and at most `max_tokens`."""
         if not texts:
             return []
         longest = CHARS_PER_TOKEN * self.max_tokens
         # Markup is cleaned away first, but from so much of the text only that any input is read in bounded time.
         cut = [clean(text[: 4 * longest])[:longest] for text in texts]
         tokenized = self.tokenizer(cut, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
-        return [ids or [self._pad_id] for ids in tokenized["input_ids"]]
+        return [ids or [self.pad_id] for ids in tokenized["input_ids"]]
 
     @property
-    def _pad_id(self) -> int:
+    def pad_id(self) -> int:
+        """The token that fills up the shorter texts of a batch; which one does not matter, as it is masked."""
         return int(self.tokenizer.pad_token_id or 0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.parameters()).device
+
+    def pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(n, hidden) float32, neither cut to `dim` nor of norm 1, from `padded` token ids on the model's device."""
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (n, longest, hidden)
+        return pool(hidden.float(), mask, self.pooling)
+
     def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
-        """(n, dim). Always padded on the right, so that the last token is at its text's length."""
-        n, longest = len(tokens), max(map(len, tokens))
-        ids = torch.full((n, longest), self._pad_id, dtype=torch.int64)
-        mask = torch.zeros((n, longest), dtype=torch.int64)
-        for row, text_ids in enumerate(tokens):
-            ids[row, : len(text_ids)] = torch.tensor(text_ids)
-            mask[row, : len(text_ids)] = 1
-        device = next(self.model.parameters()).device
-        ids, mask = ids.to(device), mask.to(device)
+        """(n, dim)"""
+        ids, mask = padded(tokens, self.pad_id)
         with torch.inference_mode():
-            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (n, longest, hidden)
-            pooled = _pool(hidden.float(), mask, self.pooling)[:, : self.dim]
+            pooled = self.pooled(ids.to(self.device), mask.to(self.device))[:, : self.dim]
             vectors = torch.nn.functional.normalize(pooled, dim=1)
         result: np.ndarray = vectors.cpu().numpy()
         return result
@@ -140,6 +144,7 @@ def load_encoder(settings: config.Encoder) -> Encoder:
                 local_files_only=True,
                 output_loading_info=True,
             )
+            load_bottlenecks(model, source.folder)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise EncoderError(f"encoder {settings.model}: cannot be loaded: {one_line(error)}") from None
     # transformers fills what the file lacks with random numbers; only the pooler's are never used here.
@@ -184,7 +189,21 @@ def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.nda
         start += size
 
 
-def _pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+def padded(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and their mask (1: a token, 0: padding), both (n, longest) int64.
+
+    Always padded on the right, so that the last token is at its text's length.
+    """
+    n, longest = len(tokens), max(map(len, tokens))
+    ids = torch.full((n, longest), pad_id, dtype=torch.int64)
+    mask = torch.zeros((n, longest), dtype=torch.int64)
+    for row, text_ids in enumerate(tokens):
+        ids[row, : len(text_ids)] = torch.tensor(text_ids)
+        mask[row, : len(text_ids)] = 1
+    return ids, mask
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
     """(n, longest, hidden) and (n, longest) to (n, hidden); padding, on the right, has no say."""
     match pooling:
         case "mean":

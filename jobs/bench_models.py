@@ -7,7 +7,6 @@ memory is its own. A model is a row of `MODELS`: a function from data and seed t
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from jobs.bench_past import Past, read_past
 from jobs.bench_product import buy_it_again, sequence, serve, true_taste
 from recsys.candidates import Factors
 from recsys.errors import RecsysError
+from recsys.hardware import peak_memory_mb
 from recsys.linear import fit_linear
 from recsys.metrics import ndcg, target_ranks
 from recsys.recommend import batches
@@ -204,22 +204,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     np.savez(f"{out}.npz", ranks=answer.ranks, shown=answer.shown)
-    figures = {"fit_s": answer.fit_s, "peak_mb": _peak_mb(), "chosen": answer.chosen}
+    figures = {"fit_s": answer.fit_s, "peak_mb": peak_memory_mb(), "chosen": answer.chosen}
     Path(f"{out}.json").write_text(json.dumps(figures))
     return 0
-
-
-def _peak_mb() -> float:
-    """Largest resident memory of this process so far, libraries and data included, in MiB.
-
-    From /proc where there is one: `ru_maxrss` also remembers the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -81,6 +81,81 @@ class Linear(_Section):
     text_weight: float = Field(20.0, ge=0)
     max_ease_items: int = Field(20_000, ge=1)
     neighbours: int = Field(200, ge=1)
+
+
+class Pairs(_Section):
+    max_pairs: int = Field(100_000, ge=1)
+    adjacent: float = Field(1.0, ge=0)
+    query: float = Field(1.0, ge=0)
+    review: float = Field(0.25, ge=0)
+    description: float = Field(0.25, ge=0)
+    max_steps_apart: int = Field(3, ge=1)
+    step_decay: float = Field(0.8, gt=0, le=1)
+    max_history: int = Field(100, ge=2)
+    query_minutes: float = Field(30.0, gt=0)
+    debias_power: float = Field(0.5, ge=0, le=1)
+    negative_pool: int = Field(50, ge=0)
+    negative_shoppers: int = Field(5, ge=1)
+    max_cooccurrence: float = Field(0.0, ge=0, le=1)
+
+
+class Mlm(_Section):
+    epochs: int = Field(1, ge=1)
+    head_epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(0.0, ge=0)
+    head_learning_rate: float = Field(0.001, gt=0)
+    batch_tokens: int = Field(4096, ge=1)
+    mask_share: float = Field(0.15, gt=0, lt=1)
+    held_out: float = Field(0.05, gt=0, lt=1)
+    max_texts: int = Field(50_000, ge=2)
+
+
+class Contrastive(_Section):
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(0.0, ge=0)
+    batch_pairs: int = Field(128, ge=2)
+    mini_batch_pairs: int = Field(128, ge=1)
+    temperature: float = Field(0.05, gt=0)
+    matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128, 64)
+    held_out: float = Field(0.05, ge=0, lt=1)
+
+
+class Sentiment(_Section):
+    classes: Literal[3, 5] = 3
+    variants: Annotated[tuple[Literal["weighted", "focal", "oversampled"], ...], Field(min_length=1)] = (
+        "weighted",
+        "focal",
+        "oversampled",
+    )
+    hidden: int = Field(256, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    epochs: int = Field(20, ge=1)
+    learning_rate: float = Field(0.001, gt=0)
+    batch_reviews: int = Field(256, ge=1)
+    focal_gamma: float = Field(2.0, ge=0)
+    tune_encoder: bool = False
+    encoder_epochs: int = Field(2, ge=1)
+    encoder_learning_rate: float = Field(0.0, ge=0)
+    encoder_batch_tokens: int = Field(4096, ge=1)
+
+
+class Finetune(_Section):
+    stages: tuple[Literal["mlm", "contrastive", "sentiment"], ...] = ("mlm", "contrastive", "sentiment")
+    mode: Literal["full", "lora", "adalora", "adapter"] = "full"
+    rank: int = Field(16, ge=1)
+    bottleneck: int = Field(64, ge=1)
+    max_tokens: int = Field(128, ge=8, le=8192)
+    weight_decay: float = Field(0.01, ge=0)
+    warm_up_share: float = Field(0.1, ge=0, le=1)
+    accumulate: int = Field(1, ge=1)
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = Field(200, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: int = Field(0, ge=0)
+    pairs: Pairs = Pairs()
+    mlm: Mlm = Mlm()
+    contrastive: Contrastive = Contrastive()
+    sentiment: Sentiment = Sentiment()
 
 
 class Sequence(_Section):
@@ -177,6 +252,7 @@ class Settings(_Section):
     text: Text = Text()
     encoder: Encoder = Encoder()
     embed: Embed = Embed()
+    finetune: Finetune = Finetune()
     interactions: Interactions = Interactions()
     factors: Factors = Factors()
     linear: Linear = Linear()
@@ -191,12 +267,15 @@ class Settings(_Section):
     serve: Serve = Serve()
 
     def digest(self) -> str:
-        """SHA-256 of what shapes a release, hex: how it is served does not, nor how files were let in."""
+        """SHA-256 of what shapes a release, hex: how it is served does not, nor how files were let in.
+
+        How an encoder was tuned does, but the encoder's own digest, in every release, says that.
+        """
         return hashlib.sha256(self.release_json().encode()).hexdigest()
 
     def release_json(self) -> str:
         """The settings that travel with a release. Not `serve`: it may hold keys."""
-        return self.model_dump_json(indent=2, exclude={"serve", "ingest"})
+        return self.model_dump_json(indent=2, exclude={"serve", "ingest", "finetune"})
 
 
 def find_settings(asked: Path | None, workspace_file: Path) -> Path | None:
@@ -220,14 +299,14 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
             section = tree
             for key in keys[:-1]:
                 section = section.setdefault(key, {})
-            section[keys[-1]] = tuple(value.split(",")) if keys == ("serve", "api_keys") else value
+            section[keys[-1]] = tuple(value.split(",")) if keys in _lists() else value
             where[keys] = name
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         first, *others = error.errors()
-        keys = tuple(str(part) for part in first["loc"][:2])  # what follows tells which of several types was tried
-        tried = [first["msg"], *(other["msg"] for other in others if other["loc"][:2] == first["loc"][:2])]
+        keys = _setting(first["loc"])
+        tried = [first["msg"], *(other["msg"] for other in others if _setting(other["loc"]) == keys)]
         message = " or ".join(one[0].lower() + one[1:] for one in tried)
         source = where.get(keys) or (str(path) if path else "settings")
         raise ConfigError(f"{source}: {_explain(keys, first['type'], message, first['input'])}") from None
@@ -250,8 +329,31 @@ def _explain(keys: tuple[str, ...], kind: str, message: str, value: object) -> s
     return f"unknown setting {name}; did you mean {nearest[0]}?"
 
 
+def _setting(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that lead to a setting: of an error's location what follows tells which of several types was tried."""
+    keys: list[str] = []
+    node: Any = Settings()
+    for part in location:
+        if not isinstance(node, _Section):
+            break
+        keys.append(str(part))
+        node = getattr(node, str(part), None)
+    return tuple(keys)
+
+
+def _known(section: _Section, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys of every setting, and its default."""
+    for name, value in section:
+        if isinstance(value, _Section):
+            yield from _known(value, (*above, name))
+        else:
+            yield (*above, name), value
+
+
 def _known_names() -> list[str]:
-    names: list[str] = []
-    for key, value in Settings():
-        names += [f"{key}.{inner}" for inner, _ in value] if isinstance(value, _Section) else [key]
-    return names
+    return [".".join(keys) for keys, _ in _known(Settings())]
+
+
+def _lists() -> set[tuple[str, ...]]:
+    """The keys of settings that hold several values; a variable gives them separated by commas."""
+    return {keys for keys, default in _known(Settings()) if isinstance(default, tuple)}

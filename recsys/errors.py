@@ -21,6 +21,10 @@ class EncoderError(RecsysError):
     """The text encoder is missing, altered, or does not fit the stored vectors."""
 
 
+class TrainingError(RecsysError):
+    """A model cannot be trained with these settings, or its loss is not finite."""
+
+
 class StoreError(RecsysError):
     """The workspace's store or a release in it is missing, damaged, or held by another run."""
 

@@ -1,7 +1,9 @@
-"""What this machine computes in."""
+"""What this machine computes in, and how much memory that took."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +23,19 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         native = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
         return torch.bfloat16 if native else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, libraries and data included, in MiB.
+
+    From /proc where there is one: `ru_maxrss` also remembers the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 def _cpu_has_bf16() -> bool:

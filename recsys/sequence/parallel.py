@@ -1,26 +1,12 @@
-"""Several processes fit one model: each reads its share of the batches, and all take the same step.
-
-They are the processes of torch.distributed's default group. A process that is in none, or alone in it, is rank 0 of 1,
-and everything here hands back what it was given.
-"""
+"""The gradients of processes that fit one sequence model together."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
+from recsys.parallel import world_size
 from recsys.sequence.network import Network
-
-
-def rank() -> int:
-    """This process among those that fit together; the first one, 0, measures, keeps checkpoints and reports."""
-    return dist.get_rank() if world_size() > 1 else 0
-
-
-def world_size() -> int:
-    """How many processes fit together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_gradients(network: Network) -> None:
@@ -46,31 +32,3 @@ def sum_gradients(network: Network) -> None:
     ids.grad[rows] = id_sums.view(len(rows), -1)  # (r, dim)
     for weight, total, count in zip(others, sums, n_known.tolist(), strict=True):
         weight.grad = total.view_as(weight) if count else None
-
-
-def summed(values: list[float], device: torch.device) -> np.ndarray:
-    """(n,) float64: all processes' values, added up position by position."""
-    if world_size() == 1:
-        return np.array(values)
-    total = torch.tensor(values, dtype=torch.float64, device=device)  # (n,)
-    dist.all_reduce(total)
-    result: np.ndarray = total.cpu().numpy()
-    return result
-
-
-def from_first(value: float, device: torch.device) -> float:
-    """The value that rank 0 has."""
-    if world_size() == 1:
-        return value
-    told = torch.tensor(value, dtype=torch.float64, device=device)  # ()
-    dist.broadcast(told, src=0)
-    return float(told)
-
-
-def agreed(value: int, device: torch.device) -> bool:
-    """Whether all processes have the same value."""
-    if world_size() == 1:
-        return True
-    extremes = torch.tensor([value, -value], device=device)  # (2,)
-    dist.all_reduce(extremes, dist.ReduceOp.MAX)
-    return int(extremes[0]) == -int(extremes[1])

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys import config
+from recsys import config, parallel
 from recsys.errors import StoreError
 from recsys.hardware import compute_device, compute_dtype
-from recsys.sequence import parallel
 from recsys.sequence.checkpoint import Progress, Run, fingerprint, resume_run, save_run
 from recsys.sequence.histories import Sequences, epoch_windows, length_bucketed, padded
 from recsys.sequence.inputs import SequenceInputs
 from recsys.sequence.model import SequenceModel, model_of
 from recsys.sequence.network import Network, Shape
+from recsys.sequence.parallel import sum_gradients
 from recsys.sequence.prediction import TrainingData, prediction_loss, training_data
 from recsys.sequence.validation import judged_histories, validation_ndcg
 
@@ -181,7 +181,7 @@ def _train(run: Run, data: TrainingData, settings: config.Sequence, rng: np.rand
             loss = loss * float(data.lengths[rows].sum() / sum(data.lengths[other].sum() for other in of_step))
             torch.autograd.backward(loss)
             losses[-1] = float(loss.detach())
-        parallel.sum_gradients(network)
+        sum_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         run.optimizer.step()
     return float(parallel.summed(losses, device).mean())

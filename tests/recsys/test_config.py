@@ -38,6 +38,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     [
         ("[serve]\nprot = 1\n", r"unknown setting serve\.prot; did you mean serve\.port\?"),
         ("[sreve]\nport = 1\n", r"unknown setting sreve"),
+        (
+            "[finetune.contrastive]\nepoch = 1\n",
+            r"unknown setting finetune\.contrastive\.epoch; did you mean finetune\.contrastive\.epochs\?",
+        ),
+        ("[finetune.mlm]\nepochs = 0\n", r"setting finetune\.mlm\.epochs = 0: input should be greater"),
+        ('[finetune]\nstages = ["nlp"]\n', r"setting finetune\.stages = 'nlp': input should be 'mlm'"),
         ("[serve]\nport = 0\n", r"setting serve\.port = 0: input should be greater than or equal to 1"),
         ("[serve\n", "not valid TOML"),
     ],
@@ -49,6 +55,20 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, message:
         load_settings(file, {})
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+
+
+def test_a_variable_reaches_settings_at_any_depth_and_lists_by_commas() -> None:
+    environment = {
+        "RECSYS_FINETUNE__STAGES": "contrastive,sentiment",
+        "RECSYS_FINETUNE__CONTRASTIVE__MATRYOSHKA_DIMS": "32,16",
+        "RECSYS_FINETUNE__MLM__EPOCHS": "3",
+    }
+    tuned = load_settings(None, environment).finetune
+    assert (tuned.stages, tuned.contrastive.matryoshka_dims, tuned.mlm.epochs) == (
+        ("contrastive", "sentiment"),
+        (32, 16),
+        3,
+    )
 
 
 def test_a_wrong_variable_is_named() -> None:
@@ -78,6 +98,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_equal_settings_have_equal_digests() -> None:
     assert Settings().digest() == Settings().digest()
     assert Settings(seed=1).digest() != Settings().digest()
+
+
+def test_how_an_encoder_was_tuned_is_told_by_its_own_digest() -> None:
+    settings = Settings.model_validate({"finetune": {"mode": "lora"}})
+    assert settings.digest() == Settings().digest()
 
 
 def test_what_travels_with_a_release_holds_no_keys() -> None:

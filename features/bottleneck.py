@@ -1,0 +1,95 @@
+"""Bottleneck adapters: a narrow residual network behind every layer of a transformer.
+
+(Houlsby et al. 2019, "Parameter-efficient transfer learning for NLP"; one a layer, behind its feed-forward part, as in
+Pfeiffer et al. 2021, "AdapterFusion".) They are not linear, so they cannot be merged into the weights around them: they
+stay beside the model in a file of their own, which `features/encoder.py` reads and the encoder's digest covers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+BOTTLENECKS_FILE: Final = "bottlenecks.safetensors"
+
+ATTRIBUTE: Final = "bottlenecks"
+"""Under this name the model holds its adapters, so that they travel with it."""
+
+
+class Bottleneck(nn.Module):
+    """x + up(gelu(down(x))). A new one changes nothing, as `up` starts at zero."""
+
+    def __init__(self, hidden: int, width: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, width)
+        self.up = nn.Linear(width, hidden)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., hidden) to (..., hidden)"""
+        return hidden + self.up(nn.functional.gelu(self.down(hidden)))
+
+    def behind(self, layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:  # noqa: ARG002 - a hook
+        """A layer's output with its hidden states, the first where there are several, changed."""
+        if isinstance(output, tuple):
+            return (self(output[0]), *output[1:])
+        return self(output)
+
+
+def transformer_layers(model: nn.Module) -> nn.ModuleList:
+    """The layers of a transformer: of its lists of modules the one that holds most weights.
+
+    Raises ValueError where it has none.
+    """
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise ValueError(f"{type(model).__name__} has no list of layers")
+    return max(lists, key=lambda layers: sum(weight.numel() for weight in layers.parameters()))
+
+
+def insert_bottlenecks(model: nn.Module, width: int) -> nn.ModuleList:
+    """New adapters behind every layer, on the model's device and in its precision; drawn from torch's generator."""
+    layers = transformer_layers(model)
+    hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+    any_weight = next(model.parameters())
+    adapters = [Bottleneck(hidden, width).to(any_weight.device, any_weight.dtype) for _ in layers]
+    for layer, adapter in zip(layers, adapters, strict=True):
+        # A hook, and not a module around the layer, leaves the names of all other weights as they are.
+        layer.register_forward_hook(adapter.behind)
+    listed = nn.ModuleList(adapters)
+    setattr(model, ATTRIBUTE, listed)
+    return listed
+
+
+def bottlenecks(model: nn.Module) -> nn.ModuleList | None:
+    """The model's adapters, None where it has none."""
+    found: nn.ModuleList | None = getattr(model, ATTRIBUTE, None)
+    return found
+
+
+def bottleneck_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The adapters' weights by name, as `load_bottlenecks` reads them; empty where there are none."""
+    adapters = bottlenecks(model)
+    return {} if adapters is None else {name: value.detach().cpu() for name, value in adapters.state_dict().items()}
+
+
+def load_bottlenecks(model: nn.Module, folder: Path) -> None:
+    """Inserts the adapters that lie beside a model, where there are any.
+
+    Raises ValueError or RuntimeError where they do not fit the model, SafetensorError where the file is torn.
+    """
+    file = folder / BOTTLENECKS_FILE
+    if not file.is_file():
+        return
+    weights = load_file(file)
+    narrow = weights.get("0.down.weight")
+    if narrow is None:
+        raise ValueError(f"{file.name} holds no bottlenecks")
+    with torch.random.fork_rng(devices=[]):
+        adapters = insert_bottlenecks(model, len(narrow))
+    adapters.load_state_dict(weights)

@@ -1,0 +1,71 @@
+"""A tuned encoder as files, as `load_encoder` reads them and, but for bottlenecks, sentence-transformers too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors.torch import save_file
+
+from features.bottleneck import ATTRIBUTE, BOTTLENECKS_FILE, bottleneck_weights
+from features.durable import sync_tree
+from features.encoder import Encoder
+from features.model_files import Pooling, weights_digest
+from recsys.errors import EncoderError
+
+_POOLING_KEYS: Final[dict[Pooling, str]] = {
+    "mean": "pooling_mode_mean_tokens",
+    "cls": "pooling_mode_cls_token",
+    "last": "pooling_mode_lasttoken",
+}
+_MODULES: Final = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+
+
+def save_encoder(encoder: Encoder, folder: Path, max_tokens: int | None = None) -> str:
+    """Write config, tokenizer, weights and pooling to `folder`, whole or not at all; the weights' SHA-256.
+
+    The folder is replaced where it exists. max_tokens: where texts are to be cut by those who ask the folder; the
+    encoder's own limit unless given. Low-rank updates must have been merged (`Tuning.merge`); EncoderError otherwise.
+    Equal weights give equal files.
+    """
+    unmerged = [name for name in encoder.model.state_dict() if "lora_" in name]
+    if unmerged:
+        raise EncoderError(f"{encoder.id}: {len(unmerged)} low-rank updates are not merged (for example {unmerged[0]})")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as drafts:
+        draft = Path(drafts) / folder.name
+        draft.mkdir()
+        _write(encoder, draft, max_tokens or encoder.max_tokens)
+        sync_tree(draft)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    return weights_digest(str(folder), folder)
+
+
+def _write(encoder: Encoder, folder: Path, max_tokens: int) -> None:
+    model: Any = encoder.model
+    plain = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{ATTRIBUTE}.")}
+    model.save_pretrained(folder, state_dict=plain)
+    encoder.tokenizer.save_pretrained(folder)
+    adapters = bottleneck_weights(model)
+    if adapters:
+        save_file(adapters, folder / BOTTLENECKS_FILE)
+    hidden = int(model.config.get_text_config().hidden_size)
+    for _, path in _MODULES:
+        (folder / path).mkdir(exist_ok=True)
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (kind, path) in enumerate(_MODULES)
+    ]
+    _write_json(folder / "modules.json", modules)
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
+    modes = {key: pooling == encoder.pooling for pooling, key in _POOLING_KEYS.items()}
+    _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **modes})
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,219 @@
+"""The sentiment stage: a head that reads reviews, taught by their stars.
+
+Stars are heavily skewed, so three remedies compete on validation users, by macro-F1: classes weighed by the inverse of
+their size, the focal loss (Lin et al. 2017, "Focal loss for dense object detection"), and batches in which every class
+is equally frequent. The winner's probabilities are calibrated by a temperature. The encoder stays as it is, and its
+vectors are computed once; on request a copy of it is then tuned along, from the winning head on (Kumar et al. 2022,
+"Fine-tuning can distort pretrained features and underperform out-of-distribution": the head first).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from features.encoder import Encoder, padded
+from features.finetune.checkpoint import digest_of
+from features.finetune.imbalance import Variant, class_loss, epoch_rows
+from features.finetune.labelled import Labelled, labelled_reviews
+from features.finetune.loop import Task, Told, Trained, autocast, steps_of, train
+from features.finetune.record import StageRecord, stage_record
+from features.finetune.sentiment_head import HeadNetwork, SentimentHead
+from features.finetune.tuning import Parameters, gradient_checkpointing, learning_rate, tune
+from recsys import config
+from recsys.classification import Classification, classification, fit_temperature, softmax
+from recsys.sequence.histories import length_bucketed
+
+
+@dataclass(frozen=True)
+class Sentiment:
+    """A fitted head with its encoder: the one given, or a tuned copy of it (`tuned`), which is to be saved, loaded and
+    its id put into the head before the two are used.
+
+    validation: macro-F1 of each variant, and of the tuned encoder under "tuned"; test: of the winner, calibrated, on
+    users that nothing was chosen by; majority: of always saying the commonest class.
+    """
+
+    head: SentimentHead
+    encoder: Encoder
+    tuned: bool
+    validation: dict[str, float]
+    test: Classification
+    majority: Classification
+    record: StageRecord
+
+
+def fit_sentiment(
+    encoder: Encoder,
+    reviews: pl.DataFrame,
+    settings: config.Finetune,
+    seed: int,
+    *,
+    encode: Callable[[Sequence[str]], np.ndarray] | None = None,
+    checkpoint: Path | None = None,
+    told: Told | None = None,
+) -> Sentiment:
+    """The best head of `settings.sentiment.variants`, and with `tune_encoder` a tuned encoder where that is better.
+
+    The encoder given is not changed. encode: gives the (n, dim) vectors of texts where they lie ready; the encoder's
+    own `encode` unless given. checkpoint: a folder for the states of the runs; told, and several processes: as in
+    `loop.train`. Raises DataError as `labelled_reviews` does.
+    """
+    own = settings.sentiment
+    data = labelled_reviews(reviews, own.classes)
+    vectors = (encode or encoder.encode)(data.texts)
+    fitted = {
+        variant: _fit_head(encoder, vectors, data, variant, settings, seed, checkpoint, told)
+        for variant in own.variants
+    }
+    validation: dict[str, float] = {name: _macro_f1(head, vectors, data) for name, (head, _) in fitted.items()}
+    best = max(fitted, key=lambda variant: validation[variant])
+    head, trained = fitted[best]
+    counted = Parameters(*2 * [sum(weight.numel() for weight in head.network.parameters())])
+    tuned = False
+    if own.tune_encoder:
+        other = _tune_along(encoder, head, data, settings, seed, checkpoint, told)
+        other_vectors = other.encoder.encode(data.texts)
+        validation["tuned"] = _macro_f1(other.head, other_vectors, data)
+        if validation["tuned"] > validation[best]:
+            encoder, head, vectors, tuned = other.encoder, other.head, other_vectors, True
+            trained, counted = other.trained, other.counted
+    rows = data.rows(1)
+    head = replace(head, temperature=fit_temperature(head.logits(vectors[rows]), data.labels[rows]))
+    return _told(head, encoder, tuned, validation, vectors, data, settings, trained, counted)
+
+
+def _fit_head(
+    encoder: Encoder,
+    vectors: np.ndarray,
+    data: Labelled,
+    variant: Variant,
+    settings: config.Finetune,
+    seed: int,
+    folder: Path | None,
+    told: Told | None,
+) -> tuple[SentimentHead, Trained]:
+    own = settings.sentiment
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = HeadNetwork(vectors.shape[1], own.hidden, data.n_classes, own.dropout).to(encoder.device)
+    inputs, labels = torch.from_numpy(vectors), torch.from_numpy(data.labels)
+    rows, rng = data.rows(0), np.random.default_rng(seed)
+    batches: list[np.ndarray] = []
+    for _ in range(own.epochs):
+        order = epoch_rows(data.labels, rows, variant, rng)
+        batches += [order[start : start + own.batch_reviews] for start in range(0, len(order), own.batch_reviews)]
+    loss = class_loss(variant, data.labels[rows], data.n_classes, own.focal_gamma)
+
+    def batch_loss(chosen: np.ndarray, _: np.random.Generator) -> Tensor:
+        return loss(network(inputs[chosen].to(encoder.device)), labels[chosen].to(encoder.device))
+
+    shaped_by = own.model_dump_json() + digest_of([vectors, data.labels])
+    task = Task(f"sentiment {variant}", network, batches, batch_loss, own.learning_rate, shaped_by)
+    trained = train(task, settings, seed, _file(folder, task.stage), told)
+    return SentimentHead(encoder.id, data.n_classes, variant, 1.0, network), trained
+
+
+@dataclass(frozen=True)
+class _TunedAlong:
+    encoder: Encoder
+    head: SentimentHead
+    trained: Trained
+    counted: Parameters
+
+
+def _tune_along(
+    encoder: Encoder,
+    head: SentimentHead,
+    data: Labelled,
+    settings: config.Finetune,
+    seed: int,
+    folder: Path | None,
+    told: Told | None,
+) -> _TunedAlong:
+    """A copy of the encoder, trained together with a copy of the head by the head's own variant of the loss."""
+    own = settings.sentiment
+    variant: Any = head.variant
+    encoder = replace(encoder, model=copy.deepcopy(encoder.model))
+    network = copy.deepcopy(head.network).to(encoder.device)
+    tokens, labels = encoder.tokenize(data.texts), torch.from_numpy(data.labels)
+    lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
+    rows, rng = data.rows(0), np.random.default_rng(seed)
+    batches: list[np.ndarray] = []
+    for _ in range(own.encoder_epochs):
+        order = epoch_rows(data.labels, rows, variant, rng)
+        batches += [order[batch] for batch in length_bucketed(lengths[order], own.encoder_batch_tokens, rng)]
+    tuning = tune(encoder.model, settings, steps_of(len(batches), settings), seed)
+    counted = tuning.parameters()
+    loss = class_loss(variant, data.labels[rows], data.n_classes, own.focal_gamma)
+
+    def batch_loss(chosen: np.ndarray, _: np.random.Generator) -> Tensor:
+        ids, mask = padded([tokens[row] for row in chosen], encoder.pad_id)
+        with autocast(encoder.device, settings):
+            pooled = encoder.pooled(ids.to(encoder.device), mask.to(encoder.device))
+        logits = network(nn.functional.normalize(pooled[:, : encoder.dim], dim=1))
+        return loss(logits, labels[chosen].to(encoder.device))
+
+    both = nn.ModuleDict({"encoder": encoder.model, "head": network})
+    shaped_by = own.model_dump_json() + digest_of([*data.texts, data.labels])
+    rate = learning_rate(own.encoder_learning_rate, settings.mode)
+    task = Task("sentiment encoder", both, batches, batch_loss, rate, shaped_by, tuning)
+    with gradient_checkpointing(encoder.model, settings.gradient_checkpointing):
+        trained = train(task, settings, seed, _file(folder, task.stage), told)
+    tuning.merge()
+    return _TunedAlong(encoder, replace(head, network=network), trained, counted)
+
+
+def _file(folder: Path | None, stage: str) -> Path | None:
+    return None if folder is None else folder / f"{stage.replace(' ', '-')}.safetensors"
+
+
+def _macro_f1(head: SentimentHead, vectors: np.ndarray, data: Labelled) -> float:
+    rows = data.rows(1)
+    return classification(head.probabilities(vectors[rows]), data.labels[rows]).macro_f1
+
+
+def _told(
+    head: SentimentHead,
+    encoder: Encoder,
+    tuned: bool,
+    validation: dict[str, float],
+    vectors: np.ndarray,
+    data: Labelled,
+    settings: config.Finetune,
+    trained: Trained,
+    counted: Parameters,
+) -> Sentiment:
+    rows, learned = data.rows(2), data.labels[data.rows(0)]
+    labels = data.labels[rows]
+    test = classification(head.probabilities(vectors[rows]), labels)
+    uncalibrated = classification(softmax(head.logits(vectors[rows])), labels).calibration_error
+    shares = np.bincount(learned, minlength=data.n_classes) / len(learned)
+    commonest = np.zeros((len(rows), data.n_classes))
+    commonest[:, shares.argmax()] = 1.0
+    majority = classification(commonest, labels)
+    record = stage_record(
+        "sentiment",
+        settings.mode if tuned else "frozen",
+        trained,
+        counted,
+        len(learned),
+        {"accuracy": majority.accuracy, "macro_f1": majority.macro_f1},
+        {"accuracy": test.accuracy, "macro_f1": test.macro_f1, "calibration_error": test.calibration_error},
+        {
+            "variant": head.variant,
+            "temperature": head.temperature,
+            "validation_macro_f1": validation,
+            "uncalibrated_error": uncalibrated,
+            "test": asdict(test),
+        },
+    )
+    return Sentiment(head, encoder, tuned, validation, test, majority, record)

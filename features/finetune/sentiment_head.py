@@ -1,0 +1,111 @@
+"""A small network on an encoder's vectors that says how a review feels, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from features.durable import write_atomically
+from features.encoder import Encoder
+from recsys.classification import softmax
+from recsys.errors import EncoderError, StoreError
+
+WEIGHTS_FILE: Final = "sentiment.safetensors"
+HEADER_FILE: Final = "sentiment.json"
+
+
+class HeadNetwork(nn.Module):
+    """(n, dim) vectors to (n, n_classes) logits; hidden: width of the layer in between, 0 for none."""
+
+    def __init__(self, dim: int, hidden: int, n_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)  # vectors of norm 1 have small entries, on which learning would be slow
+        self.hidden = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout)) if hidden else nn.Identity()
+        self.out = nn.Linear(hidden or dim, n_classes)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.hidden(self.norm(vectors)))
+        return logits
+
+
+@dataclass(frozen=True)
+class SentimentHead:
+    """A fitted head. It reads vectors of the encoder `encoder_id` only; `temperature` calibrates its probabilities."""
+
+    encoder_id: str
+    n_classes: int
+    variant: str
+    temperature: float
+    network: HeadNetwork
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, dim) float32 vectors of norm 1 to (n, n_classes) float32, before the temperature."""
+        device = self.network.out.weight.device
+        with torch.inference_mode():
+            result: np.ndarray = self.network(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
+        return result
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, n_classes) float64, from the worst class to the best; rows add up to 1."""
+        return softmax(self.logits(vectors) / self.temperature)
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors) and header (JSON); the header comes last, and without it there is no head."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        header = {
+            "encoder_id": self.encoder_id,
+            "n_classes": self.n_classes,
+            "variant": self.variant,
+            "temperature": self.temperature,
+            "dim": self.network.norm.normalized_shape[0],
+            "hidden": self.network.out.in_features if isinstance(self.network.hidden, nn.Sequential) else 0,
+        }
+        write_atomically(folder / WEIGHTS_FILE, save(weights))
+        write_atomically(folder / HEADER_FILE, (json.dumps(header, indent=2) + "\n").encode())
+
+    @staticmethod
+    def load(folder: Path) -> SentimentHead:
+        """The head that was saved there. Raises StoreError where there is none, or its files are damaged."""
+        try:
+            told = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+            network = HeadNetwork(told["dim"], told["hidden"], told["n_classes"], dropout=0.0)
+            network.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()))
+            return SentimentHead(
+                told["encoder_id"], told["n_classes"], told["variant"], float(told["temperature"]), network.eval()
+            )
+        except FileNotFoundError:
+            raise StoreError(f"{folder}: no sentiment head; run `recsys finetune` with the sentiment stage") from None
+        except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+            raise StoreError(
+                f"{folder}: the sentiment head is damaged ({type(error).__name__}); run `recsys finetune` again"
+            ) from None
+
+
+def scores(probabilities: np.ndarray) -> np.ndarray:
+    """(n,) expected feeling in [-1, 1]: the classes stand at equal distances from -1, the worst, to 1, the best."""
+    result: np.ndarray = probabilities @ np.linspace(-1.0, 1.0, probabilities.shape[1])
+    return result
+
+
+def predict_sentiment(encoder: Encoder, head: SentimentHead, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n_texts, n_classes) probabilities and (n_texts,) `scores` of any texts.
+
+    Raises EncoderError where the head was fitted on another encoder's vectors.
+    """
+    if encoder.id != head.encoder_id:
+        raise EncoderError(
+            f"the sentiment head reads vectors of encoder {head.encoder_id}, not of {encoder.id}; load that encoder, "
+            "or run `recsys finetune` with the sentiment stage"
+        )
+    probabilities = head.probabilities(encoder.encode(texts))
+    return probabilities, scores(probabilities)

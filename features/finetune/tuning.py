@@ -1,0 +1,224 @@
+"""Which weights of an encoder are trained: all of them, low-rank updates, or bottleneck adapters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import torch
+from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+
+from features.bottleneck import bottlenecks, insert_bottlenecks, transformer_layers
+from features.encoder import Encoder, load_encoder
+from recsys import config
+from recsys.errors import TrainingError
+
+Mode = Literal["full", "lora", "adalora", "adapter"]
+
+LEARNING_RATES: Final[dict[Mode, float]] = {"full": 5e-5, "lora": 5e-4, "adalora": 1e-3, "adapter": 5e-4}
+"""The usual largest step size, where the settings leave it open: few weights need larger steps than all of them."""
+
+SPARE_RANK: Final = 1.5
+"""AdaLoRA starts with so many times the rank that it ends with, as in its paper's experiments."""
+
+ORTHOGONALITY: Final = 0.1
+"""Weight of AdaLoRA's regulariser, one of the values of its paper."""
+
+_ADAPTER: Final = "default"
+"""peft's name for the one set of low-rank updates that there is."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many single weights a model has, and how many of them are trained."""
+
+    trainable: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """An encoder's model while it is trained. `model` is the encoder's own: it was changed in place.
+
+    The loop calls `after_step` once the optimizer has moved and before gradients are cleared, and adds `penalty` to
+    the loss. `state` is what a resumed run needs beside the weights.
+    """
+
+    model: nn.Module
+    mode: Mode
+    peft: PeftModel | None
+
+    def parameters(self) -> Parameters:
+        """Counted while tuning: the low-rank updates are part of the total."""
+        weights = list(self.model.parameters())
+        return Parameters(sum(w.numel() for w in weights if w.requires_grad), sum(w.numel() for w in weights))
+
+    def after_step(self, step: int) -> None:
+        """step: 0-based. AdaLoRA moves rank to where it matters (Zhang et al. 2023, algorithm 1)."""
+        if self.mode == "adalora":
+            self._adalora.update_and_allocate(step)
+
+    def penalty(self) -> Tensor | float:
+        """AdaLoRA's || P'P - I || + || QQ' - I ||, mean over its matrices (equation 4); 0 in every other mode.
+
+        peft adds it only to models that return a loss, which encoders do not.
+        """
+        if self.mode != "adalora":
+            return 0.0
+        norms = []
+        for name, weight in self.model.named_parameters():
+            if f"lora_A.{_ADAPTER}" in name or f"lora_B.{_ADAPTER}" in name:
+                gram = weight @ weight.T if "lora_A" in name else weight.T @ weight  # (rank, rank)
+                norms.append(torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device)))
+        return ORTHOGONALITY * torch.stack(norms).mean()
+
+    def state(self) -> dict[str, Tensor]:
+        """What AdaLoRA remembers of its weights' importance; empty in every other mode."""
+        if self.mode != "adalora":
+            return {}
+        allocator = self._adalora.rankallocator
+        state = {
+            f"{kind}/{name}": value
+            for kind in ("ipt", "exp_avg_ipt", "exp_avg_unc")
+            for name, value in getattr(allocator, kind).items()
+        }
+        pattern = self._adalora.peft_config[_ADAPTER].rank_pattern or {}
+        return state | {f"rank_pattern/{name}": torch.tensor(kept) for name, kept in pattern.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Takes up what `state` gave."""
+        if self.mode != "adalora":
+            return
+        self._adalora.rankallocator.reset_ipt()
+        pattern: dict[str, list[bool]] = {}
+        for key, value in state.items():
+            kind, _, name = key.partition("/")
+            if kind == "rank_pattern":
+                pattern[name] = value.tolist()
+            else:
+                getattr(self._adalora.rankallocator, kind)[name] = value
+        self._adalora.peft_config[_ADAPTER].rank_pattern = pattern or None
+
+    def merge(self) -> None:
+        """Ends tuning: the low-rank updates become part of the weights, and all weights can be trained again.
+
+        Bottlenecks stay (`features/bottleneck.py`); of every other mode a plain model is left.
+        """
+        if self.peft is not None:
+            self.peft.merge_and_unload()
+            # transformers takes a model with this attribute for one of peft's, and would save it as such.
+            if hasattr(self.model, "peft_config"):
+                del self.model.peft_config
+        self.model.requires_grad_(True)
+
+    @property
+    def _adalora(self) -> Any:
+        assert self.peft is not None
+        return self.peft.base_model
+
+
+def load_trainable(settings: config.Encoder, finetune: config.Finetune) -> Encoder:
+    """The encoder in float32, which training needs, with texts cut at `finetune.max_tokens`."""
+    encoder = load_encoder(settings.model_copy(update={"precision": "fp32"}))
+    return replace(encoder, max_tokens=min(encoder.max_tokens, finetune.max_tokens))
+
+
+def tune(model: nn.Module, settings: config.Finetune, n_steps: int, seed: int) -> Tuning:
+    """Makes the weights that `settings.mode` names trainable and freezes the others, in place.
+
+    n_steps: steps of the optimizer to come, by which AdaLoRA plans: a tenth of them at full rank, the last fifth at
+    the final one. Equal seeds start from equal weights. Raises TrainingError where the mode does not fit the model.
+    """
+    model.requires_grad_(False)
+    peft: PeftModel | None = None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        match settings.mode:
+            case "full":
+                model.requires_grad_(True)
+            case "adapter":
+                with _named("adapter"):
+                    adapters = bottlenecks(model) or insert_bottlenecks(model, settings.bottleneck)
+                adapters.requires_grad_(True)
+            case "lora":
+                peft = _wrap(model, _lora(model, settings.rank))
+            case "adalora":
+                peft = _wrap(model, _adalora(model, settings.rank, n_steps))
+    _freeze_pooler(model)
+    return Tuning(model, settings.mode, peft)
+
+
+@contextmanager
+def gradient_checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
+    """Inside, layers keep their inputs only, and compute their activations again when gradients need them."""
+    if not enabled:
+        yield
+        return
+    model.activation_checkpointing_enable()  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        model.activation_checkpointing_disable()  # type: ignore[operator]
+
+
+def learning_rate(asked: float, mode: Mode) -> float:
+    """What the settings ask for, or the usual one of the mode where they leave it open."""
+    return asked or LEARNING_RATES[mode]
+
+
+def _freeze_pooler(model: nn.Module) -> None:
+    """BERT's pooler has no part in our vectors: AdaLoRA would miss its gradients, and a count of it would mislead."""
+    for name, weight in model.named_parameters():
+        if "pooler." in name:
+            weight.requires_grad_(False)
+
+
+def _lora(model: nn.Module, rank: int) -> LoraConfig:
+    """Hu et al. 2022, on every linear map of the layers; alpha = 2 r, so that the rank does not change the step."""
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=_linear_names(model, "lora"))
+
+
+def _adalora(model: nn.Module, rank: int, n_steps: int) -> AdaLoraConfig:
+    spare = max(round(SPARE_RANK * rank), rank + 1)
+    return AdaLoraConfig(
+        init_r=spare,
+        target_r=rank,
+        lora_alpha=2 * spare,
+        target_modules=_linear_names(model, "adalora"),
+        total_step=n_steps,
+        tinit=n_steps // 10,
+        tfinal=max(1, n_steps // 5) if n_steps > 1 else 0,
+    )
+
+
+def _wrap(model: nn.Module, settings: LoraConfig) -> PeftModel:
+    with warnings.catch_warnings():
+        # peft 0.21 asks transformers 5.23 a question that has a new name there.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # Not `add_adapter`, through which AdaLoRA loses `update_and_allocate` (peft#3373).
+        return get_peft_model(model, settings)
+
+
+def _linear_names(model: nn.Module, mode: str) -> list[str]:
+    with _named(mode):
+        layers = transformer_layers(model)
+    inside = {id(module) for module in layers.modules()}
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and id(module) in inside]
+    if not names:
+        raise TrainingError(
+            f"setting finetune.mode = '{mode}': the layers of {type(model).__name__} are no linear maps that could be "
+            "updated; set it to full or adapter"
+        )
+    return names
+
+
+@contextmanager
+def _named(mode: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise TrainingError(f"setting finetune.mode = '{mode}': {error}; set it to full") from None

@@ -1,0 +1,105 @@
+"""How well probabilities of classes fit: accuracy, F1 by class, and whether they mean what they say.
+
+labels: (n,) int64 in [0, n_classes); probabilities: (n, n_classes), rows add up to 1; the predicted class is the most
+probable one, the lower of equals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+BINS: Final = 15
+TEMPERATURES: Final = (0.05, 20.0)
+"""`fit_temperature` stays within these: perfect predictions would call for 0, worthless ones for infinity."""
+
+_HALVINGS: Final = 60
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What `classification` measures; precision, recall, f1 and support by class, confusion by true class."""
+
+    n: int
+    accuracy: float
+    macro_f1: float
+    calibration_error: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    support: tuple[int, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def classification(probabilities: np.ndarray, labels: np.ndarray) -> Classification:
+    """All measures of these predictions. Every mean is 0.0 where there are none.
+
+    A class that is never predicted has precision 0, one that never occurs recall 0. macro_f1 is the plain mean over the
+    classes that occur or are predicted.
+    """
+    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    right = np.diag(confusion).astype(np.float64)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = right / np.maximum(predicted, 1)
+    recall = right / np.maximum(support, 1)
+    f1 = 2.0 * right / np.maximum(support + predicted, 1)
+    told = (support + predicted) > 0
+    return Classification(
+        n=len(labels),
+        accuracy=float(right.sum() / max(len(labels), 1)),
+        macro_f1=float(f1[told].mean()) if told.any() else 0.0,
+        calibration_error=calibration_error(probabilities, labels),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(f1.tolist()),
+        support=tuple(support.tolist()),
+        confusion=tuple(map(tuple, confusion.tolist())),
+    )
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """(n_classes, n_classes) int64 counts, a row for each true class and a column for each predicted one."""
+    cells = labels.astype(np.int64) * n_classes + predicted
+    return np.bincount(cells, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = BINS) -> float:
+    """Expected calibration error: | accuracy - confidence | in bins of equal width of the confidence, weighed by size.
+
+    (Guo et al. 2017, "On calibration of modern neural networks", equation 3.) Confidence is the predicted class's
+    probability; a bin holds its upper edge. 0.0 without predictions.
+    """
+    if len(labels) == 0:
+        return 0.0
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    # Rounded, as 0.2 * 15 is more than 3 in binary.
+    bins = np.clip(np.ceil(np.round(confidence * n_bins, 6)).astype(np.int64) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The T that makes softmax(logits / T) most likely (Guo et al. 2017, section 4.2), within `TEMPERATURES`.
+
+    logits: (n, n_classes). It changes no prediction, only how sure they are. 1.0 without labels.
+    """
+    if len(labels) == 0:
+        return 1.0
+    own = logits[np.arange(len(labels)), labels]
+    # The likelihood is concave in 1 / T: where its slope changes sign, it is the largest.
+    low, high = 1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        slope = own.mean() - (softmax(middle * logits) * logits).sum(axis=1).mean()
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return float(1.0 / (0.5 * (low + high)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(n, n_classes) float64 probabilities."""
+    shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    result: np.ndarray = shares / shares.sum(axis=1, keepdims=True)
+    return result
