@@ -154,13 +154,12 @@ def load_encoder(settings: config.Encoder) -> Encoder:
             f"encoder {settings.model}: its file lacks {len(absent)} weights (for example {absent[0]}); "
             "fetch the model again"
         )
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", settings.max_tokens)
     return Encoder(
         id=source.id,
         sha256=source.sha256,
         dim=source.dim,
         pooling=source.pooling,
-        max_tokens=min(settings.max_tokens, tokenizer.model_max_length, positions),
+        max_tokens=token_limit(settings, tokenizer, model),
         batch_tokens=settings.batch_tokens or BATCH_TOKENS[device.type],
         tokenizer=tokenizer,
         model=model.to(device).eval(),
@@ -174,6 +173,12 @@ def encoder_id(settings: config.Encoder) -> str:
     precision, which changes them too little to tell (cosine 0.9998 and above).
     """
     return _source(settings).id
+
+
+def token_limit(settings: config.Encoder, tokenizer: Any, model: Any) -> int:
+    """Tokens at which texts are cut: as many as the settings, the tokenizer and the model's positions allow."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", settings.max_tokens)
+    return min(settings.max_tokens, tokenizer.model_max_length, positions)
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:

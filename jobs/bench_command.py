@@ -82,6 +82,34 @@ def quality_command(
     print_report(report)
 
 
+@bench_app.command("embed")
+def embed_command(
+    reviews: Annotated[list[str], typer.Option(help="File or glob of reviews; repeat for more.")],
+    json_path: Annotated[Path, typer.Option("--json", dir_okay=False, help="File for the figures.")],
+    column_map: MapOption = None,
+    set_constants: SetOption = None,
+    texts: Annotated[int, typer.Option(min=0, help="So many reviews, drawn with the seed; 0 takes all.")] = 2000,
+    runs: Annotated[int, typer.Option(min=1, help="Timed passes over the texts; the median counts.")] = 3,
+    config: ConfigOption = None,
+) -> None:
+    """Texts a second of the encoder, in each precision, beside sentence-transformers on the same reviews."""
+    from jobs.bench_embed import bench_embed, print_embed_report, read_review_texts
+
+    _check_folder(json_path)
+    spec = SourceSpec(
+        "table",
+        absolute_paths(reviews=reviews),
+        assignments("--map", column_map or ()),
+        constants(set_constants or ()),
+    )
+    settings = settings_of(Workspace(_cache()), config)
+    with shown_progress() as progress:
+        chosen = read_review_texts(spec, texts, settings, datetime.now(UTC), progress)
+        report = bench_embed(chosen, settings.encoder, runs, progress)
+    json_path.write_text(json.dumps(report.to_json(), indent=1))
+    print_embed_report(report)
+
+
 @bench_app.command("sample")
 def sample_command(
     json_path: Annotated[Path, typer.Option("--json", dir_okay=False, help="File for the figures.")],

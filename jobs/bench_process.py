@@ -21,6 +21,12 @@ Answered = tuple[np.ndarray, np.ndarray, dict[str, Any]]
 
 
 def run_process(command: Sequence[str], model: str, out: Path) -> Answered:
+    """The lists of a model, as `run_measured` gets them."""
+    arrays, told = run_measured(command, model, out)
+    return arrays["ranks"], arrays["shown"], told
+
+
+def run_measured(command: Sequence[str], model: str, out: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What the command, with OUT as its last argument, leaves in OUT.npz and OUT.json.
 
     Raises DataError where it fails, with the model's name and the last line that it wrote to its stderr.
@@ -38,4 +44,4 @@ def run_process(command: Sequence[str], model: str, out: Path) -> Answered:
     told = json.loads(Path(f"{out}.json").read_text())
     log.info("model measured model=%r out=%s %s", model, out.name, told)
     with np.load(f"{out}.npz", allow_pickle=False) as arrays:
-        return arrays["ranks"], arrays["shown"], told
+        return dict(arrays), told

@@ -1,1 +1,4 @@
-"""Models of other libraries that a benchmark compares with; they run in an environment of their own."""
+"""Other libraries that benchmarks compare with.
+
+`models` runs in an environment of its own, `sentence_encoder` in ours.
+"""

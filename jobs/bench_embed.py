@@ -1,0 +1,164 @@
+"""How fast texts become vectors, and how near these are to full precision: our encoder beside sentence-transformers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from features.text import review_texts
+from jobs.bench_embed_paths import OURS, PEERS, REFERENCE
+from jobs.bench_process import run_measured
+from jobs.ingest import ingest
+from jobs.lake import Lake
+from jobs.sources.spec import SourceSpec
+from recsys import config
+from recsys.errors import DataError
+from recsys.hardware import compute_device, compute_dtype
+from recsys.workspace import Workspace
+
+WIDTH: Final = 100
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One path. Cosines are those of each text's vector to the one of `REFERENCE`, which is in full precision."""
+
+    path: str
+    texts_per_s: float
+    tokens_per_s: float
+    padding_share: float
+    min_cosine: float
+    mean_cosine: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class EmbedBench:
+    """What was measured on which device; the paths in the order in which they ran."""
+
+    model: str
+    device: str
+    n_texts: int
+    n_tokens: int
+    rows: tuple[Measured, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_review_texts(
+    spec: SourceSpec, n_texts: int, settings: config.Settings, now: datetime, progress: Progress
+) -> list[str]:
+    """Title and text of `n_texts` reviews of the files, drawn with the seed; of all where there are fewer, or for 0.
+
+    They go through the same reading and checking as a shop's own, in a lake that is thrown away. Raises DataError as
+    `ingest` does, and where no review says anything.
+    """
+    with tempfile.TemporaryDirectory(prefix="recsys-bench-") as folder:
+        place = Workspace(Path(folder))
+        ingest(place, spec, settings.ingest, now, progress)
+        reviews = Lake(place.lake).scan("reviews").collect().sort("review_id")
+    texts = review_texts(reviews)["text"].to_list()
+    if not texts:
+        raise DataError(
+            f"none of {reviews.height} reviews has a title or a text; name the columns with "
+            "--map reviews.text=COLUMN, or give other files with --reviews FILE"
+        )
+    if 0 < n_texts < len(texts):
+        rows = np.random.default_rng(settings.seed).choice(len(texts), size=n_texts, replace=False)
+        texts = [texts[row] for row in np.sort(rows)]
+    return texts
+
+
+def bench_embed(texts: Sequence[str], settings: config.Encoder, n_runs: int, progress: Progress) -> EmbedBench:
+    """Every path over the same texts, one after the other, each in a process of its own.
+
+    bf16 of ours is left out where the hardware does not compute in it. Raises DataError without texts, and where a
+    path fails, with what it said.
+    """
+    if not texts:
+        raise DataError("no texts to encode; give reviews that have some")
+    native = compute_dtype("auto", compute_device()) == torch.bfloat16
+    ours = [path for path in OURS if path != "recsys bf16" or native]
+    paths = [REFERENCE, *PEERS, *(path for path in ours if path != REFERENCE)]
+    rows: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
+        folder = Path(name)
+        asked = {"encoder": settings.model_dump(), "texts": list(texts), "n_runs": n_runs}
+        (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+        for place, path in enumerate(paths):
+            progress(f"encode: {path}", place, len(paths))
+            command = [sys.executable, "-m", "jobs.bench_embed_paths", str(folder), path]
+            arrays, told = run_measured(command, path, folder / str(place))
+            if not rows:
+                reference, n_tokens = arrays["vectors"], told["n_tokens"]
+            rows.append(_measured(path, arrays["vectors"], reference, told))
+    return EmbedBench(settings.model, _device(), len(texts), n_tokens, tuple(rows))
+
+
+def cosines(vectors: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(n,) float64 of two (n, dim), row by row; 0 where a vector is zero."""
+    a, b = vectors.astype(np.float64), reference.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)
+
+
+def _measured(path: str, vectors: np.ndarray, reference: np.ndarray, told: dict[str, Any]) -> Measured:
+    nearness = cosines(vectors, reference)
+    return Measured(
+        path=path,
+        texts_per_s=round(len(vectors) / told["seconds"], 2),
+        tokens_per_s=round(told["n_tokens"] / told["seconds"], 1),
+        padding_share=round(told["padding_share"], 6),
+        min_cosine=round(float(nearness.min()), 6),
+        mean_cosine=round(float(nearness.mean()), 6),
+        peak_mb=round(told["peak_mb"], 1),
+    )
+
+
+def _device() -> str:
+    """The GPU by name, or the number of the processor's threads."""
+    if compute_device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def print_embed_report(report: EmbedBench, console: Console | None = None) -> None:
+    """A row a path, at most `WIDTH` columns."""
+    console = console or Console()
+    width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    console = Console(file=console.file, width=width)
+    title = f"{report.n_texts:,} texts, {report.n_tokens:,} tokens, {report.model}, {report.device}"
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    table.add_column("path", no_wrap=True)
+    for name in ("texts/s", "tokens/s", "padding", "min cosine", "mean cosine", "peak MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(
+            row.path,
+            f"{row.texts_per_s:,.1f}",
+            f"{row.tokens_per_s:,.0f}",
+            f"{row.padding_share:.1%}",
+            f"{row.min_cosine:.6f}",
+            f"{row.mean_cosine:.6f}",
+            f"{row.peak_mb:,.0f}",
+        )
+    table.caption = (
+        f"Cosines: to {REFERENCE}. Tokenization is in all times, warming up in none. Peak: of each path's own process, "
+        "libraries included; of the GPU where one computes."
+    )
+    console.print(table)
