@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging as transformers_logging
 
 from features.bottleneck import load_bottlenecks
+from features.int8 import quantize_layers
 from features.model_files import (
     DEFAULT_MODEL,
     DEFAULT_SHA256,
@@ -127,24 +128,30 @@ class Encoder:
 def load_encoder(settings: config.Encoder) -> Encoder:
     """The encoder that the settings name, on the GPU where there is one, in evaluation mode.
 
+    In int8 it computes on the processor whatever there is, as `features/int8.py` says; what is not int8 there is as
+    `auto` would have it.
+
     Raises EncoderError if it is missing, altered (its digest is not the expected one), or of a kind that cannot
     be read here.
     """
     source = _source(settings)
-    device = compute_device()
+    in_int8 = settings.precision == "int8"
+    device = torch.device("cpu") if in_int8 else compute_device()
     try:
         with _no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
             # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
             model, loading = AutoModel.from_pretrained(
                 source.folder,
-                dtype=compute_dtype(settings.precision, device),
+                dtype=compute_dtype("auto" if settings.precision == "int8" else settings.precision, device),
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
             )
             load_bottlenecks(model, source.folder)
+            if in_int8:
+                quantize_layers(model)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise EncoderError(f"encoder {settings.model}: cannot be loaded: {one_line(error)}") from None
     # transformers fills what the file lacks with random numbers; only the pooler's are never used here.
@@ -169,10 +176,15 @@ def load_encoder(settings: config.Encoder) -> Encoder:
 def encoder_id(settings: config.Encoder) -> str:
     """The id that `load_encoder` would give, without reading the model into memory; safe as a folder's name.
 
-    Name, weights' digest, pooling, token limit and, last, dimension: whatever changes the vectors but the
-    precision, which changes them too little to tell (cosine 0.9998 and above).
+    Name, weights' digest, pooling, token limit, `int8` where it computes in that and, last, dimension: whatever
+    changes the vectors. fp32 and bf16 are one, as they differ too little to tell (cosine 0.9998 and above).
     """
     return _source(settings).id
+
+
+def encoder_sha256(settings: config.Encoder) -> str:
+    """The digest of the weights that `load_encoder` would read, checked against the one that is expected."""
+    return _source(settings).sha256
 
 
 def token_limit(settings: config.Encoder, tokenizer: Any, model: Any) -> int:
@@ -242,7 +254,8 @@ def _source(settings: config.Encoder) -> _Source:
     as_path = Path(settings.model).expanduser()
     # A model moved to another folder of the same name is the same model.
     name = re.sub(r"[^A-Za-z0-9._]+", "-", as_path.resolve().name if as_path.is_dir() else settings.model)
-    identity = f"{name}-{digest[:12]}-{pooling}-{settings.max_tokens}-{dim}"
+    precision = "-int8" if settings.precision == "int8" else ""
+    identity = f"{name}-{digest[:12]}-{pooling}-{settings.max_tokens}{precision}-{dim}"
     return _Source(id=identity, folder=folder, sha256=digest, pooling=pooling, dim=dim)
 
 

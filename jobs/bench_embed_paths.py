@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from recsys import config
-from recsys.hardware import Precision, compute_device, peak_memory_mb
+from recsys.hardware import compute_device, peak_memory_mb
 
 REFERENCE: Final = "recsys fp32"
-OURS: Final[dict[str, Precision]] = {REFERENCE: "fp32", "recsys bf16": "bf16"}
+OURS: Final = {REFERENCE: "fp32", "recsys bf16": "bf16", "recsys int8": "int8"}
 PEERS: Final = {"sentence-transformers": torch.float32, "sentence-transformers bf16": torch.bfloat16}
 
 Encode = Callable[[Sequence[str]], np.ndarray]

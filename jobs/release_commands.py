@@ -98,7 +98,7 @@ def recommend_command(
     as_json: JsonOption = False,
 ) -> None:
     """Print the list that the service would answer."""
-    from features.encoder import load_encoder
+    from features.query_encoder import load_query_encoder
     from features.release import load_release
     from features.text import clean
     from recsys.query import Query
@@ -108,7 +108,7 @@ def recommend_command(
     if not (user or sentence or item_ids):
         raise QueryError("nobody to recommend to; pass --user, --text or --items")
     loaded = load_release(Workspace(workspace), release)
-    vector = load_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
+    vector = load_query_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
     query = Query(user, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
     (slate,) = loaded.recommender.recommend([query])
     if as_json:

@@ -43,8 +43,9 @@ class Encoder(_Section):
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     max_tokens: int = Field(256, ge=8, le=8192)
     dim: int = Field(0, ge=0)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     batch_tokens: int = Field(0, ge=0)
+    query_model: str = ""
 
 
 class Embed(_Section):
@@ -139,6 +140,14 @@ class Sentiment(_Section):
     encoder_batch_tokens: int = Field(4096, ge=1)
 
 
+class Distill(_Section):
+    keep_every: int = Field(2, ge=1)
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(0.0001, gt=0)
+    batch_tokens: int = Field(4096, ge=1)
+    max_texts: int = Field(50_000, ge=1)
+
+
 class Finetune(_Section):
     stages: tuple[Literal["mlm", "contrastive", "sentiment"], ...] = ("mlm", "contrastive", "sentiment")
     mode: Literal["full", "lora", "adalora", "adapter"] = "full"
@@ -156,6 +165,7 @@ class Finetune(_Section):
     mlm: Mlm = Mlm()
     contrastive: Contrastive = Contrastive()
     sentiment: Sentiment = Sentiment()
+    distill: Distill = Distill()
 
 
 class Sequence(_Section):

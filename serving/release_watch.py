@@ -54,9 +54,9 @@ def workspace_source(workspace: Workspace) -> Source:
 
 def _load_encoder(settings: config.Encoder) -> TextEncoder:
     # Only here, in the replica: the process that starts Ray encodes nothing.
-    from features.encoder import load_encoder
+    from features.query_encoder import load_query_encoder
 
-    return load_encoder(settings)
+    return load_query_encoder(settings)
 
 
 class ReleaseWatch:

@@ -145,7 +145,20 @@ def retrieval_ranks(encoder: Encoder, pairs: pl.DataFrame) -> np.ndarray:
 
     Ties count against the positive, and other positives of the same anchor count as wrong: it compares encoders.
     """
-    return _ranks(*_vectors(encoder, pairs), encoder.dim)
+    return vector_ranks(*_vectors(encoder, pairs), encoder.dim)
+
+
+def vector_ranks(anchors: np.ndarray, candidates: np.ndarray, targets: np.ndarray, dim: int) -> np.ndarray:
+    """(n_pairs,) 0-based rank of each anchor's target among the candidates, by cosine of the leading `dim` dimensions.
+
+    anchors: (n_pairs, at least dim); candidates: (n, at least dim); targets: (n_pairs,) rows of candidates.
+    """
+    anchors, candidates = unit_rows(anchors[:, :dim]), unit_rows(candidates[:, :dim])
+    blocks = [
+        target_ranks(anchors[start : start + _BLOCK_PAIRS] @ candidates.T, targets[start : start + _BLOCK_PAIRS])
+        for start in range(0, len(anchors), _BLOCK_PAIRS)
+    ]
+    return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)
 
 
 class _SentenceModel(nn.Sequential):
@@ -221,7 +234,7 @@ def _measure(encoder: Encoder, pairs: pl.DataFrame, dims: list[int]) -> dict[str
     if pairs.is_empty():
         return {}
     told = _vectors(replace(encoder, dim=dims[0]), pairs)
-    ranks = {str(dim): _ranks(*told, dim) for dim in dims}
+    ranks = {str(dim): vector_ranks(*told, dim) for dim in dims}
     return {
         dim: {f"recall@{K}": float(recall(rank, K).mean()), f"mrr@{K}": float(reciprocal_rank(rank, K).mean())}
         for dim, rank in ranks.items()
@@ -233,12 +246,3 @@ def _vectors(encoder: Encoder, pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndar
     distinct = pairs["positive"].unique(maintain_order=True)
     anchors = encoder.encode(pairs["anchor"].to_list())
     return anchors, encoder.encode(distinct.to_list()), positions(pairs["positive"], distinct)
-
-
-def _ranks(anchors: np.ndarray, candidates: np.ndarray, targets: np.ndarray, dim: int) -> np.ndarray:
-    anchors, candidates = unit_rows(anchors[:, :dim]), unit_rows(candidates[:, :dim])
-    blocks = [
-        target_ranks(anchors[start : start + _BLOCK_PAIRS] @ candidates.T, targets[start : start + _BLOCK_PAIRS])
-        for start in range(0, len(anchors), _BLOCK_PAIRS)
-    ]
-    return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)

@@ -31,7 +31,7 @@ GRADIENT_NORM: Final = 1.0
 Loss = Callable[[np.ndarray, np.random.Generator], Tensor]
 """The mean loss of a batch's rows, () float32. What it draws comes from the generator, or from torch's."""
 
-_STAGES_OWN: Final = {"stages", "workers", "checkpoint_steps", "pairs", "mlm", "contrastive", "sentiment"}
+_STAGES_OWN: Final = {"stages", "workers", "checkpoint_steps", "pairs", "mlm", "contrastive", "sentiment", "distill"}
 """Settings that do not shape what the loop makes of a task, or that the task itself tells."""
 
 

@@ -48,6 +48,7 @@ def test_the_command_measures_every_path_in_one_run(
     assert rows[REFERENCE]["min_cosine"] == rows[REFERENCE]["mean_cosine"] == 1.0
     assert rows["sentence-transformers"]["min_cosine"] == pytest.approx(1.0, abs=1e-5)
     assert 0.9 < rows["sentence-transformers bf16"]["min_cosine"] < 1.0
+    assert 0.9 < rows["recsys int8"]["min_cosine"] < 1.0
     # 3, 1 and 6 words, each between [CLS] and [SEP], in one batch of 3 rows of 8
     assert told["n_texts"] == 3
     assert told["n_tokens"] == 16
