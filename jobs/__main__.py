@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from jobs.bench_command import bench_app
 from jobs.command_line import configure_logging
+from jobs.compress_command import compress_command
 from jobs.ingest_command import ingest_app
 from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
 from recsys.errors import RecsysError
@@ -27,6 +28,7 @@ app.command("nightly")(nightly_command)
 app.command("serve")(serve_command)
 app.command("recommend")(recommend_command)
 app.add_typer(releases_app, name="releases")
+app.command("compress")(compress_command)
 app.add_typer(bench_app, name="bench")
 
 

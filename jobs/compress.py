@@ -1,0 +1,152 @@
+"""What each way to make the encoder smaller costs in quality and buys in speed, on the shop's own texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from features.bottleneck import transformer_layers
+from features.encoder import Encoder, load_encoder
+from features.finetune.contrastive import matryoshka_dims
+from features.finetune.distill import distill, pruned
+from features.finetune.export import save_encoder
+from features.finetune.tuning import load_trainable
+from features.model_files import model_folder
+from features.query_encoder import Distilled, load_query_encoder, save_distilled
+from jobs.bench_embed import cosines
+from jobs.bench_embed_paths import measure
+from jobs.compress_data import CompressData, HeldOut, read_compress
+from jobs.compress_report import FULL, CompressReport, K, Variant
+from jobs.lake import Lake
+from recsys import config, metrics
+from recsys.hardware import compute_device, compute_dtype
+from recsys.workspace import Workspace
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What one model made of the held-out texts, and what that took."""
+
+    vectors: np.ndarray
+    disk_mb: float
+    weights_mb: float
+    texts_per_s: float
+
+
+def compress(workspace: Workspace, settings: config.Settings, n_runs: int, progress: Progress) -> CompressReport:
+    """Every variant, measured on held-out pairs; the pruned student is trained first, on the shop's other texts.
+
+    A killed training is taken up. Raises DataError as `read_compress` does, EncoderError as `load_encoder` and
+    `pruned` do.
+    """
+    own = settings.encoder.model_copy(update={"query_model": "", "precision": "fp32"})
+    full = load_encoder(own)
+    data = read_compress(Lake(workspace.lake), full, settings)
+    student = workspace.root / "encoders" / f"{full.id}-every-{settings.finetune.distill.keep_every}"
+    n_kept, n_layers = _make_student(full, own, student, workspace, data, settings, progress)
+    by_student = own.model_copy(update={"query_model": str(student.absolute())})
+    models = {FULL: own}
+    if compute_dtype("auto", compute_device()) == torch.bfloat16:
+        models["bf16"] = own.model_copy(update={"precision": "bf16"})
+    models["int8"] = own.model_copy(update={"precision": "int8"})
+    name = f"{n_kept} of {n_layers} layers"
+    models[name] = by_student
+    models[f"{name}, int8"] = by_student.model_copy(update={"precision": "int8"})
+    encoded = {}
+    for place, (variant, chosen) in enumerate(models.items()):
+        progress(f"measure: {variant}", place, len(models))
+        encoded[variant] = _encode(load_query_encoder(chosen), _weights_folder(chosen), data.held_out, n_runs)
+    dims = [dim for dim in matryoshka_dims(full, settings.finetune.contrastive) if dim < full.dim]
+    variants = [_variant(name, one, one.vectors, 4, encoded, data, settings.seed) for name, one in encoded.items()]
+    for stored, vectors, n_bytes in stored_forms(encoded[FULL].vectors, dims):
+        variants.append(_variant(stored, encoded[FULL], vectors, n_bytes, encoded, data, settings.seed))
+    return CompressReport(
+        own.model, len(data.held_out.texts), len(data.held_out.targets), str(student.absolute()), tuple(variants)
+    )
+
+
+def stored_forms(vectors: np.ndarray, dims: list[int]) -> list[tuple[str, np.ndarray, int]]:
+    """Name, (n, dim) float32 as read back, and bytes of one number, of each smaller form of (n, dim) vectors.
+
+    int8: each vector by its own largest number; cosines need no scale to be kept.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    whole = np.round(127.0 * vectors / np.where(largest > 0, largest, 1.0)).astype(np.int8)
+    return [
+        *((f"first {dim} dimensions", vectors[:, :dim], 4) for dim in dims),
+        ("vectors in float16", vectors.astype(np.float16).astype(np.float32), 2),
+        ("vectors in int8", whole.astype(np.float32), 1),
+    ]
+
+
+def _make_student(
+    full: Encoder,
+    own: config.Encoder,
+    folder: Path,
+    workspace: Workspace,
+    data: CompressData,
+    settings: config.Settings,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Trains the student into `folder`; its layers, and its teacher's."""
+    teacher = load_trainable(own, settings.finetune)
+    student = pruned(teacher, settings.finetune.distill.keep_every)
+    distill(
+        teacher,
+        student,
+        data.texts,
+        settings.finetune,
+        settings.seed,
+        checkpoint=workspace.training / "distill.safetensors",
+        told=lambda step: progress("distil", step.number, step.n_steps),
+    )
+    digest = save_encoder(student, folder, full.max_tokens)
+    hidden = int(teacher.model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+    save_distilled(Distilled(digest, full.sha256, hidden), folder)
+    return len(transformer_layers(student.model)), len(transformer_layers(teacher.model))
+
+
+def _weights_folder(settings: config.Encoder) -> Path:
+    return model_folder(settings.query_model or settings.model)
+
+
+def _encode(encoder: Encoder, folder: Path, held_out: HeldOut, n_runs: int) -> _Encoded:
+    vectors, told = measure(encoder.encode, encoder.model, held_out.texts, n_runs)
+    tensors = [*encoder.model.parameters(), *encoder.model.buffers()]
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    on_disk = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return _Encoded(vectors, on_disk / 2**20, n_bytes / 2**20, len(vectors) / told["seconds"])
+
+
+def _variant(
+    name: str,
+    one: _Encoded,
+    vectors: np.ndarray,
+    number_bytes: int,
+    encoded: dict[str, _Encoded],
+    data: CompressData,
+    seed: int,
+) -> Variant:
+    whole = encoded[FULL].vectors
+    filled = np.zeros_like(whole)
+    filled[:, : vectors.shape[1]] = vectors
+    nearness = cosines(filled, whole)
+    own, full = (metrics.ndcg(data.held_out.ranks(those), K) for those in (vectors, whole))
+    low, high = metrics.bootstrap_difference(own, full, seed)
+    return Variant(
+        variant=name,
+        disk_mb=round(one.disk_mb, 3),
+        weights_mb=round(one.weights_mb, 3),
+        vector_bytes=number_bytes * vectors.shape[1],
+        texts_per_s=round(one.texts_per_s, 2),
+        min_cosine=round(float(nearness.min()), 6),
+        mean_cosine=round(float(nearness.mean()), 6),
+        ndcg=round(float(own.mean()), 6),
+        ndcg_change_ci95=(round(low, 6), round(high, 6)),
+    )
