@@ -137,7 +137,8 @@ def _variant(
     filled = np.zeros_like(whole)
     filled[:, : vectors.shape[1]] = vectors
     nearness = cosines(filled, whole)
-    own, full = (metrics.ndcg(data.held_out.ranks(those), K) for those in (vectors, whole))
+    own, full = (metrics.ndcg(data.held_out.ranks(those, those), K) for those in (vectors, whole))
+    as_queries = metrics.ndcg(data.held_out.ranks(filled, whole), K)
     low, high = metrics.bootstrap_difference(own, full, seed)
     return Variant(
         variant=name,
@@ -148,5 +149,6 @@ def _variant(
         min_cosine=round(float(nearness.min()), 6),
         mean_cosine=round(float(nearness.mean()), 6),
         ndcg=round(float(own.mean()), 6),
+        query_ndcg=round(float(as_queries.mean()), 6),
         ndcg_change_ci95=(round(low, 6), round(high, 6)),
     )

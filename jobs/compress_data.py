@@ -29,9 +29,12 @@ class HeldOut:
     candidates: np.ndarray
     targets: np.ndarray
 
-    def ranks(self, vectors: np.ndarray) -> np.ndarray:
-        """(n_pairs,) 0-based, of (n_texts, dim) vectors, by cosine: `contrastive.retrieval_ranks` of an encoder's."""
-        return vector_ranks(vectors[self.anchors], vectors[self.candidates], self.targets, vectors.shape[1])
+    def ranks(self, queries: np.ndarray, searched: np.ndarray) -> np.ndarray:
+        """(n_pairs,) 0-based, by cosine: `contrastive.retrieval_ranks` where both are one encoder's.
+
+        Both are (n_texts, dim): the vectors by which anchors, and by which candidates, are encoded.
+        """
+        return vector_ranks(queries[self.anchors], searched[self.candidates], self.targets, queries.shape[1])
 
 
 def held_out_texts(pairs: pl.DataFrame) -> HeldOut:
