@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from features.bottleneck import transformer_layers
+from recsys.hardware import cpu_multiplies_int8
 
 LARGEST: Final = 127
 """-128 is left out, so that a number and its negative are the same apart from the sign."""
 
 
 class Int8Linear(nn.Module):
-    """What an `nn.Linear` computes, its products in int8 and its sums exact in int32."""
+    """What an `nn.Linear` computes, from integers of 8 bits."""
 
     weight: Tensor  # (n_out, n_in) int8
     scale: Tensor  # (n_out,) float32
@@ -29,15 +30,25 @@ class Int8Linear(nn.Module):
         weight, scale = quantized_rows(linear.weight.detach().float())
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale.squeeze(1))
+        self.native = cpu_multiplies_int8()
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().float(), requires_grad=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., n_in) to (..., n_out), in the precision of the inputs."""
         tokens, scale = quantized_rows(inputs.reshape(-1, inputs.shape[-1]).float())
-        outputs = torch._int_mm(tokens, self.weight.T).float().mul_(scale).mul_(self.scale)
+        outputs = integer_product(tokens, self.weight, native=self.native).mul_(scale).mul_(self.scale)
         if self.bias is not None:
             outputs += self.bias
         return outputs.to(inputs.dtype).reshape(*inputs.shape[:-1], -1)
+
+
+def integer_product(a: Tensor, b: Tensor, *, native: bool) -> Tensor:
+    """(n, m) float32 of (n, dim) and (m, dim) int8: each row of `a` with each of `b`.
+
+    native: in int8, summed in int32. Without instructions for that the same numbers are multiplied as float32, whose
+    sums are exact below 2^24: int8 is then no faster than full precision, and not many times slower.
+    """
+    return torch._int_mm(a, b.T).float() if native else a.float() @ b.float().T
 
 
 def quantized_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,17 +39,25 @@ def save_distilled(record: Distilled, folder: Path) -> None:
 def load_query_encoder(settings: config.Encoder) -> Encoder:
     """What encodes queries: `encoder.query_model` where it is set, else the encoder itself.
 
-    Its id is the encoder's own, as their vectors may be compared. Raises EncoderError as `load_encoder` does, and where
-    `query_model` is no student of this encoder, was altered, or has fewer dimensions than are compared.
+    Its id is the encoder's own, as their vectors may be compared. Raises EncoderError as `load_encoder` and
+    `query_settings` do.
+    """
+    chosen = query_settings(settings)
+    return replace(load_encoder(chosen), id=encoder_id(settings))
+
+
+def query_settings(settings: config.Encoder) -> config.Encoder:
+    """The encoder of queries as settings of its own; nothing is read but digests.
+
+    Raises EncoderError where `query_model` is no student of this encoder, or has fewer dimensions than are compared.
     """
     if not settings.query_model:
-        return load_encoder(settings)
-    identity = encoder_id(settings)
+        return settings
     if settings.query_model == IN_INT8:
-        return replace(load_encoder(settings.model_copy(update={"precision": "int8"})), id=identity)
+        return settings.model_copy(update={"precision": "int8", "query_model": ""})
     record = read_distilled(Path(settings.query_model).expanduser())
     teacher = encoder_sha256(settings)
-    dim = int(identity.rpartition("-")[2])
+    dim = int(encoder_id(settings).rpartition("-")[2])
     name = f"setting encoder.query_model = {settings.query_model!r}"
     if record.teacher_sha256 != teacher:
         raise EncoderError(
@@ -58,8 +66,8 @@ def load_query_encoder(settings: config.Encoder) -> Encoder:
         )
     if record.dim < dim:
         raise EncoderError(f"{name}: it has {record.dim} dimensions, and {dim} are compared; lower encoder.dim")
-    own = {"model": settings.query_model, "sha256": record.sha256, "pooling": "auto", "dim": dim}
-    return replace(load_encoder(settings.model_copy(update=own)), id=identity)
+    own = {"model": settings.query_model, "sha256": record.sha256, "pooling": "auto", "dim": dim, "query_model": ""}
+    return settings.model_copy(update=own)
 
 
 def read_distilled(folder: Path) -> Distilled:

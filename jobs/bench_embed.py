@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.text import review_texts
-from jobs.bench_embed_paths import OURS, PEERS, REFERENCE
+from jobs.bench_embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
 from jobs.bench_process import run_measured
 from jobs.ingest import ingest
 from jobs.lake import Lake
@@ -87,14 +87,17 @@ def read_review_texts(
 def bench_embed(texts: Sequence[str], settings: config.Encoder, n_runs: int, progress: Progress) -> EmbedBench:
     """Every path over the same texts, one after the other, each in a process of its own.
 
-    bf16 of ours is left out where the hardware does not compute in it. Raises DataError without texts, and where a
-    path fails, with what it said.
+    bf16 of ours is left out where the hardware does not compute in it, the query model where none is set.
+    Raises DataError without texts, and where a path fails, with what it said.
     """
     if not texts:
         raise DataError("no texts to encode; give reviews that have some")
-    native = compute_dtype("auto", compute_device()) == torch.bfloat16
-    ours = [path for path in OURS if path != "recsys bf16" or native]
-    paths = [REFERENCE, *PEERS, *(path for path in ours if path != REFERENCE)]
+    left_out = {REFERENCE}  # which comes first
+    if compute_dtype("auto", compute_device()) != torch.bfloat16:
+        left_out.add(BF16)
+    if not settings.query_model:
+        left_out.add(QUERY_MODEL)
+    paths = [REFERENCE, *PEERS, *(path for path in OURS if path not in left_out)]
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
         folder = Path(name)

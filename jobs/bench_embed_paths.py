@@ -20,7 +20,16 @@ from recsys import config
 from recsys.hardware import compute_device, peak_memory_mb
 
 REFERENCE: Final = "recsys fp32"
-OURS: Final = {REFERENCE: "fp32", "recsys bf16": "bf16", "recsys int8": "int8"}
+BF16: Final = "recsys bf16"
+QUERY_MODEL: Final = "recsys query model"
+OURS: Final[dict[str, dict[str, str]]] = {
+    REFERENCE: {"precision": "fp32", "query_model": ""},
+    BF16: {"precision": "bf16", "query_model": ""},
+    "recsys int8": {"precision": "int8", "query_model": ""},
+    QUERY_MODEL: {},
+}
+"""What each changes in the encoder's settings."""
+
 PEERS: Final = {"sentence-transformers": torch.float32, "sentence-transformers bf16": torch.bfloat16}
 
 Encode = Callable[[Sequence[str]], np.ndarray]
@@ -90,9 +99,9 @@ def load_path(path: str, settings: config.Encoder) -> tuple[Encode, torch.nn.Mod
 
         peer = SentenceEncoder(settings, PEERS[path])
         return peer.encode, peer.model
-    from features.encoder import load_encoder
+    from features.query_encoder import load_query_encoder
 
-    encoder = load_encoder(settings.model_copy(update={"precision": OURS[path]}))
+    encoder = load_query_encoder(settings.model_copy(update=OURS[path]))
     return encoder.encode, encoder.model
 
 

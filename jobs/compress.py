@@ -48,7 +48,7 @@ def compress(workspace: Workspace, settings: config.Settings, n_runs: int, progr
     own = settings.encoder.model_copy(update={"query_model": "", "precision": "fp32"})
     full = load_encoder(own)
     data = read_compress(Lake(workspace.lake), full, settings)
-    student = workspace.root / "encoders" / f"{full.id}-every-{settings.finetune.distill.keep_every}"
+    student = workspace.students / f"{full.id}-every-{settings.finetune.distill.keep_every}"
     n_kept, n_layers = _make_student(full, own, student, workspace, data, settings, progress)
     by_student = own.model_copy(update={"query_model": str(student.absolute())})
     models = {FULL: own}

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from features.encoder import load_encoder
+from features.query_encoder import query_settings
 from features.store import Store
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors, numbered_texts
@@ -171,6 +172,7 @@ def _embed(
     report: Report,
     progress: Callable[[int, int], None],
 ) -> _Embedded:
+    query_settings(settings.encoder)  # a reader of queries that does not fit is refused now, not when it is served
     encoder = load_encoder(settings.encoder)
     said_before = shop.reviews.filter(pl.col("timestamp") < before)
     items = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)

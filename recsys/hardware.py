@@ -38,10 +38,19 @@ def peak_memory_mb() -> float:
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
+def cpu_multiplies_int8() -> bool:
+    """Whether the processor has instructions for sums of products of int8: AVX512-VNNI or AMX."""
+    return not _cpu_flags().isdisjoint({"avx512_vnni", "amx_int8"})
+
+
 def _cpu_has_bf16() -> bool:
-    """AVX512-BF16 or AMX, as Linux lists them; elsewhere no."""
+    """AVX512-BF16 or AMX."""
+    return not _cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
+
+
+def _cpu_flags() -> set[str]:
+    """What Linux lists; elsewhere nothing."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        return set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return set()

@@ -63,6 +63,11 @@ class Workspace:
         return self.root / "training"
 
     @property
+    def students(self) -> Path:
+        """Pruned encoders, a folder each."""
+        return self.root / "students"
+
+    @property
     def settings_file(self) -> Path:
         """This shop's own settings, where it has any."""
         return self.root / "recsys.toml"

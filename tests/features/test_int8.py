@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from features.encoder import encoder_id, load_encoder
-from features.int8 import Int8Linear, quantize_layers, quantized_rows
+from features.int8 import Int8Linear, integer_product, quantize_layers, quantized_rows
 from recsys.config import Encoder as Settings
 from recsys.errors import EncoderError
 
@@ -32,6 +32,14 @@ def test_a_map_of_whole_numbers_is_exact() -> None:
         linear.bias.copy_(torch.tensor([0.5, -1.0]))
     inputs = torch.tensor([[[127.0, 2.0]], [[-5.0, -127.0]]])  # (2, 1, 2)
     assert torch.allclose(Int8Linear(linear)(inputs), linear(inputs), rtol=1e-6)
+
+
+def test_integers_multiply_alike_with_and_without_instructions_for_it() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (torch.from_numpy(rng.integers(-127, 128, size=size, dtype=np.int8)) for size in ((20, 96), (32, 96)))
+    expected = a.numpy().astype(np.int64) @ b.numpy().astype(np.int64).T
+    for native in (True, False):
+        assert np.array_equal(integer_product(a, b, native=native).numpy(), expected)
 
 
 def test_without_bias_and_in_half_precision() -> None:

@@ -37,6 +37,7 @@ def test_the_command_measures_every_path_in_one_run(
     tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RECSYS_ENCODER__MODEL", str(tiny_bert))
+    monkeypatch.setenv("RECSYS_ENCODER__QUERY_MODEL", "int8")
     reviews = write_reviews(tmp_path / "reviews.csv", ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w1"])
     out = tmp_path / "out.json"
     asked = ["--reviews", str(reviews), "--map", "reviews.text=body", "--runs", "1", "--json", str(out)]
@@ -48,7 +49,7 @@ def test_the_command_measures_every_path_in_one_run(
     assert rows[REFERENCE]["min_cosine"] == rows[REFERENCE]["mean_cosine"] == 1.0
     assert rows["sentence-transformers"]["min_cosine"] == pytest.approx(1.0, abs=1e-5)
     assert 0.9 < rows["sentence-transformers bf16"]["min_cosine"] < 1.0
-    assert 0.9 < rows["recsys int8"]["min_cosine"] < 1.0
+    assert 0.9 < rows["recsys int8"]["min_cosine"] == rows["recsys query model"]["min_cosine"] < 1.0
     # 3, 1 and 6 words, each between [CLS] and [SEP], in one batch of 3 rows of 8
     assert told["n_texts"] == 3
     assert told["n_tokens"] == 16
