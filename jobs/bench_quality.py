@@ -154,7 +154,7 @@ def _slices(data: BenchData, past: Past) -> dict[str, np.ndarray]:
     slices = {
         "all": np.ones(len(past.targets), dtype=bool),
         **frequency_slices(past.popularity[past.target_rows]),
-        **history_slices(past.history_lengths()),
+        **history_slices(past.n_before),
         **category_slices(categories),
     }
     return {name: members for name, members in slices.items() if members.any()}
