@@ -8,7 +8,6 @@ can be moved.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -94,7 +93,7 @@ def located(workspace: Workspace, settings: config.Encoder) -> config.Encoder:
         return settings
     name = settings.model.removeprefix(IN_WORKSPACE)
     folder = workspace.encoders / name
-    if not name or Path(name).name != name or not folder.is_dir():
-        known = sorted(path.name for path in workspace.encoders.glob("[!.]*/"))
+    known = sorted(path.name for path in workspace.encoders.glob("[!.]*/"))
+    if name not in known:
         raise EncoderError(f"encoder {settings.model}: no folder {folder}; there are: {', '.join(known) or 'none'}")
     return settings.model_copy(update={"model": str(folder)})

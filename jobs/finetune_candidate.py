@@ -76,16 +76,16 @@ def keep_candidate(
     if final.exists() or not (made.changed or made.has_head):
         return candidate
     draft = drafts / name
-    if made.changed:
+    if candidate.changed:
         (made.folder / MODEL).rename(draft)
     draft.mkdir(exist_ok=True)
-    if made.has_head:
+    if candidate.has_head:
         own = made.folder / HEAD / READER
         if own.is_dir():
             own.rename(draft / READER)
         if (draft / READER).is_dir():
             read = current.model_copy(update={"model": str(draft / READER), "sha256": ""})
-        elif made.changed:
+        elif candidate.changed:
             read = current.model_copy(update={"model": str(draft), "sha256": ""})
         else:
             read = located(workspace, current)

@@ -27,10 +27,10 @@ def items() -> pl.DataFrame:
 
 
 def reviews() -> pl.DataFrame:
-    """240 reviews of half of the products, one word of each telling how it feels."""
+    """240 reviews of half of the products, one word of each, said three times, telling how it feels."""
     rng = np.random.default_rng(0)
     stars = rng.choice(list(FEELINGS), 240, p=[0.2, 0.1, 0.7])
-    words = [f"{FEELINGS[star]} w{27 + number % 3} w{30 + number % 10}" for number, star in enumerate(stars)]
+    words = [f"{FEELINGS[star]} " * 3 + f"w{27 + number % 3} w{30 + number % 10}" for number, star in enumerate(stars)]
     return pl.DataFrame(
         {
             "review_id": [f"r{number}" for number in range(240)],
@@ -81,12 +81,12 @@ def settings(model: Path, **finetune: object) -> Settings:
     }
     own = {
         "precision": "fp32",
-        "checkpoint_steps": 2,
+        "checkpoint_steps": 4,
         "workers": 1,
         "pairs": {"adjacent": 0, "query": 0, "review": 0},
         "mlm": {"head_learning_rate": 0.01},
         "contrastive": contrastive,
-        "sentiment": {"hidden": 0, "epochs": 10, "batch_reviews": 32, "learning_rate": 0.02},
+        "sentiment": {"hidden": 0, "epochs": 60, "batch_reviews": 128, "learning_rate": 0.05},
     }
     return Settings.model_validate(
         {
