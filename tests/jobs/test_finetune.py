@@ -12,25 +12,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from tuning_shop import NOW, make_shop, reviews, settings
+from tuning_shop import NOW, START, make_shop, reviews, settings
 
 from features.adoption import located, read_adopted
 from features.encoder import load_encoder
 from features.finetune.record import FinetuneRecord, StageRecord, read_record
+from features.lease import hold_lease
 from features.release import load_release
 from features.store import Store
 from jobs.__main__ import main
 from jobs.finetune import FinetuneReport, finetune
+from jobs.finetune_data import TuningData, read_tuning_data
 from jobs.nightly import nightly
 from recsys import config
 from recsys.config import Settings
+from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
@@ -182,6 +185,30 @@ def test_an_encoder_that_is_not_better_is_not_adopted(bert_folder: Path, tmp_pat
     assert read_adopted(workspace, str(bert_folder)) is None
     assert (workspace.encoders / report.name / "model.safetensors").is_file()  # to be looked at
     assert report.record.tuned not in (report.record.base, "")
+
+
+def test_two_runs_do_not_tune_one_workspace(bert_folder: Path, workspace: Workspace) -> None:
+    with hold_lease(workspace.tuning_lease, NOW, 1.0), pytest.raises(StoreError, match="finetune-lease"):
+        finetune(workspace, settings(bert_folder), None, NOW, quiet)
+
+
+def test_nothing_after_as_of_is_trained_on(bert_folder: Path, tmp_path: Path) -> None:
+    workspace = make_shop(tmp_path)
+    loaded, chosen = load_encoder(config.Encoder(model=str(bert_folder))), settings(bert_folder)
+    pairs = chosen.finetune.pairs.model_copy(update={"adjacent": 1.0, "review": 1.0})
+    chosen = chosen.model_copy(update={"finetune": chosen.finetune.model_copy(update={"pairs": pairs})})
+
+    def read(as_of: datetime) -> TuningData:
+        return read_tuning_data(workspace, loaded, chosen.encoder, chosen, as_of, quiet)
+
+    early, late = read(START + timedelta(days=2)), read(NOW)
+    before = reviews().filter(pl.col("timestamp") < START + timedelta(days=2))
+    assert sorted(early.reviews["review_id"]) == sorted(before["review_id"])
+    assert early.pairs is not None and late.pairs is not None
+    adjacent = [data.pairs.filter(pl.col("kind") == "adjacent") for data in (early, late)]
+    assert 0 < adjacent[0].height < adjacent[1].height
+    unsaid = set(reviews()["text"]) - set(before["text"])
+    assert unsaid and not unsaid & set(early.texts) and unsaid <= set(late.texts)
 
 
 def test_a_stage_without_data_is_skipped_and_says_so(
