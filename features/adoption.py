@@ -96,4 +96,5 @@ def located(workspace: Workspace, settings: config.Encoder) -> config.Encoder:
     known = sorted(path.name for path in workspace.encoders.glob("[!.]*/"))
     if name not in known:
         raise EncoderError(f"encoder {settings.model}: no folder {folder}; there are: {', '.join(known) or 'none'}")
-    return settings.model_copy(update={"model": str(folder)})
+    # absolute: workers on a cluster have folders of their own
+    return settings.model_copy(update={"model": str(folder.absolute())})

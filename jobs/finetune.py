@@ -77,7 +77,7 @@ def _run(
     workspace.encoders.mkdir(parents=True, exist_ok=True)
     for left in workspace.encoders.glob(f"{_DRAFTS}*"):  # by a run that was killed
         shutil.rmtree(left)
-    with TemporaryDirectory(prefix=_DRAFTS, dir=workspace.encoders) as drafts:
+    with TemporaryDirectory(prefix=_DRAFTS, dir=workspace.encoders, ignore_cleanup_errors=True) as drafts:
         made_in = Path(drafts) / "made"
         made_in.mkdir()
         made = train_stages(

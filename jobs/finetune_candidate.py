@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.adoption import READER, Adopted, located, named
+from features.adoption import IN_WORKSPACE, READER, Adopted, located, named
 from features.durable import sha256_of, sync_tree
 from features.encoder import encoder_id, load_encoder
 from features.finetune.contrastive import MAX_HELD_OUT, retrieval_ranks
@@ -67,7 +67,7 @@ def keep_candidate(
 
     current: the encoder in use, which a head reads where no stage changed the encoder. drafts: a folder beside NAME.
     """
-    contents = sorted(path for path in made.folder.rglob("*.safetensors"))
+    contents = [path for part in (MODEL, HEAD) for path in sorted((made.folder / part).rglob("*.safetensors"))]
     tail = hashlib.sha256("".join(sha256_of(path) for path in contents).encode()).hexdigest()[:6]
     name = f"finetuned-{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
     encoder = current.model_copy(update={"model": named(name), "sha256": ""}) if made.changed else current
@@ -124,18 +124,18 @@ def judge(
 
 def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> Adopted:
     """What is to be written where the verdict is to adopt; base: the model that the settings name."""
-    encoder = candidate.encoder
-    model = located(workspace, encoder).model
-    folders = [Path(model)] if encoder.model != base else []
-    folders += [workspace.encoders / candidate.name] if candidate.has_head and not candidate.changed else []
+    model = candidate.encoder.model
+    in_folders = [model.removeprefix(IN_WORKSPACE)] if model.startswith(IN_WORKSPACE) else []
+    in_folders += [candidate.name] if candidate.has_head and not candidate.changed else []
     files = {
         path.relative_to(workspace.encoders).as_posix(): sha256_of(path)
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
+        for name in in_folders
+        for path in sorted((workspace.encoders / name).rglob("*"))
         if path.is_file()
     }
+    folder = located(workspace, candidate.encoder).model
     head = candidate.name if candidate.has_head else ""
-    return Adopted(base, encoder.model, weights_digest(model, model_folder(model)), head, files)
+    return Adopted(base, model, weights_digest(folder, model_folder(folder)), head, files)
 
 
 def _quality(named: config.Encoder, pairs: pl.DataFrame) -> np.ndarray:

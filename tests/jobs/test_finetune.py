@@ -94,7 +94,8 @@ def tuned(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setenv("COLUMNS", "100")
-        assert main(["finetune", "--workspace", str(workspace.root)]) == 0
+        patch.chdir(workspace.root.parent)
+        assert main(["finetune", "--workspace", workspace.root.name]) == 0
     (folder,) = workspace.runs.iterdir()
     return Tuned(workspace, chosen, printed.getvalue(), read_record(folder / "record.json"))
 
