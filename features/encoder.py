@@ -133,7 +133,7 @@ def load_encoder(settings: config.Encoder) -> Encoder:
     source = _source(settings)
     device = compute_device()
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
             # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
             model, loading = AutoModel.from_pretrained(
@@ -256,7 +256,8 @@ def _architecture(model: str, folder: Path) -> tuple[int, bool]:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """Inside, transformers draws none of its own."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
