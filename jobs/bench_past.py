@@ -66,7 +66,8 @@ def read_past(
     full = max(event_weights(settings.interactions).values())
     seen = matrix(pairs, pairs["user_id"].unique().sort(), item_ids, pairs["weight"].to_numpy() / full)
     n_had = targets.join(history.group_by("user_id").len(), on="user_id", how="left", maintain_order="left")["len"]
-    known = history_of(pl.concat([held_out.events, held_out.since]), settings)
+    since = held_out.since
+    known = history if since.is_empty() else history_of(pl.concat([held_out.events, since]), settings)
     had = (
         known.with_columns(
             had_by=pl.Series(positions(known["user_id"], targets["user_id"])),
