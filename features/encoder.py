@@ -138,7 +138,7 @@ def load_encoder(settings: config.Encoder) -> Encoder:
     in_int8 = settings.precision == "int8"
     device = torch.device("cpu") if in_int8 else compute_device()
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
             # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
             model, loading = AutoModel.from_pretrained(
@@ -274,7 +274,8 @@ def _architecture(model: str, folder: Path) -> tuple[int, bool]:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """Inside, transformers draws none of its own."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

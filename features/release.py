@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from features.adoption import located
 from features.manifest import Manifest
 from features.store import Store
 from recsys import config
@@ -37,7 +38,8 @@ class LoadedRelease:
 def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedRelease:
     """Load a release, the served one by default; its arrays are mapped, its shoppers and titles read into memory.
 
-    Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others.
+    Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others, and
+    EncoderError where the encoder that was tuned for it has left the workspace.
     """
     release = Store(workspace).open(release_id)
     model = Model.load(release.model_dir)
@@ -50,7 +52,7 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
         table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
     )
     recommender = Recommender.of_release(model, users, items, settings)
-    return LoadedRelease(release.release_id, release.manifest, recommender, settings.encoder)
+    return LoadedRelease(release.release_id, release.manifest, recommender, located(workspace, settings.encoder))
 
 
 def read_texts(folder: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from jobs.bench_command import bench_app
 from jobs.command_line import configure_logging
 from jobs.compress_command import compress_command
+from jobs.finetune_command import finetune_command
 from jobs.ingest_command import ingest_app
 from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
 from recsys.errors import RecsysError
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(ingest_app, name="ingest")
+app.command("finetune")(finetune_command)
 app.command("nightly")(nightly_command)
 app.command("serve")(serve_command)
 app.command("recommend")(recommend_command)

@@ -40,10 +40,12 @@ class BenchData:
     def held_out(self, side: Side) -> HeldOut:
         return self.test if side == "test" else self.validation
 
-    def inputs(self, held_out: HeldOut, *, with_text: bool = True) -> Inputs:
-        """What the product trains on; without text, searches and page texts are left out too."""
-        on_items = held_out.events.filter(pl.col("item_id").is_not_null())
-        read = held_out.events.filter(pl.col("text_row").is_not_null()).select(READ)
+    def inputs(self, held_out: HeldOut, *, with_text: bool = True, with_visits: bool = False) -> Inputs:
+        """What the product trains on; without text, searches and page texts are left out too. with_visits: and what is
+        known besides when the lists are asked for."""
+        events = pl.concat([held_out.events, held_out.since]) if with_visits else held_out.events
+        on_items = events.filter(pl.col("item_id").is_not_null())
+        read = events.filter(pl.col("text_row").is_not_null()).select(READ)
         no_impressions = on_items.clear().select("user_id", "item_id", "timestamp", position=pl.lit(0, dtype=pl.Int32))
         read = read if with_text else read.clear()
         return Inputs(self.items, on_items, no_impressions, self.text, read, self.read_text)
@@ -57,6 +59,7 @@ class BenchData:
         for name, held_out in (("validation", self.validation), ("test", self.test)):
             held_out.events.write_parquet(folder / f"{name}_events.parquet")
             held_out.targets.write_parquet(folder / f"{name}_targets.parquet")
+            held_out.since.write_parquet(folder / f"{name}_since.parquet")
         meta = {
             "protocol": self.protocol,
             "repeats": self.repeats,
@@ -72,8 +75,9 @@ class BenchData:
         meta = json.loads((folder / "meta.json").read_text())
 
         def side(name: str) -> HeldOut:
-            events, targets = (pl.read_parquet(folder / f"{name}_{part}.parquet") for part in ("events", "targets"))
-            return HeldOut(events, targets, datetime.fromisoformat(meta[name]))
+            parts = ("events", "targets", "since")
+            events, targets, since = (pl.read_parquet(folder / f"{name}_{part}.parquet") for part in parts)
+            return HeldOut(events, targets, datetime.fromisoformat(meta[name]), since)
 
         return cls(
             protocol=meta["protocol"],

@@ -20,7 +20,9 @@ class Past:
 
     targets: user_id, item_id, timestamp; target_rows: (n_targets,) item positions. What the users of the targets had,
     an entry each, oldest first: `had_by` is the target's position, `had_items` the item's, `age` says how many entries
-    came after it, `strength` is 0 for what was not liked and up to 1. repeats: whether it may be asked for again.
+    came after it, `strength` is 0 for what was not liked and up to 1; that of the visit in which they chose is part of
+    it. n_before: (n_targets,) items that each had before that visit. repeats: whether what they had may be asked for
+    again.
     """
 
     seen: sp.csr_matrix
@@ -31,6 +33,7 @@ class Past:
     had_items: np.ndarray
     age: np.ndarray
     strength: np.ndarray
+    n_before: np.ndarray
     repeats: bool
 
     @property
@@ -47,10 +50,6 @@ class Past:
             return sp.csr_matrix((len(self.targets), self.n_items), dtype=np.float32)
         return self._by_target(np.ones(len(self.had_by), dtype=np.float32))
 
-    def history_lengths(self) -> np.ndarray:
-        """(n_targets,) int64."""
-        return np.bincount(self.had_by, minlength=len(self.targets))
-
     def _by_target(self, values: np.ndarray) -> sp.csr_matrix:
         return sp.csr_matrix((values, (self.had_by, self.had_items)), shape=(len(self.targets), self.n_items))
 
@@ -66,9 +65,12 @@ def read_past(
     pairs = interactions(history)
     full = max(event_weights(settings.interactions).values())
     seen = matrix(pairs, pairs["user_id"].unique().sort(), item_ids, pairs["weight"].to_numpy() / full)
+    n_had = targets.join(history.group_by("user_id").len(), on="user_id", how="left", maintain_order="left")["len"]
+    since = held_out.since
+    known = history if since.is_empty() else history_of(pl.concat([held_out.events, since]), settings)
     had = (
-        history.with_columns(
-            had_by=pl.Series(positions(history["user_id"], targets["user_id"])),
+        known.with_columns(
+            had_by=pl.Series(positions(known["user_id"], targets["user_id"])),
             age=pl.int_range(pl.len()).reverse().over("user_id"),
             strength=(pl.col("weight") / full).clip(0.0, 1.0).sqrt(),
         )
@@ -84,5 +86,6 @@ def read_past(
         had_items=positions(had["item_id"], item_ids),
         age=had["age"].to_numpy(),
         strength=had["strength"].to_numpy(),
+        n_before=n_had.fill_null(0).to_numpy(),
         repeats=repeats,
     )

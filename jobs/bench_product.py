@@ -14,7 +14,7 @@ from jobs.bench_fits import fitted_sequence, served_model
 from jobs.train import recommender, users_of, whiten
 from jobs.warm_start import histories_of
 from recsys.interactions import matrix, positions
-from recsys.query import Query
+from recsys.query import Query, Signal
 from recsys.recommend import Recommender, Slate
 from recsys.simulate.truth import load_truth
 from recsys.split import HeldOut
@@ -26,7 +26,7 @@ SERVED: Final = 20
 def sequence(data: BenchData, folder: Path, seed: int, *, with_text: bool) -> Answer:
     """The sequence model alone: its query vectors against its item vectors."""
     model, fit_s = fitted_sequence(data, folder, seed, "test", with_text=with_text)
-    inputs = data.inputs(data.test, with_text=with_text)
+    inputs = data.inputs(data.test, with_text=with_text, with_visits=True)
     _, users = users_of(inputs, data.settings)
     texts = whiten(inputs, data.settings)(users.texts) if with_text else None
     past = past_of_test(data)
@@ -58,25 +58,36 @@ def serve(data: BenchData, folder: Path, seed: int, *, new_item_share: float | N
     model, fit_s = served_model(data, folder, seed)
     inputs = data.inputs(data.test)
     _, users = users_of(inputs, settings)
-    ranks, shown = served_lists(recommender(inputs, model, users, settings), data.test)
+    ranks, shown = served_lists(recommender(inputs, model, users, settings), data.test, data.read_text)
     fusion = model.fusion
     chosen = {**fusion.weights, "fade": str(fusion.fade_items), "decay": fusion.position_decay}
     return Answer(ranks, shown, fit_s, chosen | {"ranker": model.ranker is not None})
 
 
-def served_lists(served: Recommender, held_out: HeldOut) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks and shown rows, as in `Answer`."""
-    targets = held_out.targets
+def served_lists(served: Recommender, held_out: HeldOut, read_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks and shown rows, as in `Answer`, of requests that hold the visit as their session."""
+    targets, sessions = held_out.targets, visits(held_out.since, read_text)
     ranks, shown = np.zeros(len(targets), dtype=np.int64), np.full((len(targets), K), -1)
     for rows in served.batches(len(targets)):
         queries = [
-            Query(user_id=user_id, count=SERVED, asked_at=held_out.as_of) for user_id in targets["user_id"][rows]
+            Query(user_id=user_id, session=sessions.get(user_id, ()), count=SERVED, asked_at=held_out.as_of)
+            for user_id in targets["user_id"][rows]
         ]
         for place, slate in enumerate(served.recommend(queries), start=rows.start):
             listed = [served.rows[item.item_id] for item in slate.items[:K]]
             shown[place, : len(listed)] = listed
             ranks[place] = rank_in(slate, targets["item_id"][place])
     return ranks, shown
+
+
+def visits(since: pl.DataFrame, read_text: np.ndarray) -> dict[str, tuple[Signal, ...]]:
+    """What each user did, as a request's session. since: as in `HeldOut`, with rows of read_text (n_texts, dim)."""
+    sessions: dict[str, list[Signal]] = {}
+    columns = ("user_id", "event_type", "timestamp", "item_id", "text_row")
+    for user_id, event_type, timestamp, item_id, text_row in since.select(columns).iter_rows():
+        vector = None if text_row is None else read_text[text_row]
+        sessions.setdefault(user_id, []).append(Signal(event_type, timestamp, item_id, vector))
+    return {user_id: tuple(session) for user_id, session in sessions.items()}
 
 
 def rank_in(slate: Slate, item_id: str) -> int:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from recsys.config import Settings, find_settings, load_settings
+from recsys.errors import DataError
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -40,11 +42,25 @@ ConfigOption = Annotated[
         help="Settings file; by default recsys.toml of the workspace, else of the current folder.",
     ),
 ]
+AsOfOption = Annotated[
+    str | None, typer.Option(help="Take the shop as it stood then (ISO time, UTC); by default its newest event.")
+]
 
 
 def settings_of(workspace: Workspace, config: Path | None) -> Settings:
     """Settings of a command, as `find_settings` and `load_settings` say. Raises ConfigError."""
     return load_settings(find_settings(config, workspace.settings_file), os.environ)
+
+
+def moment(text: str | None) -> datetime | None:
+    """What `--as-of` says, in UTC. Raises DataError where it is no time."""
+    if text is None:
+        return None
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"--as-of {text!r}: not a time; write it like 2026-03-31T02:00") from None
+    return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
 
 
 def configure_logging(*, verbose: bool) -> None:

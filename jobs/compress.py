@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from features.adoption import in_use, located, read_adopted
 from features.bottleneck import transformer_layers
 from features.encoder import Encoder, load_encoder
 from features.finetune.contrastive import matryoshka_dims
@@ -40,12 +41,14 @@ class _Encoded:
 
 
 def compress(workspace: Workspace, settings: config.Settings, n_runs: int, progress: Progress) -> CompressReport:
-    """Every variant, measured on held-out pairs; the pruned student is trained first, on the shop's other texts.
+    """Every variant of the encoder in use, measured on held-out pairs; the pruned student is trained first, on the
+    shop's other texts.
 
     A killed training is taken up. Raises DataError as `read_compress` does, EncoderError as `load_encoder` and
     `pruned` do.
     """
     own = settings.encoder.model_copy(update={"query_model": "", "precision": "fp32"})
+    own = located(workspace, in_use(own, read_adopted(workspace, own.model)))
     full = load_encoder(own)
     data = read_compress(Lake(workspace.lake), full, settings)
     student = workspace.students / f"{full.id}-every-{settings.finetune.distill.keep_every}"

@@ -9,7 +9,7 @@ import polars as pl
 
 from features.encoder import Encoder
 from features.finetune.contrastive import MAX_HELD_OUT, vector_ranks
-from features.finetune.held_out import held_out_rows, place
+from features.finetune.held_out import held_out_pairs
 from features.finetune.pairs import training_pairs
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.lake import Lake
@@ -68,7 +68,7 @@ def read_compress(lake: Lake, encoder: Encoder, settings: config.Settings) -> Co
     items = shop.items.join(composed, on="item_id", maintain_order="left")
     own = settings.finetune
     pairs = training_pairs(lake.scan("events"), items, shop.reviews, None, as_of, own.pairs, settings.seed)
-    kept = pairs[held_out_rows(place(pairs["anchor"]), own.contrastive.held_out, MAX_HELD_OUT)]
+    kept = held_out_pairs(pairs, own.contrastive.held_out, MAX_HELD_OUT)
     if kept.is_empty():
         raise DataError(
             f"none of {pairs.height} pairs of texts is held out to measure on; raise finetune.contrastive.held_out, "

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.adoption import Adopted, in_use, located, read_adopted
 from features.encoder import load_encoder
 from features.query_encoder import query_settings
 from features.store import Store
@@ -23,6 +24,7 @@ from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
 from jobs.lake import Lake
 from jobs.publish import Made, publish
+from jobs.review_sentiment import review_sentiment
 from jobs.shop import Shop, newest_moment, read_shop
 from jobs.train import Inputs, fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
 from jobs.warm_start import SequenceFits, read_warm_start
@@ -52,7 +54,7 @@ class Report:
 @dataclass(frozen=True)
 class _Embedded:
     """Texts with their vectors. `items_before`: (n_items, dim), with what was said before the held-out days alone;
-    `read` and `read_text` are as in `jobs.train.Inputs`."""
+    `read` and `read_text` are as in `jobs.train.Inputs`, `sentiment` as in `jobs.publish.Made`."""
 
     encoder_id: str
     encoder_sha256: str
@@ -62,6 +64,7 @@ class _Embedded:
     items_before: np.ndarray
     read: pl.DataFrame
     read_text: np.ndarray
+    sentiment: pl.DataFrame
 
 
 def nightly(
@@ -69,7 +72,9 @@ def nightly(
 ) -> Report:
     """Publish a release of all that happened before `as_of`, by default up to the newest event that is not after `now`.
 
-    Raises DataError where there is nothing to learn from; the live release serves on whatever happens before the end.
+    All its vectors are of one encoder: the one that was adopted in the place of the one in the settings, if any.
+    Raises DataError where there is nothing to learn from, EncoderError where the encoder is missing or altered; the
+    live release serves on whatever happens before the end.
     """
     store = Store(workspace)
     with store.lease(now, settings.releases.lease_minutes):
@@ -81,6 +86,8 @@ def _run(
 ) -> Report:
     report = Report(as_of or now)
     step = _Steps(report, progress)
+    adopted = read_adopted(workspace, settings.encoder.model)
+    settings = settings.model_copy(update={"encoder": in_use(settings.encoder, adopted)})
     with step("ingest"):
         ingested = ingest_new(workspace, settings.ingest, now)
         report.counts["new rows"] = sum(table.n_new for table in ingested.tables) if ingested else 0
@@ -93,7 +100,9 @@ def _run(
         valid_cut = temporal_cut(targets, test_cut, settings.evaluate)
         _count(report, shop)
     with step("embed"):
-        embedded = _embed(workspace, shop, valid_cut, settings, report, lambda done, n: progress("embed", done, n))
+        embedded = _embed(
+            workspace, shop, valid_cut, settings, adopted, report, lambda done, n: progress("embed", done, n)
+        )
     inputs = Inputs(shop.items, shop.events, shop.impressions, embedded.items, embedded.read, embedded.read_text)
     before = replace(inputs, text=embedded.items_before)
     item_ids = inputs.items["item_id"]
@@ -137,6 +146,7 @@ def _run(
             reviews_text=embedded.reviews_text,
             encoder_id=embedded.encoder_id,
             encoder_sha256=embedded.encoder_sha256,
+            sentiment=embedded.sentiment,
             metrics=report.metrics,
         )
     with step("publish"):
@@ -169,17 +179,19 @@ def _embed(
     shop: Shop,
     before: datetime,
     settings: Settings,
+    adopted: Adopted | None,
     report: Report,
     progress: Callable[[int, int], None],
 ) -> _Embedded:
-    query_settings(settings.encoder)  # a reader of queries that does not fit is refused now, not when it is served
-    encoder = load_encoder(settings.encoder)
+    named = located(workspace, settings.encoder)
+    query_settings(named)  # a reader of queries that does not fit is refused now, not when it is served
+    encoder = load_encoder(named)
     said_before = shop.reviews.filter(pl.col("timestamp") < before)
     items = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)
     items_before = item_texts(shop.items, said_before, settings.text, encoder.count_tokens)
     reviews, browsing = review_texts(shop.reviews), browsing_texts(shop.searches)
     texts = pl.concat([frame.select("text_hash", "text") for frame in (items, items_before, reviews, browsing)])
-    done = embed_texts(workspace, texts, settings.encoder, settings.embed, progress)
+    done = embed_texts(workspace, texts, named, settings.embed, progress)
     report.counts |= {"texts": done.n_texts, "texts embedded": done.n_new}
 
     def vectors(hashes: pl.Series) -> np.ndarray:
@@ -195,6 +207,7 @@ def _embed(
         items_before=vectors(items_before["text_hash"]),
         read=read,
         read_text=vectors(distinct),
+        sentiment=review_sentiment(workspace, adopted, named, reviews, settings.embed, progress),
     )
 
 

@@ -31,7 +31,8 @@ class Made:
     """What a night made of the shop as it stood at `as_of`: the model with its shoppers, measured.
 
     users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
-    has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded.
+    has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded. sentiment: review_id
+    and sentiment (-1 to 1) of the reviews that a sentiment head has read.
     """
 
     as_of: datetime
@@ -44,6 +45,7 @@ class Made:
     reviews_text: pl.DataFrame
     encoder_id: str
     encoder_sha256: str
+    sentiment: pl.DataFrame
     metrics: Mapping[str, Any]
 
 
@@ -76,9 +78,16 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
 
 
 def items_table(made: Made) -> pl.DataFrame:
-    """The `items` table of design: the catalogue with vectors, popularity and what reviewers said in stars."""
+    """The `items` table of design: the catalogue with vectors, popularity and what reviewers said in stars and words.
+
+    sentiment: the mean of the item's reviews, null where none was read.
+    """
     model = made.model
-    stars = made.shop.reviews.group_by("item_id").agg(rating=pl.col("rating").mean(), n_reviews=pl.len().cast(pl.Int32))
+    stars = (
+        _read_reviews(made)
+        .group_by("item_id")
+        .agg(rating=pl.col("rating").mean(), n_reviews=pl.len().cast(pl.Int32), sentiment=pl.col("sentiment").mean())
+    )
     return (
         made.shop.items.join(stars, on="item_id", how="left", maintain_order="left")
         .join(made.items_text.select("item_id", "text_hash"), on="item_id", how="left", maintain_order="left")
@@ -111,12 +120,19 @@ def users_table(made: Made) -> pl.DataFrame:
 
 
 def reviews_table(workspace: Workspace, made: Made) -> pl.DataFrame:
-    """The `reviews` table of design; a review without words has a zero vector."""
+    """The `reviews` table of design; a review without words has a zero vector and no sentiment."""
     hashes = made.reviews_text.select("review_id", "text_hash")
-    table = made.shop.reviews.join(hashes, on="review_id", how="left", maintain_order="left").with_columns(
-        pl.col("text_hash").fill_null(EMPTY), encoder=pl.lit(made.encoder_id)
+    table = (
+        _read_reviews(made)
+        .join(hashes, on="review_id", how="left", maintain_order="left")
+        .with_columns(pl.col("text_hash").fill_null(EMPTY), encoder=pl.lit(made.encoder_id))
     )
     return table.with_columns(vectors("vector", load_vectors(workspace, made.encoder_id, table["text_hash"])))
+
+
+def _read_reviews(made: Made) -> pl.DataFrame:
+    """The shop's reviews with their sentiment, null where no head has read them."""
+    return made.shop.reviews.join(made.sentiment, on="review_id", how="left", maintain_order="left")
 
 
 def vectors(name: str, array: np.ndarray) -> pl.Series:

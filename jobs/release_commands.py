@@ -15,8 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
-from recsys.errors import DataError, QueryError
+from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
+from recsys.errors import QueryError
 from recsys.workspace import Workspace
 
 # Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
@@ -28,9 +28,7 @@ releases_app = typer.Typer(help="Look at the published releases.", no_args_is_he
 
 def nightly_command(
     workspace: WorkspaceOption,
-    as_of: Annotated[
-        str | None, typer.Option(help="Take the shop as it stood then (ISO time, UTC); by default its newest event.")
-    ] = None,
+    as_of: AsOfOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Learn from everything in the lake, measure it on the last days, and publish a release."""
@@ -40,7 +38,7 @@ def nightly_command(
     place = Workspace(workspace)
     settings = settings_of(place, config)
     with shown_progress() as progress:
-        report = nightly(place, settings, _moment(as_of), datetime.now(UTC), progress)
+        report = nightly(place, settings, moment(as_of), datetime.now(UTC), progress)
     print_summary(report, place)
 
 
@@ -122,13 +120,3 @@ def recommend_command(
     for item in slate.items:
         table.add_row(str(item.rank), item.item_id, item.title or "", f"{item.score:.3f}", item.source)
     Console().print(table)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise DataError(f"--as-of {text!r}: not a time; write it like 2026-03-31T02:00") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import ray
 import torch
 import torch.distributed
-from ray.exceptions import RayTaskError
-from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
-from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
 from jobs.cluster import start_ray
+from jobs.ray_training import gather_crew, run_workers, told_queue
 from recsys import config
-from recsys.errors import RecsysError, StoreError
+from recsys.errors import StoreError
 from recsys.sequence import SequenceModel, Sequences, fit_sequence
 from recsys.sequence.inputs import SequenceInputs
 from recsys.sequence.training import Epoch
 
 log = logging.getLogger(__name__)
-
-START_TRIES: Final = 10
-"""Ray Train waits a minute for its workers and then tries again, by itself without end."""
-
-STOP_S: Final = 60.0
-"""Patience with a trainer that was told to stop, in seconds."""
 
 Progress = Callable[[Epoch], None]
 
@@ -88,13 +79,14 @@ def train_sequence(
     n_workers, on_gpus = workers_to_use(settings.workers)
     if n_workers == 1 and (torch.cuda.is_available() or not on_gpus):
         return _fit(inputs, settings, seed, checkpoint, progress)
-    start_ray()
+    crew = gather_crew(n_workers, on_gpus)
     storage.mkdir(parents=True, exist_ok=True)
-    n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
-    # A share of a processor, so that more workers than processors find a place, too.
-    resources = {"CPU": min(1.0, n_cpus / n_workers)} | ({"GPU": 1.0} if on_gpus else {})
-    scaling = ScalingConfig(num_workers=n_workers, use_gpu=on_gpus, resources_per_worker=resources)
-    log.info("sequence training workers=%d gpus=%s cpus=%d", n_workers, on_gpus, n_cpus)
+
+    def heard(epoch: Epoch) -> None:
+        log.info("sequence epoch=%d loss=%.4f ndcg=%s", epoch.number, epoch.loss, epoch.ndcg)
+        if progress is not None:
+            progress(epoch)
+
     with TemporaryDirectory(prefix="sequence-", dir=storage.resolve(), ignore_cleanup_errors=True) as folder:
         work = _Work(
             inputs=ray.put(replace(inputs, warm_start=None)),
@@ -102,12 +94,12 @@ def train_sequence(
             seed=seed,
             checkpoint=None if checkpoint is None else checkpoint.resolve(),  # workers have folders of their own
             folder=Path(folder),
-            told=Queue(actor_options={"num_cpus": 0}),
-            n_threads=max(1, n_cpus // n_workers),
+            told=told_queue(),
+            n_threads=crew.n_threads,
         )
         if warm_start is not None:
             warm_start.save(work.previous)
-        _train_on_ray(work, scaling, progress)
+        run_workers(_run_worker, work, crew, work.folder, work.told, heard)
         return SequenceModel.load(work.fitted)
 
 
@@ -140,60 +132,6 @@ def _fit(
         warm_start=inputs.warm_start,
         progress=progress,
     )
-
-
-def _train_on_ray(work: _Work, scaling: ScalingConfig, progress: Progress | None) -> None:
-    """Leaves the fitted model in `work.fitted`, and no worker behind, however it ends."""
-    # In a process of its own, TorchTrainer neither writes to this terminal nor takes over this process's Ctrl-C.
-    trainer = ray.remote(num_cpus=0, max_retries=0)(_run_trainer).remote(work, scaling)
-    try:
-        for epoch in _epochs(trainer, work.told):
-            log.info("sequence epoch=%d loss=%.4f ndcg=%s", epoch.number, epoch.loss, epoch.ndcg)
-            if progress is not None:
-                progress(epoch)
-        ray.get(trainer)
-    except RayTaskError as error:
-        failures = error.cause.worker_failures.values() if isinstance(error.cause, WorkerGroupError) else ()
-        mendable = next((failure for failure in failures if isinstance(failure, RecsysError)), None)
-        if mendable is None:
-            raise
-        raise mendable from None
-    finally:
-        # Ctrl-C for the trainer, where it still runs: it then gives back what its workers hold of the cluster, which
-        # Ray would keep for them if it was killed.
-        ray.cancel(trainer)
-        if not ray.wait([trainer], timeout=STOP_S)[0]:
-            ray.cancel(trainer, force=True)
-        work.told.shutdown(force=True)
-
-
-def _epochs(trainer: ray.ObjectRef[None], told: Queue) -> Iterator[Epoch]:
-    """Epochs as the first worker reports them, until the trainer has ended."""
-    desk: Any = told.actor
-    while True:
-        heard = desk.get.remote()
-        ended, _ = ray.wait([heard, trainer])
-        if ended == [trainer]:
-            told.put(None)  # behind all epochs
-        epoch = ray.get(heard)
-        if epoch is None:
-            return
-        yield epoch
-
-
-def _run_trainer(work: _Work, scaling: ScalingConfig) -> None:
-    trainer = TorchTrainer(
-        _run_worker,
-        train_loop_config={"work": work},
-        scaling_config=scaling,
-        run_config=RunConfig(
-            name="ray",
-            storage_path=str(work.folder),
-            failure_config=FailureConfig(controller_failure_limit=START_TRIES),  # type: ignore[call-arg]
-        ),
-    )
-    with suppress(SystemExit):  # its answer to Ctrl-C, which this process is to outlive
-        trainer.fit()
 
 
 def _run_worker(loop_config: dict[str, Any]) -> None:

@@ -19,6 +19,9 @@ LEAST_ITEMS: Final = 3
 TEST_SHARE: Final = 0.1
 """Part of all interactions that lies after the temporal protocol's moment."""
 
+VISIT: Final = timedelta(minutes=30)
+"""What a shopper did so long before a choice is known when the list is asked for."""
+
 TARGET_TYPES = ("purchase", "cart", "rating")
 """What a recommendation is meant to lead to; a shop that has none of them is judged by views and clicks."""
 
@@ -86,12 +89,15 @@ class HeldOut:
     """What may be learned, and what is asked for afterwards.
 
     events: the events before the targets, with the columns they came with; targets: user_id, item_id, timestamp, one
-    row a user, by user_id; as_of: the moment at which models are made, later than every event.
+    row a user, by user_id; as_of: the moment at which models are made, later than every event; since: what the users
+    of the targets did at or after that moment, in the `VISIT` before their target: known to whoever answers, but to no
+    model.
     """
 
     events: pl.DataFrame
     targets: pl.DataFrame
     as_of: datetime
+    since: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,9 @@ def split(events: pl.DataFrame, protocol: Protocol, repeats: bool = False) -> Sp
     Leave-one-out: each user's last item is the test target, the one before it the validation target; users with
     fewer than `LEAST_ITEMS` only train. Temporal: one moment for everyone, which leaves 1 - `TEST_SHARE` of the
     interactions before it; each user's first item after it is the target, and new users and new items are asked for
-    too; validation does the same before that moment. Impressions are left out: nobody chose them.
+    too. What the user searched for and looked at earlier in the same visit is known (`since`), but not with `repeats`:
+    the item itself would be among it. Validation does the same before that moment. Impressions are left out: nobody
+    chose them.
     Raises DataError where the test or the validation would have no target.
     """
     ordered = untied(events.filter(pl.col("event_type").cast(pl.String) != "impression"))
@@ -167,18 +175,31 @@ def _last_of(events: pl.DataFrame, user_ids: pl.Series, repeats: bool) -> HeldOu
         .filter(pl.col("asked_at").is_null() | (pl.col("timestamp") < pl.col("asked_at")))
         .drop("asked_at")
     )
-    return HeldOut(before, targets, _after(before))
+    return HeldOut(before, targets, _after(before), before.clear())
 
 
 def _after_moment(events: pl.DataFrame, repeats: bool) -> HeldOut:
     pairs = _choices(events, repeats)
     times = pairs["timestamp"].sort()
     if times.is_empty():
-        return HeldOut(events, pairs, _after(events))
+        return HeldOut(events, pairs, _after(events), events.clear())
     moment: datetime = times[int(len(times) * (1 - TEST_SHARE))]
     later = pairs.filter(pl.col("timestamp") >= moment)
     targets = later.unique("user_id", keep="first", maintain_order=True)
-    return HeldOut(events.filter(pl.col("timestamp") < moment), targets, moment)
+    before = pl.col("timestamp") < moment
+    since = events.clear() if repeats else _visits(events.filter(~before), targets)
+    return HeldOut(events.filter(before), targets, moment, since)
+
+
+def _visits(events: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
+    """The events of the `VISIT` before each user's target."""
+    asked = targets.select("user_id", asked_at="timestamp")
+    age = pl.col("asked_at") - pl.col("timestamp")
+    return (
+        events.join(asked, on="user_id", maintain_order="left")
+        .filter((age > timedelta(0)) & (age <= VISIT))
+        .drop("asked_at")
+    )
 
 
 def _after(events: pl.DataFrame) -> datetime:
@@ -198,16 +219,22 @@ def _checked(held_out: HeldOut, protocol: Protocol) -> HeldOut:
 
 def check_no_leak(held_out: HeldOut, repeats: bool = False) -> None:
     """Raises DataError where an event to learn from is at or after its user's target, is of that target's item (unless
-    `repeats` are asked for), or is at or after `as_of`."""
+    `repeats` are asked for), or is at or after `as_of`; or where one of `since` is at or after its user's target or of
+    that target's item."""
     asked = held_out.targets.select("user_id", asked_for="item_id", asked_at="timestamp")
-    known = held_out.events.select("user_id", "item_id", "timestamp").join(asked, on="user_id", how="left")
-    too_late = (pl.col("timestamp") >= pl.col("asked_at")) | (pl.col("timestamp") >= held_out.as_of)
-    same_item = (pl.col("item_id") == pl.col("asked_for")) & ~pl.lit(repeats)
+    columns = ("user_id", "item_id", "timestamp")
+    learned = held_out.events.select(*columns, learned=pl.lit(value=True))
+    since = held_out.since.select(*columns, learned=pl.lit(value=False))
+    known = pl.concat([learned, since]).join(asked, on="user_id", how="left")
+    too_late = (pl.col("timestamp") >= pl.col("asked_at")) | (
+        pl.col("learned") & (pl.col("timestamp") >= held_out.as_of)
+    )
+    same_item = (pl.col("item_id") == pl.col("asked_for")) & ~(pl.lit(repeats) & pl.col("learned"))
     leaked = known.filter(too_late | same_item)
     if leaked.height:
         row = leaked.row(0, named=True)
         raise DataError(
-            f"{leaked.height} of {known.height} events to learn from give away what is asked for (user "
+            f"{leaked.height} of {known.height} known events give away what is asked for (user "
             f"{row['user_id']}, item {row['item_id']}, {row['timestamp']}; the target is {row['asked_for']} of "
             f"{row['asked_at']}); split the events again by `recsys.split`"
         )

@@ -33,6 +33,16 @@ class Workspace:
         return self.root / "embeddings"
 
     @property
+    def encoders(self) -> Path:
+        """One folder a tuned encoder: an ordinary transformers folder, its sentiment head beside it."""
+        return self.root / "encoders"
+
+    @property
+    def current_encoder(self) -> Path:
+        """Which of them was adopted."""
+        return self.encoders / "current.json"
+
+    @property
     def store(self) -> Path:
         """The LanceDB database."""
         return self.root / "store"
@@ -54,13 +64,23 @@ class Workspace:
 
     @property
     def runs(self) -> Path:
-        """One folder a nightly run: settings, metrics, log."""
+        """One folder a nightly run, settings, metrics, log, and one a fine-tuning run: record, curves, verdict."""
         return self.root / "runs"
 
     @property
     def training(self) -> Path:
         """The state of a training run under way, so that a killed one goes on."""
         return self.root / "training"
+
+    @property
+    def tuning(self) -> Path:
+        """The state of a fine-tuning run under way."""
+        return self.training / "finetune"
+
+    @property
+    def tuning_lease(self) -> Path:
+        """Who fine-tunes in this workspace; the nightly run may go on meanwhile."""
+        return self.root / "finetune-lease.json"
 
     @property
     def students(self) -> Path:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from features.durable import write_atomically
+from recsys.checkpoint import optimizer_tensors, read_checkpoint, restore_optimizer, under
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,7 @@ def digest_of(parts: Iterable[str | np.ndarray | Tensor]) -> str:
 def save_state(state: State, path: Path, identity: str) -> None:
     """Replaces `path` at once: a reader, or a crash at any moment, sees the old state or the new one whole."""
     tensors: dict[str, Tensor] = {f"weights.{name}": weight for name, weight in state.weights.items()}
-    for number, moments in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+    tensors |= optimizer_tensors(state.optimizer)
     tensors |= {f"extra.{name}": value for name, value in state.extra.items()}
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,32 +68,15 @@ def save_state(state: State, path: Path, identity: str) -> None:
 
 def resume_state(state: State, path: Path, identity: str) -> None:
     """Takes up the state at `path` where there is one with this identity; else `state` stays as it is."""
-    if not path.is_file():
-        return
     device = next(iter(state.weights.values())).device
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            header = file.metadata()
-            if header["run"] != identity:
-                log.info("finetune checkpoint ignored path=%s reason=other data or settings", path)
-                return
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, KeyError, TypeError) as error:  # TypeError: a file without any header
-        log.warning("finetune checkpoint ignored path=%s reason=%s", path, type(error).__name__)
+    kept = read_checkpoint(path, identity, device)
+    if kept is None:
         return
+    header, tensors = kept
     with torch.no_grad():
         for name, weight in state.weights.items():
             weight.copy_(tensors[f"weights.{name}"])
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer.", tensors).items():
-        number, moment = name.split(".")
-        moments.setdefault(int(number), {})[moment] = value
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    state.extra = _under("extra.", tensors)
+    restore_optimizer(state.optimizer, tensors)
+    state.extra = under("extra.", tensors)
     state.progress = Progress(**json.loads(header["progress"]))
     log.info("finetune resumed path=%s steps=%d", path, len(state.progress.losses))
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

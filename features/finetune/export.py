@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from features.bottleneck import ATTRIBUTE, BOTTLENECKS_FILE, bottleneck_weights
 from features.durable import sync_tree
-from features.encoder import Encoder
+from features.encoder import Encoder, no_progress_bars
 from features.model_files import Pooling, weights_digest
 from recsys.errors import EncoderError
 
@@ -49,7 +49,8 @@ def save_encoder(encoder: Encoder, folder: Path, max_tokens: int | None = None) 
 def _write(encoder: Encoder, folder: Path, max_tokens: int) -> None:
     model: Any = encoder.model
     plain = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{ATTRIBUTE}.")}
-    model.save_pretrained(folder, state_dict=plain)
+    with no_progress_bars():
+        model.save_pretrained(folder, state_dict=plain)
     encoder.tokenizer.save_pretrained(folder)
     adapters = bottleneck_weights(model)
     if adapters:

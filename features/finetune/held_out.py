@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import polars as pl
 
 from features.text import text_hash
 
@@ -21,3 +22,15 @@ def held_out_rows(places: np.ndarray, share: float, most: int) -> np.ndarray:
     """
     rows = np.flatnonzero(places < share)
     return np.sort(rows[np.argsort(places[rows], kind="stable")[:most]])
+
+
+def held_out_pairs(pairs: pl.DataFrame, share: float, most: int) -> pl.DataFrame:
+    """Of `pairs.Pairs` the rows that `tune_contrastive` holds out, less those that it trains on the other way round.
+
+    A pair of two items may stand in both directions, and only one of its texts be held out.
+    """
+    places = place(pairs["anchor"])
+    trained = pairs.filter(places >= share).select(anchor="positive", positive="anchor").unique()
+    return pairs[held_out_rows(places, share, most)].join(
+        trained, on=["anchor", "positive"], how="anti", maintain_order="left"
+    )

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recsys.checkpoint import optimizer_tensors, read_checkpoint, restore_optimizer, under
 from recsys.sequence.network import Network
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,7 @@ def save_run(run: Run, path: Path, identity: str) -> None:
     """Replaces `path` at once: a reader, or a crash at any moment, sees the old state or the new one whole."""
     tensors = {f"network.{name}": value for name, value in run.network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in run.best.items()}
-    for number, moments in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+    tensors |= optimizer_tensors(run.optimizer)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
@@ -75,29 +74,12 @@ def save_run(run: Run, path: Path, identity: str) -> None:
 
 def resume_run(run: Run, path: Path, identity: str) -> None:
     """Takes up the run at `path` where there is one with this identity; else `run` stays as it is."""
-    if not path.is_file():
+    kept = read_checkpoint(path, identity, run.network.ids.weight.device)
+    if kept is None:
         return
-    try:
-        with safe_open(path, framework="pt", device=str(run.network.ids.weight.device)) as file:
-            header = file.metadata()
-            if header["run"] != identity:
-                log.info("sequence checkpoint ignored path=%s reason=other data or settings", path)
-                return
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, KeyError, TypeError) as error:  # TypeError: a file without any header
-        log.warning("sequence checkpoint ignored path=%s reason=%s", path, type(error).__name__)
-        return
-    run.network.load_state_dict(_under("network.", tensors))
-    run.best = _under("best.", tensors)
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer.", tensors).items():
-        number, moment = name.split(".")
-        moments.setdefault(int(number), {})[moment] = value
-    groups = run.optimizer.state_dict()["param_groups"]
-    run.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    header, tensors = kept
+    run.network.load_state_dict(under("network.", tensors))
+    run.best = under("best.", tensors)
+    restore_optimizer(run.optimizer, tensors)
     run.progress = Progress(**json.loads(header["progress"]))
     log.info("sequence resumed path=%s epochs=%d", path, run.progress.epochs_done)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

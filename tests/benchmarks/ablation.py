@@ -59,7 +59,7 @@ def ranks(data: BenchData, before: Model, after: Model, ranked: bool) -> np.ndar
     inputs = data.inputs(data.test)
     _, users = users_of(inputs, settings)
     served = recommender(inputs, replace(after, fusion=fusion, ranker=ranker), users, settings)
-    return served_lists(served, data.test)[0]
+    return served_lists(served, data.test, data.read_text)[0]
 
 
 def main() -> None:

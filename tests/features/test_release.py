@@ -10,7 +10,7 @@ import pytest
 from conftest import PublishedShop
 
 from features.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
-from features.store import Store
+from features.store import Draft, Store
 from jobs.lake import Lake
 from recsys.errors import StoreError
 from recsys.query import Query
@@ -33,6 +33,22 @@ def test_a_release_comes_with_its_shoppers_titles_and_encoder(published_shop: Pu
     assert loaded.encoder == published_shop.settings.encoder
     (slate,) = loaded.recommender.recommend([Query(user_id=next(iter(loaded.recommender.users.rows)))])
     assert all(item.title for item in slate.items)
+
+
+def test_a_release_from_before_there_was_sentiment_is_read(copied: Workspace) -> None:
+    store = Store(copied)
+    now = store.open()
+    tables = {name: now.table(name) for name in now.manifest.tables}
+    tables |= {name: tables[name].drop("sentiment") for name in ("items", "reviews")}
+    told = now.manifest
+    store.publish(
+        Draft("old", told.as_of, tables, now.model_dir, told.encoder_id, told.encoder_sha256, told.config_sha256, {}),
+        told.created_at,
+    )
+    assert "sentiment" not in store.open().table("items").columns
+    loaded = load_release(copied)
+    assert loaded.release_id == "old"
+    assert loaded.recommender.recommend([Query(user_id=next(iter(loaded.recommender.users.rows)))])
 
 
 def test_settings_of_another_version_do_not_stop_a_rollback(copied: Workspace, monkeypatch) -> None:

@@ -15,7 +15,7 @@ from jobs.bench_data import BenchData
 from jobs.bench_models import MODELS
 from jobs.bench_models import main as run_model
 from jobs.bench_past import read_past
-from jobs.bench_product import rank_in
+from jobs.bench_product import rank_in, visits
 from jobs.bench_quality import DETERMINISTIC, Measured, Report, bench_quality, print_report
 from jobs.bench_read import read_bench
 from jobs.sources.sample import make_sample
@@ -178,13 +178,36 @@ def test_places_for_new_items_are_told_apart_from_the_ranking(folder: Path) -> N
 def test_a_past_is_what_the_users_had_newest_with_age_0() -> None:
     data = bench_data()
     past = read_past(data.test, data.items["item_id"], data.settings, False, None)
-    assert past.history_lengths().tolist() == [5] * 30
+    assert past.n_before.tolist() == [5] * 30
     newest = data.test.events.sort("timestamp").filter(pl.col("user_id") == past.targets["user_id"][0])
     mine = past.had_by == 0
     assert [f"i{item:02}" for item in past.had_items[mine]] == newest["item_id"].to_list()
     assert past.age[mine].tolist() == [4, 3, 2, 1, 0]
     np.testing.assert_allclose(past.history(0.5)[0].toarray().max(), 1.0)
     np.testing.assert_allclose(past.history(0.5)[0].sum(), 1 + 0.5 + 0.25 + 0.125 + 0.0625)
+
+
+def test_a_visit_is_history_to_every_model_and_a_session_to_the_product() -> None:
+    data = bench_data()
+    first = data.test.targets["user_id"][0]
+    seen_before = set(data.test.events.filter(pl.col("user_id") == first)["item_id"])
+    fresh = min(set(data.items["item_id"]) - seen_before - set(data.test.targets["item_id"][:1]))
+    at = data.test.as_of + timedelta(minutes=1)
+    since = data.test.events.head(2).with_columns(
+        user_id=pl.lit(first),
+        item_id=pl.Series([fresh, None], dtype=pl.String),
+        event_type=pl.Series(["view", "search"], dtype=pl.Enum(EVENT_TYPES)),
+        timestamp=pl.lit(at),
+        text_row=pl.Series([None, 0], dtype=pl.Int32),
+    )
+    data = replace(data, test=replace(data.test, since=since), read_text=np.eye(8, dtype=np.float32)[:1])
+    past = read_past(data.test, data.items["item_id"], data.settings, False, None)
+    assert past.n_before.tolist() == [5] * 30
+    assert (past.had_by == 0).sum() == 6
+    assert data.items["item_id"][int(past.had_items[past.had_by == 0][-1])] == fresh
+    ((user_id, session),) = visits(since, data.read_text).items()
+    assert (user_id, [signal.item_id for signal in session]) == (first, [fresh, None])
+    assert session[1].text_vector is not None
 
 
 def test_what_was_had_is_hidden_unless_repeats_are_asked_for() -> None:

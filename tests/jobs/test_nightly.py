@@ -48,6 +48,8 @@ def test_the_release_holds_the_whole_shop(published_shop: PublishedShop) -> None
         norms = np.linalg.norm(release.vectors(name, column), axis=1)
         assert ((np.abs(norms - 1) < 1e-3) | (norms == 0)).all(), (name, column)
     assert np.abs(np.linalg.norm(release.vectors("items", "vector"), axis=1) - 1).max() < 1e-3
+    for name in ("items", "reviews"):  # no sentiment head has been adopted
+        assert release.table(name, ["sentiment"])["sentiment"].is_null().all()
 
 
 def test_the_report_says_what_was_done(published_shop: PublishedShop) -> None:

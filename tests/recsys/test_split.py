@@ -194,6 +194,36 @@ def test_the_text_of_the_targets_own_page_is_not_known_before_it(protocol, n: in
         assert known == held_out.events["item_id"].drop_nulls().to_list()
 
 
+def a_visit() -> pl.DataFrame:
+    """v's first visit comes after the moment: an old view, a view and a search, then the purchase of "wanted"."""
+    daily = events(*[("u", f"i{day}", day) for day in range(18)])
+    minute = 1 / 24 / 60
+    looked = events(("v", "early", 20 - 45 * minute), ("v", "other", 20 - 9 * minute), kind="view")
+    search = events(("v", "", 20 - 5 * minute), kind="search").with_columns(item_id=pl.lit(None, dtype=pl.String))
+    return pl.concat(
+        [daily, looked, search, events(("w", "i0", 18.5), ("v", "wanted", 20), ("v", "after", 20 + minute))]
+    )
+
+
+def test_by_time_the_visit_before_the_target_is_known_to_who_answers_but_to_no_model() -> None:
+    test = split(a_visit(), "temporal").test
+    assert pairs(test.targets) == [("v", "wanted"), ("w", "i0")]
+    assert pairs(test.since) == [("v", "other"), ("v", None)]
+    assert set(test.events["user_id"]) == {"u"}
+    check_no_leak(test)
+
+
+def test_where_repeats_count_nothing_of_the_visit_is_known() -> None:
+    assert split(a_visit(), "temporal", repeats=True).test.since.is_empty()
+
+
+def test_a_visit_that_holds_the_target_is_noticed() -> None:
+    test = split(a_visit(), "temporal").test
+    leaked = test.since.with_columns(item_id=pl.lit("wanted"))
+    with pytest.raises(DataError, match="2 of 20 known events give away what is asked for"):
+        check_no_leak(replace(test, since=leaked))
+
+
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
 def test_what_cannot_be_split_says_so(protocol) -> None:
     with pytest.raises(DataError, match=f"{protocol}: 0 users can be asked and"):
@@ -236,6 +266,6 @@ def test_a_future_shuffled_into_the_history_is_noticed(protocol, repeats) -> Non
 def test_the_target_itself_in_the_history_is_noticed() -> None:
     test = split(FOUR, "leave-one-out").test
     early = events(("u", "d", 0.5))
-    with pytest.raises(DataError, match=r"1 of 6 events .* \(user u, item d"):
+    with pytest.raises(DataError, match=r"1 of 6 known events .* \(user u, item d"):
         check_no_leak(replace(test, events=pl.concat([test.events, early])))
     check_no_leak(replace(test, events=pl.concat([test.events, early])), repeats=True)

@@ -1,0 +1,108 @@
+"""Fine-tuning the encoder of a workspace: the shop's data -> stages -> a candidate -> adopted if clearly better."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from features.adoption import adopt, in_use, located, read_adopted
+from features.durable import write_atomically
+from features.encoder import encoder_id, load_encoder
+from features.finetune.loop import Step
+from features.finetune.record import FinetuneRecord, plot_learning_curves, write_record
+from features.lease import hold_lease
+from jobs.finetune_candidate import Verdict, adoption_of, judge, keep_candidate
+from jobs.finetune_data import read_tuning_data
+from jobs.finetune_training import train_stages
+from jobs.lake import Lake
+from jobs.shop import newest_moment
+from recsys.config import Settings
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a step's name, what is done of it and what there is to do."""
+
+_DRAFTS: Final = ".draft-"
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What a run did. name: of the folder below `runs` with the record, the curves and the verdict, and of that below
+    `encoders` with what was made."""
+
+    name: str
+    record: FinetuneRecord
+    verdict: Verdict
+
+
+def finetune(
+    workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
+) -> FinetuneReport:
+    """Tune the encoder in use on what happened before `as_of`, by default the newest event that is not after `now`.
+
+    A killed run is taken up when this is called again with the same data and settings. The nightly run embeds with the
+    result from its next start on, where that is clearly better (`judge`). Raises DataError where nothing happened,
+    EncoderError where the encoder in use is missing or altered, StoreError where another run tunes this workspace.
+    """
+    with hold_lease(workspace.tuning_lease, now, settings.releases.lease_minutes):
+        return _run(workspace, settings, as_of, now, progress)
+
+
+def _run(
+    workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
+) -> FinetuneReport:
+    base = settings.encoder.model
+    current = in_use(settings.encoder, read_adopted(workspace, base))
+    named = located(workspace, current)
+    as_of = as_of or min(newest_moment(Lake(workspace.lake)), now)
+    encoder = load_encoder(named)
+    max_tokens = encoder.max_tokens
+    data = read_tuning_data(
+        workspace, encoder, named, settings, as_of, lambda done, total: progress("embed", done, total)
+    )
+    del encoder  # the stages load it anew, to be trained
+
+    def told(step: Step) -> None:
+        progress(f"train {step.stage}", step.number, step.n_steps)
+
+    workspace.encoders.mkdir(parents=True, exist_ok=True)
+    for left in workspace.encoders.glob(f"{_DRAFTS}*"):  # by a run that was killed
+        shutil.rmtree(left)
+    with TemporaryDirectory(prefix=_DRAFTS, dir=workspace.encoders, ignore_cleanup_errors=True) as drafts:
+        made_in = Path(drafts) / "made"
+        made_in.mkdir()
+        made = train_stages(
+            data,
+            named,
+            max_tokens,
+            settings.finetune,
+            settings.seed,
+            checkpoints=workspace.tuning,
+            folder=made_in,
+            told=told,
+        )
+        candidate = keep_candidate(workspace, made, current, as_of, Path(drafts))
+    verdict = judge(workspace, candidate, current, data, settings)
+    tuned = encoder_id(located(workspace, candidate.encoder)) if candidate.changed else ""
+    report = FinetuneReport(candidate.name, replace(made.record, tuned=tuned), verdict)
+    _write(report, workspace.runs / candidate.name)
+    if verdict.adopted:
+        adopt(workspace, adoption_of(workspace, candidate, base))
+    shutil.rmtree(workspace.tuning, ignore_errors=True)
+    log.info("finetune done run=%s adopted=%s reason=%s", report.name, verdict.adopted, verdict.reason)
+    return report
+
+
+def _write(report: FinetuneReport, folder: Path) -> None:
+    write_record(report.record, folder / "record.json")
+    plot_learning_curves(report.record, folder / "learning-curves.png")
+    write_atomically(folder / "verdict.json", (json.dumps(asdict(report.verdict), indent=2) + "\n").encode())

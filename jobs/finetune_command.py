@@ -1,0 +1,77 @@
+"""`recsys finetune`: tune the encoder on the shop's own texts and behaviour, and say what came of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
+from recsys.workspace import Workspace
+
+if TYPE_CHECKING:
+    from features.finetune.record import StageRecord
+    from jobs.finetune import FinetuneReport
+    from jobs.finetune_candidate import Verdict
+
+# The command imports what it runs: torch, ray and peft take seconds to import, and `recsys --help` shall not wait.
+
+
+def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, config: ConfigOption = None) -> None:
+    """Tune the text encoder on the shop's texts and behaviour; nights then embed with it, if it is clearly better."""
+    from jobs.finetune import finetune
+
+    place = Workspace(workspace)
+    settings = settings_of(place, config)
+    with shown_progress() as progress:
+        report = finetune(place, settings, moment(as_of), datetime.now(UTC), progress)
+    print_report(report, place)
+
+
+def print_report(report: FinetuneReport, workspace: Workspace) -> None:
+    """A row a stage, why others were skipped, the verdict, and where record and curves are."""
+    console = Console()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(("stage", "trainable", "seconds", "peak MB", "held out", "before", "after")):
+        table.add_column(name, justify="left" if place in (0, 4) else "right", no_wrap=True)
+    for stage in report.record.stages:
+        for row in _rows(stage):
+            table.add_row(*row)
+    console.print(table)
+    for stage in report.record.stages:
+        if stage.skipped:
+            console.print(f"{stage.stage} skipped: {stage.skipped}", highlight=False, markup=False)
+    console.print(_spelled(report.verdict), highlight=False, markup=False)
+    folder = workspace.runs / report.name
+    console.print(f"record and learning curves: {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _rows(stage: StageRecord) -> list[tuple[str, ...]]:
+    """One for each measure, the first with all else; "-" for what was not measured before."""
+    if stage.skipped:
+        return [(stage.stage, "-", "-", "-", "skipped", "-", "-")]
+    share = stage.trainable_parameters / max(1, stage.parameters)
+    first = (
+        f"{stage.stage} ({stage.mode})",
+        f"{stage.trainable_parameters:,} ({share:.0%})",
+        f"{stage.seconds:.1f}",
+        f"{stage.peak_memory_mb:,.0f}",
+    )
+    measures = [
+        (name, f"{stage.before[name]:.4g}" if name in stage.before else "-", f"{value:.4g}")
+        for name, value in stage.after.items()
+    ] or [("nothing", "-", "-")]
+    return [(*(first if number == 0 else ("", "", "", "")), *measure) for number, measure in enumerate(measures)]
+
+
+def _spelled(verdict: Verdict) -> str:
+    told = f"{'adopted' if verdict.adopted else 'not adopted'}: {verdict.reason}"
+    if not verdict.n_anchors:
+        return told
+    return (
+        f"{told}; NDCG@10 of {verdict.n_anchors:,} texts {verdict.before:.4f} -> {verdict.after:.4f}, difference "
+        f"{verdict.after - verdict.before:+.4f} (95 % interval {verdict.low:+.4f} to {verdict.high:+.4f})"
+    )

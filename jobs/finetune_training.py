@@ -1,0 +1,185 @@
+"""The stages of fine-tuning, on every GPU of the cluster, or in this process where one is all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+import torch
+from ray.util.queue import Queue
+
+from features.adoption import READER
+from features.encoder import Encoder
+from features.finetune.contrastive import tune_contrastive
+from features.finetune.export import save_encoder
+from features.finetune.loop import Step, Told
+from features.finetune.mlm import tune_mlm
+from features.finetune.record import FinetuneRecord, StageRecord, read_record, write_record
+from features.finetune.sentiment import Sentiment, fit_sentiment
+from features.finetune.tuning import load_trainable
+from jobs.finetune_data import TuningData
+from jobs.ray_training import gather_crew, run_workers, told_queue
+from jobs.sequence_training import workers_to_use
+from recsys import config, parallel
+from recsys.errors import DataError, StoreError
+
+MODEL: Final = "model"
+HEAD: Final = "head"
+
+_RECORD: Final = "record.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the stages left in `folder`: an encoder under `MODEL` where a stage changed it, a sentiment head under
+    `HEAD` where one was fitted, with its own encoder under `READER` in there if it has one."""
+
+    folder: Path
+    record: FinetuneRecord
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is a new encoder."""
+        return (self.folder / MODEL).is_dir()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether there is a sentiment head."""
+        return (self.folder / HEAD).is_dir()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one worker needs. max_tokens: where texts are cut when vectors are made; data: a reference to TuningData."""
+
+    data: ray.ObjectRef[TuningData]
+    encoder: config.Encoder
+    max_tokens: int
+    settings: config.Finetune
+    seed: int
+    checkpoints: Path
+    folder: Path
+    told: Queue
+    n_threads: int
+
+
+def train_stages(
+    data: TuningData,
+    encoder: config.Encoder,
+    max_tokens: int,
+    settings: config.Finetune,
+    seed: int,
+    *,
+    checkpoints: Path,
+    folder: Path,
+    told: Told,
+) -> Made:
+    """Runs `settings.stages` on the encoder under Ray Train, one worker for each GPU, or `settings.workers`.
+
+    Without GPUs, with one in this machine, or with one worker asked for, they run in this process, and Ray is not
+    started. max_tokens: where texts are cut when the encoder is used; while training, `settings.max_tokens` rules.
+    checkpoints: the folder in which a killed run is taken up; folder: an empty one for the result; on a cluster of
+    several machines both must be on a disk that all share. told: called in this process after every step.
+    Raises as the stages do, but for DataError: a stage without data is skipped, and its record says why.
+    """
+    n_workers, on_gpus = workers_to_use(settings.workers)
+    if n_workers == 1 and (torch.cuda.is_available() or not on_gpus):
+        _run_stages(data, encoder, max_tokens, settings, seed, checkpoints, folder, told)
+    else:
+        crew = gather_crew(n_workers, on_gpus)
+        queue = told_queue()
+        data_ref = ray.put(data)
+        work = _Work(
+            data_ref,
+            encoder,
+            max_tokens,
+            settings,
+            seed,
+            checkpoints.resolve(),
+            folder.resolve(),
+            queue,
+            crew.n_threads,
+        )
+        run_workers(_run_worker, work, crew, folder.resolve() / "ray", queue, told)
+    return Made(folder, read_record(folder / _RECORD))
+
+
+def _run_worker(loop_config: dict[str, Any]) -> None:
+    """One of the processes that train together; Ray Train has made them torch.distributed's default group."""
+    work: _Work = loop_config["work"]
+    if not work.folder.is_dir():
+        raise StoreError(
+            f"{work.folder}: a training worker on another machine does not see this folder; keep the workspace on a "
+            "disk that all machines of the cluster share, or set finetune.workers = 1"
+        )
+    torch.set_num_threads(work.n_threads)
+    data = ray.get(work.data)
+    _run_stages(
+        data,
+        work.encoder,
+        work.max_tokens,
+        work.settings,
+        work.seed,
+        work.checkpoints,
+        work.folder,
+        work.told.put,
+    )
+
+
+def _run_stages(
+    data: TuningData,
+    named: config.Encoder,
+    max_tokens: int,
+    settings: config.Finetune,
+    seed: int,
+    checkpoints: Path,
+    folder: Path,
+    told: Callable[[Step], None],
+) -> None:
+    """In one process of those that train together; the first leaves the result in `folder`."""
+    encoder = load_trainable(named, settings)
+    records: list[StageRecord] = []
+    head: Sentiment | None = None
+    # A sentiment head reads the vectors of the finished encoder, so its stage is the last one.
+    for stage in sorted(settings.stages, key=lambda stage: stage == "sentiment"):
+        states = checkpoints / stage
+        try:
+            match stage:
+                case "mlm":
+                    records.append(tune_mlm(encoder, data.texts, settings, seed, checkpoint=states, told=told))
+                case "contrastive":
+                    if data.pairs is None:
+                        raise DataError(data.no_pairs)
+                    state = states / "state.safetensors"
+                    records.append(tune_contrastive(encoder, data.pairs, settings, seed, checkpoint=state, told=told))
+                case "sentiment":
+                    encode = replace(encoder, max_tokens=max_tokens).encode
+                    head = fit_sentiment(
+                        encoder, data.reviews, settings, seed, encode=encode, checkpoint=states, told=told
+                    )
+                    records.append(head.record)
+        except DataError as error:
+            records.append(StageRecord(stage, skipped=str(error)))
+    if parallel.rank() == 0:
+        record = FinetuneRecord(encoder.id, "", seed, _device(encoder), tuple(records))
+        _leave(encoder, head, record, folder, max_tokens)
+
+
+def _leave(
+    encoder: Encoder, sentiment: Sentiment | None, record: FinetuneRecord, folder: Path, max_tokens: int
+) -> None:
+    if any(not stage.skipped and stage.stage != "sentiment" for stage in record.stages):
+        save_encoder(encoder, folder / MODEL, max_tokens)
+    if sentiment is not None:
+        sentiment.head.save(folder / HEAD)
+        if sentiment.tuned:
+            save_encoder(sentiment.encoder, folder / HEAD / READER, max_tokens)
+    write_record(record, folder / _RECORD)
+
+
+def _device(encoder: Encoder) -> str:
+    device = encoder.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

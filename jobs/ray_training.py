@@ -1,0 +1,114 @@
+"""Processes that train one model together, started by Ray Train, and what the first of them reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray.exceptions import RayTaskError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Queue
+
+from jobs.cluster import start_ray
+from recsys.errors import RecsysError
+
+log = logging.getLogger(__name__)
+
+START_TRIES: Final = 10
+"""Ray Train waits a minute for its workers and then tries again, by itself without end."""
+
+STOP_S: Final = 60.0
+"""Patience with a trainer that was told to stop, in seconds."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The processes that are to train: how many, what each may take of the cluster, and its threads."""
+
+    scaling: ScalingConfig
+    n_threads: int
+
+
+def gather_crew(n_workers: int, on_gpus: bool) -> Crew:
+    """Starts Ray where it does not run yet."""
+    start_ray()
+    n_cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+    # A share of a processor, so that more workers than processors find a place, too.
+    resources = {"CPU": min(1.0, n_cpus / n_workers)} | ({"GPU": 1.0} if on_gpus else {})
+    scaling = ScalingConfig(num_workers=n_workers, use_gpu=on_gpus, resources_per_worker=resources)
+    log.info("training workers=%d gpus=%s cpus=%d", n_workers, on_gpus, n_cpus)
+    return Crew(scaling, max(1, n_cpus // n_workers))
+
+
+def told_queue() -> Queue:
+    """Where the first worker puts what it reports; `run_workers` shuts it down."""
+    return Queue(actor_options={"num_cpus": 0})
+
+
+def run_workers(
+    worker: Callable[[dict[str, Any]], None],
+    work: object,
+    crew: Crew,
+    folder: Path,
+    told: Queue,
+    heard: Callable[[Any], None],
+) -> None:
+    """Runs `worker({"work": work})` in every process of the crew, and leaves none behind, however it ends.
+
+    folder: for Ray Train's own files, on a disk that all machines share. heard: called in this process with what is
+    put into `told`; what it raises ends the training. A RecsysError of a worker is raised as it is.
+    """
+    # In a process of its own, TorchTrainer neither writes to this terminal nor takes over this process's Ctrl-C.
+    trainer = ray.remote(num_cpus=0, max_retries=0)(_run_trainer).remote(worker, work, crew.scaling, folder)
+    try:
+        for report in _reports(trainer, told):
+            heard(report)
+        ray.get(trainer)
+    except RayTaskError as error:
+        failures = error.cause.worker_failures.values() if isinstance(error.cause, WorkerGroupError) else ()
+        mendable = next((failure for failure in failures if isinstance(failure, RecsysError)), None)
+        if mendable is None:
+            raise
+        raise mendable from None
+    finally:
+        # Ctrl-C for the trainer, where it still runs: it then gives back what its workers hold of the cluster, which
+        # Ray would keep for them if it was killed.
+        ray.cancel(trainer)
+        if not ray.wait([trainer], timeout=STOP_S)[0]:
+            ray.cancel(trainer, force=True)
+        told.shutdown(force=True)
+
+
+def _reports(trainer: ray.ObjectRef[None], told: Queue) -> Iterator[Any]:
+    """What the first worker reports, until the trainer has ended."""
+    desk: Any = told.actor
+    while True:
+        heard = desk.get.remote()
+        ended, _ = ray.wait([heard, trainer])
+        if ended == [trainer]:
+            told.put(None)  # behind all reports
+        report = ray.get(heard)
+        if report is None:
+            return
+        yield report
+
+
+def _run_trainer(worker: Callable[[dict[str, Any]], None], work: object, scaling: ScalingConfig, folder: Path) -> None:
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config={"work": work},
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(folder),
+            failure_config=FailureConfig(controller_failure_limit=START_TRIES),  # type: ignore[call-arg]
+        ),
+    )
+    with suppress(SystemExit):  # its answer to Ctrl-C, which this process is to outlive
+        trainer.fit()

@@ -1,0 +1,84 @@
+"""Reviews read by the head of the adopted encoder, or of an encoder of its own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from features.adoption import READER, Adopted
+from features.encoder import encoder_id, load_encoder
+from features.finetune.sentiment_head import HeadNetwork, SentimentHead, predict_sentiment
+from features.text import text_hash
+from jobs.embed import embed_texts
+from jobs.review_sentiment import review_sentiment
+from recsys import config
+from recsys.workspace import Workspace
+
+TEXTS = ["w1 w2", "w3", "w9 w9"]
+READ = pl.DataFrame({"review_id": list("abc"), "text": TEXTS, "text_hash": [text_hash(text) for text in TEXTS]})
+INLINE = config.Embed(inline_texts=1000)
+
+
+@pytest.fixture
+def encoder(tiny_bert: Path) -> config.Encoder:
+    return config.Encoder(model=str(tiny_bert), precision="fp32")
+
+
+def head_for(identity: str, dim: int) -> SentimentHead:
+    torch.manual_seed(0)
+    return SentimentHead(identity, 3, "weighted", 1.0, HeadNetwork(dim, 0, 3, 0.0).eval())
+
+
+def adopted(head: str = "tuned") -> Adopted:
+    return Adopted("base", "workspace:tuned", "", head, {})
+
+
+def ignore(*_: int) -> None:
+    """Progress that nobody watches."""
+
+
+def test_the_head_reads_the_stored_vectors(
+    workspace: Workspace, encoder: config.Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_encoder(encoder)
+    head = head_for(loaded.id, loaded.dim)
+    head.save(workspace.encoders / "tuned")
+    embed_texts(workspace, READ, encoder, INLINE)
+    monkeypatch.setattr("jobs.embed.load_encoder", None)  # nothing is encoded a second time
+    read = review_sentiment(workspace, adopted(), encoder, READ, INLINE, ignore)
+    assert read["review_id"].to_list() == ["a", "b", "c"] and read.schema["sentiment"] == pl.Float32
+    np.testing.assert_allclose(read["sentiment"], predict_sentiment(loaded, head, TEXTS)[1], atol=1e-5)
+    assert read["sentiment"].n_unique() == 3
+
+
+def test_a_head_with_an_encoder_of_its_own_reads_by_that(
+    workspace: Workspace, encoder: config.Encoder, bert_folder: Path
+) -> None:
+    folder = workspace.encoders / "tuned"
+    shutil.copytree(bert_folder, folder / READER)
+    own = encoder.model_copy(update={"model": str(folder / READER)})
+    head = head_for(encoder_id(own), 32)
+    head.save(folder)
+    read = review_sentiment(workspace, adopted(), encoder, READ, INLINE, ignore)
+    np.testing.assert_allclose(read["sentiment"], predict_sentiment(load_encoder(own), head, TEXTS)[1], atol=1e-5)
+
+
+def test_without_a_head_or_reviews_there_is_nothing_to_tell(workspace: Workspace, encoder: config.Encoder) -> None:
+    for chosen, texts in ((None, READ), (adopted(head=""), READ), (adopted(), READ.clear())):
+        read = review_sentiment(workspace, chosen, encoder, texts, INLINE, ignore)
+        assert (read.columns, read.height) == (["review_id", "sentiment"], 0)
+
+
+def test_a_head_of_other_vectors_is_left_out_with_a_warning(
+    workspace: Workspace, encoder: config.Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = replace(head_for("of another", 16), encoder_id="of another")
+    head.save(workspace.encoders / "tuned")
+    assert review_sentiment(workspace, adopted(), encoder, READ, INLINE, ignore).is_empty()
+    assert "the head reads vectors of of another, not of" in caplog.text
