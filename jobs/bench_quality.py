@@ -32,7 +32,7 @@ DETERMINISTIC: Final = frozenset({"popularity", "implicit BM25", "EASE", "EASE +
 
 SERVED_ROW: Final = "fused"
 CEILING: Final = "true taste"
-UNVISITED: Final = "fused, no visit"
+UNVISITED: Final = "fused without visit"
 OF_A_SAMPLE: Final = frozenset({UNVISITED, CEILING})
 """Measured where the shop is simulated."""
 NOT_RIVALS: Final = OF_A_SAMPLE | {"fused + new"}

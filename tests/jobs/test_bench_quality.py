@@ -224,7 +224,7 @@ def test_the_list_without_the_visit_is_that_of_the_moment_at_which_the_model_was
     before = replace(data, test=replace(data.test, since=data.test.since.clear()))
     known, unknown, earlier = (
         MODELS[name](one, tmp_path, 0).shown
-        for name, one in (("fused", data), ("fused, no visit", data), ("fused", before))
+        for name, one in (("fused", data), ("fused without visit", data), ("fused", before))
     )
     np.testing.assert_array_equal(unknown, earlier)
     assert (known[0] != unknown[0]).any()
