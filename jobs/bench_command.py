@@ -22,6 +22,9 @@ from recsys.workspace import Workspace
 bench_app = typer.Typer(help="Measure the product beside what others would do.", no_args_is_help=True)
 
 
+ModelsOption = Annotated[str | None, typer.Option("--models", help="Only these, with commas.")]
+
+
 class ProtocolName(StrEnum):
     """The words that `--protocol` takes."""
 
@@ -40,7 +43,7 @@ def quality_command(
         ProtocolName, typer.Option(help="Each user's last item, or what follows one moment for all.")
     ] = ProtocolName.TEMPORAL,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each model that draws at random; figures are means.")] = 1,
-    models: Annotated[str | None, typer.Option(help="Only these, with commas.")] = None,
+    models: ModelsOption = None,
     peers: Annotated[
         bool,
         typer.Option(
@@ -64,12 +67,7 @@ def quality_command(
     from jobs.peers.models import PEERS
 
     _check_folder(json_path)
-    known = [*PEERS, *MODELS] if peers else list(MODELS)  # ours last, as the product is
-    wanted = [name.strip() for name in models.split(",")] if models is not None else known
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        remedy = "add --peers" if unknown[0] in PEERS else f"there are {', '.join(known)}"
-        raise DataError(f"--models {unknown[0]}: no such model; {remedy}")
+    wanted = _wanted(models, [*PEERS, *MODELS] if peers else list(MODELS))  # ours last, as the product is
     paths = absolute_paths(events=events, catalog=catalog)
     spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
     place = Workspace(workspace or _cache())
@@ -117,6 +115,7 @@ def sample_command(
     shoppers: Annotated[int, typer.Option(min=1)] = 3000,
     days: Annotated[int, typer.Option(min=1)] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of the storefront.")] = 0,
+    models: ModelsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """The same on a simulated storefront, whose shoppers' true tastes are known: how much of the ceiling is reached."""
@@ -126,15 +125,28 @@ def sample_command(
     from jobs.sources.sample import make_sample
 
     _check_folder(json_path)
+    wanted = _wanted(models, list(MODELS))
     place = Workspace(_cache())
     folder = place.root / f"sample-{products}-{shoppers}-{days}-{seed}"
     settings = settings_of(place, config)
     with shown_progress() as progress:
         spec = make_sample(folder, n_products=products, n_shoppers=shoppers, days=days, seed=seed, progress=progress)
         data = read_bench(spec, ProtocolName.TEMPORAL.value, place, settings, datetime.now(UTC), progress)
-        report = bench_quality(data, list(MODELS), 1, progress, sample=folder)
+        report = bench_quality(data, wanted, 1, progress, sample=folder)
     json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_report(report)
+
+
+def _wanted(models: str | None, known: list[str]) -> list[str]:
+    """What `--models` asks for; all unless it does."""
+    from jobs.peers.models import PEERS
+
+    wanted = [name.strip() for name in models.split(",")] if models is not None else known
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        remedy = "add --peers" if unknown[0] in PEERS else f"there are {', '.join(known)}"
+        raise DataError(f"--models {unknown[0]}: no such model; {remedy}")
+    return wanted
 
 
 def _check_folder(json_path: Path) -> None:

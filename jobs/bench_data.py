@@ -43,7 +43,7 @@ class BenchData:
     def inputs(self, held_out: HeldOut, *, with_text: bool = True, with_visits: bool = False) -> Inputs:
         """What the product trains on; without text, searches and page texts are left out too. with_visits: and what is
         known besides when the lists are asked for."""
-        events = pl.concat([held_out.events, held_out.since]) if with_visits else held_out.events
+        events = held_out.known if with_visits else held_out.events
         on_items = events.filter(pl.col("item_id").is_not_null())
         read = events.filter(pl.col("text_row").is_not_null()).select(READ)
         no_impressions = on_items.clear().select("user_id", "item_id", "timestamp", position=pl.lit(0, dtype=pl.Int32))

@@ -57,11 +57,10 @@ def served_model(data: BenchData, folder: Path, seed: int) -> tuple[Model, float
 
     def fit() -> tuple[Model, float]:
         first, _ = fitted_model(data, folder, settings, "validation")
-        inputs, held_out = data.inputs(data.validation), data.validation
+        inputs = data.inputs(data.validation)
         _, users = users_of(inputs, settings)
-        fusion = learn_fusion(inputs, first, users, held_out.targets, held_out.as_of, settings)
-        first = replace(first, fusion=fusion)
-        ranker = learn_ranker(inputs, first, users, held_out.targets, held_out.as_of, settings)
+        fusion = learn_fusion(inputs, first, users, data.validation, settings)
+        ranker = learn_ranker(inputs, replace(first, fusion=fusion), users, data.validation, settings)
         last, seconds = fitted_model(data, folder, settings, "test")
         return replace(last, fusion=fusion, ranker=ranker), seconds
 

@@ -184,15 +184,16 @@ MODELS: Final[Mapping[str, Callable[[BenchData, Path, int], Answer]]] = {
         ),
     ),
     "buy it again": buy_it_again,
-    "sequence, no text": partial(sequence, with_text=False),
+    "sequence without text": partial(sequence, with_text=False),
     "sequence": partial(sequence, with_text=True),
     "fused": partial(serve, new_item_share=0.0),
     "fused + new": partial(serve, new_item_share=None),
+    "fused without visit": partial(serve, new_item_share=0.0, with_visits=False),
     "true taste": true_taste,
 }
 """Name -> model, in the order of the table. "fused" and "fused + new" are what the product serves, without and with
-places of their own for new items; "buy it again" is measured where repeats are asked for, "true taste" where the shop
-is simulated."""
+places of their own for new items; "buy it again" is measured where repeats are asked for. "fused without visit" and
+"true taste", which know nothing of the visit at hand, are measured where the shop is simulated."""
 
 
 def main(arguments: Sequence[str]) -> int:

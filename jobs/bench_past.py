@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from jobs.train import history_of, sample_rows
+from jobs.requests import sampled
+from jobs.train import history_of
 from recsys.config import Settings
 from recsys.interactions import event_weights, interactions, matrix, positions
 from recsys.split import HeldOut
@@ -58,16 +59,15 @@ def read_past(
     held_out: HeldOut, item_ids: pl.Series, settings: Settings, repeats: bool, most_targets: int | None
 ) -> Past:
     """most_targets: ask only so many of the users, drawn with the settings' seed; None asks all."""
-    targets = held_out.targets
     if most_targets is not None:
-        targets = sample_rows(targets, most_targets, settings.seed)
+        held_out = sampled(held_out, most_targets, settings.seed)
+    targets = held_out.targets
     history = history_of(held_out.events, settings)
     pairs = interactions(history)
     full = max(event_weights(settings.interactions).values())
     seen = matrix(pairs, pairs["user_id"].unique().sort(), item_ids, pairs["weight"].to_numpy() / full)
     n_had = targets.join(history.group_by("user_id").len(), on="user_id", how="left", maintain_order="left")["len"]
-    since = held_out.since
-    known = history if since.is_empty() else history_of(pl.concat([held_out.events, since]), settings)
+    known = history if held_out.since.is_empty() else history_of(held_out.known, settings)
     had = (
         known.with_columns(
             had_by=pl.Series(positions(known["user_id"], targets["user_id"])),

@@ -17,7 +17,7 @@ import polars as pl
 
 from jobs.bench_process import Answered, run_process
 from jobs.peers.models import PEERS
-from jobs.train import sample_rows
+from jobs.requests import sample_rows
 from recsys.config import Settings
 from recsys.errors import DataError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +12,10 @@ import polars as pl
 from jobs.bench_answer import Answer, K, answer_of, past_of_test
 from jobs.bench_data import BenchData
 from jobs.bench_fits import fitted_sequence, served_model
+from jobs.requests import requests
 from jobs.train import recommender, users_of, whiten
 from jobs.warm_start import histories_of
 from recsys.interactions import matrix, positions
-from recsys.query import Query, Signal
 from recsys.recommend import Recommender, Slate
 from recsys.simulate.truth import load_truth
 from recsys.split import HeldOut
@@ -46,10 +47,13 @@ def buy_it_again(data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: A
     return answer_of(past, lambda rows: counts[rows].toarray(), 0.0, {})
 
 
-def serve(data: BenchData, folder: Path, seed: int, *, new_item_share: float | None) -> Answer:
+def serve(
+    data: BenchData, folder: Path, seed: int, *, new_item_share: float | None, with_visits: bool = True
+) -> Answer:
     """What the product would answer: its models, the fusion learned on validation, its own path from query to slate.
 
-    new_item_share: of the places that are kept for new items; None as the settings have it.
+    new_item_share: of the places that are kept for new items; None as the settings have it. with_visits: whether the
+    requests say what the shopper did in this visit.
     """
     settings = data.settings.model_copy(update={"seed": seed})
     if new_item_share is not None:
@@ -58,7 +62,8 @@ def serve(data: BenchData, folder: Path, seed: int, *, new_item_share: float | N
     model, fit_s = served_model(data, folder, seed)
     inputs = data.inputs(data.test)
     _, users = users_of(inputs, settings)
-    ranks, shown = served_lists(recommender(inputs, model, users, settings), data.test, data.read_text)
+    held_out = data.test if with_visits else replace(data.test, since=data.test.since.clear())
+    ranks, shown = served_lists(recommender(inputs, model, users, settings), held_out, data.read_text)
     fusion = model.fusion
     chosen = {**fusion.weights, "fade": str(fusion.fade_items), "decay": fusion.position_decay}
     return Answer(ranks, shown, fit_s, chosen | {"ranker": model.ranker is not None})
@@ -66,28 +71,14 @@ def serve(data: BenchData, folder: Path, seed: int, *, new_item_share: float | N
 
 def served_lists(served: Recommender, held_out: HeldOut, read_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ranks and shown rows, as in `Answer`, of requests that hold the visit as their session."""
-    targets, sessions = held_out.targets, visits(held_out.since, read_text)
-    ranks, shown = np.zeros(len(targets), dtype=np.int64), np.full((len(targets), K), -1)
-    for rows in served.batches(len(targets)):
-        queries = [
-            Query(user_id=user_id, session=sessions.get(user_id, ()), count=SERVED, asked_at=held_out.as_of)
-            for user_id in targets["user_id"][rows]
-        ]
-        for place, slate in enumerate(served.recommend(queries), start=rows.start):
+    queries, item_ids = requests(held_out, read_text, SERVED), held_out.targets["item_id"].to_list()
+    ranks, shown = np.zeros(len(queries), dtype=np.int64), np.full((len(queries), K), -1)
+    for rows in served.batches(len(queries)):
+        for place, slate in enumerate(served.recommend(queries[rows]), start=rows.start):
             listed = [served.rows[item.item_id] for item in slate.items[:K]]
             shown[place, : len(listed)] = listed
-            ranks[place] = rank_in(slate, targets["item_id"][place])
+            ranks[place] = rank_in(slate, item_ids[place])
     return ranks, shown
-
-
-def visits(since: pl.DataFrame, read_text: np.ndarray) -> dict[str, tuple[Signal, ...]]:
-    """What each user did, as a request's session. since: as in `HeldOut`, with rows of read_text (n_texts, dim)."""
-    sessions: dict[str, list[Signal]] = {}
-    columns = ("user_id", "event_type", "timestamp", "item_id", "text_row")
-    for user_id, event_type, timestamp, item_id, text_row in since.select(columns).iter_rows():
-        vector = None if text_row is None else read_text[text_row]
-        sessions.setdefault(user_id, []).append(Signal(event_type, timestamp, item_id, vector))
-    return {user_id: tuple(session) for user_id, session in sessions.items()}
 
 
 def rank_in(slate: Slate, item_id: str) -> int:

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from jobs.train import sample_rows
+from jobs.requests import requests, sampled
 from recsys.interactions import positions
 from recsys.metrics import quality
-from recsys.query import Query
 from recsys.recommend import Recommender, top_k
 from recsys.slices import frequency_slices
+from recsys.split import HeldOut
 
 K = 10
 
 
 def evaluate(
-    recommender: Recommender, targets: pl.DataFrame, asked_at: datetime, max_users: int, seed: int
+    recommender: Recommender, held_out: HeldOut, read_text: np.ndarray, max_users: int, seed: int
 ) -> dict[str, Any]:
     """Means at 10 by model and slice: the slates that would be served ("fused"), each source alone, and popularity.
 
-    targets: user_id, item_id. Slices: by the target's interactions in training (0, 1-4, 5-19, 20+) and cold users.
+    held_out: one target a user; read_text: as in `requests`. Slices: by the target's interactions in training (0, 1-4,
+    5-19, 20+) and cold users.
     """
-    targets = sample_rows(targets, max_users, seed)
+    held_out = sampled(held_out, max_users, seed)
+    targets = held_out.targets
     target_rows = positions(targets["item_id"], recommender.model.item_ids)
     alone = [
         place for place, source in enumerate(recommender.sources) if source.name in recommender.model.fusion.weights
     ]
     names = ["fused", "popularity", *(recommender.sources[place].name for place in alone)]
     shown = {name: np.full((len(targets), K), -1, dtype=np.int64) for name in names}
-    for batch in recommender.batches(len(targets)):
-        queries = [Query(user_id=user_id, count=K, asked_at=asked_at) for user_id in targets["user_id"][batch]]
-        scores, allowed = recommender.score(queries)
-        for row, slate in enumerate(recommender.recommend(queries)):
+    queries = requests(held_out, read_text, K)
+    for batch in recommender.batches(len(queries)):
+        scores, allowed, _ = recommender.score(queries[batch])
+        for row, slate in enumerate(recommender.recommend(queries[batch])):
             place = batch.start + row
             _fill(shown["fused"][place], np.array([recommender.rows[item.item_id] for item in slate.items]))
             ranked = {"popularity": recommender.model.popularity}

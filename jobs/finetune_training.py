@@ -21,8 +21,7 @@ from features.finetune.record import FinetuneRecord, StageRecord, read_record, w
 from features.finetune.sentiment import Sentiment, fit_sentiment
 from features.finetune.tuning import load_trainable
 from jobs.finetune_data import TuningData
-from jobs.ray_training import gather_crew, run_workers, told_queue
-from jobs.sequence_training import workers_to_use
+from jobs.ray_training import gather_crew, run_workers, told_queue, workers_to_use
 from recsys import config, parallel
 from recsys.errors import DataError, StoreError
 

@@ -31,7 +31,7 @@ from jobs.warm_start import SequenceFits, read_warm_start
 from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.repeats import Repeats, learn_repeats
-from recsys.split import new_items, next_items, target_events, temporal_cut
+from recsys.split import HeldOut, new_items, next_items, target_events, temporal_cut, visits
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -118,19 +118,20 @@ def _run(
     with step("learn fusion"):
         known = before.before(valid_cut)
         _, users = users_of(known, settings)
-        wanted = _wanted(targets, shop, valid_cut, test_cut, repeats)
-        fit = fits.measured(wanted, start)
+        held_out = _held_out(before, targets, valid_cut, test_cut, repeats)
+        fit = fits.measured(held_out.targets, start)
         first = fit_model(known, users, whitening, Fusion(), None, valid_cut, settings, fit)
-        fusion = learn_fusion(known, first, users, wanted, valid_cut, settings)
-        ranker = learn_ranker(known, replace(first, fusion=fusion), users, wanted, valid_cut, settings)
+        fusion = learn_fusion(known, first, users, held_out, settings)
+        ranker = learn_ranker(known, replace(first, fusion=fusion), users, held_out, settings)
     with step("evaluate"):
         known = before.before(test_cut)
         _, users = users_of(known, settings)
         fit = fits.again("evaluate", first.sequence)
         model = fit_model(known, users, whitening, fusion, ranker, test_cut, settings, fit)
-        held_out = next_items(_wanted(targets, shop, test_cut, report.as_of, repeats))
+        held_out = _held_out(before, targets, test_cut, report.as_of, repeats)
+        held_out = replace(held_out, targets=next_items(held_out.targets))
         trial = recommender(known, model, users, settings)
-        report.metrics = evaluate(trial, held_out, test_cut, settings.evaluate.max_users, settings.seed)
+        report.metrics = evaluate(trial, held_out, known.read_text, settings.evaluate.max_users, settings.seed)
     with step("fit"):
         table, users = users_of(inputs, settings)
         fit = fits.again("fit", model.sequence)
@@ -211,11 +212,13 @@ def _embed(
     )
 
 
-def _wanted(targets: pl.DataFrame, shop: Shop, start: datetime, end: datetime, repeats: Repeats) -> pl.DataFrame:
-    """What the shoppers chose in that time; where what was bought does not come back, only what was new to them."""
-    had = shop.events.filter(pl.col("timestamp") < start).select("user_id", "item_id")
-    had = had.clear() if repeats.allowed else had
-    return new_items(targets, had, shop.items["item_id"], start, end)
+def _held_out(inputs: Inputs, targets: pl.DataFrame, start: datetime, end: datetime, repeats: Repeats) -> HeldOut:
+    """What the shoppers chose in that time, and what they had just done then; where what was bought comes back, all
+    they chose, and nothing of what they had just done, which the item itself would be among."""
+    wanted = new_items(targets, inputs.events, inputs.items["item_id"], start, end, repeats.allowed)
+    since = pl.concat([inputs.events, inputs.read], how="diagonal").filter(pl.col("timestamp") >= start)
+    since = visits(since.sort("timestamp"), wanted.clear() if repeats.allowed else wanted)
+    return HeldOut(inputs.before(start).events, wanted, start, since)
 
 
 def _count(report: Report, shop: Shop) -> None:

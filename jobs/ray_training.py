@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+import torch
 from ray.exceptions import RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
@@ -33,6 +35,20 @@ class Crew:
 
     scaling: ScalingConfig
     n_threads: int
+
+
+def workers_to_use(asked: int) -> tuple[int, bool]:
+    """How many processes are to train, and whether on GPUs. Starts Ray only to ask a cluster that runs already."""
+    if asked == 1:
+        return 1, torch.cuda.is_available()
+    if ray.is_initialized() or os.environ.get("RAY_ADDRESS", "local") != "local":
+        start_ray()
+        n_gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    else:
+        n_gpus = torch.cuda.device_count()
+    if n_gpus:
+        return min(asked or n_gpus, n_gpus), True
+    return max(asked, 1), False
 
 
 def gather_crew(n_workers: int, on_gpus: bool) -> Crew:

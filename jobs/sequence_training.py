@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +16,7 @@ import torch.distributed
 from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
-from jobs.cluster import start_ray
-from jobs.ray_training import gather_crew, run_workers, told_queue
+from jobs.ray_training import gather_crew, run_workers, told_queue, workers_to_use
 from recsys import config
 from recsys.errors import StoreError
 from recsys.sequence import SequenceModel, Sequences, fit_sequence
@@ -101,20 +99,6 @@ def train_sequence(
             warm_start.save(work.previous)
         run_workers(_run_worker, work, crew, work.folder, work.told, heard)
         return SequenceModel.load(work.fitted)
-
-
-def workers_to_use(asked: int) -> tuple[int, bool]:
-    """How many processes are to train, and whether on GPUs. Starts Ray only to ask a cluster that runs already."""
-    if asked == 1:
-        return 1, torch.cuda.is_available()
-    if ray.is_initialized() or os.environ.get("RAY_ADDRESS", "local") != "local":
-        start_ray()
-        n_gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-    else:
-        n_gpus = torch.cuda.device_count()
-    if n_gpus:
-        return min(asked or n_gpus, n_gpus), True
-    return max(asked, 1), False
 
 
 def _fit(

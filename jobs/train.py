@@ -13,6 +13,7 @@ import polars as pl
 
 from features.factors import fit_factors
 from features.profile import browsing_profiles
+from jobs.requests import requests, sampled
 from recsys import candidates
 from recsys.config import Settings
 from recsys.fusion import DECAYS, Fusion, Pool, fit_fusion, join_pools, make_pool
@@ -21,13 +22,12 @@ from recsys.linear import fit_linear
 from recsys.metrics import bootstrap_difference
 from recsys.model import Model
 from recsys.new_items import learn_trials, promise
-from recsys.query import Query
 from recsys.rank_features import item_features
 from recsys.ranking import Ranker, fit_ranker, ranked_ndcg
 from recsys.recommend import Recommender
 from recsys.repeats import learn_repeats
 from recsys.sequence import SequenceModel
-from recsys.split import next_items
+from recsys.split import HeldOut, next_items
 from recsys.users import HISTORY, Users, history_table, users_from_table
 from recsys.whitening import Whitening, fit_whitening
 
@@ -151,53 +151,49 @@ def recommender(inputs: Inputs, model: Model, users: Users, settings: Settings) 
     return Recommender.of_release(model, users, inputs.items, settings)
 
 
-def learn_fusion(
-    inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, asked_at: datetime, settings: Settings
-) -> Fusion:
-    """The fusion that ranks `targets` (user_id, item_id) best; they lie after `asked_at`, and `model` has not seen
-    them.
+def learn_fusion(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, settings: Settings) -> Fusion:
+    """The fusion that ranks the targets of `held_out` best, which `model` has not seen.
 
     With fewer than `fusion.min_targets` targets there is nothing to learn from and the model's own fusion is kept.
     """
-    targets = sample_rows(targets, settings.fusion.max_targets, settings.seed)
-    if len(targets) < settings.fusion.min_targets:
-        log.info("fusion kept targets=%d needed=%d", len(targets), settings.fusion.min_targets)
+    held_out = sampled(held_out, settings.fusion.max_targets, settings.seed)
+    n_targets = len(held_out.targets)
+    if n_targets < settings.fusion.min_targets:
+        log.info("fusion kept targets=%d needed=%d", n_targets, settings.fusion.min_targets)
         return model.fusion
     best, best_ndcg = model.fusion, -1.0
     for decay in DECAYS:
-        start = replace(model.fusion, position_decay=decay)
+        start = replace(model.fusion, position_decay=decay, session_text=1.0)
         trial = recommender(inputs, replace(model, fusion=start), users, settings)
-        fusion, reached = fit_fusion(_pool(trial, targets, asked_at, settings), start)
+        fusion, reached = fit_fusion(_pool(trial, held_out, inputs.read_text, settings), start)
         if reached > best_ndcg:
             best, best_ndcg = fusion, reached
     return best
 
 
-def learn_ranker(
-    inputs: Inputs, model: Model, users: Users, targets: pl.DataFrame, asked_at: datetime, settings: Settings
-) -> Ranker | None:
-    """The ranker of `targets` (as in `learn_fusion`), where it beats the weighted sum; else None.
+def learn_ranker(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, settings: Settings) -> Ranker | None:
+    """The ranker of the targets of `held_out`, which `model` has not seen, where it beats the weighted sum; else None.
 
     One half of the shoppers teaches, the other half judges; the winner then learns from all. With fewer than
     `ranking.min_targets` shoppers, or where the sources propose none of their choices, there is no ranker.
     """
-    known = targets.filter(pl.col("user_id").is_in(list(users.rows)))
-    sampled = sample_rows(next_items(known), settings.ranking.max_targets, settings.seed)
-    if len(sampled) < settings.ranking.min_targets:
-        log.info("ranker left out targets=%d needed=%d", len(sampled), settings.ranking.min_targets)
+    known = next_items(held_out.targets.filter(pl.col("user_id").is_in(list(users.rows))))
+    held_out = sampled(replace(held_out, targets=known), settings.ranking.max_targets, settings.seed)
+    target_rows = positions(held_out.targets["item_id"], model.item_ids)
+    if len(target_rows) < settings.ranking.min_targets:
+        log.info("ranker left out targets=%d needed=%d", len(target_rows), settings.ranking.min_targets)
         return None
     trial = recommender(inputs, model, users, settings)
-    target_rows = positions(sampled["item_id"], model.item_ids)
+    queries = requests(held_out, inputs.read_text)
     proposals, sums = [], []
-    for batch in trial.batches(len(sampled)):
-        queries = [Query(user_id=user_id, asked_at=asked_at) for user_id in sampled["user_id"][batch]]
-        for proposal, total in trial.proposals(queries):
+    for batch in trial.batches(len(queries)):
+        for proposal, total in trial.proposals(queries[batch]):
             proposals.append(proposal)
             sums.append(total)
-    teaches = np.random.default_rng(settings.seed).permutation(len(sampled)) % 2 == 0
+    teaches = np.random.default_rng(settings.seed).permutation(len(queries)) % 2 == 0
     proposed = [target in one.item_rows for target, one in zip(target_rows, proposals, strict=True)]
     if not np.any(proposed, where=teaches):
-        log.info("ranker left out targets=%d proposed=%d", len(sampled), sum(proposed))
+        log.info("ranker left out targets=%d proposed=%d", len(queries), sum(proposed))
         return None
     names = trial.feature_names
     half = fit_ranker(_chosen(proposals, teaches), target_rows[teaches], names, settings.ranking, settings.seed)
@@ -215,25 +211,16 @@ def _chosen(rows: list[T], mask: np.ndarray) -> list[T]:
     return [rows[place] for place in np.flatnonzero(mask)]
 
 
-def _pool(trial: Recommender, targets: pl.DataFrame, asked_at: datetime, settings: Settings) -> Pool:
-    target_rows = positions(targets["item_id"], trial.model.item_ids)
-    fitted = [place for place, source in enumerate(trial.sources) if source.name in trial.model.fusion.weights]
-    names = [trial.sources[place].name for place in fitted]
+def _pool(trial: Recommender, held_out: HeldOut, read_text: np.ndarray, settings: Settings) -> Pool:
+    target_rows = positions(held_out.targets["item_id"], trial.model.item_ids)
+    names = [source.name for source in trial.sources]
+    queries = requests(held_out, read_text)
     pools = []
-    for batch in trial.batches(len(targets)):
-        queries = [Query(user_id=user_id, asked_at=asked_at) for user_id in targets["user_id"][batch]]
-        scores, allowed = trial.score(queries)
-        pools.append(
-            make_pool(names, scores[fitted], allowed, trial.model.popularity, target_rows[batch], settings.fusion.pool)
-        )
+    for batch in trial.batches(len(queries)):
+        scores, allowed, asked = trial.score(queries[batch])
+        popularity, size = trial.model.popularity, settings.fusion.pool
+        pools.append(make_pool(names, scores, allowed, asked, popularity, target_rows[batch], size))
     return join_pools(pools)
-
-
-def sample_rows(targets: pl.DataFrame, n: int, seed: int) -> pl.DataFrame:
-    """At most `n` rows, drawn with `seed`, in the order they had."""
-    if len(targets) <= n:
-        return targets
-    return targets.with_row_index().sample(n, seed=seed, shuffle=False).sort("index").drop("index")
 
 
 def whiten(inputs: Inputs, settings: Settings) -> Whitening:

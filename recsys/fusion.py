@@ -40,7 +40,8 @@ class Fusion:
     """How much each source counts.
 
     weights: by source name, only their proportions count; fade_items: interactions at which a fading source has half
-    its weight; position_decay: what each step back in a history costs.
+    its weight; position_decay: what each step back in a history costs; session_text: what a search or page text of the
+    session counts, against a text of the request itself.
     """
 
     weights: dict[str, float] = field(
@@ -57,6 +58,7 @@ class Fusion:
     )
     fade_items: float = 30.0
     position_decay: float = 0.8
+    session_text: float = 1.0
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self) | {"fade_items": str(self.fade_items)}, indent=2))
@@ -64,7 +66,7 @@ class Fusion:
     @classmethod
     def load(cls, path: Path) -> Fusion:
         stored = json.loads(path.read_text())
-        return cls(stored["weights"], float(stored["fade_items"]), stored["position_decay"])
+        return cls(**stored | {"fade_items": float(stored["fade_items"])})
 
     def contributions(
         self, names: Sequence[str], standard: np.ndarray, popularity: np.ndarray, asked: np.ndarray
@@ -72,7 +74,7 @@ class Fusion:
         """What each source adds to each score: (n_sources, n, n_items) float32; their sum is the fused score.
 
         standard: (n_sources, n, n_items) `z_scores` of what the sources gave; popularity: (n_items,) interactions of
-        each item; asked: (n,) weight of the source "sentence", which is not learned, against all others together.
+        each item; asked: (n,) weight of the source "sentence" against all others together.
         """
         fused = standard.copy()
         told = [place for place, name in enumerate(names) if name != SENTENCE]
@@ -117,7 +119,7 @@ class Pool:
 
     scores: (n_sources, n_users, n_pool) z-scores, 0-padded; popularity: (n_users, n_pool); valid: which entries are
     items that may be shown; target: (n_users,) position of the held-out item in the pool, -1 where no source has it;
-    speaks: (n_sources, n_users), which sources have evidence.
+    speaks: (n_sources, n_users), which sources have evidence; asked: (n_users,) weight of the source "sentence".
     """
 
     names: tuple[str, ...]
@@ -126,19 +128,22 @@ class Pool:
     valid: np.ndarray
     target: np.ndarray
     speaks: np.ndarray
+    asked: np.ndarray
 
 
 def make_pool(
     names: Sequence[str],
     scores: np.ndarray,
     allowed: np.ndarray,
+    asked: np.ndarray,
     popularity: np.ndarray,
     target_rows: np.ndarray,
     size: int,
 ) -> Pool:
     """The union of each source's best `size` allowed items, for each user.
 
-    scores: (n_sources, n_users, n_items) as the sources gave them; allowed: (n_users, n_items) bool.
+    scores: (n_sources, n_users, n_items) as the sources gave them; allowed: (n_users, n_items) bool; asked: as in
+    `Pool`.
     """
     standard = z_scores(scores)
     n_sources, n_users, n_items = scores.shape
@@ -155,7 +160,7 @@ def make_pool(
     pooled = np.stack([np.take_along_axis(standard[source], rows, axis=1) for source in range(n_sources)])
     is_target = (rows == target_rows[:, None]) & valid
     target = np.where(is_target.any(axis=1), is_target.argmax(axis=1), -1)
-    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target, (standard != 0).any(axis=2))
+    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target, (standard != 0).any(axis=2), asked)
 
 
 def join_pools(pools: Sequence[Pool]) -> Pool:
@@ -172,6 +177,7 @@ def join_pools(pools: Sequence[Pool]) -> Pool:
         np.concatenate([padded(pool.valid) for pool in pools]),
         np.concatenate([pool.target for pool in pools]),
         np.concatenate([pool.speaks for pool in pools], axis=1),
+        np.concatenate([pool.asked for pool in pools]),
     )
 
 
@@ -179,13 +185,14 @@ def fit_fusion(pool: Pool, start: Fusion) -> tuple[Fusion, float]:
     """The weights and fade of largest NDCG@50 on `pool`, by coordinate ascent from `start`, and that NDCG.
 
     Sweeps each weight over `STEPS` and the fade over `FADES` until a sweep changes nothing; a tie keeps the value it
-    had, so the result is determined by the input. Why 50, and not likelihood: docs/decisions.md.
+    had, so the result is determined by the input. Why 50, and not likelihood: docs/decisions.md. `pool` is of
+    recommenders with the `session_text` 1.
     """
     best = start
     best_ndcg = _pool_ndcg(pool, _weighted_sum(pool, best))
     for _ in range(MAX_SWEEPS):
         before = best
-        for changed in _neighbours(pool.names):
+        for changed in _neighbours(pool):
             trial = changed(best)
             reached = _pool_ndcg(pool, _weighted_sum(pool, trial))
             if reached > best_ndcg:
@@ -193,20 +200,23 @@ def fit_fusion(pool: Pool, start: Fusion) -> tuple[Fusion, float]:
         if best == before:
             break
     log.info(
-        "fusion fitted ndcg_at_50=%.4f decay=%s fade=%s weights=%s",
+        "fusion fitted ndcg_at_50=%.4f decay=%s fade=%s session_text=%s weights=%s",
         best_ndcg,
         best.position_decay,
         best.fade_items,
+        best.session_text,
         best.weights,
     )
     return best, best_ndcg
 
 
-def _neighbours(names: Sequence[str]) -> Iterator[Callable[[Fusion], Fusion]]:
+def _neighbours(pool: Pool) -> Iterator[Callable[[Fusion], Fusion]]:
     """Every step that a sweep tries, as a change of the best fusion so far."""
-    for name in names:
-        for step in STEPS:
+    for name in pool.names:
+        for step in STEPS if name != SENTENCE else ():
             yield partial(_with_weight, name, step)
+    for step in STEPS if pool.asked.any() else ():
+        yield partial(_with_session_text, step)
     for fade in FADES:
         yield partial(_with_fade, fade)
 
@@ -215,15 +225,23 @@ def _with_weight(name: str, weight: float, fusion: Fusion) -> Fusion:
     return replace(fusion, weights={**fusion.weights, name: weight})
 
 
+def _with_session_text(weight: float, fusion: Fusion) -> Fusion:
+    return replace(fusion, session_text=weight)
+
+
 def _with_fade(fade: float, fusion: Fusion) -> Fusion:
     return replace(fusion, fade_items=fade)
 
 
 def _weighted_sum(pool: Pool, fusion: Fusion) -> np.ndarray:
     total = np.zeros(pool.valid.shape, dtype=np.float32)
-    for place, share in enumerate(fusion.shares(pool.names, pool.speaks)):
+    told = [place for place, name in enumerate(pool.names) if name != SENTENCE]
+    shares = fusion.shares([pool.names[place] for place in told], pool.speaks[told])
+    for place, share in zip(told, shares, strict=True):
         own = share[:, None] * pool.scores[place]
         total += own * fusion.fading(pool.popularity) if pool.names[place] in FADING else own
+    if SENTENCE in pool.names:
+        total += fusion.session_text * pool.asked[:, None] * pool.scores[pool.names.index(SENTENCE)]
     return total
 
 

@@ -47,8 +47,9 @@ class Query:
 class Profile:
     """A query in matrix terms. history: item rows and their weights after recency; read: the entries of what the
     sequence model reads, whose text rows point into `read_texts` (k, dim), placed; bought: item rows and how much they
-    call for being bought again; browsing, sentence, asked: as in `Shoppers`; on_page: whether there are items of a
-    page; hidden_rows may not be shown."""
+    call for being bought again; browsing, sentence, asked: as in `Shoppers`; by_history: whether it is what the
+    ranker has learned from, a history with neither a page nor a text of the request beside it; hidden_rows may not be
+    shown."""
 
     history: tuple[np.ndarray, np.ndarray]
     read: History
@@ -57,14 +58,9 @@ class Profile:
     browsing: np.ndarray
     sentence: np.ndarray
     asked: float
-    on_page: bool
+    by_history: bool
     hidden_rows: np.ndarray
     fallback: str | None
-
-    @property
-    def by_history(self) -> bool:
-        """Whether it is what the ranker has learned from: a history, and no page or sentence beside it."""
-        return len(self.history[0]) > 0 and self.asked == 0 and not self.on_page
 
 
 class QueryReader:
@@ -91,12 +87,13 @@ class QueryReader:
 
     def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
         """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
-        page text, which each later event of the session makes less of a wish."""
+        page text, whose weight is learned and which each later event of the session makes less of a wish."""
         if query.text_vector is not None:
             return query.text_vector, self.settings.sentence_weight
         for later, signal in enumerate(reversed(session)):
             if signal.text_vector is not None:
-                return signal.text_vector, self.settings.sentence_weight * self.browsing_decay**later
+                weight = self.settings.sentence_weight * self.model.fusion.session_text
+                return signal.text_vector, weight * self.browsing_decay**later
         return np.zeros(self.model.text.shape[1], dtype=np.float32), 0.0
 
     def profile(self, query: Query) -> Profile:
@@ -126,7 +123,7 @@ class QueryReader:
             browsing=browsing,
             sentence=sentence,
             asked=asked,
-            on_page=len(page_rows) > 0,
+            by_history=len(history[0]) > 0 and query.text_vector is None and len(page_rows) == 0,
             hidden_rows=np.concatenate(hidden),
             fallback=None if told else self._fallback(query),
         )

@@ -77,6 +77,11 @@ class Ranker:
     def _booster(self) -> lgb.Booster:
         return lgb.Booster(model_str=self.text)
 
+    def reads(self, source: str) -> bool:
+        """Whether any tree asks for what that source says: not, where it was silent in all that was learned from."""
+        splits = dict(zip(self.names, self._booster.feature_importance(), strict=True))
+        return any(splits[name] > 0 for name in feature_names([source], ()))
+
     def scores(self, features: np.ndarray) -> np.ndarray:
         """(n,) float32, larger is better."""
         if len(features) == 0:

@@ -78,8 +78,8 @@ class Recommender:
         self.sources = model.sources()
         self.vectors = model.sequence.item_vectors
         self.ranker_pool = ranker_pool
-        self._learned = [place for place, source in enumerate(self.sources) if source.name != SENTENCE]
         self.ranker = self._fitting_ranker()
+        self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
         self.rows = self._reader.rows
         is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1) & available
@@ -134,7 +134,7 @@ class Recommender:
     @property
     def feature_names(self) -> list[str]:
         """Of the columns of `Proposals.features`."""
-        return feature_names([self.sources[place].name for place in self._learned], ITEM_FEATURES)
+        return feature_names([source.name for source in self.sources], ITEM_FEATURES)
 
     def _fitting_ranker(self) -> Ranker | None:
         """The model's, unless it has learned from other sources: a shop may begin to repeat its purchases between the
@@ -146,14 +146,15 @@ class Recommender:
         return ranker
 
     def _propose(self, standard: np.ndarray, profile: Profile) -> Proposals:
-        return propose(standard[self._learned], profile.hidden_rows, self.model.item_features, self.ranker_pool)
+        return propose(standard, profile.hidden_rows, self.model.item_features, self.ranker_pool)
 
     def _ranked(self, totals: np.ndarray, standard: np.ndarray, profile: Profile) -> np.ndarray:
         """The weighted sum, with what the ranker orders anew above all else.
 
-        It has learned from histories alone: a page, a sentence and a stranger are left to the weighted sum.
+        It has learned from histories and visits: a page, the request's own text and a stranger are left to the
+        weighted sum, and so is the session's text where there was none in what it has learned from.
         """
-        if self.ranker is None or not profile.by_history:
+        if self.ranker is None or not profile.by_history or (profile.asked > 0 and not self._ranker_reads_sentences):
             return totals
         proposals = self._propose(standard, profile)
         margins = self.ranker.scores(proposals.features)
@@ -172,13 +173,15 @@ class Recommender:
         hidden = np.concatenate([self.unavailable_rows, [row], self._reader.known_rows(exclude_ids)])
         return self._slate(scores, scores[None, :], hidden, count, None, 0.0, names=("similar",))
 
-    def score(self, queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
-        """(n_sources, n, n_items) scores as the sources give them, and (n, n_items) bool: which may be shown."""
+    def score(self, queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n_sources, n, n_items) scores as the sources give them; (n, n_items) bool: which may be shown; (n,) how much
+        the sentence counts."""
         profiles = [self._reader.profile(query) for query in queries]
         allowed = np.ones((len(queries), self.n_items), dtype=bool)
         for row, profile in enumerate(profiles):
             allowed[row, profile.hidden_rows] = False
-        return self._scores(self._shoppers(profiles)), allowed
+        shoppers = self._shoppers(profiles)
+        return self._scores(shoppers), allowed, shoppers.asked
 
     def shoppers(self, queries: Sequence[Query]) -> Shoppers:
         """The queries as the sources read them."""

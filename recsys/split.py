@@ -62,20 +62,32 @@ def temporal_cut(targets: pl.DataFrame, end: datetime, settings: config.Evaluate
 
 
 def new_items(
-    targets: pl.DataFrame, history: pl.DataFrame, item_ids: pl.Series, start: datetime, end: datetime
+    targets: pl.DataFrame,
+    events: pl.DataFrame,
+    item_ids: pl.Series,
+    start: datetime,
+    end: datetime,
+    repeats: bool = False,
 ) -> pl.DataFrame:
-    """user_id, item_id: the targets in [start, end) that are new to their user and in `item_ids`, each pair once.
+    """user_id, item_id, timestamp: the targets in [start, end) that are in `item_ids`, each pair once, by user and
+    time.
 
-    history: user_id, item_id of what the user had dealt with before `start`. Repeats are no discovery and are left
-    out, as the service leaves out what was seen. Ordered by user and time.
+    events: user_id, item_id, timestamp of all that users did with items. What a user had dealt with before `start` is
+    no discovery and is left out, as the service leaves out what was seen; a pair stands at its first event from then
+    on, as who looks at an item and buys it an hour later had found it before. With `repeats` none is left out, and a
+    pair stands at its first success.
     """
-    window = targets.filter(pl.col("timestamp").is_between(start, end, closed="left"))
+    pair = ["user_id", "item_id"]
+    in_window = pl.col("timestamp").is_between(start, end, closed="left")
+    chosen = targets.filter(in_window & pl.col("item_id").is_in(item_ids.implode()))
+    if not repeats:
+        before = pl.col("timestamp") < start
+        met = events.filter(~before).group_by(pair).agg(pl.col("timestamp").min())
+        chosen = chosen.select(pair).join(events.filter(before), on=pair, how="anti").join(met, on=pair)
     return (
-        window.filter(pl.col("item_id").is_in(item_ids.implode()))
-        .join(history, on=["user_id", "item_id"], how="anti")
+        chosen.select(*pair, "timestamp")
         .sort("user_id", "timestamp", "item_id")
-        .unique(["user_id", "item_id"], keep="first", maintain_order=True)
-        .select("user_id", "item_id")
+        .unique(pair, keep="first", maintain_order=True)
     )
 
 
@@ -89,15 +101,19 @@ class HeldOut:
     """What may be learned, and what is asked for afterwards.
 
     events: the events before the targets, with the columns they came with; targets: user_id, item_id, timestamp, one
-    row a user, by user_id; as_of: the moment at which models are made, later than every event; since: what the users
-    of the targets did at or after that moment, in the `VISIT` before their target: known to whoever answers, but to no
-    model.
+    row a user, by user_id; as_of: the moment at which models are made, later than every event; since: the `visits` of
+    the targets.
     """
 
     events: pl.DataFrame
     targets: pl.DataFrame
     as_of: datetime
     since: pl.DataFrame
+
+    @property
+    def known(self) -> pl.DataFrame:
+        """The events, and what is known besides when the targets are asked for."""
+        return pl.concat([self.events, self.since.select(self.events.columns)])
 
 
 @dataclass(frozen=True)
@@ -175,25 +191,29 @@ def _last_of(events: pl.DataFrame, user_ids: pl.Series, repeats: bool) -> HeldOu
         .filter(pl.col("asked_at").is_null() | (pl.col("timestamp") < pl.col("asked_at")))
         .drop("asked_at")
     )
-    return HeldOut(before, targets, _after(before), before.clear())
+    return HeldOut(before, targets, _after(before), visits(before.clear(), targets))
 
 
 def _after_moment(events: pl.DataFrame, repeats: bool) -> HeldOut:
     pairs = _choices(events, repeats)
     times = pairs["timestamp"].sort()
     if times.is_empty():
-        return HeldOut(events, pairs, _after(events), events.clear())
+        return HeldOut(events, pairs, _after(events), visits(events, pairs))
     moment: datetime = times[int(len(times) * (1 - TEST_SHARE))]
     later = pairs.filter(pl.col("timestamp") >= moment)
     targets = later.unique("user_id", keep="first", maintain_order=True)
     before = pl.col("timestamp") < moment
-    since = events.clear() if repeats else _visits(events.filter(~before), targets)
+    since = visits(events.filter(~before), targets.clear() if repeats else targets)
     return HeldOut(events.filter(before), targets, moment, since)
 
 
-def _visits(events: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
-    """The events of the `VISIT` before each user's target."""
-    asked = targets.select("user_id", asked_at="timestamp")
+def visits(events: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
+    """What users did in the `VISIT` before their targets: known to whoever answers, but to no model.
+
+    events: user_id, timestamp and more, all at or after the moment at which models are made; targets: user_id, item_id,
+    timestamp. Returns the rows of `events`, with asked_for, the item_id of the target that they precede.
+    """
+    asked = targets.select("user_id", asked_for="item_id", asked_at="timestamp")
     age = pl.col("asked_at") - pl.col("timestamp")
     return (
         events.join(asked, on="user_id", maintain_order="left")

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from features.encoder import Encoder
-from recsys.errors import TrainingError
+from recsys.errors import DataError
 
 MASKED: Final = 0.8
 RANDOM: Final = 0.1
@@ -41,10 +41,10 @@ class Masking:
 
 
 def masking_of(encoder: Encoder, share: float) -> Masking:
-    """How this encoder's texts are masked. Raises TrainingError where it has no mask token."""
+    """How this encoder's texts are masked. Raises DataError where it has no mask token."""
     mask_id = encoder.tokenizer.mask_token_id
     if mask_id is None:
-        raise TrainingError(
+        raise DataError(
             f"encoder {encoder.id} has no mask token, so it cannot guess words; leave mlm out of finetune.stages"
         )
     special = np.array([*encoder.tokenizer.all_special_ids, encoder.pad_id])

@@ -53,7 +53,7 @@ def tune_mlm(
     checkpoint: a folder for the states of the three runs: the head alone to warm up, from there the head alone, and
     again from there the head with the encoder. told, and several processes: as in `loop.train`.
 
-    Raises DataError without words to train on and to hold out, TrainingError where the encoder has no mask token.
+    Raises DataError without words to train on and to hold out, and where the encoder has no mask token.
     """
     own = settings.mlm
     masking = masking_of(encoder, own.mask_share)

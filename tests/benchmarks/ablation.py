@@ -53,9 +53,9 @@ def ranks(data: BenchData, before: Model, after: Model, ranked: bool) -> np.ndar
     settings = settings.model_copy(update={"new_items": settings.new_items.model_copy(update={"share": 0.0})})
     inputs, held_out = data.inputs(data.validation), data.validation
     _, users = users_of(inputs, settings)
-    fusion = learn_fusion(inputs, before, users, held_out.targets, held_out.as_of, settings)
+    fusion = learn_fusion(inputs, before, users, held_out, settings)
     before = replace(before, fusion=fusion)
-    ranker = learn_ranker(inputs, before, users, held_out.targets, held_out.as_of, settings) if ranked else None
+    ranker = learn_ranker(inputs, before, users, held_out, settings) if ranked else None
     inputs = data.inputs(data.test)
     _, users = users_of(inputs, settings)
     served = recommender(inputs, replace(after, fusion=fusion, ranker=ranker), users, settings)

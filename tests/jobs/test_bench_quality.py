@@ -15,9 +15,10 @@ from jobs.bench_data import BenchData
 from jobs.bench_models import MODELS
 from jobs.bench_models import main as run_model
 from jobs.bench_past import read_past
-from jobs.bench_product import rank_in, visits
-from jobs.bench_quality import DETERMINISTIC, Measured, Report, bench_quality, print_report
+from jobs.bench_product import rank_in
+from jobs.bench_quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, print_report
 from jobs.bench_read import read_bench
+from jobs.requests import requests
 from jobs.sources.sample import make_sample
 from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
@@ -43,7 +44,7 @@ SMALL = {
 }
 
 NEEDS_TRUTH = "true taste"
-NEW_ONLY = [name for name in MODELS if name not in ("buy it again", NEEDS_TRUTH)]
+NEW_ONLY = [name for name in MODELS if name not in OF_A_SAMPLE | {"buy it again"}]
 """What is measured on any file in which nobody buys anything twice."""
 
 
@@ -187,27 +188,47 @@ def test_a_past_is_what_the_users_had_newest_with_age_0() -> None:
     np.testing.assert_allclose(past.history(0.5)[0].sum(), 1 + 0.5 + 0.25 + 0.125 + 0.0625)
 
 
-def test_a_visit_is_history_to_every_model_and_a_session_to_the_product() -> None:
+def bench_data_with_a_visit() -> tuple[BenchData, str]:
+    """The first user looked at an item, which is given too, and searched, a minute after the models were made."""
     data = bench_data()
     first = data.test.targets["user_id"][0]
     seen_before = set(data.test.events.filter(pl.col("user_id") == first)["item_id"])
     fresh = min(set(data.items["item_id"]) - seen_before - set(data.test.targets["item_id"][:1]))
-    at = data.test.as_of + timedelta(minutes=1)
     since = data.test.events.head(2).with_columns(
         user_id=pl.lit(first),
         item_id=pl.Series([fresh, None], dtype=pl.String),
         event_type=pl.Series(["view", "search"], dtype=pl.Enum(EVENT_TYPES)),
-        timestamp=pl.lit(at),
+        timestamp=pl.lit(data.test.as_of + timedelta(minutes=1)),
         text_row=pl.Series([None, 0], dtype=pl.Int32),
+        asked_for=pl.lit(data.test.targets["item_id"][0]),
     )
-    data = replace(data, test=replace(data.test, since=since), read_text=np.eye(8, dtype=np.float32)[:1])
+    searched = np.eye(data.text.shape[1], dtype=np.float32)[:1]
+    return replace(data, test=replace(data.test, since=since), read_text=searched), fresh
+
+
+def test_a_visit_is_history_to_every_model_and_a_session_to_the_product() -> None:
+    data, fresh = bench_data_with_a_visit()
     past = read_past(data.test, data.items["item_id"], data.settings, False, None)
     assert past.n_before.tolist() == [5] * 30
     assert (past.had_by == 0).sum() == 6
     assert data.items["item_id"][int(past.had_items[past.had_by == 0][-1])] == fresh
-    ((user_id, session),) = visits(since, data.read_text).items()
-    assert (user_id, [signal.item_id for signal in session]) == (first, [fresh, None])
-    assert session[1].text_vector is not None
+    asked, *others = requests(data.test, data.read_text)
+    assert [signal.item_id for signal in asked.session] == [fresh, None]
+    assert asked.session[1].text_vector is not None
+    assert [query.user_id for query in (asked, *others)] == data.test.targets["user_id"].to_list()
+    assert not any(query.session for query in others)
+
+
+def test_the_list_without_the_visit_is_that_of_the_moment_at_which_the_model_was_made(tmp_path: Path) -> None:
+    data, _ = bench_data_with_a_visit()
+    before = replace(data, test=replace(data.test, since=data.test.since.clear()))
+    known, unknown, earlier = (
+        MODELS[name](one, tmp_path, 0).shown
+        for name, one in (("fused", data), ("fused without visit", data), ("fused", before))
+    )
+    np.testing.assert_array_equal(unknown, earlier)
+    assert (known[0] != unknown[0]).any()
+    np.testing.assert_array_equal(known[1:], unknown[1:])
 
 
 def test_what_was_had_is_hidden_unless_repeats_are_asked_for() -> None:
@@ -405,7 +426,7 @@ def test_the_product_lets_favourites_come_back(tmp_path: Path, tiny_bert: Path) 
 
 def test_where_nothing_repeats_there_is_no_row_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.bench_quality._run", in_this_process)
-    report = bench_quality(bench_data(), ["popularity", "buy it again", NEEDS_TRUTH], 1, lambda *_: None)
+    report = bench_quality(bench_data(), ["popularity", "buy it again", *OF_A_SAMPLE], 1, lambda *_: None)
     assert [model.model for model in report.models] == ["popularity"]
 
 

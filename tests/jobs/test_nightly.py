@@ -32,6 +32,7 @@ from recsys.model import Model
 from recsys.query import Query
 from recsys.ranking import Ranker, fit_ranker
 from recsys.recommend import Recommender
+from recsys.split import HeldOut
 from recsys.users import Users
 from recsys.workspace import Workspace
 
@@ -257,7 +258,9 @@ def test_evaluation_calls_a_list_that_holds_the_target_a_hit(published_shop: Pub
     users = published_shop.made.users["user_id"].to_list()[:20]
     slates = recommender.recommend([Query(user_id=user_id, asked_at=NIGHT) for user_id in users])
     second = pl.DataFrame({"user_id": users, "item_id": [slate.items[1].item_id for slate in slates]})
-    fused = evaluate(recommender, second, NIGHT, max_users=100, seed=0)["fused"]["all"]
+    said = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
+    held_out = HeldOut(second.clear(), second, NIGHT, since=pl.DataFrame(schema=dict.fromkeys(said, pl.String)))
+    fused = evaluate(recommender, held_out, np.zeros((0, 1)), max_users=100, seed=0)["fused"]["all"]
     assert fused["recall"] == 1.0
     assert fused["mrr"] == pytest.approx(0.5)
 

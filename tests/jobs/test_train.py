@@ -1,7 +1,7 @@
 """What a night learns from: cuts of time, shoppers as arrays, and what is learned on held-out choices."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 from storefronts import ITEM_IDS, NOON, TEXT, item_entry, tiny_model, tiny_recommender, users_with
 
-from jobs.train import Inputs, learn_fusion, learn_ranker, sample_rows, users_of
+from jobs.requests import sampled
+from jobs.train import Inputs, learn_fusion, learn_ranker, users_of
 from recsys.config import Settings
 from recsys.query import Query
+from recsys.split import HeldOut, visits
 from recsys.tables import EVENT_TYPES
 from recsys.users import Users
 
@@ -132,15 +134,19 @@ def shoppers() -> Users:
     return users_with({user_id: [item_entry("keyboard")] for user_id in USERS})
 
 
-def choices(item_id: str, users: list[str] = USERS) -> pl.DataFrame:
-    return pl.DataFrame({"user_id": users, "item_id": [item_id] * len(users)})
+def choices(item_id: str, users: list[str] = USERS, since: pl.DataFrame | None = None) -> HeldOut:
+    """Each of the users chose the item an hour after the model was made. since: what they did from then on."""
+    chosen = {"user_id": users, "item_id": [item_id] * len(users)}
+    targets = pl.DataFrame(chosen).with_columns(timestamp=pl.lit(ASKED_AT + timedelta(hours=1)))
+    done = pl.concat([events(), searches()], how="diagonal") if since is None else since
+    return HeldOut(events(), targets, ASKED_AT, visits(done, targets))
 
 
 RANKING = settings(ranking={"min_targets": 20, "min_leaf": 2, "trees": 10})
 
 
-def ranker_of(targets: pl.DataFrame, told: Settings = RANKING):
-    return learn_ranker(inputs(), tiny_model(), shoppers(), targets, ASKED_AT, told)
+def ranker_of(held_out: HeldOut, told: Settings = RANKING):
+    return learn_ranker(inputs(), tiny_model(), shoppers(), held_out, told)
 
 
 def test_a_ranker_that_beats_the_weighted_sum_is_kept_and_puts_first_what_was_chosen() -> None:
@@ -174,9 +180,9 @@ def test_a_ranker_is_one_for_equal_input() -> None:
     assert ranker_of(choices("lamp")) == ranker_of(choices("lamp"))
 
 
-def fusion_of(targets: pl.DataFrame, asked_at: datetime = ASKED_AT, **changes: Any):
+def fusion_of(held_out: HeldOut, **changes: Any):
     told = settings(fusion={"min_targets": 20})
-    return learn_fusion(inputs(), tiny_model(**changes), shoppers(), targets, asked_at, told)
+    return learn_fusion(inputs(), tiny_model(**changes), shoppers(), held_out, told)
 
 
 def test_the_fusion_learns_what_the_choices_follow() -> None:
@@ -192,13 +198,36 @@ def test_the_fusion_learns_what_the_choices_follow() -> None:
     assert (after.items[0].item_id, after.items[0].source) == ("lamp", "trending")
 
 
+SEARCHED_FOR_A_KETTLE = pl.concat(
+    [events(), searches(*[(user_id, 1 + 50 / 60 / 24, 1) for user_id in USERS])], how="diagonal"
+)
+
+
+@pytest.mark.parametrize(("chosen", "least", "most"), [("kettle", 0.5, 1.0), ("lamp", 0.02, 0.1)])
+def test_the_fusion_learns_how_much_what_was_just_searched_for_counts(chosen: str, least: float, most: float) -> None:
+    lately = {"trend": np.array([0.1, 0.1, 3.0, 0.1, 0.1], dtype=np.float32)}  # nobody searches for the lamp
+    assert least <= fusion_of(choices(chosen, since=SEARCHED_FOR_A_KETTLE), **lately).session_text <= most
+    assert fusion_of(choices(chosen), **lately).session_text == 1.0
+
+
+def test_a_ranker_knows_a_search_only_where_it_has_met_one() -> None:
+    half = SEARCHED_FOR_A_KETTLE.filter(pl.col("user_id").is_in(USERS[::2]))
+    held_out = choices("lamp", since=half)
+    kettle = pl.when(pl.col("user_id").is_in(USERS[::2])).then(pl.lit("kettle")).otherwise(pl.lit("lamp"))
+    targets = held_out.targets.with_columns(item_id=kettle)
+    ranker = ranker_of(replace(held_out, targets=targets, since=visits(half, targets)))
+    assert ranker is not None and ranker.reads("sentence")
+    without = ranker_of(choices("lamp"))
+    assert without is not None and not without.reads("sentence")
+
+
 def test_with_few_choices_the_fusion_stays_as_it_is() -> None:
     assert fusion_of(choices("lamp", USERS[:19])) == tiny_model().fusion
 
 
-def test_rows_are_drawn_in_the_order_they_had() -> None:
-    frame = pl.DataFrame({"n": range(100)})
-    drawn = sample_rows(frame, 10, seed=3)
-    assert len(drawn) == 10 and drawn["n"].is_sorted()
-    assert drawn.equals(sample_rows(frame, 10, seed=3))
-    assert sample_rows(frame, 100, seed=3).equals(frame)
+def test_targets_are_drawn_in_the_order_they_had() -> None:
+    held_out = choices("lamp", [f"u{n:03}" for n in range(100)])
+    drawn = sampled(held_out, 10, seed=3).targets
+    assert len(drawn) == 10 and drawn["user_id"].is_sorted()
+    assert drawn.equals(sampled(held_out, 10, seed=3).targets)
+    assert sampled(held_out, 100, seed=3).targets.equals(held_out.targets)

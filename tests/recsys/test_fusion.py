@@ -52,9 +52,15 @@ def test_every_source_but_the_sentence_has_a_weight_from_the_start() -> None:
 
 
 def test_fusion_survives_saving_and_loading_even_without_fading(tmp_path) -> None:
-    fusion = Fusion(weights={"linear": 0.5}, fade_items=float("inf"), position_decay=0.9)
+    fusion = Fusion(weights={"linear": 0.5}, fade_items=float("inf"), position_decay=0.9, session_text=0.35)
     fusion.save(tmp_path / "fusion.json")
     assert Fusion.load(tmp_path / "fusion.json") == fusion
+
+
+def test_the_fusion_of_a_release_from_before_session_texts_were_weighed_is_read(tmp_path) -> None:
+    stored = tmp_path / "fusion.json"
+    stored.write_text('{"weights": {"linear": 0.5}, "fade_items": "inf", "position_decay": 0.9}')
+    assert Fusion.load(stored) == Fusion({"linear": 0.5}, float("inf"), 0.9, session_text=1.0)
 
 
 def pool_where_only_the_first_source_knows(n_users: int = 60):
@@ -65,8 +71,8 @@ def pool_where_only_the_first_source_knows(n_users: int = 60):
     good[np.arange(n_users), targets] = 1.0
     noise = rng.normal(size=(n_users, 40)).astype(np.float32)
     allowed = np.ones((n_users, 40), dtype=bool)
-    popularity = np.zeros(40, dtype=np.float32)
-    return make_pool(["good", "noise"], np.stack([good, noise]), allowed, popularity, targets, 40)
+    asked, popularity = np.zeros(n_users, dtype=np.float32), np.zeros(40, dtype=np.float32)
+    return make_pool(["good", "noise"], np.stack([good, noise]), allowed, asked, popularity, targets, 40)
 
 
 def test_the_source_that_knows_gets_the_weight() -> None:
@@ -82,9 +88,29 @@ def test_fitting_is_determined_by_its_input() -> None:
     assert fit_fusion(pool, start) == fit_fusion(pool, start)
 
 
+@pytest.mark.parametrize(("follows", "least", "most"), [(True, 0.5, 2.0), (False, 0.02, 0.1)])
+def test_how_much_the_session_text_counts_is_learned(follows: bool, least: float, most: float) -> None:
+    """Half the shoppers searched. Where they then choose what they searched for, the search gets weight; else none."""
+    rng = np.random.default_rng(4)
+    n_users, n_items = 60, 40
+    history, search = rng.normal(size=(2, n_users, n_items)).astype(np.float32)
+    asked = np.where(np.arange(n_users) % 2, 2.0, 0.0).astype(np.float32)
+    search[asked == 0] = 0.0
+    followed = np.where((asked > 0)[:, None] & follows, search, history)
+    allowed, popularity = np.ones((n_users, n_items), dtype=bool), np.zeros(n_items, dtype=np.float32)
+    pool = make_pool(
+        ["linear", "sentence"], np.stack([history, search]), allowed, asked, popularity, followed.argmax(axis=1), 40
+    )
+    fusion, reached = fit_fusion(pool, Fusion(weights={"linear": 1.0}))
+    assert least <= fusion.session_text <= most
+    assert fusion.weights.keys() == {"linear"}
+    assert reached > 0.9
+
+
 def test_a_target_that_no_source_proposes_is_a_miss() -> None:
     scores = np.array([[[3.0, 2.0, 1.0, 0.0]]], dtype=np.float32)
-    pool = make_pool(["only"], scores, np.ones((1, 4), bool), np.zeros(4, np.float32), np.array([3]), 2)
+    popularity = np.zeros(4, np.float32)
+    pool = make_pool(["only"], scores, np.ones((1, 4), bool), NOTHING_ASKED, popularity, np.array([3]), 2)
     assert pool.target.tolist() == [-1]
     assert fit_fusion(pool, Fusion(weights={"only": 1.0}))[1] == 0.0
 
@@ -92,7 +118,7 @@ def test_a_target_that_no_source_proposes_is_a_miss() -> None:
 def test_what_may_not_be_shown_is_not_in_the_pool() -> None:
     scores = np.array([[[3.0, 2.0, 1.0, 0.0]]], dtype=np.float32)
     allowed = np.array([[False, True, True, True]])
-    pool = make_pool(["only"], scores, allowed, np.zeros(4, np.float32), np.array([1]), 2)
+    pool = make_pool(["only"], scores, allowed, NOTHING_ASKED, np.zeros(4, np.float32), np.array([1]), 2)
     assert pool.valid.sum() == 2
     assert pool.target.tolist() == [0]
 
@@ -105,6 +131,7 @@ def test_pools_of_different_width_join(sizes: tuple[int, int]) -> None:
             ["a", "b"],
             rng.normal(size=(2, 2, 6)).astype(np.float32),
             np.ones((2, 6), bool),
+            np.array([0, size], dtype=np.float32),
             np.arange(6, dtype=np.float32),
             np.array([0, 5]),
             size,
@@ -115,3 +142,4 @@ def test_pools_of_different_width_join(sizes: tuple[int, int]) -> None:
     assert joined.target.tolist() == [*pools[0].target, *pools[1].target]
     assert joined.valid.sum() == sum(pool.valid.sum() for pool in pools)
     assert joined.scores.shape[1:] == joined.valid.shape
+    assert joined.asked.tolist() == [0, sizes[0], 0, sizes[1]]

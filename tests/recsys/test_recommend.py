@@ -20,7 +20,7 @@ from storefronts import (
 
 from recsys.config import NewItems, Recommend
 from recsys.errors import QueryError
-from recsys.fusion import z_scores
+from recsys.fusion import Fusion, z_scores
 from recsys.new_items import is_slot
 from recsys.query import Query, Signal
 from recsys.ranking import Ranker
@@ -81,6 +81,13 @@ def test_a_search_of_the_session_counts() -> None:
 def test_what_was_searched_for_a_moment_ago_goes_before_the_history() -> None:
     search = Signal("search", NOON, text_vector=LAMP)
     assert ids(Query(user_id="ann", session=(search,)))[0] == "lamp"
+
+
+def test_how_much_a_search_of_the_session_counts_is_learned_but_not_for_a_text_of_the_request() -> None:
+    deaf = Fusion(session_text=0.02)
+    session, own = Query(user_id="ann", session=(Signal("search", NOON, text_vector=LAMP),)), Query(text_vector=LAMP)
+    assert ids(session, fusion=deaf)[0] == "mouse"
+    assert ids(own, fusion=deaf)[0] == "lamp"
 
 
 def test_of_searches_at_one_time_the_last_in_the_session_counts() -> None:
@@ -322,7 +329,7 @@ def test_kept_places_hold_new_items_and_none_is_hidden_or_shown_twice(
 def test_a_silent_sequence_model_and_no_ranker_leave_the_weighted_sum_of_the_others() -> None:
     """Of the default weights 1.7 are personal; for ann 0.5 of these speak and take over the others' share."""
     recommender = tiny_recommender()
-    scores, _ = recommender.score([Query(user_id="ann")])
+    scores, _, _ = recommender.score([Query(user_id="ann")])
     standard = dict(zip([source.name for source in recommender.sources], z_scores(scores)[:, 0], strict=True))
     assert not standard["sequence"].any() and not standard["browsing"].any()
     fading = 1 / (1 + np.array([3, 5, 0, 4, 2]) / 30)
@@ -335,7 +342,10 @@ def test_a_silent_sequence_model_and_no_ranker_leave_the_weighted_sum_of_the_oth
 
 
 class LeastPopularFirst(Ranker):
-    """A ranker that anybody can foresee."""
+    """A ranker that anybody can foresee. It knows nothing of what the session's text asks for."""
+
+    def reads(self, source: str) -> bool:
+        return source != "sentence"
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         return -features[:, self.names.index("popular_score")]
@@ -378,6 +388,24 @@ def test_a_page_a_sentence_and_a_stranger_are_left_to_the_weighted_sum(query: Qu
     assert ranked().recommend([query]) == tiny_recommender().recommend([query])
 
 
+class LeastLikeTheSearchFirst(Ranker):
+    """A ranker that has met searches."""
+
+    def reads(self, source: str) -> bool:
+        return True
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        return -features[:, self.names.index("sentence_score")]
+
+
+def test_a_ranker_that_has_met_searches_orders_what_a_search_asks_for() -> None:
+    search = Query(user_id="ann", session=(Signal("search", NOON, text_vector=KETTLE),))
+    ranker = LeastLikeTheSearchFirst("", tuple(tiny_recommender().feature_names))
+    first, *_, last = ids(search, ranker=ranker)
+    assert last == "kettle" == ids(search)[0]
+    assert first != "kettle"
+
+
 def test_what_the_ranker_was_not_shown_follows_in_the_order_of_the_weighted_sum() -> None:
     """With one proposal a source, ann is proposed the mouse, and the teapot by what trends."""
     shop = {"trend": np.array([0.3, 0.9, 0.0, 0.4, 2.0], dtype=np.float32), "ranker_pool": 1}
@@ -408,7 +436,6 @@ def test_the_ranker_learns_from_what_it_will_be_given() -> None:
     assert [ITEM_IDS[row] for row in bought_long_ago[0].item_rows] == ITEM_IDS
     assert [ITEM_IDS[row] for row in stranger[0].item_rows] == ITEM_IDS
     assert bought_long_ago[0].features.shape == (5, len(recommender.feature_names))
-    assert not any(name.startswith("sentence") for name in recommender.feature_names)
     for (proposals, sums), slate in zip(recommender.proposals(queries), recommender.recommend(queries), strict=True):
         told = {ITEM_IDS[row]: value for row, value in zip(proposals.item_rows, sums, strict=True)}
         assert {item.item_id: item.score for item in slate.items} == pytest.approx(told, abs=1e-5)

@@ -54,11 +54,20 @@ def test_new_items_are_those_of_the_window_that_the_user_did_not_have() -> None:
     bought = targets(
         ("u", "old", 1), ("u", "old", 11), ("u", "new", 12), ("u", "later", 13), ("u", "new", 14), ("v", "gone", 12)
     )
-    before = targets(("u", "old", 1)).select("user_id", "item_id")
+    viewed = targets(("u", "later", 11.5), ("v", "new", 12))
     ten, twenty = START + timedelta(days=10), START + timedelta(days=20)
-    found = new_items(bought, before, pl.Series(["old", "new", "later"]), ten, twenty)
-    assert found.rows() == [("u", "new"), ("u", "later")]
-    assert next_items(found).rows() == [("u", "new")]
+    found = new_items(bought, pl.concat([bought, viewed]), pl.Series(["old", "new", "later"]), ten, twenty)
+    assert found.equals(targets(("u", "later", 11.5), ("u", "new", 12)))  # each when it was first met
+    assert pairs(next_items(found)) == [("u", "later")]
+
+
+def test_what_was_looked_at_before_is_no_new_item_unless_bought_items_come_back() -> None:
+    bought, viewed = targets(("u", "a", 12), ("u", "a", 13), ("u", "b", 14)), targets(("u", "a", 9), ("u", "b", 11))
+    ten, twenty = START + timedelta(days=10), START + timedelta(days=20)
+    events, known = pl.concat([bought, viewed]), pl.Series(["a", "b"])
+    assert new_items(bought, events, known, ten, twenty).equals(targets(("u", "b", 11)))
+    again = new_items(bought, events, known, ten, twenty, repeats=True)
+    assert again.equals(targets(("u", "a", 12), ("u", "b", 14)))
 
 
 def test_a_shop_without_purchases_is_judged_by_views() -> None:
@@ -209,6 +218,7 @@ def test_by_time_the_visit_before_the_target_is_known_to_who_answers_but_to_no_m
     test = split(a_visit(), "temporal").test
     assert pairs(test.targets) == [("v", "wanted"), ("w", "i0")]
     assert pairs(test.since) == [("v", "other"), ("v", None)]
+    assert test.since["asked_for"].to_list() == ["wanted", "wanted"]
     assert set(test.events["user_id"]) == {"u"}
     check_no_leak(test)
 

@@ -7,7 +7,7 @@ import pytest
 
 from features.encoder import Encoder
 from features.finetune.masking import Masking, masking_of
-from recsys.errors import TrainingError
+from recsys.errors import DataError
 
 SPECIAL = np.array([0, 1, 2, 3, 4])
 MASKING = Masking(0.15, mask_id=4, special=SPECIAL, words=np.arange(5, 45))
@@ -51,5 +51,5 @@ def test_an_encoder_without_a_mask_token_is_refused(encoder: Encoder) -> None:
     class Tokenizer:
         mask_token_id = None
 
-    with pytest.raises(TrainingError, match=r"has no mask token.*leave mlm out of finetune\.stages"):
+    with pytest.raises(DataError, match=r"has no mask token.*leave mlm out of finetune\.stages"):
         masking_of(replace(encoder, tokenizer=Tokenizer()), 0.2)
