@@ -79,6 +79,7 @@ def main() -> None:
     data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), lambda *_: None)
     with TemporaryDirectory() as place:
         kept = asked.fits or Path(place)
+        kept.mkdir(parents=True, exist_ok=True)
         before, _ = fitted_model(data, kept, data.settings, "validation")
         after, _ = fitted_model(data, kept, data.settings, "test")
     found = {"everything": ranks(data, before, after, ranked=True)}

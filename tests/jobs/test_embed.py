@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
 from features.encoder import load_encoder
 from features.text import text_hash
@@ -205,3 +208,40 @@ def test_ray_stores_the_same_shards_as_one_process(workspace: Workspace, tiny: E
     embed_texts(here, texts, tiny, SHARDS_OF_4)
     assert [path.name for path in stored(workspace)] == [path.name for path in stored(here)]
     np.testing.assert_allclose(rows(workspace)["vector"].to_numpy(), rows(here)["vector"].to_numpy(), atol=1e-5)
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Any]]:
+    """A cluster of two machines, as far as Ray can tell, and the second of them, whose death is noticed in seconds."""
+    watchful = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": watchful})
+    second = cluster.add_node(num_cpus=2)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield cluster, second
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def nodes_that_encode() -> set[str]:
+    """Node ids of the living actors."""
+    actors = ray._private.state.actors().values()  # the public API asks Ray's dashboard, which does not run
+    encoding = [actor for actor in actors if "MapWorker" in actor["ActorClassName"] and actor["State"] == "ALIVE"]
+    return {actor["Address"]["NodeID"] for actor in encoding}
+
+
+def test_two_machines_encode_and_the_loss_of_one_loses_no_text(
+    workspace: Workspace, tiny: Encoder, two_nodes: tuple[Cluster, Any]
+) -> None:
+    cluster, second = two_nodes
+    lost_at: list[int] = []
+
+    def lose_the_second(done: int, total: int) -> None:
+        if not lost_at and done < total and len(nodes_that_encode()) == 2:
+            lost_at.append(done)
+            cluster.remove_node(second, allow_graceful=False)
+
+    texts = table(sentences(800))
+    report = embed_texts(workspace, texts, tiny, Embed(shard_texts=4, inline_texts=0), lose_the_second)
+    assert lost_at
+    assert report.n_new == len(rows(workspace)) == 800
+    assert embed_texts(workspace, texts, tiny, SHARDS_OF_4).n_new == 0
