@@ -45,5 +45,6 @@ def review_sentiment(
             done.encoder_id,
         )
         return nobody
-    feelings = scores(head.probabilities(load_vectors(workspace, done.encoder_id, reviews_text["text_hash"])))
+    vectors = load_vectors(workspace, done.encoder_id, reviews_text["text_hash"])
+    feelings = scores(head.probabilities(vectors, reviews_text["text"].to_list()))
     return reviews_text.select("review_id").with_columns(sentiment=pl.Series(feelings, dtype=pl.Float32))

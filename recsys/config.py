@@ -134,6 +134,7 @@ class Sentiment(_Section):
     learning_rate: float = Field(0.001, gt=0)
     batch_reviews: int = Field(256, ge=1)
     focal_gamma: float = Field(2.0, ge=0)
+    words: bool = True
     tune_encoder: bool = False
     encoder_epochs: int = Field(2, ge=1)
     encoder_learning_rate: float = Field(0.0, ge=0)

@@ -2,8 +2,9 @@
 
 Stars are heavily skewed, so three remedies compete on validation users, by macro-F1: classes weighed by the inverse of
 their size, the focal loss (Lin et al. 2017, "Focal loss for dense object detection"), and batches in which every class
-is equally frequent. The winner's probabilities are calibrated by a temperature. The encoder stays as it is, and its
-vectors are computed once; on request a copy of it is then tuned along, from the winning head on (Kumar et al. 2022,
+is equally frequent. The winner is mixed with a regression on the words (`words.py`), in the share that is best on the
+validation users, and the probabilities are calibrated by a temperature. The encoder stays as it is, and its vectors are
+computed once; on request a copy of it is then tuned along, from the winning head on (Kumar et al. 2022,
 "Fine-tuning can distort pretrained features and underperform out-of-distribution": the head first).
 """
 
@@ -13,7 +14,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -28,9 +29,12 @@ from features.finetune.loop import Task, Told, Trained, autocast, steps_of, trai
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
 from features.finetune.tuning import Parameters, gradient_checkpointing, learning_rate, tune
+from features.finetune.words import fit_words
 from recsys import config
 from recsys.classification import Classification, classification, fit_temperature, softmax
 from recsys.sequence.histories import length_bucketed
+
+WORDS_SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,9 @@ class Sentiment:
     """A fitted head with its encoder: the one given, or a tuned copy of it (`tuned`), which is to be saved, loaded and
     its id put into the head before the two are used.
 
-    validation: macro-F1 of each variant, and of the tuned encoder under "tuned"; test: of the winner, calibrated, on
-    users that nothing was chosen by; majority: of always saying the commonest class.
+    validation: macro-F1 of each variant, of the tuned encoder under "tuned", and of the best of these with words under
+    "with words"; test: of the winner, calibrated, on users that nothing was chosen by; majority: of always saying the
+    commonest class.
     """
 
     head: SentimentHead
@@ -87,7 +92,10 @@ def fit_sentiment(
             encoder, head, vectors, tuned = other.encoder, other.head, other_vectors, True
             trained, counted = other.trained, other.counted
     rows = data.rows(1)
-    head = replace(head, temperature=fit_temperature(head.logits(vectors[rows]), data.labels[rows]))
+    if own.words:
+        head = _with_words(head, vectors, data, seed)
+        validation["with words"] = _macro_f1(head, vectors, data)
+    head = replace(head, temperature=fit_temperature(_logits(head, vectors, data, rows), data.labels[rows]))
     return _told(head, encoder, tuned, validation, vectors, data, settings, trained, counted)
 
 
@@ -172,13 +180,26 @@ def _tune_along(
     return _TunedAlong(encoder, replace(head, network=network), trained, counted)
 
 
+def _with_words(head: SentimentHead, vectors: np.ndarray, data: Labelled, seed: int) -> SentimentHead:
+    """The head with the share of words that has the largest macro-F1 on validation, the smallest of equals."""
+    learned, judged = data.rows(0), data.rows(1)
+    told = [[data.texts[row] for row in rows] for rows in (learned, judged)]
+    words = fit_words(told[0], data.labels[learned], told[1], data.labels[judged], data.n_classes, seed)
+    trials = [replace(head, words=words if share else None, words_share=share) for share in WORDS_SHARES]
+    return max(trials, key=lambda trial: _macro_f1(trial, vectors, data))
+
+
 def _file(folder: Path | None, stage: str) -> Path | None:
     return None if folder is None else folder / f"{stage.replace(' ', '-')}.safetensors"
 
 
 def _macro_f1(head: SentimentHead, vectors: np.ndarray, data: Labelled) -> float:
     rows = data.rows(1)
-    return classification(head.probabilities(vectors[rows]), data.labels[rows]).macro_f1
+    return classification(softmax(_logits(head, vectors, data, rows)), data.labels[rows]).macro_f1
+
+
+def _logits(head: SentimentHead, vectors: np.ndarray, data: Labelled, rows: np.ndarray) -> np.ndarray:
+    return head.logits(vectors[rows], [data.texts[row] for row in rows])
 
 
 def _told(
@@ -194,8 +215,9 @@ def _told(
 ) -> Sentiment:
     rows, learned = data.rows(2), data.labels[data.rows(0)]
     labels = data.labels[rows]
-    test = classification(head.probabilities(vectors[rows]), labels)
-    uncalibrated = classification(softmax(head.logits(vectors[rows])), labels).calibration_error
+    logits = _logits(head, vectors, data, rows)
+    test = classification(softmax(logits / head.temperature), labels)
+    uncalibrated = classification(softmax(logits), labels).calibration_error
     shares = np.bincount(learned, minlength=data.n_classes) / len(learned)
     commonest = np.zeros((len(rows), data.n_classes))
     commonest[:, shares.argmax()] = 1.0
@@ -210,6 +232,7 @@ def _told(
         {"accuracy": test.accuracy, "macro_f1": test.macro_f1, "calibration_error": test.calibration_error},
         {
             "variant": head.variant,
+            "words_share": head.words_share,
             "temperature": head.temperature,
             "validation_macro_f1": validation,
             "uncalibrated_error": uncalibrated,

@@ -1,4 +1,4 @@
-"""A small network on an encoder's vectors that says how a review feels, and its files."""
+"""What says how a review feels: a small network on an encoder's vectors, beside it its words; and the files of both."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from features.durable import write_atomically
 from features.encoder import Encoder
+from features.finetune.words import WordClassifier
 from recsys.classification import softmax
 from recsys.errors import EncoderError, StoreError
 
 WEIGHTS_FILE: Final = "sentiment.safetensors"
 HEADER_FILE: Final = "sentiment.json"
+
+_WORDS: Final = "words."
+"""The names of the words' tensors begin so."""
 
 
 class HeadNetwork(nn.Module):
@@ -39,29 +43,39 @@ class HeadNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class SentimentHead:
-    """A fitted head. It reads vectors of the encoder `encoder_id` only; `temperature` calibrates its probabilities."""
+    """A fitted head. It reads vectors of the encoder `encoder_id` only; `temperature` calibrates its probabilities.
+
+    words_share: how much the words say, from 0 to 1, against the network; `words` is None where that is 0.
+    """
 
     encoder_id: str
     n_classes: int
     variant: str
     temperature: float
     network: HeadNetwork
+    words: WordClassifier | None = None
+    words_share: float = 0.0
 
-    def logits(self, vectors: np.ndarray) -> np.ndarray:
-        """(n, dim) float32 vectors of norm 1 to (n, n_classes) float32, before the temperature."""
+    def logits(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """(n, dim) float32 vectors of norm 1 and the n texts to (n, n_classes) float32, before the temperature."""
         device = self.network.out.weight.device
         with torch.inference_mode():
-            result: np.ndarray = self.network(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
-        return result
+            by_network: np.ndarray = self.network(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
+        if self.words is None:
+            return by_network
+        mixed: np.ndarray = (1.0 - self.words_share) * by_network + self.words_share * self.words.logits(texts)
+        return mixed.astype(np.float32)
 
-    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+    def probabilities(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """(n, n_classes) float64, from the worst class to the best; rows add up to 1."""
-        return softmax(self.logits(vectors) / self.temperature)
+        return softmax(self.logits(vectors, texts) / self.temperature)
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and header (JSON); the header comes last, and without it there is no head."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        if self.words is not None:
+            weights |= {_WORDS + name: torch.from_numpy(value) for name, value in vars(self.words).items()}
         header = {
             "encoder_id": self.encoder_id,
             "n_classes": self.n_classes,
@@ -69,6 +83,7 @@ class SentimentHead:
             "temperature": self.temperature,
             "dim": self.network.norm.normalized_shape[0],
             "hidden": self.network.out.in_features if isinstance(self.network.hidden, nn.Sequential) else 0,
+            "words_share": self.words_share,
         }
         write_atomically(folder / WEIGHTS_FILE, save(weights))
         write_atomically(folder / HEADER_FILE, (json.dumps(header, indent=2) + "\n").encode())
@@ -79,9 +94,19 @@ class SentimentHead:
         try:
             told = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
             network = HeadNetwork(told["dim"], told["hidden"], told["n_classes"], dropout=0.0)
-            network.load_state_dict(load((folder / WEIGHTS_FILE).read_bytes()))
+            weights = load((folder / WEIGHTS_FILE).read_bytes())
+            of_words = {name: weights.pop(name).numpy() for name in list(weights) if name.startswith(_WORDS)}
+            network.load_state_dict(weights)
+            share = float(told.get("words_share", 0.0))  # heads from before there were words have none
+            named = {name.removeprefix(_WORDS): value for name, value in of_words.items()}
             return SentimentHead(
-                told["encoder_id"], told["n_classes"], told["variant"], float(told["temperature"]), network.eval()
+                encoder_id=told["encoder_id"],
+                n_classes=told["n_classes"],
+                variant=told["variant"],
+                temperature=float(told["temperature"]),
+                network=network.eval(),
+                words=WordClassifier(**named) if share else None,
+                words_share=share,
             )
         except FileNotFoundError:
             raise StoreError(f"{folder}: no sentiment head; run `recsys finetune` with the sentiment stage") from None
@@ -107,5 +132,5 @@ def predict_sentiment(encoder: Encoder, head: SentimentHead, texts: Sequence[str
             f"the sentiment head reads vectors of encoder {head.encoder_id}, not of {encoder.id}; load that encoder, "
             "or run `recsys finetune` with the sentiment stage"
         )
-    probabilities = head.probabilities(encoder.encode(texts))
+    probabilities = head.probabilities(encoder.encode(texts), texts)
     return probabilities, scores(probabilities)

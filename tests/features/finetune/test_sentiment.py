@@ -42,7 +42,7 @@ def shop(n_reviews: int = 400, seed: int = 0) -> pl.DataFrame:
 
 
 def settings(mode: str = "full", **sentiment: object) -> config.Finetune:
-    own = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, **sentiment}
+    own = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, "words": False, **sentiment}
     return config.Finetune.model_validate({"mode": mode, "sentiment": own, "precision": "fp32", "checkpoint_steps": 5})
 
 
@@ -91,10 +91,11 @@ def test_predictions_are_probabilities_and_a_score(fitted: tuple[Encoder, Sentim
 
 def test_the_temperature_only_changes_how_sure_it_is(fitted: tuple[Encoder, Sentiment]) -> None:
     encoder, sentiment = fitted
-    vectors = encoder.encode(["w1 w2 w3", "w21 w12 w33"])
-    hot = replace(sentiment.head, temperature=100.0).probabilities(vectors)
+    texts = ["w1 w2 w3", "w21 w12 w33"]
+    vectors = encoder.encode(texts)
+    hot = replace(sentiment.head, temperature=100.0).probabilities(vectors, texts)
     np.testing.assert_allclose(hot, 1 / 3, atol=0.05)
-    np.testing.assert_array_equal(hot.argmax(axis=1), sentiment.head.probabilities(vectors).argmax(axis=1))
+    np.testing.assert_array_equal(hot.argmax(axis=1), sentiment.head.probabilities(vectors, texts).argmax(axis=1))
 
 
 def test_a_saved_head_says_the_same(fitted: tuple[Encoder, Sentiment], tmp_path: Path) -> None:
@@ -113,7 +114,35 @@ def test_a_head_without_a_hidden_layer_is_saved_too(encoder: Encoder, tmp_path: 
     head = fit_sentiment(encoder, shop(), settings(hidden=0, variants=("focal",)), seed=0).head
     head.save(tmp_path)
     vectors = encoder.encode(["w1"])
-    np.testing.assert_array_equal(SentimentHead.load(tmp_path).probabilities(vectors), head.probabilities(vectors))
+    again = SentimentHead.load(tmp_path)
+    np.testing.assert_array_equal(again.probabilities(vectors, ["w1"]), head.probabilities(vectors, ["w1"]))
+
+
+def blind(encoder: Encoder) -> Callable[[list[str]], np.ndarray]:
+    """Vectors that say nothing of the texts: what an encoder makes of a language that it has never read."""
+    return lambda texts: encoder.encode(["w35"] * len(texts))
+
+
+def test_words_are_read_where_the_vectors_say_nothing(encoder: Encoder, tmp_path: Path) -> None:
+    chosen = settings(variants=("weighted",), epochs=2, words=True)
+    sentiment = fit_sentiment(encoder, shop(), chosen, seed=0, encode=blind(encoder))  # type: ignore[arg-type]
+    assert sentiment.validation["with words"] > sentiment.validation["weighted"] + 0.3
+    assert sentiment.test.macro_f1 > sentiment.majority.macro_f1 + 0.3
+    assert 0 < sentiment.head.words_share <= 1
+    assert sentiment.record.details["words_share"] == sentiment.head.words_share
+    sentiment.head.save(tmp_path)
+    again, texts = SentimentHead.load(tmp_path), ["w1 w2", "w25 w21", ""]
+    vectors = encoder.encode(texts)
+    np.testing.assert_array_equal(again.probabilities(vectors, texts), sentiment.head.probabilities(vectors, texts))
+
+
+def test_words_that_add_nothing_are_left_out(encoder: Encoder) -> None:
+    sentiment = fit_sentiment(encoder, shop(), settings(variants=("weighted",), words=True), seed=0)
+    best = max(sentiment.validation.values())
+    assert sentiment.validation["with words"] == best
+    assert (sentiment.head.words is None) == (sentiment.head.words_share == 0.0)
+    without = fit_sentiment(encoder, shop(), settings(variants=("weighted",)), seed=0)
+    assert without.head.words is None and "with words" not in without.validation
 
 
 @pytest.mark.parametrize("breakage", ["no folder", "no weights", "torn weights", "torn header", "other sizes"])

@@ -1,0 +1,89 @@
+"""Classes by the words of a text: logistic regression on hashed n-grams, which needs no vocabulary on disk.
+
+(Weinberger et al. 2009, "Feature hashing for large scale multitask learning".) It knows a shop's own language, which an
+encoder may never have read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+
+from recsys.classification import classification, softmax
+
+N_FEATURES: Final = 2**16
+STRENGTHS: Final = (1.0, 3.0, 10.0, 30.0)
+"""Inverse strengths of the regression's penalty that are tried, each with and without weights of classes."""
+
+NEVER: Final = -20.0
+"""Logit of a class that it has not met."""
+
+_HASHED = HashingVectorizer(n_features=N_FEATURES, ngram_range=(1, 2), alternate_sign=False, norm=None)
+
+
+@dataclass(frozen=True)
+class WordClassifier:
+    """rarity: (N_FEATURES,) float32, what an n-gram counts; weights: (n_classes, N_FEATURES) float32; bias:
+    (n_classes,) float32."""
+
+    rarity: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """(n_texts, n_classes) float32."""
+        result: np.ndarray = (_weighed(_counted(texts), self.rarity) @ self.weights.T).astype(np.float32) + self.bias
+        return result
+
+
+def fit_words(
+    texts: Sequence[str],
+    labels: np.ndarray,
+    judged_texts: Sequence[str],
+    judged_labels: np.ndarray,
+    n_classes: int,
+    seed: int,
+) -> WordClassifier:
+    """The regression of the (n,) int64 labels of the texts that has the largest macro-F1 on the judged ones."""
+    counts = _counted(texts)
+    rarity = np.log((1 + len(texts)) / (1 + counts.getnnz(axis=0))).astype(np.float32) + 1.0
+    features, judged = _weighed(counts, rarity), _weighed(_counted(judged_texts), rarity)
+    best, best_f1 = None, -1.0
+    for strength, balance in product(STRENGTHS, (None, "balanced")):
+        regression = LogisticRegression(C=strength, class_weight=balance, max_iter=1000, random_state=seed)
+        regression.fit(features, labels)
+        weights, bias = _spread(regression, n_classes)
+        reached = classification(softmax(judged @ weights.T + bias), judged_labels).macro_f1
+        if reached > best_f1:
+            best, best_f1 = WordClassifier(rarity, weights, bias), reached
+    assert best is not None
+    return best
+
+
+def _counted(texts: Sequence[str]) -> sp.csr_matrix:
+    counts: sp.csr_matrix = _HASHED.transform(texts).tocsr()
+    counts.data = 1.0 + np.log(counts.data)
+    return counts
+
+
+def _weighed(counts: sp.csr_matrix, rarity: np.ndarray) -> sp.csr_matrix:
+    return normalize(counts.multiply(rarity[None, :]).tocsr())
+
+
+def _spread(regression: LogisticRegression, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and bias of all classes: of two, the regression has the second's alone."""
+    weights = np.zeros((n_classes, N_FEATURES), dtype=np.float32)
+    bias = np.full(n_classes, NEVER, dtype=np.float32)
+    known = regression.classes_
+    bias[known] = 0.0
+    told = known[1:] if len(known) == 2 else known
+    weights[told], bias[told] = regression.coef_, regression.intercept_
+    return weights, bias
