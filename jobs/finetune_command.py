@@ -34,8 +34,8 @@ def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, confi
 def print_report(report: FinetuneReport, workspace: Workspace) -> None:
     """A row a stage, why others were skipped, the verdict, and where record and curves are."""
     console = Console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(("stage", "trainable", "seconds", "peak MB", "held out", "before", "after")):
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # 80 columns hold every figure whole
+    for place, name in enumerate(("stage", "trainable", "seconds", "MB", "held out", "before", "after")):
         table.add_column(name, justify="left" if place in (0, 4) else "right", no_wrap=True)
     for stage in report.record.stages:
         for row in _rows(stage):
@@ -50,21 +50,28 @@ def print_report(report: FinetuneReport, workspace: Workspace) -> None:
 
 
 def _rows(stage: StageRecord) -> list[tuple[str, ...]]:
-    """One for each measure, the first with all else; "-" for what was not measured before."""
+    """One for each measure, the first with all else, the second with the mode; "-" for what was not measured before."""
     if stage.skipped:
         return [(stage.stage, "-", "-", "-", "skipped", "-", "-")]
-    share = stage.trainable_parameters / max(1, stage.parameters)
-    first = (
-        f"{stage.stage} ({stage.mode})",
-        f"{stage.trainable_parameters:,} ({share:.0%})",
-        f"{stage.seconds:.1f}",
-        f"{stage.peak_memory_mb:,.0f}",
-    )
+    n_trainable = stage.trainable_parameters
+    trainable = f"{n_trainable / 1e6:,.2f} M" if n_trainable >= 100_000 else f"{n_trainable:,}"
+    told = [
+        (
+            stage.stage,
+            f"{trainable} ({n_trainable / max(1, stage.parameters):.0%})",
+            f"{stage.seconds:.1f}",
+            f"{stage.peak_memory_mb:,.0f}",
+        ),
+        (f"({stage.mode})", "", "", ""),
+    ]
     measures = [
         (name, f"{stage.before[name]:.4g}" if name in stage.before else "-", f"{value:.4g}")
         for name, value in stage.after.items()
-    ] or [("nothing", "-", "-")]
-    return [(*(first if number == 0 else ("", "", "", "")), *measure) for number, measure in enumerate(measures)]
+    ]
+    n_rows = max(len(told), len(measures))
+    told += [("", "", "", "")] * (n_rows - len(told))
+    measures += [("", "", "")] * (n_rows - len(measures))
+    return [(*one, *measure) for one, measure in zip(told, measures, strict=True)]
 
 
 def _spelled(verdict: Verdict) -> str:
