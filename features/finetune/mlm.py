@@ -67,7 +67,7 @@ def tune_mlm(
     both = nn.ModuleDict({"encoder": encoder.model, "head": head})
 
     def loss(rows: np.ndarray, draws: np.random.Generator) -> Tensor:
-        return masked_loss(encoder, head, [tokens[row] for row in rows], masking, draws, settings)
+        return guessed_losses(encoder, head, [tokens[row] for row in rows], masking, draws, settings).mean()
 
     def measured() -> float:
         return perplexity(encoder, head, held_out, masking, settings)
@@ -118,7 +118,7 @@ class Head(nn.Module):
         return nn.functional.linear(self.norm(nn.functional.gelu(self.dense(hidden))), embeddings, self.bias)
 
 
-def masked_loss(
+def guessed_losses(
     encoder: Encoder,
     head: Head,
     tokens: list[list[int]],
@@ -126,8 +126,15 @@ def masked_loss(
     rng: np.random.Generator,
     settings: config.Finetune,
 ) -> Tensor:
-    """() float32 mean cross-entropy of the guessed tokens. Logits are computed for these alone."""
-    return _guesses(encoder, head, tokens, masking, rng, settings).mean()
+    """(n_guessed,) float32 cross-entropy of each guessed token. Logits are computed for these alone."""
+    ids, mask = padded(tokens, encoder.pad_id)
+    shown, guessed = masking(ids.numpy(), rng)
+    device = encoder.device
+    places = torch.from_numpy(guessed).to(device)
+    with autocast(device, settings):
+        states = encoder.model(input_ids=torch.from_numpy(shown).to(device), attention_mask=mask.to(device))
+        logits = head(states.last_hidden_state[places], word_embeddings(encoder))  # (n_guessed, vocabulary)
+    return nn.functional.cross_entropy(logits.float(), ids.to(device)[places], reduction="none")
 
 
 def perplexity(
@@ -140,29 +147,10 @@ def perplexity(
     with torch.inference_mode():
         for number, rows in enumerate(batches):
             rng = np.random.default_rng(number)
-            values = _guesses(encoder, head, [tokens[row] for row in rows], masking, rng, settings)
+            values = guessed_losses(encoder, head, [tokens[row] for row in rows], masking, rng, settings)
             total += float(values.sum())
             count += len(values)
     return math.exp(min(total / count, MAX_CROSS_ENTROPY))
-
-
-def _guesses(
-    encoder: Encoder,
-    head: Head,
-    tokens: list[list[int]],
-    masking: Masking,
-    rng: np.random.Generator,
-    settings: config.Finetune,
-) -> Tensor:
-    """(n_guessed,) float32 cross-entropies."""
-    ids, mask = padded(tokens, encoder.pad_id)
-    shown, guessed = masking(ids.numpy(), rng)
-    device = encoder.device
-    places = torch.from_numpy(guessed).to(device)
-    with autocast(device, settings):
-        states = encoder.model(input_ids=torch.from_numpy(shown).to(device), attention_mask=mask.to(device))
-        logits = head(states.last_hidden_state[places], word_embeddings(encoder))  # (n_guessed, vocabulary)
-    return nn.functional.cross_entropy(logits.float(), ids.to(device)[places], reduction="none")
 
 
 def _new_head(encoder: Encoder, seed: int) -> Head:

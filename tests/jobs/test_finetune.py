@@ -93,7 +93,7 @@ def tuned(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     write_settings(workspace, chosen)
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setenv("COLUMNS", "100")
+        patch.setenv("COLUMNS", "80")
         patch.chdir(workspace.root.parent)
         assert main(["finetune", "--workspace", workspace.root.name]) == 0
     (folder,) = workspace.runs.iterdir()

@@ -12,7 +12,7 @@ from torch import nn
 from features.encoder import Encoder, padded
 from features.finetune.loop import Step
 from features.finetune.masking import Masking, masking_of
-from features.finetune.mlm import Head, masked_loss, perplexity, tune_mlm
+from features.finetune.mlm import Head, guessed_losses, perplexity, tune_mlm
 from recsys import config
 from recsys.errors import DataError
 
@@ -66,7 +66,7 @@ def test_the_loss_is_the_cross_entropy_of_the_guessed_tokens_alone(encoder: Enco
     tokens = encoder.tokenize(["w1 w2 w3", "w4"])
     all_words = Masking(1.0, 4, np.array([0, 2, 3, 1, 4]), np.array([5]))  # every word is to be guessed
     rng = np.random.default_rng(0)
-    loss = masked_loss(encoder, head, tokens, all_words, rng, settings())
+    loss = guessed_losses(encoder, head, tokens, all_words, rng, settings()).mean()
     ids, mask = padded(tokens, encoder.pad_id)
     shown, _ = all_words(ids.numpy(), np.random.default_rng(0))
     states = encoder.model(input_ids=torch.from_numpy(shown), attention_mask=mask).last_hidden_state
