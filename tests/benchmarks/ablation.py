@@ -24,6 +24,7 @@ from jobs.bench_data import BenchData
 from jobs.bench_fits import fitted_model
 from jobs.bench_product import served_lists
 from jobs.bench_read import read_bench
+from jobs.command_line import configure_logging, shown_progress
 from jobs.sources.spec import SourceSpec, assignments, constants
 from jobs.train import learn_fusion, learn_ranker, recommender, users_of
 from recsys.candidates import Source
@@ -73,10 +74,12 @@ def main() -> None:
     parser.add_argument("--fits", type=Path, help="keeps the fits of the models here, and takes them from here")
     parser.add_argument("--json", type=Path, required=True)
     asked = parser.parse_args()
+    configure_logging(verbose=False)
     given = {"events": asked.events, "catalog": asked.catalog}
     paths = {table: (str(Path(path).absolute()),) for table, path in given.items() if path}
     spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
-    data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), lambda *_: None)
+    with shown_progress() as progress:
+        data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), progress)
     with TemporaryDirectory() as place:
         kept = asked.fits or Path(place)
         kept.mkdir(parents=True, exist_ok=True)
@@ -92,8 +95,10 @@ def main() -> None:
             trials[f"without {source.name}"] = lambda name=source.name: ranks(
                 data, without(before, name), without(after, name), ranked=True
             )
-    for name, trial in trials.items():
-        found[name] = trial()
+    with shown_progress() as progress:
+        for place, (name, trial) in enumerate(trials.items()):
+            progress(f"trial: {name}", place, len(trials))
+            found[name] = trial()
     asked.json.write_text(json.dumps(report(found, data.settings.seed), indent=1))
 
 

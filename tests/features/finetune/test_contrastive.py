@@ -63,6 +63,33 @@ def columns(encoder: Encoder) -> list[dict[str, torch.Tensor]]:
     ]
 
 
+def test_texts_of_like_length_are_read_together_for_the_same_loss_and_gradients(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, int]] = []
+    encoder.model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    told = []
+    for alike in (1000, 2):
+        monkeypatch.setattr("features.finetune.contrastive._ALIKE_TEXTS", alike)
+        encoder.model.zero_grad()
+        loss = contrastive_loss(encoder, DIMS, settings())(columns(encoder))
+        loss.backward()
+        told.append(
+            (
+                float(loss.detach()),
+                [weight.grad.clone() for weight in encoder.model.parameters() if weight.grad is not None],
+            )
+        )
+    # with [CLS] and [SEP]: 3, 3 and 2 texts, the longest of 5 tokens and 4; then the two shorter ones apart
+    assert read == [(3, 5), (3, 4), (2, 4), (2, 4), (1, 5), (2, 3), (1, 4), (2, 4)]
+    (whole, gradients), (parted, others) = told
+    assert parted == pytest.approx(whole, rel=1e-5)
+    for one, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_the_loss_is_a_softmax_over_cosines_summed_over_dimensions(encoder: Encoder) -> None:
     given = columns(encoder)
     loss = contrastive_loss(encoder, DIMS, settings(temperature=0.5))(given)
