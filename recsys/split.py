@@ -22,6 +22,9 @@ TEST_SHARE: Final = 0.1
 VISIT: Final = timedelta(minutes=30)
 """What a shopper did so long before a choice is known when the list is asked for."""
 
+PAGE: Final = timedelta(seconds=2)
+"""A page's text and the event of its item may be logged so far apart."""
+
 TARGET_TYPES = ("purchase", "cart", "rating")
 """What a recommendation is meant to lead to; a shop that has none of them is judged by views and clicks."""
 
@@ -210,15 +213,15 @@ def _after_moment(events: pl.DataFrame, repeats: bool) -> HeldOut:
 def visits(events: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
     """What users did in the `VISIT` before their targets: known to whoever answers, but to no model.
 
-    events: user_id, timestamp and more, all at or after the moment at which models are made; targets: user_id, item_id,
-    timestamp. Returns the rows of `events`, with asked_for, the item_id of the target that they precede.
+    events: user_id, item_id (null for a mere text), timestamp and more, all at or after the moment at which models are
+    made; targets: user_id, item_id, timestamp. Returns the rows of `events`, with asked_for, the item_id of the target
+    that they precede. A text in the last `PAGE` before a target is left out: it may be that of the target's own page.
     """
     asked = targets.select("user_id", asked_for="item_id", asked_at="timestamp")
     age = pl.col("asked_at") - pl.col("timestamp")
+    least = pl.when(pl.col("item_id").is_null()).then(pl.lit(PAGE)).otherwise(pl.lit(timedelta(0)))
     return (
-        events.join(asked, on="user_id", maintain_order="left")
-        .filter((age > timedelta(0)) & (age <= VISIT))
-        .drop("asked_at")
+        events.join(asked, on="user_id", maintain_order="left").filter((age > least) & (age <= VISIT)).drop("asked_at")
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recsys.config import Evaluate
 from recsys.errors import DataError
-from recsys.split import check_no_leak, new_items, next_items, split, target_events, temporal_cut, untied
+from recsys.split import check_no_leak, new_items, next_items, split, target_events, temporal_cut, untied, visits
 from recsys.tables import EVENT_TYPES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -221,6 +221,18 @@ def test_by_time_the_visit_before_the_target_is_known_to_who_answers_but_to_no_m
     assert test.since["asked_for"].to_list() == ["wanted", "wanted"]
     assert set(test.events["user_id"]) == {"u"}
     check_no_leak(test)
+
+
+def test_the_text_of_the_targets_own_page_is_no_part_of_the_visit_though_it_is_logged_before_it() -> None:
+    """Searches are read a while before something is found, the text of a page with its item."""
+    targets_ = targets(("v", "wanted", 20))
+    second = 1 / 24 / 3600
+    texts = events(("v", "", 20 - 5 * second), ("v", "", 20 - second), kind="search")
+    texts = texts.with_columns(item_id=pl.lit(None, dtype=pl.String), text=pl.Series(["a lamp", "Wanted, in blue"]))
+    item = events(("v", "other", 20 - second), kind="view").with_columns(text=pl.lit(None, dtype=pl.String))
+    known = visits(pl.concat([texts, item]), targets_)
+    assert known["text"].to_list() == ["a lamp", None]
+    assert known["item_id"].to_list() == [None, "other"]
 
 
 def test_where_repeats_count_nothing_of_the_visit_is_known() -> None:
