@@ -125,7 +125,7 @@ def compare(data: BenchData, by_method: dict[str, Vectors], settings: Settings) 
         rows.append({"text": name, "decay": chosen[name], **figures, "ci95": [low, high]})
         told = (f"{value:.4f}" for value in figures.values())
         table.add_row(name, str(chosen[name]), *told, f"{low:+.4f} to {high:+.4f}")
-    Console().print(table)
+    Console(width=100).print(table)
     return rows
 
 
