@@ -191,7 +191,7 @@ class _SentenceModel(nn.Sequential):
         lengths = mask.sum(dim=1)
         order = torch.argsort(lengths, stable=True)
         parts = []
-        for rows in order.split(_ALIKE_TEXTS):
+        for rows in torch.split(order, _ALIKE_TEXTS):
             longest = int(lengths[rows].max())
             parts.append(self.encoder.pooled(ids[rows, :longest], mask[rows, :longest]))
         return torch.cat(parts)[torch.argsort(order)]
