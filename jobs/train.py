@@ -22,6 +22,7 @@ from recsys.linear import fit_linear
 from recsys.metrics import bootstrap_difference
 from recsys.model import Model
 from recsys.new_items import learn_trials, promise
+from recsys.query import Query
 from recsys.rank_features import item_features
 from recsys.ranking import Ranker, fit_ranker, ranked_ndcg
 from recsys.recommend import Recommender
@@ -161,11 +162,12 @@ def learn_fusion(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, 
     if n_targets < settings.fusion.min_targets:
         log.info("fusion kept targets=%d needed=%d", n_targets, settings.fusion.min_targets)
         return model.fusion
+    queries, target_rows = requests(held_out, inputs.read_text), positions(held_out.targets["item_id"], model.item_ids)
     best, best_ndcg = model.fusion, -1.0
     for decay in DECAYS:
         start = replace(model.fusion, position_decay=decay, session_text=1.0)
         trial = recommender(inputs, replace(model, fusion=start), users, settings)
-        fusion, reached = fit_fusion(_pool(trial, held_out, inputs.read_text, settings), start)
+        fusion, reached = fit_fusion(_pool(trial, queries, target_rows, settings.fusion.pool), start)
         if reached > best_ndcg:
             best, best_ndcg = fusion, reached
     return best
@@ -211,14 +213,11 @@ def _chosen(rows: list[T], mask: np.ndarray) -> list[T]:
     return [rows[place] for place in np.flatnonzero(mask)]
 
 
-def _pool(trial: Recommender, held_out: HeldOut, read_text: np.ndarray, settings: Settings) -> Pool:
-    target_rows = positions(held_out.targets["item_id"], trial.model.item_ids)
-    names = [source.name for source in trial.sources]
-    queries = requests(held_out, read_text)
+def _pool(trial: Recommender, queries: list[Query], target_rows: np.ndarray, size: int) -> Pool:
+    names, popularity = [source.name for source in trial.sources], trial.model.popularity
     pools = []
     for batch in trial.batches(len(queries)):
         scores, allowed, asked = trial.score(queries[batch])
-        popularity, size = trial.model.popularity, settings.fusion.pool
         pools.append(make_pool(names, scores, allowed, asked, popularity, target_rows[batch], size))
     return join_pools(pools)
 
