@@ -21,9 +21,9 @@ from features.finetune.record import FinetuneRecord, StageRecord, read_record, w
 from features.finetune.sentiment import Sentiment, fit_sentiment
 from features.finetune.tuning import load_trainable
 from jobs.finetune_data import TuningData
-from jobs.ray_training import gather_crew, run_workers, told_queue, workers_to_use
+from jobs.ray_training import check_shared, gather_crew, run_workers, told_queue, workers_to_use
 from recsys import config, parallel
-from recsys.errors import DataError, StoreError
+from recsys.errors import DataError
 
 MODEL: Final = "model"
 HEAD: Final = "head"
@@ -109,11 +109,7 @@ def train_stages(
 def _run_worker(loop_config: dict[str, Any]) -> None:
     """One of the processes that train together; Ray Train has made them torch.distributed's default group."""
     work: _Work = loop_config["work"]
-    if not work.folder.is_dir():
-        raise StoreError(
-            f"{work.folder}: a training worker on another machine does not see this folder; keep the workspace on a "
-            "disk that all machines of the cluster share, or set finetune.workers = 1"
-        )
+    check_shared(work.folder, "finetune.workers")
     torch.set_num_threads(work.n_threads)
     data = ray.get(work.data)
     _run_stages(

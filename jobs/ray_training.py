@@ -18,7 +18,7 @@ from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
 
 from jobs.cluster import start_ray
-from recsys.errors import RecsysError
+from recsys.errors import RecsysError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,15 @@ def run_workers(
         if not ray.wait([trainer], timeout=STOP_S)[0]:
             ray.cancel(trainer, force=True)
         told.shutdown(force=True)
+
+
+def check_shared(folder: Path, setting: str) -> None:
+    """Raises StoreError where this worker does not see the folder. setting: the one that asks for workers."""
+    if not folder.is_dir():
+        raise StoreError(
+            f"{folder}: a training worker on another machine does not see this folder; keep the workspace on a "
+            f"disk that all machines of the cluster share, or set {setting} = 1"
+        )
 
 
 def _reports(trainer: ray.ObjectRef[None], told: Queue) -> Iterator[Any]:

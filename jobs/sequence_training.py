@@ -16,9 +16,8 @@ import torch.distributed
 from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
-from jobs.ray_training import gather_crew, run_workers, told_queue, workers_to_use
+from jobs.ray_training import check_shared, gather_crew, run_workers, told_queue, workers_to_use
 from recsys import config
-from recsys.errors import StoreError
 from recsys.sequence import SequenceModel, Sequences, fit_sequence
 from recsys.sequence.inputs import SequenceInputs
 from recsys.sequence.training import Epoch
@@ -121,11 +120,7 @@ def _fit(
 def _run_worker(loop_config: dict[str, Any]) -> None:
     """One of the processes that fit together; Ray Train has made them torch.distributed's default group."""
     work: _Work = loop_config["work"]
-    if not work.folder.is_dir():
-        raise StoreError(
-            f"{work.folder}: a training worker on another machine does not see this folder; keep the workspace on a "
-            "disk that all machines of the cluster share, or set sequence.workers = 1"
-        )
+    check_shared(work.folder, "sequence.workers")
     inputs = ray.get(work.inputs)
     if work.previous.is_dir():
         inputs = replace(inputs, warm_start=SequenceModel.load(work.previous))
