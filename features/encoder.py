@@ -30,6 +30,7 @@ from features.model_files import (
     one_line,
     weights_digest,
 )
+from features.projection import load_projection, projection
 from features.text import clean
 from recsys import config
 from recsys.errors import EncoderError
@@ -113,7 +114,9 @@ class Encoder:
     def pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(n, hidden) float32, neither cut to `dim` nor of norm 1, from `padded` token ids on the model's device."""
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (n, longest, hidden)
-        return pool(hidden.float(), mask, self.pooling)
+        pooled = pool(hidden.float(), mask, self.pooling)
+        linear = projection(self.model)
+        return pooled if linear is None else linear(torch.nn.functional.normalize(pooled, dim=1))
 
     def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
         """(n, dim)"""
@@ -150,6 +153,7 @@ def load_encoder(settings: config.Encoder) -> Encoder:
                 output_loading_info=True,
             )
             load_bottlenecks(model, source.folder)
+            load_projection(model, source.folder)
             if in_int8:
                 quantize_layers(model)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:

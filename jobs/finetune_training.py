@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import ray
 import torch
@@ -17,6 +17,7 @@ from features.finetune.contrastive import tune_contrastive
 from features.finetune.export import save_encoder
 from features.finetune.loop import Step, Told
 from features.finetune.mlm import tune_mlm
+from features.finetune.projection import fit_projection
 from features.finetune.record import FinetuneRecord, StageRecord, read_record, write_record
 from features.finetune.sentiment import Sentiment, fit_sentiment
 from features.finetune.tuning import load_trainable
@@ -27,6 +28,9 @@ from recsys.errors import DataError
 
 MODEL: Final = "model"
 HEAD: Final = "head"
+
+Stage = Literal["mlm", "projection", "contrastive", "sentiment"]
+STAGES: Final[tuple[Stage, ...]] = ("mlm", "projection", "contrastive", "sentiment")
 
 _RECORD: Final = "record.json"
 
@@ -138,9 +142,8 @@ def _run_stages(
     encoder = load_trainable(named, settings)
     records: list[StageRecord] = []
     head: Sentiment | None = None
-    # A sentiment head reads the vectors of the finished encoder, so its stage is the last one.
-    for stage in sorted(settings.stages, key=lambda stage: stage == "sentiment"):
-        states = checkpoints / stage
+    for number, stage in enumerate(planned(settings.stages)):
+        states = checkpoints / f"{number}-{stage}"
         try:
             match stage:
                 case "mlm":
@@ -150,6 +153,12 @@ def _run_stages(
                         raise DataError(data.no_pairs)
                     state = states / "state.safetensors"
                     records.append(tune_contrastive(encoder, data.pairs, settings, seed, checkpoint=state, told=told))
+                case "projection":
+                    if data.pairs is None:
+                        raise DataError(data.no_pairs)
+                    told_of = (data.pairs, data.histories)
+                    state = states / "state.safetensors"
+                    records.append(fit_projection(encoder, *told_of, settings, seed, checkpoint=state, told=told))
                 case "sentiment":
                     encode = replace(encoder, max_tokens=max_tokens).encode
                     head = fit_sentiment(
@@ -161,6 +170,18 @@ def _run_stages(
     if parallel.rank() == 0:
         record = FinetuneRecord(encoder.id, "", seed, _device(encoder), tuple(records))
         _leave(encoder, head, record, folder, max_tokens)
+
+
+def planned(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages in the order in which they run.
+
+    A sentiment head reads the vectors of the finished encoder, so it comes last. A projection is fitted before the
+    contrastive stage, which tunes the encoder through it, and anew to what came out.
+    """
+    order: list[Stage] = []
+    for stage in sorted(stages, key=STAGES.index):
+        order += [stage, "projection"] if stage == "contrastive" and "projection" in stages else [stage]
+    return order
 
 
 def _leave(

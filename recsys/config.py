@@ -121,6 +121,13 @@ class Contrastive(_Section):
     held_out: float = Field(0.05, ge=0, lt=1)
 
 
+class Projection(_Section):
+    epochs: int = Field(2, ge=1)
+    learning_rate: float = Field(0.001, gt=0)
+    temperature: float = Field(0.05, gt=0)
+    decay: float = Field(0.7, gt=0, le=1)
+
+
 class Sentiment(_Section):
     classes: Literal[3, 5] = 3
     variants: Annotated[tuple[Literal["weighted", "focal", "oversampled"], ...], Field(min_length=1)] = (
@@ -150,7 +157,12 @@ class Distill(_Section):
 
 
 class Finetune(_Section):
-    stages: tuple[Literal["mlm", "contrastive", "sentiment"], ...] = ("mlm", "contrastive", "sentiment")
+    stages: tuple[Literal["mlm", "projection", "contrastive", "sentiment"], ...] = (
+        "mlm",
+        "projection",
+        "contrastive",
+        "sentiment",
+    )
     mode: Literal["full", "lora", "adalora", "adapter"] = "full"
     rank: int = Field(16, ge=1)
     bottleneck: int = Field(64, ge=1)
@@ -164,6 +176,7 @@ class Finetune(_Section):
     workers: int = Field(0, ge=0)
     pairs: Pairs = Pairs()
     mlm: Mlm = Mlm()
+    projection: Projection = Projection()
     contrastive: Contrastive = Contrastive()
     sentiment: Sentiment = Sentiment()
     distill: Distill = Distill()

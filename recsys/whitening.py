@@ -25,8 +25,10 @@ class Whitening:
         return unit_rows(np.where(vectors.any(axis=1, keepdims=True), centred, 0.0))
 
 
-def fit_whitening(vectors: np.ndarray, dim: int) -> Whitening:
+def fit_whitening(vectors: np.ndarray, dim: int, power: float = 1.0) -> Whitening:
     """The `dim` directions of largest variance, scaled to variance 1. Fewer where the texts do not span `dim`.
+
+    power: how far they are scaled, down to 0, which turns the vectors only.
 
     vectors: (n, input dim) float32; zero rows are left out. With fewer than two texts nothing is learned and
     vectors pass through unchanged.
@@ -38,7 +40,7 @@ def fit_whitening(vectors: np.ndarray, dim: int) -> Whitening:
     mean = told.mean(axis=0, dtype=np.float64)
     variances, directions = np.linalg.eigh(np.cov((told - mean).T))
     order = np.argsort(-variances)[: min(dim, len(told) - 1)]
-    projection = directions[:, order] / np.sqrt(variances[order] + SMALLEST_VARIANCE)
+    projection = directions[:, order] / (variances[order] + SMALLEST_VARIANCE) ** (power / 2)
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
 

@@ -72,7 +72,6 @@ def tune_contrastive(
     own = settings.contrastive
     places = place(pairs["anchor"])
     training = pairs.filter(places >= own.held_out)
-    held_out = pairs[held_out_rows(places, own.held_out, MAX_HELD_OUT)]
     texts = _texts(encoder, training)
     rng = np.random.default_rng(seed)
     batches = [
@@ -80,11 +79,11 @@ def tune_contrastive(
     ]
     if not batches:
         raise DataError(
-            f"no batch can be made of {training.height} pairs ({held_out.height} more are held out): they need two "
-            "that share no item; ingest more events, or leave contrastive out of finetune.stages"
+            f"no batch can be made of {training.height} pairs ({pairs.height - training.height} more are held out): "
+            "they need two that share no item; ingest more events, or leave contrastive out of finetune.stages"
         )
     dims = matryoshka_dims(encoder, own)
-    before = _measure(encoder, held_out, dims)
+    before = held_out_measures(encoder, pairs, own)
     tuning = tune(encoder.model, settings, steps_of(len(batches), settings), seed)
     counted = tuning.parameters()
     loss = contrastive_loss(encoder, dims, settings)
@@ -98,7 +97,7 @@ def tune_contrastive(
     with gradient_checkpointing(encoder.model, settings.gradient_checkpointing):
         trained = train(task, settings, seed, checkpoint, told)
     tuning.merge()
-    after = _measure(encoder, held_out, dims)
+    after = held_out_measures(encoder, pairs, own)
     details = {"by_dim": {"before": before, "after": after}, "pairs": dict(pairs["kind"].value_counts().iter_rows())}
     whole = str(dims[0])
     return stage_record(
@@ -142,6 +141,23 @@ def contrastive_loss(encoder: Encoder, dims: list[int], settings: config.Finetun
         return value
 
     return loss
+
+
+def held_out_measures(
+    encoder: Encoder, pairs: pl.DataFrame, settings: config.Contrastive
+) -> dict[str, dict[str, float]]:
+    """recall@10 and mrr@10 of the pairs that are held out, by number of dimensions, the positive sought among all their
+    positives; empty where none are."""
+    pairs = pairs[held_out_rows(place(pairs["anchor"]), settings.held_out, MAX_HELD_OUT)]
+    if pairs.is_empty():
+        return {}
+    dims = matryoshka_dims(encoder, settings)
+    told = _vectors(replace(encoder, dim=dims[0]), pairs)
+    ranks = {str(dim): vector_ranks(*told, dim) for dim in dims}
+    return {
+        dim: {f"recall@{K}": float(recall(rank, K).mean()), f"mrr@{K}": float(reciprocal_rank(rank, K).mean())}
+        for dim, rank in ranks.items()
+    }
 
 
 def retrieval_ranks(encoder: Encoder, pairs: pl.DataFrame) -> np.ndarray:
@@ -244,18 +260,6 @@ def _hidden(encoder: Encoder) -> int:
 def _features(encoder: Encoder, tokens: list[list[int]], rows: np.ndarray) -> Features:
     ids, mask = padded([tokens[row] for row in rows], encoder.pad_id)
     return {"input_ids": ids.to(encoder.device), "attention_mask": mask.to(encoder.device)}
-
-
-def _measure(encoder: Encoder, pairs: pl.DataFrame, dims: list[int]) -> dict[str, dict[str, float]]:
-    """Means over the pairs by number of dimensions; empty where there are no pairs."""
-    if pairs.is_empty():
-        return {}
-    told = _vectors(replace(encoder, dim=dims[0]), pairs)
-    ranks = {str(dim): vector_ranks(*told, dim) for dim in dims}
-    return {
-        dim: {f"recall@{K}": float(recall(rank, K).mean()), f"mrr@{K}": float(reciprocal_rank(rank, K).mean())}
-        for dim, rank in ranks.items()
-    }
 
 
 def _vectors(encoder: Encoder, pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

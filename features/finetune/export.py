@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from safetensors.torch import save_file
 
-from features.bottleneck import ATTRIBUTE, BOTTLENECKS_FILE, bottleneck_weights
+from features import bottleneck, projection
+from features.bottleneck import BOTTLENECKS_FILE, bottleneck_weights
 from features.durable import sync_tree
 from features.encoder import Encoder, no_progress_bars
 from features.model_files import Pooling, weights_digest
+from features.projection import PROJECTION_FOLDER, save_projection
 from recsys.errors import EncoderError
 
 _POOLING_KEYS: Final[dict[Pooling, str]] = {
@@ -22,6 +24,10 @@ _POOLING_KEYS: Final[dict[Pooling, str]] = {
     "last": "pooling_mode_lasttoken",
 }
 _MODULES: Final = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+_PROJECTED: Final = (("Dense", PROJECTION_FOLDER), ("Normalize", "4_Normalize"))
+
+_BESIDE: Final = (f"{bottleneck.ATTRIBUTE}.", f"{projection.ATTRIBUTE}.")
+"""How the names of weights begin that have files of their own."""
 
 
 def save_encoder(encoder: Encoder, folder: Path, max_tokens: int | None = None) -> str:
@@ -48,22 +54,29 @@ def save_encoder(encoder: Encoder, folder: Path, max_tokens: int | None = None) 
 
 def _write(encoder: Encoder, folder: Path, max_tokens: int) -> None:
     model: Any = encoder.model
-    plain = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{ATTRIBUTE}.")}
+    plain = {name: value for name, value in model.state_dict().items() if not name.startswith(_BESIDE)}
     with no_progress_bars():
         model.save_pretrained(folder, state_dict=plain)
     encoder.tokenizer.save_pretrained(folder)
     adapters = bottleneck_weights(model)
     if adapters:
         save_file(adapters, folder / BOTTLENECKS_FILE)
+    save_projection(model, folder)
     hidden = int(model.config.get_text_config().hidden_size)
-    for _, path in _MODULES:
+    projected = projection.projection(model) is not None
+    kinds = _MODULES + _PROJECTED if projected else _MODULES
+    for _, path in kinds:
         (folder / path).mkdir(exist_ok=True)
     modules = [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for number, (kind, path) in enumerate(_MODULES)
+        for number, (kind, path) in enumerate(kinds)
     ]
     _write_json(folder / "modules.json", modules)
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
+    if projected:
+        linear = {"in_features": hidden, "out_features": hidden, "bias": True}
+        identity = "torch.nn.modules.linear.Identity"
+        _write_json(folder / PROJECTION_FOLDER / "config.json", {**linear, "activation_function": identity})
     modes = {key: pooling == encoder.pooling for pooling, key in _POOLING_KEYS.items()}
     _write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **modes})
 

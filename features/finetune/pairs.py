@@ -111,6 +111,19 @@ def shopper_histories(events: pl.LazyFrame, item_ids: pl.Series, max_history: in
     return entries.collect(engine="in-memory")
 
 
+def read_histories(
+    events: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame, as_of: datetime, settings: config.Pairs
+) -> pl.DataFrame:
+    """user_id and text of what each shopper dealt with before `as_of`, oldest first, as in `shopper_histories`.
+
+    events and items: as `training_pairs` takes them; items without a text are left out.
+    """
+    texts = items.select("item_id", text=_cleaned(items, "text")).filter(pl.col("text") != "")
+    past = events.lazy().filter(pl.col("timestamp") < as_of)
+    history = shopper_histories(past, texts["item_id"], settings.max_history)
+    return history.join(texts, on="item_id", how="left", maintain_order="left").select("user_id", "text")
+
+
 def adjacent_pairs(history: pl.DataFrame, items: pl.DataFrame, settings: config.Pairs) -> pl.DataFrame:
     """Weighed pairs of two items at most `max_steps_apart` steps apart in a history.
 

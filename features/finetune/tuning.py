@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from features.bottleneck import bottlenecks, insert_bottlenecks, transformer_layers
 from features.encoder import Encoder, load_encoder
+from features.projection import ATTRIBUTE as PROJECTION
 from recsys import config
 from recsys.errors import TrainingError
 
@@ -148,7 +149,7 @@ def tune(model: nn.Module, settings: config.Finetune, n_steps: int, seed: int) -
                 peft = _wrap(model, _lora(model, settings.rank))
             case "adalora":
                 peft = _wrap(model, _adalora(model, settings.rank, n_steps))
-    _freeze_pooler(model)
+    _freeze_outside(model)
     return Tuning(model, settings.mode, peft)
 
 
@@ -170,10 +171,11 @@ def learning_rate(asked: float, mode: Mode) -> float:
     return asked or LEARNING_RATES[mode]
 
 
-def _freeze_pooler(model: nn.Module) -> None:
-    """BERT's pooler has no part in our vectors: AdaLoRA would miss its gradients, and a count of it would mislead."""
+def _freeze_outside(model: nn.Module) -> None:
+    """BERT's pooler has no part in our vectors, and the projection is fitted by itself: AdaLoRA would miss their
+    gradients where they have none, and a count of them would mislead."""
     for name, weight in model.named_parameters():
-        if "pooler." in name:
+        if "pooler." in name or name.startswith(f"{PROJECTION}."):
             weight.requires_grad_(False)
 
 

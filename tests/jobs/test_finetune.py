@@ -102,7 +102,8 @@ def tuned(bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
 
 def test_the_command_trains_saves_records_and_adopts(tuned: Tuned) -> None:
     run = tuned.workspace.runs / tuned.name
-    assert [stage.stage for stage in tuned.record.stages] == ["mlm", "contrastive", "sentiment"]
+    trained = [stage.stage for stage in tuned.record.stages]
+    assert trained == ["mlm", "projection", "contrastive", "projection", "sentiment"]
     assert not any(stage.skipped for stage in tuned.record.stages)
     assert (run / "learning-curves.png").read_bytes().startswith(b"\x89PNG")
     verdict = json.loads((run / "verdict.json").read_text())

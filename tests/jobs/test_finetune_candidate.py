@@ -37,7 +37,7 @@ def data(n_pairs: int | None) -> TuningData:
     if n_pairs is not None:
         anchors = [f"w{number % 40} w{number // 40}" for number in range(n_pairs)]
         pairs = pl.DataFrame({"anchor": anchors, "positive": [f"{anchor} w7" for anchor in anchors]})
-    return TuningData([], pairs, "no pairs to tune on", pl.DataFrame())
+    return TuningData([], pairs, "no pairs to tune on", pl.DataFrame(), pl.DataFrame())
 
 
 def made_in(folder: Path, current: config.Encoder, *, model: bool, head: bool, reader: bool = False) -> Made:
