@@ -21,8 +21,8 @@ from serving.event_contract import (
     ShopEvent,
 )
 from serving.event_writer import EventWriter
+from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError, documented
-from serving.query import new_id
 
 RETRY_S: Final = 2
 

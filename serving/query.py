@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
@@ -12,6 +11,7 @@ import numpy as np
 from recsys.query import Query, Signal
 from recsys.recommend import Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
+from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError
 from serving.text_cache import TextVectors
 
@@ -82,10 +82,3 @@ def _signals(session: tuple[SessionEvent, ...], vectors: dict[int, np.ndarray], 
             text_vector=vector,
             value=event.value,
         )
-
-
-def new_id(now: datetime) -> str:
-    """32 hex digits that sort by time and cannot be guessed: UUID version 7 (RFC 9562, section 5.7)."""
-    time_ms = int(now.timestamp() * 1000)
-    bits = time_ms << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return f"{bits:032x}"
