@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 import sqlalchemy as sa
 
-from features.live_database import BIG, METADATA, LiveDatabase
+from features.live_database import BIG, METADATA, LiveDatabase, microseconds, moment
 from recsys.tables import EVENT_TYPES
 
 EVENTS: Final = sa.Table(
@@ -34,9 +34,6 @@ _DONE: Final = sa.text("event_type <> 'impression'")
 """Written out, not bound: the planner uses a partial index only where it sees the same words."""
 
 sa.Index("events_of_user", EVENTS.c.user_id, EVENTS.c.seq, sqlite_where=_DONE, postgresql_where=_DONE)
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 # The newest events of the shopper are found first, and of these those that the release does not hold: so a read
 # costs the same for a shopper of ten events and one of ten thousand.
@@ -103,7 +100,7 @@ class EventLog:
                 "user_id": event.user_id,
                 "item_id": event.item_id,
                 "event_type": event.event_type,
-                "timestamp_us": _microseconds(event.timestamp),
+                "timestamp_us": microseconds(event.timestamp),
                 "session_id": event.session_id,
                 "text": event.text,
                 "value": event.value,
@@ -121,10 +118,10 @@ class EventLog:
         after, since: the release holds what was stored up to number `after` and happened before `since`.
         Impressions are left out: they say nothing of what a shopper likes.
         """
-        wanted = {"user_id": user_id, "seq": after, "since_us": _microseconds(since), "limit": limit}
+        wanted = {"user_id": user_id, "seq": after, "since_us": microseconds(since), "limit": limit}
         with self.database.read() as connection:
             rows = connection.execute(_RECENT, wanted).all()
-        return [RecentEvent(item, kind, _moment(at_us), text, value) for item, kind, at_us, text, value in rows]
+        return [RecentEvent(item, kind, moment(at_us), text, value) for item, kind, at_us, text, value in rows]
 
     def newest(self) -> int:
         """The number up to which everything is visible, 0 for an empty log; later events have higher ones."""
@@ -161,11 +158,3 @@ _POLARS: Final = {
     sa.BigInteger: pl.Int64(),
     sa.Double: pl.Float64(),
 }
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

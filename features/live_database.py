@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ WRITERS_LOCK: Final = 7_242_001
 
 WAL_RETRIES: Final = 100
 WAL_PAUSE_S: Final = 0.02
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 METADATA: Final = sa.MetaData()
 BIG: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -162,6 +166,16 @@ def open_live_database(workspace: Workspace, url: str) -> LiveDatabase:
         raise ConfigError(
             "setting serve.events_url: PostgreSQL needs its driver; run `pip install 'recsys[postgres]'`"
         ) from None
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as moments are stored."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """What `microseconds` stored, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _engine(url: sa.URL, **options: Any) -> Engine:

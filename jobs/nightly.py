@@ -17,6 +17,7 @@ import polars as pl
 from features.adoption import Adopted, in_use, located, read_adopted
 from features.encoder import load_encoder
 from features.event_log import EventLog
+from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from features.manifest import BEGINNING, LivePosition
 from features.query_encoder import query_settings
@@ -25,6 +26,7 @@ from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors, numbered_texts
 from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
+from jobs.item_ingest import ingest_items
 from jobs.lake import Lake
 from jobs.log_ingest import ingest_log
 from jobs.publish import Made, publish
@@ -171,10 +173,11 @@ def _ingest_live(workspace: Workspace, settings: Settings, now: datetime, report
         return BEGINNING
     try:
         taken = ingest_log(workspace, EventLog(database), settings.ingest, now)
+        n_changed, item_version = ingest_items(workspace, ItemChanges(database), settings.ingest, now)
     finally:
         database.close()
-    report.counts["events from the log"] = taken.events.n_new
-    return taken.position
+    report.counts |= {"events from the log": taken.events.n_new, "changed items": n_changed}
+    return replace(taken.position, item_version=item_version)
 
 
 class _Steps:

@@ -18,7 +18,6 @@ from ray import serve
 from ray.serve.config import BackpressureConfig, HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from features.event_log import EventLog
 from features.live_database import open_live_database
 from recsys.config import Settings
 from recsys.workspace import Workspace
@@ -43,10 +42,10 @@ class Storefront:
         self._watch = ReleaseWatch(workspace_source(workspace), settings.serve)
         self._watch.poll()
         self._watch.start()
-        self._events = EventLog(open_live_database(workspace, settings.serve.events_url))
+        self._database = open_live_database(workspace, settings.serve.events_url)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(lambda: self._watch.live, self._settings, self._events)
+        return create_app(lambda: self._watch.live, self._settings, self._database)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ def _known_type(name: str) -> str:
     return name
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text; ValueError where PostgreSQL could not keep it."""
     if "\x00" in text:
         raise ValueError("holds a NUL character, which no database keeps")
     return text
@@ -47,7 +48,7 @@ def _in_utc(moment: datetime) -> datetime:
     return in_utc
 
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_storable)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(storable)]
 ReadableText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
 EventType = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]

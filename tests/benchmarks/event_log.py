@@ -25,6 +25,7 @@ from features.manifest import LivePosition, Manifest
 from recsys.workspace import Workspace
 from serving.contract import RecommendRequest
 from serving.event_writer import EventWriter
+from serving.live_reader import LiveReader
 from serving.recent_events import RecentEvents
 
 N_REQUESTS = 500
@@ -81,7 +82,8 @@ async def measured(events: EventLog) -> list[dict[str, object]]:
     for user_id, count in (("none", 0), ("few", 10), ("hundred", 100), ("many", 10_000)):
         await writer.append(some(count, user_id))
     writer.close()
-    recent = RecentEvents(events, limit=100)
+    reader = LiveReader()
+    recent = RecentEvents(events, 100, reader)
     holds_all = replace(MANIFEST, as_of=NOON + timedelta(days=99), live=LivePosition(events.database.id, 10**9))
     for what, user_id, manifest in (
         ("read, shopper without events", "none", MANIFEST),
@@ -97,7 +99,7 @@ async def measured(events: EventLog) -> list[dict[str, object]]:
             await recent.before(request, manifest)
             taken_ms.append(1000 * (time.perf_counter() - start))
         rows.append(row_of(what, taken_ms))
-    recent.close()
+    reader.close()
     return rows
 
 

@@ -14,6 +14,7 @@ from sequence_data import assert_equal_models
 
 import jobs.nightly
 from features.event_log import EventLog, LoggedEvent
+from features.item_changes import ItemChange, ItemChanges
 from features.live_database import open_live_database
 from features.manifest import LivePosition
 from features.release import load_release
@@ -293,12 +294,13 @@ def test_a_failed_night_leaves_the_old_release_serving(published_shop: Published
     assert Store(workspace).open().release_id == published_shop.report.release_id
 
 
-def test_a_night_takes_the_events_that_the_service_has_stored(published_shop: PublishedShop, tmp_path: Path) -> None:
+def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(published_shop: PublishedShop, tmp_path: Path) -> None:
     workspace = copy_of(published_shop, tmp_path)
     database = open_live_database(workspace, "")
     bought = published_shop.made.model.item_ids[0]
     at = NIGHT - timedelta(hours=1)
     EventLog(database).append([LoggedEvent("live-1", "first-visit", bought, "purchase", at)])
+    ItemChanges(database).put([ItemChange(bought, {"price": 1.25})], at)
     before = Lake(workspace.lake).n_rows("events")
     held: list[Made] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -307,6 +309,7 @@ def test_a_night_takes_the_events_that_the_service_has_stored(published_shop: Pu
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Lake(workspace.lake).n_rows("events") == before + 1
     (made,) = held
-    assert made.live == LivePosition(database.id, 1)
+    assert made.live == LivePosition(database.id, 1, 1)
+    assert made.shop.items.row(by_predicate=pl.col("item_id") == bought, named=True)["price"] == 1.25
     assert len(made.recommender.users.history("first-visit")) == 1
     database.close()

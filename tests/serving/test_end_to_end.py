@@ -237,6 +237,11 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         assert service.post("/v1/recommend", kount=3)["type"] == "urn:recsys:problem:invalid-request"
         assert service.get("/readyz") == {"status": "ready", "release_id": "r1"}
 
+        told = service.post("/v1/events", user_id="zoe", event_type="cart", item_id="lamp")
+        assert told["accepted"] == 1
+        assert service.post("/v1/recommend", user_id="zoe", count=1)["items"][0]["item_id"] == "vase"
+        assert (workspace / "live" / "live.sqlite").is_file()
+
         port = int(service.url.rpartition(":")[2])
         assert listening_addresses(port) == {"0100007F"}
         processes = descendants(service.process.pid)

@@ -26,7 +26,7 @@ def log(live_database: LiveDatabase) -> EventLog:
 @pytest.fixture
 def shop(live: Live, log: EventLog) -> Iterator[TestClient]:
     """The service with an event log."""
-    with TestClient(create_app(lambda: live, Settings(), log), raise_server_exceptions=False) as client:
+    with TestClient(create_app(lambda: live, Settings(), log.database), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -162,11 +162,11 @@ def test_every_example_is_taken_whole(shop: TestClient, kind: str) -> None:
 def test_what_is_not_on_the_disk_is_not_accepted(
     shop: TestClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(events: object) -> None:
+    def full(*_: object) -> None:
         raise StoreError("live.sqlite: the live database cannot be written (disk full)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log, "append", full)
+        patch.setattr(EventLog, "append", full)
         response = shop.post("/v1/events", json=VIEW)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "2"
@@ -180,7 +180,7 @@ def test_without_a_log_no_events_are_taken(client_of: Callable[..., TestClient],
 
 
 def test_events_need_no_release(log: EventLog) -> None:
-    with TestClient(create_app(lambda: None, Settings(), log)) as client:
+    with TestClient(create_app(lambda: None, Settings(), log.database)) as client:
         assert client.post("/v1/events", json=VIEW).status_code == 202
 
 

@@ -15,7 +15,8 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
 from serving.contract import RecommendRequest, SessionEvent
-from serving.recent_events import LOGGED_EVERY_S, PAUSE_S, RecentEvents
+from serving.live_reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
+from serving.recent_events import RecentEvents
 from serving.release_watch import Live
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +34,7 @@ def log(live_database: LiveDatabase) -> EventLog:
 @pytest.fixture
 def replicas(live: Live, log: EventLog) -> Iterator[list[TestClient]]:
     """Two of them, on one log."""
-    apps = [create_app(lambda: live, Settings(), log) for _ in range(2)]
+    apps = [create_app(lambda: live, Settings(), log.database) for _ in range(2)]
     with TestClient(apps[0]) as one, TestClient(apps[1]) as other:
         yield [one, other]
 
@@ -92,9 +93,10 @@ def request_with(*session: SessionEvent) -> RecommendRequest:
 def session_of(log: EventLog, request: RecommendRequest, live: LivePosition | None = None) -> list[tuple[Any, ...]]:
     """What the recommender is given as the session."""
     manifest = replace(MANIFEST, live=live or MANIFEST.live)
-    recent = RecentEvents(log, limit=10)
+    reader = LiveReader()
+    recent = RecentEvents(log, 10, reader)
     answered = asyncio.run(recent.before(request, manifest))
-    recent.close()
+    reader.close()
     return [(event.event_type, event.item_id, event.timestamp) for event in answered.session]
 
 
@@ -142,7 +144,8 @@ def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom
 ) -> None:
     now = [0.0]
     broken = BrokenLog(log)
-    recent = RecentEvents(broken, limit=10, clock=lambda: now[0])  # type: ignore[arg-type]
+    reader = LiveReader(clock=lambda: now[0])
+    recent = RecentEvents(broken, 10, reader)  # type: ignore[arg-type]
 
     def n_read(at_s: float) -> int:
         now[0] = at_s
@@ -157,17 +160,17 @@ def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom
     broken.is_mended = True
     assert n_read(LOGGED_EVERY_S + 0.5 * PAUSE_S) == 0
     assert n_read(LOGGED_EVERY_S + 1.5 * PAUSE_S) == 1
-    recent.close()
+    reader.close()
 
 
 def test_lists_are_made_where_the_log_is_gone(live: Live, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "recent", BrokenLog(log).recent)
-    with TestClient(create_app(lambda: live, Settings(), log)) as client:
+    monkeypatch.setattr(EventLog, "recent", BrokenLog(log).recent)
+    with TestClient(create_app(lambda: live, Settings(), log.database)) as client:
         assert recommended(client, user_id="ann")["items"]
 
 
 def test_no_recent_events_where_the_shop_wants_none(live: Live, log: EventLog) -> None:
     settings = Settings.model_validate({"serve": {"recent_events": 0}})
-    with TestClient(create_app(lambda: live, settings, log)) as client:
+    with TestClient(create_app(lambda: live, settings, log.database)) as client:
         tell(client, event_type="cart", item_id="boot")
         assert recommended(client)["fallback"] == "unknown_user"
