@@ -255,6 +255,7 @@ class Serve(_Section):
     text_cache: int = Field(10_000, ge=0)
     events_url: str = ""
     recent_events: int = Field(100, ge=0, le=1000)
+    items_poll_s: float = Field(0.5, gt=0)
 
 
 class Settings(_Section):

@@ -294,7 +294,9 @@ def test_a_failed_night_leaves_the_old_release_serving(published_shop: Published
     assert Store(workspace).open().release_id == published_shop.report.release_id
 
 
-def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(published_shop: PublishedShop, tmp_path: Path) -> None:
+def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
+    published_shop: PublishedShop, tmp_path: Path
+) -> None:
     workspace = copy_of(published_shop, tmp_path)
     database = open_live_database(workspace, "")
     bought = published_shop.made.model.item_ids[0]
