@@ -38,8 +38,8 @@ def item_routes(changes: ItemChanges) -> APIRouter:
         "/{item_id:path}",
         summary="A product's price, stock or text",
         description="The answer comes when the change is on the disk. An item that is not available is in no list from "
-        "then on, on any replica. A new product with a title or a description is in lists within a second, placed by its "
-        "text; prices and titles change as soon.",
+        "then on, on any replica. A new product with a title or a description is in lists within a second, placed by "
+        "its text; prices and titles change as soon.",
         responses=RESPONSES,
     )
     async def put(item_id: ItemId, fields: Annotated[ItemFields, Body(openapi_examples=ITEM_EXAMPLES)]) -> ItemResponse:
