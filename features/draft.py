@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from features.manifest import BEGINNING, LivePosition
 from recsys.errors import StoreError
 
 KEYS: Final = {"items": "item_id", "users": "user_id", "reviews": "review_id"}
@@ -35,6 +36,7 @@ class Draft:
     encoder_sha256: str
     config_sha256: str
     metrics: Mapping[str, Any]
+    live: LivePosition = BEGINNING
 
 
 def check_draft(draft: Draft, published: Container[str]) -> None:

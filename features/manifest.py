@@ -22,11 +22,28 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class LivePosition:
+    """How far the night had read the live database: events and item changes numbered higher are not in the release.
+
+    database_id: the one it was, as numbers of another mean nothing; "" where there was none yet.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    database_id: str = ""
+    event_seq: int = 0
+    item_version: int = 0
+
+
+BEGINNING: Final = LivePosition()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One release: table versions, model files and how it was made and judged.
 
     tables, rows: Lance version and row count, by table. files: SHA-256 by path relative to the release's folder.
-    metrics: JSON, by slice.
+    metrics: JSON, by slice. live: of releases from before there was a live database, its beginning.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -42,6 +59,7 @@ class Manifest:
     encoder_sha256: str
     config_sha256: str
     metrics: dict[str, Any]
+    live: LivePosition = BEGINNING
 
 
 @dataclass(frozen=True)

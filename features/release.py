@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from pydantic import ValidationError
 
 from features.adoption import located
@@ -26,13 +27,23 @@ TEXTS_FILE = "texts.npy"
 
 
 @dataclass(frozen=True)
+class Catalogue:
+    """What a recommender is made of beside model and shoppers: its items, as rows of the table, and the settings."""
+
+    items: pl.DataFrame
+    settings: config.Settings
+
+
+@dataclass(frozen=True)
 class LoadedRelease:
-    """One release with its recommender; `encoder` is what its text vectors were made with."""
+    """One release with its recommender; `encoder` is what its text vectors were made with. catalogue: to make another
+    recommender of it, with items as they have become since."""
 
     release_id: str
     manifest: Manifest
     recommender: Recommender
     encoder: config.Encoder
+    catalogue: Catalogue | None = None
 
 
 def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedRelease:
@@ -52,7 +63,8 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
         table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
     )
     recommender = Recommender.of_release(model, users, items, settings)
-    return LoadedRelease(release.release_id, release.manifest, recommender, located(workspace, settings.encoder))
+    encoder = located(workspace, settings.encoder)
+    return LoadedRelease(release.release_id, release.manifest, recommender, encoder, Catalogue(items, settings))
 
 
 def read_texts(folder: Path) -> np.ndarray:

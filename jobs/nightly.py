@@ -1,4 +1,4 @@
-"""The nightly run: new files -> embed -> fit -> learn the fusion -> evaluate on the last days -> publish."""
+"""The nightly run: new files and events -> embed -> fit -> learn the fusion -> evaluate on the last days -> publish."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ import polars as pl
 
 from features.adoption import Adopted, in_use, located, read_adopted
 from features.encoder import load_encoder
+from features.event_log import EventLog
+from features.item_changes import ItemChanges
+from features.live_database import open_live_database
+from features.manifest import BEGINNING, LivePosition
 from features.query_encoder import query_settings
 from features.store import Store
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors, numbered_texts
 from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
+from jobs.item_ingest import ingest_items
 from jobs.lake import Lake
+from jobs.log_ingest import ingest_log
 from jobs.publish import Made, publish
 from jobs.review_sentiment import review_sentiment
 from jobs.shop import Shop, newest_moment, read_shop
@@ -91,6 +97,7 @@ def _run(
     with step("ingest"):
         ingested = ingest_new(workspace, settings.ingest, now)
         report.counts["new rows"] = sum(table.n_new for table in ingested.tables) if ingested else 0
+        live = _ingest_live(workspace, settings, now, report)
     with step("read"):
         lake = Lake(workspace.lake)
         report.as_of = as_of or min(newest_moment(lake), now)
@@ -149,6 +156,7 @@ def _run(
             encoder_sha256=embedded.encoder_sha256,
             sentiment=embedded.sentiment,
             metrics=report.metrics,
+            live=live,
         )
     with step("publish"):
         manifest = publish(store, workspace, made, settings, now)
@@ -156,6 +164,20 @@ def _run(
     fits.forget()
     _write(workspace, report)
     return report
+
+
+def _ingest_live(workspace: Workspace, settings: Settings, now: datetime, report: Report) -> LivePosition:
+    """What the service has stored since the last night, taken into the lake; how far that goes."""
+    database = open_live_database(workspace, settings.serve.events_url)
+    if not database.exists:
+        return BEGINNING
+    try:
+        taken = ingest_log(workspace, EventLog(database), settings.ingest, now)
+        n_changed, item_version = ingest_items(workspace, ItemChanges(database), settings.ingest, now)
+    finally:
+        database.close()
+    report.counts |= {"events from the log": taken.events.n_new, "changed items": n_changed}
+    return replace(taken.position, item_version=item_version)
 
 
 class _Steps:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.manifest import Manifest, new_release_id
+from features.manifest import BEGINNING, LivePosition, Manifest, new_release_id
 from features.release import SETTINGS_FILE, TEXTS_FILE
 from features.store import Draft, Store
 from jobs.embed import EMPTY, load_vectors
@@ -32,7 +32,7 @@ class Made:
 
     users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
     has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded. sentiment: review_id
-    and sentiment (-1 to 1) of the reviews that a sentiment head has read.
+    and sentiment (-1 to 1) of the reviews that a sentiment head has read. live: how far the live database was read.
     """
 
     as_of: datetime
@@ -47,6 +47,7 @@ class Made:
     encoder_sha256: str
     sentiment: pl.DataFrame
     metrics: Mapping[str, Any]
+    live: LivePosition = BEGINNING
 
 
 def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
@@ -71,6 +72,7 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
             encoder_sha256=made.encoder_sha256,
             config_sha256=settings.digest(),
             metrics=made.metrics,
+            live=made.live,
         )
         manifest = store.publish(draft, now)
     store.collect(settings.releases.keep, now)

@@ -266,6 +266,9 @@ class Serve(_Section):
     max_queued_requests: int = Field(256, ge=1)
     release_poll_s: float = Field(2.0, gt=0)
     text_cache: int = Field(10_000, ge=0)
+    events_url: str = ""
+    recent_events: int = Field(100, ge=0, le=1000)
+    items_poll_s: float = Field(0.5, gt=0)
 
 
 class Settings(_Section):

@@ -35,6 +35,11 @@ def event_weights(settings: config.Interactions) -> dict[str, float]:
     return {**plain, "rating": settings.purchase, "return": 0.0}
 
 
+def liked_share(stars: float) -> float:
+    """What of a purchase's weight a rating counts: nothing at 2 stars or less, all at 5."""
+    return min(max((stars - LOWEST_LIKED_STARS) / (5.0 - LOWEST_LIKED_STARS), 0.0), 1.0)
+
+
 def histories(events: pl.LazyFrame, settings: config.Interactions) -> pl.LazyFrame:
     """What each user did with each item: user_id, item_id, weight >= 0, timestamp, event_type, n_bought; oldest first.
 

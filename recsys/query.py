@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recsys import config
-from recsys.interactions import HAD_TYPES, event_weights
+from recsys.interactions import HAD_TYPES, event_weights, liked_share
 from recsys.model import Model
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
@@ -21,12 +21,14 @@ DAY_US: Final = 86_400_000_000
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both."""
+    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both;
+    `value` is the stars of a rating."""
 
     event_type: str
     timestamp: datetime
     item_id: str | None = None
     text_vector: np.ndarray | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class QueryReader:
         self.browsing_decay = browsing_decay
         self._event_weights = event_weights(weights)
         self._full_weight = max(self._event_weights.values())
+        self._returned = weights.returned
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
 
     def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
@@ -138,16 +141,19 @@ class QueryReader:
         `len(users.texts)` on point to. An item in both moves to its newest place."""
         texts: list[np.ndarray] = []
         added: list[_Entry] = []
+        returned_rows: set[int] = set()
         for signal in session:
             row = self.rows.get(signal.item_id, -1) if signal.item_id is not None else -1
             at, code = int(signal.timestamp.timestamp() * 1_000_000), EVENT_TYPES.index(signal.event_type)
             if row >= 0 and signal.event_type not in ("impression", "search"):
                 before = next((entry for entry in added if entry.item_row == row), _Entry(row))
                 added = [entry for entry in added if entry is not before]
-                weight = before.weight + self._event_weights[signal.event_type]
+                weight = before.weight + self._weight(signal)
                 n_bought = before.n_bought + (signal.event_type == "purchase")
                 n_bought = max(n_bought, int(signal.event_type in HAD_TYPES))
                 added.append(_Entry(row, -1, weight, at, max(before.event_type, code), n_bought))
+                if signal.event_type == "return":
+                    returned_rows.add(row)
             if signal.text_vector is not None:
                 added.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, at, code, 0))
                 texts.append(signal.text_vector)
@@ -160,7 +166,15 @@ class QueryReader:
             new.weights[to] += stored.weights[place]
             new.n_bought[to] += stored.n_bought[place]
             new.event_types[to] = np.maximum(new.event_types[to], stored.event_types[place])
+        new.weights[np.isin(new.item_rows, list(returned_rows))] *= self._returned
         return stored.take(~again).followed_by(new), texts
+
+    def _weight(self, signal: Signal) -> float:
+        """As the night weighs it: a rating by its stars."""
+        weight = self._event_weights[signal.event_type]
+        if signal.event_type == "rating" and signal.value is not None:
+            return weight * liked_share(signal.value)
+        return weight
 
     def _read(
         self,

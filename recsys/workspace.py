@@ -58,6 +58,11 @@ class Workspace:
         return self.releases / "CURRENT"
 
     @property
+    def live_database(self) -> Path:
+        """What happens between two nights, where no other database is named: SQLite, with its log beside it."""
+        return self.root / "live" / "live.sqlite"
+
+    @property
     def lease(self) -> Path:
         """Who writes to this workspace."""
         return self.root / "lease.json"

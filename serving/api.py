@@ -10,6 +10,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
 
+from features.event_log import EventLog
+from features.item_changes import ItemChanges
+from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import QueryError
 from serving.contract import (
@@ -23,7 +26,11 @@ from serving.contract import (
     SimilarRequest,
     SlateResponse,
 )
+from serving.event_routes import event_routes
+from serving.event_writer import EventWriter
 from serving.gate import Gate
+from serving.item_routes import item_routes
+from serving.moment import Moment
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
@@ -39,17 +46,22 @@ SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_app(live: Callable[[], Live | None], settings: Settings) -> FastAPI:
+def create_app(live: Callable[[], Live | None], settings: Settings, database: LiveDatabase | None = None) -> FastAPI:
     """The service.
 
     live: what to answer from at this moment, None before a first release is loaded. It is asked once for each request,
-    so that a swap never shows half a release.
+    so that a swap never shows half a release. database: where shoppers' events and changes of items go;
+    without it none are taken.
     """
+    moment = Moment(database, settings) if database is not None else None
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION)
     app.add_middleware(Gate, api_keys=settings.serve.api_keys)
     answer_problems(app)
     app.include_router(_health(live))
-    app.include_router(_recommendations(live, settings))
+    app.include_router(_recommendations(live, settings, moment))
+    if database is not None:
+        app.include_router(event_routes(EventWriter(EventLog(database)), settings))
+        app.include_router(item_routes(ItemChanges(database)))
     return app
 
 
@@ -67,7 +79,7 @@ def _health(live: Callable[[], Live | None]) -> APIRouter:
     return routes
 
 
-def _recommendations(live: Callable[[], Live | None], settings: Settings) -> APIRouter:
+def _recommendations(live: Callable[[], Live | None], settings: Settings, moment: Moment | None) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
         HTTPStatus.BAD_REQUEST,
@@ -87,6 +99,8 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
         now = datetime.now(UTC)
         check_count(request.count, settings.recommend.max_count)
         current = _ready(live)
+        if moment is not None:
+            request = await moment.of(request, current.release.manifest)
         query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
         slate = current.release.recommender.recommend([query])[0]
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s))
@@ -102,8 +116,9 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
         start_s = time.perf_counter()
         check_count(request.count, settings.recommend.max_count)
         release = _ready(live).release
+        gone = await moment.gone(release.manifest) if moment is not None else frozenset()
         try:
-            slate = release.recommender.similar(request.item_id, request.count, frozenset(request.exclude_ids))
+            slate = release.recommender.similar(request.item_id, request.count, gone.union(request.exclude_ids))
         except QueryError as error:
             raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
         took_ms = 1000 * (time.perf_counter() - start_s)

@@ -18,9 +18,12 @@ from ray import serve
 from ray.serve.config import BackpressureConfig, HTTPOptions
 from ray.serve.schema import LoggingConfig
 
+from features.item_changes import ItemChanges
+from features.live_database import open_live_database
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
+from serving.live_catalogue import LiveCatalogue
 from serving.release_watch import ReleaseWatch, workspace_source
 
 APP_NAME: Final = "recsys"
@@ -41,9 +44,12 @@ class Storefront:
         self._watch = ReleaseWatch(workspace_source(workspace), settings.serve)
         self._watch.poll()
         self._watch.start()
+        self._database = open_live_database(workspace, settings.serve.events_url)
+        self._catalogue = LiveCatalogue(lambda: self._watch.live, ItemChanges(self._database))
+        self._catalogue.start(settings.serve.items_poll_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(lambda: self._watch.live, self._settings)
+        return create_app(lambda: self._catalogue.live, self._settings, self._database)
 
 
 @contextmanager

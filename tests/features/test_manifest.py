@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from features.manifest import (
+    BEGINNING,
+    LivePosition,
     Manifest,
     Pointer,
     new_release_id,
@@ -30,11 +32,20 @@ MANIFEST = Manifest(
     encoder_sha256="11" * 32,
     config_sha256="22" * 32,
     metrics={"all": {"recall@10": 0.125}, "cold items": {"recall@10": 0.0}},
+    live=LivePosition("5f2c", 12),
 )
 
 
 def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_manifest_from_before_there_was_a_live_database_begins_at_its_beginning(tmp_path: Path) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    del content["live"]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert read_manifest(tmp_path, digest_of(tmp_path / "manifest.json")).live == BEGINNING
 
 
 def test_a_manifest_reads_back_as_written(tmp_path: Path) -> None:

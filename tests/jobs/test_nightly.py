@@ -13,6 +13,10 @@ from conftest import NIGHT, PublishedShop
 from sequence_data import assert_equal_models
 
 import jobs.nightly
+from features.event_log import EventLog, LoggedEvent
+from features.item_changes import ItemChange, ItemChanges
+from features.live_database import open_live_database
+from features.manifest import LivePosition
 from features.release import load_release
 from features.store import Store
 from features.text import browsing_texts
@@ -288,3 +292,26 @@ def test_a_failed_night_leaves_the_old_release_serving(published_shop: Published
     with pytest.raises(StoreError, match="stop here"):
         nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Store(workspace).open().release_id == published_shop.report.release_id
+
+
+def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
+    published_shop: PublishedShop, tmp_path: Path
+) -> None:
+    workspace = copy_of(published_shop, tmp_path)
+    database = open_live_database(workspace, "")
+    bought = published_shop.made.model.item_ids[0]
+    at = NIGHT - timedelta(hours=1)
+    EventLog(database).append([LoggedEvent("live-1", "first-visit", bought, "purchase", at)])
+    ItemChanges(database).put([ItemChange(bought, {"price": 1.25})], at)
+    before = Lake(workspace.lake).n_rows("events")
+    held: list[Made] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs.nightly, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        with pytest.raises(StoreError, match="stop here"):
+            nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
+    assert Lake(workspace.lake).n_rows("events") == before + 1
+    (made,) = held
+    assert made.live == LivePosition(database.id, 1, 1)
+    assert made.shop.items.row(by_predicate=pl.col("item_id") == bought, named=True)["price"] == 1.25
+    assert len(made.recommender.users.history("first-visit")) == 1
+    database.close()

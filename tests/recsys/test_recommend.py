@@ -239,6 +239,24 @@ def test_what_the_session_says_is_had_counts_as_bought(event_type: str) -> None:
     assert ("mouse" in later) == (event_type != "return")  # what was sent back is not wanted again
 
 
+def weights_after(*session: Signal, **of_the_shop) -> dict[str, float]:
+    """How much each item says of ann's wishes, before a root and recency."""
+    reader = tiny_recommender(**of_the_shop)._reader
+    entries, _ = reader._with_session(reader.users.history("ann"), session)
+    return {ITEM_IDS[row]: float(weight) for row, weight in zip(entries.item_rows, entries.weights, strict=True)}
+
+
+def test_a_rating_of_the_session_weighs_by_its_stars_as_in_the_night() -> None:
+    stars = {"kettle": 5.0, "lamp": 3.5, "mouse": 1.0, "teapot": None}
+    session = [Signal("rating", NOON + DAY, item_id, value=value) for item_id, value in stars.items()]
+    assert weights_after(*session) == {"keyboard": 5.0, "kettle": 5.0, "lamp": 2.5, "mouse": 0.0, "teapot": 5.0}
+
+
+def test_a_return_in_the_session_leaves_a_fifth_of_all_that_was_done_with_the_item() -> None:
+    session = [Signal(kind, NOON + DAY, "keyboard") for kind in ("view", "return")]
+    assert weights_after(*session) == pytest.approx({"keyboard": 0.2 * (5 + 1)})
+
+
 @pytest.mark.parametrize("event_type", ["impression", "search"])
 def test_what_was_only_shown_or_searched_for_was_not_seen(event_type: str) -> None:
     assert "mouse" in ids(Query(session=(Signal(event_type, NOON, "mouse"),)))

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from storefronts import mute_sequence_model, no_item_features
 
 from features.manifest import Manifest
-from features.release import LoadedRelease
+from features.release import Catalogue, LoadedRelease
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.fusion import Fusion
@@ -112,7 +112,9 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         config_sha256="",
         metrics={"all": {"ndcg_at_10": 0.5}},
     )
-    return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder())
+    items = pl.DataFrame({"item_id": ITEM_IDS, "title": recommender.titles, "available": [True] * 6})
+    catalogue = Catalogue(items, Settings())
+    return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder(), catalogue)
 
 
 @pytest.fixture

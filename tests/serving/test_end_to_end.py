@@ -107,11 +107,12 @@ class Service:
             answer: dict[str, Any] = json.load(response)
         return answer
 
-    def post(self, path: str, headers: Mapping[str, str] = {}, **body: Any) -> dict[str, Any]:
+    def post(self, path: str, headers: Mapping[str, str] = {}, method: str = "POST", **body: Any) -> dict[str, Any]:
         """The answer, a problem included."""
         headers = {"content-type": "application/json", **headers}
+        request = Request(self.url + path, json.dumps(body).encode(), headers, method=method)
         try:
-            with OPENER.open(Request(self.url + path, json.dumps(body).encode(), headers), timeout=60) as response:
+            with OPENER.open(request, timeout=60) as response:
                 answer: dict[str, Any] = json.load(response)
         except HTTPError as error:
             with error:
@@ -236,6 +237,20 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         assert sentence["items"][0]["item_id"] == "vase"
         assert service.post("/v1/recommend", kount=3)["type"] == "urn:recsys:problem:invalid-request"
         assert service.get("/readyz") == {"status": "ready", "release_id": "r1"}
+
+        told = service.post("/v1/events", user_id="zoe", event_type="cart", item_id="lamp")
+        assert told["accepted"] == 1
+        assert service.post("/v1/recommend", user_id="zoe", count=1)["items"][0]["item_id"] == "vase"
+        assert (workspace / "live" / "live.sqlite").is_file()
+
+        service.post("/v1/items/lamp", method="PUT", available=False)
+        assert "lamp" not in {item["item_id"] for item in service.post("/v1/recommend", user_id="ann")["items"]}
+        service.post("/v1/items/umbrella", method="PUT", title="umbrella for rainy days", price=12)
+        for _ in range(20_000):
+            found = service.post("/v1/recommend", text="umbrella for rainy days", count=1)["items"][0]
+            if found["item_id"] == "umbrella":
+                break
+        assert found["title"] == "umbrella for rainy days"
 
         port = int(service.url.rpartition(":")[2])
         assert listening_addresses(port) == {"0100007F"}

@@ -1,0 +1,160 @@
+"""The event log: what shoppers did since the last night, each event once, in the order in which it was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+import sqlalchemy as sa
+
+from features.live_database import BIG, METADATA, LiveDatabase, microseconds, moment
+from recsys.tables import EVENT_TYPES
+
+EVENTS: Final = sa.Table(
+    "events",
+    METADATA,
+    sa.Column("seq", BIG, primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("item_id", sa.Text),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("timestamp_us", sa.BigInteger, nullable=False),
+    sa.Column("session_id", sa.Text),
+    sa.Column("text", sa.Text),
+    sa.Column("value", sa.Double),
+    sa.Column("recommendation_id", sa.Text),
+    sa.Column("position", sa.Integer),
+    sqlite_autoincrement=True,  # a number is never given twice, not even after events were erased
+)
+
+_DONE: Final = sa.text("event_type <> 'impression'")
+"""Written out, not bound: the planner uses a partial index only where it sees the same words."""
+
+sa.Index("events_of_user", EVENTS.c.user_id, EVENTS.c.seq, sqlite_where=_DONE, postgresql_where=_DONE)
+
+# The newest events of the shopper are found first, and of these those that the release does not hold: so a read
+# costs the same for a shopper of ten events and one of ten thousand.
+_NEWEST: Final = (
+    sa.select(*(EVENTS.c[name] for name in ("seq", "item_id", "event_type", "timestamp_us", "text", "value")))
+    .where(EVENTS.c.user_id == sa.bindparam("user_id"), _DONE)
+    .order_by(EVENTS.c.seq.desc())
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+    .subquery()
+)
+_RECENT: Final = (
+    sa.select(_NEWEST.c.item_id, _NEWEST.c.event_type, _NEWEST.c.timestamp_us, _NEWEST.c.text, _NEWEST.c.value)
+    .where(sa.or_(_NEWEST.c.seq > sa.bindparam("seq"), _NEWEST.c.timestamp_us >= sa.bindparam("since_us")))
+    .order_by(_NEWEST.c.timestamp_us, _NEWEST.c.seq)
+)
+_BATCH: Final = (
+    sa.select(EVENTS)
+    .where(EVENTS.c.seq > sa.bindparam("after"), EVENTS.c.seq <= sa.bindparam("up_to"))
+    .order_by(EVENTS.c.seq)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """One row of the table Events (`recsys/tables.py`), sound by its rules."""
+
+    event_id: str
+    user_id: str
+    item_id: str | None
+    event_type: str
+    timestamp: datetime
+    session_id: str | None = None
+    text: str | None = None
+    value: float | None = None
+    recommendation_id: str | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEvent:
+    """What a list for the shopper reads of an event."""
+
+    item_id: str | None
+    event_type: str
+    timestamp: datetime
+    text: str | None
+    value: float | None
+
+
+class EventLog:
+    """The table of events in a live database. Every method raises StoreError where the database fails."""
+
+    def __init__(self, database: LiveDatabase) -> None:
+        self.database = database
+
+    def append(self, events: Sequence[LoggedEvent]) -> None:
+        """Store the events in one transaction, on the disk when this returns; one whose id is known changes nothing."""
+        if not events:
+            return
+        rows = [
+            {
+                "event_id": event.event_id,
+                "user_id": event.user_id,
+                "item_id": event.item_id,
+                "event_type": event.event_type,
+                "timestamp_us": microseconds(event.timestamp),
+                "session_id": event.session_id,
+                "text": event.text,
+                "value": event.value,
+                "recommendation_id": event.recommendation_id,
+                "position": event.position,
+            }
+            for event in events
+        ]
+        with self.database.write() as connection:
+            connection.execute(self.database.insert(EVENTS).on_conflict_do_nothing(), rows)
+
+    def recent(self, user_id: str, after: int, since: datetime, limit: int) -> list[RecentEvent]:
+        """Of the shopper's `limit` last stored events those that a release does not hold, by time.
+
+        after, since: the release holds what was stored up to number `after` and happened before `since`.
+        Impressions are left out: they say nothing of what a shopper likes.
+        """
+        wanted = {"user_id": user_id, "seq": after, "since_us": microseconds(since), "limit": limit}
+        with self.database.read() as connection:
+            rows = connection.execute(_RECENT, wanted).all()
+        return [RecentEvent(item, kind, moment(at_us), text, value) for item, kind, at_us, text, value in rows]
+
+    def newest(self) -> int:
+        """The number up to which everything is visible, 0 for an empty log; later events have higher ones."""
+        with self.database.settled() as connection:
+            return connection.scalar(sa.select(sa.func.max(EVENTS.c.seq))) or 0
+
+    def batch(self, after: int, up_to: int, limit: int) -> tuple[pl.DataFrame, pl.Series]:
+        """At most `limit` events with numbers in (after, up_to], with the columns and types of Events; their numbers.
+
+        A type of event that is not known (of a later version, say) is null.
+        """
+        with self.database.read() as connection:
+            rows = connection.execute(_BATCH, {"after": after, "up_to": up_to, "limit": limit}).all()
+        schema = {column.name: _POLARS[type(column.type)] for column in EVENTS.columns}
+        frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+        events = frame.select(
+            "event_id",
+            "user_id",
+            "item_id",
+            pl.col("event_type").cast(pl.Enum(EVENT_TYPES), strict=False),
+            pl.col("timestamp_us").cast(pl.Datetime("us", "UTC")).alias("timestamp"),
+            "session_id",
+            "text",
+            "value",
+            "recommendation_id",
+            "position",
+        )
+        return events, frame["seq"]
+
+
+_POLARS: Final = {
+    sa.Text: pl.String(),
+    sa.Integer: pl.Int32(),
+    sa.BigInteger: pl.Int64(),
+    sa.Double: pl.Float64(),
+}

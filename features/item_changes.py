@@ -1,0 +1,95 @@
+"""Changes of products between two nights: prices, stock, products that came or went; the last state of each item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+import sqlalchemy as sa
+
+from features.live_database import METADATA, LiveDatabase, microseconds
+
+FIELDS: Final = ("title", "description", "category", "brand", "price", "available", "attributes")
+"""The columns of the catalogue that can be changed; `attributes` is a JSON object as text."""
+
+CHANGES: Final = sa.Table(
+    "item_changes",
+    METADATA,
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False, index=True),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("updated_at_us", sa.BigInteger, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("category", sa.Text),
+    sa.Column("brand", sa.Text),
+    sa.Column("price", sa.Double),
+    sa.Column("available", sa.Boolean),
+    sa.Column("attributes", sa.Text),
+)
+
+COUNTER: Final = sa.Table(
+    "item_counter", METADATA, sa.Column("one", sa.Integer, primary_key=True), sa.Column("version", sa.BigInteger)
+)
+"""One row: the version of the last change. Writers take it first, so that versions become visible in their order."""
+
+_VERSION: Final = sa.select(COUNTER.c.version)
+_GONE: Final = sa.select(CHANGES.c.item_id).where(
+    CHANGES.c.version > sa.bindparam("after"), sa.or_(CHANGES.c.deleted, CHANGES.c.available.is_(sa.false()))
+)
+
+
+@dataclass(frozen=True)
+class ItemChange:
+    """What is new of one item: `fields` has the `FIELDS` that were given, the others stay; or it is deleted."""
+
+    item_id: str
+    fields: Mapping[str, Any]
+    deleted: bool = False
+
+
+class ItemChanges:
+    """The table of item changes in a live database. Every method raises StoreError where the database fails."""
+
+    def __init__(self, database: LiveDatabase) -> None:
+        self.database = database
+
+    def put(self, changes: Sequence[ItemChange], now: datetime) -> int:
+        """Store the changes in one transaction, on the disk when this returns; the version that they have."""
+        with self.database.write() as connection:
+            counted = self.database.insert(COUNTER).values(one=1, version=1)
+            counted = counted.on_conflict_do_update(index_elements=["one"], set_={"version": COUNTER.c.version + 1})
+            version: int = connection.execute(counted.returning(COUNTER.c.version)).scalar_one()
+            common = {"version": version, "updated_at_us": microseconds(now)}
+            for change in changes:
+                row = {**common, "deleted": change.deleted, **change.fields}
+                stored = self.database.insert(CHANGES).values(item_id=change.item_id, **row)
+                connection.execute(stored.on_conflict_do_update(index_elements=["item_id"], set_=row))
+        return version
+
+    def version(self) -> int:
+        """Of the last change, 0 where there was none."""
+        with self.database.read() as connection:
+            return connection.scalar(_VERSION) or 0
+
+    def gone(self, after: int) -> frozenset[str]:
+        """Ids of the items that were deleted or became unavailable in later versions than `after`."""
+        with self.database.read() as connection:
+            return frozenset(connection.scalars(_GONE, {"after": after}))
+
+    def after(self, version: int) -> pl.DataFrame:
+        """item_id, version, deleted, updated_at and `FIELDS` (null: stays as it is) of what changed after `version`."""
+        wanted = sa.select(CHANGES).where(CHANGES.c.version > version).order_by(CHANGES.c.version, CHANGES.c.item_id)
+        with self.database.read() as connection:
+            rows = connection.execute(wanted).all()
+        frame = pl.DataFrame([tuple(row) for row in rows], schema=_SCHEMA, orient="row")
+        return frame.with_columns(updated_at=pl.col("updated_at_us").cast(pl.Datetime("us", "UTC"))).drop(
+            "updated_at_us"
+        )
+
+
+_POLARS: Final = {sa.Text: pl.String, sa.BigInteger: pl.Int64, sa.Double: pl.Float64, sa.Boolean: pl.Boolean}
+_SCHEMA: Final = {column.name: _POLARS[type(column.type)] for column in CHANGES.columns}

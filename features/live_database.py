@@ -1,0 +1,201 @@
+"""The database of what happens between two nights: events and item changes, shared by every replica and the night.
+
+SQLite in the workspace by default, PostgreSQL where replicas run on several machines: SQLite's write-ahead log needs
+one machine. With `features/event_log.py` and `features/item_changes.py` the only home of SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from recsys.errors import ConfigError, StoreError
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a writer waits for another process's transaction."""
+
+CONNECT_TIMEOUT_S: Final = 3
+STATEMENT_TIMEOUT_MS: Final = 10_000
+WRITERS_LOCK: Final = 7_242_001
+"""PostgreSQL's advisory lock that writers share and `settled` takes alone."""
+
+WAL_RETRIES: Final = 100
+WAL_PAUSE_S: Final = 0.02
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+METADATA: Final = sa.MetaData()
+BIG: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""64 bits; SQLite numbers rows by itself only in a column that is called INTEGER."""
+
+IDENTITY: Final = sa.Table(
+    "identity", METADATA, sa.Column("one", sa.Integer, primary_key=True), sa.Column("id", sa.Text)
+)
+"""One row: a name drawn when the database was made, so that a position in another one is not taken for one in this."""
+
+
+class LiveDatabase:
+    """An open database; its tables are made when it is first used. Safe to use from several threads.
+
+    Every failure of the database is a StoreError that names it (a URL without its password) and the remedy.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self.shown = str(url.database) if self._is_sqlite else url.render_as_string(hide_password=True)
+        self._path = Path(str(url.database)) if self._is_sqlite else None
+        # Readers commit nothing and so need no transaction, which would cost two more exchanges a read.
+        self._writing = _engine(url)
+        self._reading = _engine(url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+        self._ready = False
+        self._making = threading.Lock()
+        self._id = ""
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has been made: nobody who only reads should make an empty one. True of any PostgreSQL."""
+        return self._path is None or self._path.exists()
+
+    @property
+    def id(self) -> str:
+        """The name that it was given when it was made."""
+        self._make_tables()
+        return self._id
+
+    def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that knows ON CONFLICT, in this database's dialect."""
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; every statement sees what was committed before it."""
+        self._make_tables()
+        with self._told("read"), self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: on the disk, whole, when the block has ended without an error."""
+        self._make_tables()
+        with self._told("written"), self._writing.begin() as connection:
+            if not self._is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(WRITERS_LOCK)))
+            yield connection
+
+    @contextmanager
+    def settled(self) -> Iterator[Connection]:
+        """A transaction while nobody writes: every row that has been numbered by then is visible, or never will be.
+
+        Without it a row of a transaction that is still under way could appear later, behind a position already read.
+        SQLite has one writer at a time and numbers rows in the order of their commits.
+        """
+        self._make_tables()
+        with self._told("read"), self._writing.begin() as connection:
+            if not self._is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def _make_tables(self) -> None:
+        if self._ready:
+            return
+        with self._making, self._told("made"):
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._writing.begin() as connection:
+                if not self._is_sqlite:
+                    # IF NOT EXISTS alone fails where two processes start at once.
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
+                for table in METADATA.sorted_tables:
+                    connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+                named = self.insert(IDENTITY).values(one=1, id=secrets.token_hex(8)).on_conflict_do_nothing()
+                connection.execute(named)
+                self._id = str(connection.scalar(sa.select(IDENTITY.c.id)))
+            self._ready = True
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (exc.SQLAlchemyError, OSError) as error:
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            remedy = "look at its disk and permissions" if self._is_sqlite else "see that it runs and lets you in"
+            raise StoreError(f"{self.shown}: the live database cannot be {what} ({reason}); {remedy}") from error
+
+
+def open_live_database(workspace: Workspace, url: str) -> LiveDatabase:
+    """The database at `url` (`postgresql://user:password@host/name`), with "" SQLite in the workspace.
+
+    Nothing is connected or made yet. Raises ConfigError for a URL of another kind or without its driver.
+    """
+    if not url:
+        return LiveDatabase(sa.URL.create("sqlite", database=str(workspace.live_database)))
+    example = "write it as postgresql://user:password@host/name, or leave it empty for SQLite in the workspace"
+    try:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError:
+        raise ConfigError(f"setting serve.events_url: not a URL; {example}") from None
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigError(f"setting serve.events_url: {parsed.drivername} is not known; {example}")
+    try:
+        return LiveDatabase(parsed.set(drivername="postgresql+psycopg"))
+    except ImportError:
+        raise ConfigError(
+            "setting serve.events_url: PostgreSQL needs its driver; run `pip install 'recsys[postgres]'`"
+        ) from None
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as moments are stored."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """What `microseconds` stored, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _engine(url: sa.URL, **options: Any) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **options)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    connect = {"connect_timeout": CONNECT_TIMEOUT_S, "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"}
+    # A server that was restarted has closed what the pool holds: ask before use.
+    return sa.create_engine(url, connect_args=connect, pool_pre_ping=True, pool_timeout=CONNECT_TIMEOUT_S, **options)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Readers and the writer do not wait for each other (WAL), and a commit is on the disk when it returns (FULL)."""
+    connection.execute("PRAGMA synchronous=FULL")
+    for _ in range(WAL_RETRIES):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:  # another process is just doing the same; SQLite does not wait here
+            time.sleep(WAL_PAUSE_S)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode=WAL")

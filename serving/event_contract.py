@@ -1,0 +1,137 @@
+"""What a storefront tells of its shoppers: the models of `POST /v1/events`, their limits and examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, WrapValidator, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+
+from recsys.tables import EVENT_TYPES
+from serving.contract import EventType, Id, Moment, ReadableText, Request
+from serving.problems import FieldProblem, field_problem
+
+MAX_EVENTS: Final = 1_000
+MAX_PROBLEMS_PER_EVENT: Final = 3
+MAX_POSITION: Final = 2**31 - 1
+
+
+class ShopEvent(Request):
+    """One thing a shopper did. An impression names the `recommendation_id` of the list and the item's `position`."""
+
+    event_id: Id | None = Field(None, description="yours, so that a retry changes nothing; left out: one is made")
+    user_id: Id
+    item_id: Id | None = None
+    event_type: EventType
+    timestamp: Moment | None = Field(None, description="left out: the time of the request")
+    session_id: Id | None = None
+    text: ReadableText | None = Field(None, description="the search query, or the text of the page")
+    value: FiniteFloat | None = Field(None, description="stars of a rating (1 to 5), amount of a purchase, seconds")
+    recommendation_id: Id | None = None
+    position: Annotated[int, Field(strict=True, ge=0, le=MAX_POSITION)] | None = Field(None, description="from 0")
+
+    @model_validator(mode="after")
+    def _keeps_the_rules_of_the_lake(self) -> ShopEvent:
+        if self.item_id is None and self.text is None:
+            raise ValueError("an event needs item_id or text")
+        if self.event_type == "search" and self.text is None:
+            raise ValueError("a search needs text")
+        if self.event_type == "rating" and self.value is not None and not 1 <= self.value <= 5:
+            raise ValueError("a rating's value is 1 to 5 stars")
+        return self
+
+
+@dataclass(frozen=True)
+class RefusedEvent:
+    """An event of a batch that breaks the contract, and how."""
+
+    problems: tuple[FieldProblem, ...]
+
+
+def _or_refused(value: Any, validate: ModelWrapValidatorHandler[ShopEvent]) -> ShopEvent | RefusedEvent:
+    """One bad event must not refuse the batch."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS_PER_EVENT]
+        return RefusedEvent(tuple(field_problem(each, each["loc"]) for each in found))
+
+
+def _either(schema: dict[str, Any]) -> None:
+    """The body is a batch or one bare event."""
+    batch = dict(schema)
+    event = batch["properties"]["events"]["items"]
+    schema.clear()
+    schema.update({"title": batch["title"], "anyOf": [batch, event]})
+
+
+class EventBatch(Request):
+    """Up to 1,000 events; a bare event is a batch of one."""
+
+    model_config = Request.model_config | {"json_schema_extra": _either}
+
+    events: tuple[Annotated[ShopEvent, WrapValidator(_or_refused)], ...] = Field(min_length=1, max_length=MAX_EVENTS)
+    """Each a ShopEvent, or a RefusedEvent in its place."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one(cls, body: Any) -> Any:
+        return {"events": [body]} if isinstance(body, dict) and "events" not in body else body
+
+
+class EventProblem(FieldProblem):
+    """What is wrong with one event of a batch; `index` counts from 0."""
+
+    index: int
+
+
+class EventsResponse(BaseModel):
+    """`event_ids` follow the request, null where the event was refused; `errors` say why. What has an id is on the
+    disk, once, whether it was sent before or not."""
+
+    accepted: int
+    event_ids: list[str | None]
+    errors: list[EventProblem]
+
+
+EVENT_EXAMPLES: Final[dict[str, Any]] = {
+    "one event": {"value": {"user_id": "u-1042", "event_type": "view", "item_id": "i-318"}},
+    "a batch": {
+        "value": {
+            "events": [
+                {
+                    "event_id": "e-90001",
+                    "user_id": "u-1042",
+                    "event_type": "search",
+                    "text": "light trail running shoes",
+                    "timestamp": "2026-01-02T10:00:00Z",
+                    "session_id": "s-7",
+                },
+                {"event_id": "e-90002", "user_id": "u-7", "event_type": "purchase", "item_id": "i-77", "value": 89.9},
+                {"event_id": "e-90003", "user_id": "u-7", "event_type": "return", "item_id": "i-12"},
+                {"event_id": "e-90004", "user_id": "u-7", "event_type": "rating", "item_id": "i-77", "value": 5},
+            ]
+        }
+    },
+    "impressions of a list": {
+        "value": {
+            "events": [
+                {
+                    "user_id": "u-1042",
+                    "event_type": "impression",
+                    "item_id": item_id,
+                    "recommendation_id": "019a3f5c2b7e7c41a0f2d1c5e8b94a60",
+                    "position": position,
+                }
+                for position, item_id in enumerate(("i-512", "i-93"))
+            ]
+        }
+    },
+}
+
+EVENTS_EXAMPLE: Final[dict[str, Any]] = {
+    "accepted": 1,
+    "event_ids": ["e-90001", None],
+    "errors": [{"index": 1, "field": "event_type", "message": f"unknown event type; known: {', '.join(EVENT_TYPES)}"}],
+}

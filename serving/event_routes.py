@@ -1,0 +1,114 @@
+"""`POST /v1/events`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Body
+
+from features.event_log import LoggedEvent
+from recsys.config import Settings
+from recsys.errors import StoreError
+from serving.event_contract import (
+    EVENT_EXAMPLES,
+    EVENTS_EXAMPLE,
+    EventBatch,
+    EventProblem,
+    EventsResponse,
+    RefusedEvent,
+    ShopEvent,
+)
+from serving.event_writer import EventWriter
+from serving.ids import new_id
+from serving.problems import FieldProblem, ProblemError, documented
+
+RETRY_S: Final = 2
+
+
+def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
+    """The routes through which shoppers' events come in."""
+    routes = APIRouter(prefix="/v1", tags=["events"])
+    slack = timedelta(hours=settings.ingest.future_slack_hours)
+
+    @routes.post(
+        "/events",
+        status_code=HTTPStatus.ACCEPTED,
+        summary="What shoppers did",
+        description='One event, or `{"events": [...]}` with up to 1,000. The answer comes when the events are on the '
+        "disk: the shopper's next list reads them, and the next night learns from them. An `event_id` that is known "
+        "changes nothing, so a request without an answer may be sent again. Of a mixed batch the good events are "
+        "stored and the others listed; 422 says that none was good.",
+        responses={
+            202: {"content": {"application/json": {"example": EVENTS_EXAMPLE}}},
+            429: {"description": "Too many requests wait; come back after `Retry-After` seconds"},
+            **documented(
+                HTTPStatus.BAD_REQUEST,
+                HTTPStatus.UNAUTHORIZED,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            ),
+        },
+    )
+    async def events(batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)]) -> EventsResponse:
+        now = datetime.now(UTC)
+        good, errors = _sorted_out(batch, now + slack)
+        if not good:
+            raise _all_refused(errors, len(batch.events))
+        logged = {index: _logged(event, now) for index, event in good.items()}
+        try:
+            await writer.append(list(logged.values()))
+        except StoreError as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "events-not-stored",
+                f"nothing was stored: {error}; send the same events again",
+                retry_s=RETRY_S,
+            ) from None
+        ids = [logged[index].event_id if index in logged else None for index in range(len(batch.events))]
+        return EventsResponse(accepted=len(logged), event_ids=ids, errors=errors)
+
+    return routes
+
+
+def _sorted_out(batch: EventBatch, latest: datetime) -> tuple[dict[int, ShopEvent], list[EventProblem]]:
+    """The sound events by their index, and what is wrong with the others."""
+    good: dict[int, ShopEvent] = {}
+    errors: list[EventProblem] = []
+    for index, event in enumerate(batch.events):
+        problems: tuple[FieldProblem, ...] = ()
+        if isinstance(event, RefusedEvent):
+            problems = event.problems
+        elif event.timestamp is not None and event.timestamp > latest:
+            problems = (FieldProblem(field="timestamp", message="lies in the future; send UTC, or leave it out"),)
+        else:
+            good[index] = event
+        errors += [EventProblem(index=index, field=each.field, message=each.message) for each in problems]
+    return good, errors
+
+
+def _all_refused(errors: list[EventProblem], n_events: int) -> ProblemError:
+    def path(of: EventProblem) -> str:
+        return of.field if n_events == 1 else f"events.{of.index}.{of.field}".rstrip(".")
+
+    fields = [FieldProblem(field=path(each), message=each.message) for each in errors]
+    first = f"{fields[0].field}: {fields[0].message}" if fields[0].field else fields[0].message
+    more = f" (and {n_events - 1} more events)" if n_events > 1 else ""
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", first + more, fields)
+
+
+def _logged(event: ShopEvent, now: datetime) -> LoggedEvent:
+    return LoggedEvent(
+        event_id=event.event_id or new_id(now),
+        user_id=event.user_id,
+        item_id=event.item_id,
+        event_type=event.event_type,
+        timestamp=event.timestamp or now,
+        session_id=event.session_id,
+        text=event.text,
+        value=event.value,
+        recommendation_id=event.recommendation_id,
+        position=event.position,
+    )

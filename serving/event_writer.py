@@ -1,0 +1,84 @@
+"""Events on their way to the disk: what arrives while one transaction is written shares the next (group commit)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from features.event_log import EventLog, LoggedEvent
+
+log = logging.getLogger(__name__)
+
+GROUP_EVENTS: Final = 5_000
+"""A transaction takes no further request once it has so many."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    events: Sequence[LoggedEvent]
+    done: Future[None]
+
+
+class EventWriter:
+    """One thread that stores the events of all requests under way.
+
+    A flush to the disk costs milliseconds whatever it holds, and the event loop never waits for it.
+    """
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+        self._waiting: SimpleQueue[_Request | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name="event-writer", daemon=True)
+        self._thread.start()
+
+    async def append(self, events: Sequence[LoggedEvent]) -> None:
+        """Return when the events are on the disk. Raises StoreError where they are not."""
+        done: Future[None] = Future()
+        self._waiting.put(_Request(events, done))
+        await asyncio.wrap_future(done)
+
+    def close(self) -> None:
+        """Return when all that was handed over is stored; nothing may be appended any more."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _write_all(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group, ended = self._group(first)
+            self._write(group)
+            if ended:
+                return
+
+    def _group(self, first: _Request) -> tuple[list[_Request], bool]:
+        """The request with those that wait behind it; and whether the end is among them."""
+        group, n_events = [first], len(first.events)
+        while n_events < GROUP_EVENTS:
+            try:
+                following = self._waiting.get_nowait()
+            except Empty:
+                break
+            if following is None:
+                return group, True
+            group.append(following)
+            n_events += len(following.events)
+        return group, False
+
+    def _write(self, group: list[_Request]) -> None:
+        # A client that has gone meanwhile was promised nothing.
+        group = [request for request in group if request.done.set_running_or_notify_cancel()]
+        try:
+            self._events.append([event for request in group for event in request.events])
+        except Exception as error:
+            # Whatever it is, the requests must be answered and the thread live on.
+            log.error("events not stored requests=%d error=%s", len(group), error)
+            for request in group:
+                request.done.set_exception(error)
+            return
+        for request in group:
+            request.done.set_result(None)

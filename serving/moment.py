@@ -1,0 +1,32 @@
+"""What has happened since the release was made: the shopper's events, the items that are gone."""
+
+from __future__ import annotations
+
+from features.event_log import EventLog
+from features.item_changes import ItemChanges
+from features.live_database import LiveDatabase
+from features.manifest import Manifest
+from recsys.config import Settings
+from serving.contract import RecommendRequest
+from serving.live_items import LiveItems
+from serving.live_reader import LiveReader
+from serving.recent_events import RecentEvents
+
+
+class Moment:
+    """Reads a live database for requests; where that fails they are answered without it."""
+
+    def __init__(self, database: LiveDatabase, settings: Settings) -> None:
+        reader = LiveReader()
+        self._recent = RecentEvents(EventLog(database), settings.serve.recent_events, reader)
+        self._items = LiveItems(ItemChanges(database), reader)
+
+    async def of(self, request: RecommendRequest, manifest: Manifest) -> RecommendRequest:
+        """The request with what its shopper has done since, and without the items that are gone."""
+        request = await self._recent.before(request, manifest)
+        gone = await self._items.gone(manifest)
+        return request.model_copy(update={"exclude_ids": (*request.exclude_ids, *gone)}) if gone else request
+
+    async def gone(self, manifest: Manifest) -> frozenset[str]:
+        """Ids of items that no list may hold."""
+        return await self._items.gone(manifest)

@@ -1,0 +1,62 @@
+"""What the shopper did since the release was made, read from the event log before each list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from features.event_log import EventLog, RecentEvent
+from features.manifest import Manifest
+from serving.contract import RecommendRequest, SessionEvent, kind_of
+from serving.live_reader import LiveReader
+
+
+class RecentEvents:
+    """The shopper's last events; limit: how many at most."""
+
+    def __init__(self, events: EventLog, limit: int, reader: LiveReader) -> None:
+        self._events = events
+        self._limit = limit
+        self._reader = reader
+
+    async def before(self, request: RecommendRequest, manifest: Manifest) -> RecommendRequest:
+        """The request, its session preceded by what its shopper did and the release does not know.
+
+        As it came where the log cannot be read.
+        """
+        user_id = request.user_id
+        if user_id is None or self._limit == 0:
+            return request
+        recent = await self._reader.read(lambda: self._read(user_id, manifest))
+        if not recent:
+            return request
+        session = (*_as_session(recent, request.session), *request.session)
+        return request.model_copy(update={"session": session})
+
+    def _read(self, user_id: str, manifest: Manifest) -> list[RecentEvent]:
+        is_its_own = manifest.live.database_id == self._events.database.id
+        after = manifest.live.event_seq if is_its_own else 0
+        return self._events.recent(user_id, after, manifest.as_of, self._limit)
+
+
+def _as_session(recent: list[RecentEvent], session: tuple[SessionEvent, ...]) -> list[SessionEvent]:
+    """The recent events without those that the request tells again: a storefront may send both, and one purchase must
+    not count as two."""
+    told = {(event.item_id, kind_of(event), event.text): event.timestamp for event in session}
+
+    def is_told(event: RecentEvent) -> bool:
+        key = (event.item_id, event.event_type, event.text)
+        at: datetime | None = told.get(key)
+        return key in told and (at is None or at == event.timestamp)
+
+    # Checked when they were stored: validating them again would cost more than reading them.
+    return [
+        SessionEvent.model_construct(
+            item_id=event.item_id,
+            text=event.text,
+            event_type=event.event_type,
+            timestamp=event.timestamp,
+            value=event.value,
+        )
+        for event in recent
+        if not is_told(event)
+    ]

@@ -1,0 +1,168 @@
+"""A server that takes events is killed -9 at random moments and started again: is each acknowledged event stored once?
+
+python tests/benchmarks/event_crash.py [--events 10000] [--kills 10] [--seed 0] [--url postgresql://…] [--json OUT]
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import socket
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from features.event_log import EventLog
+from features.live_database import open_live_database
+from recsys.config import Settings
+from recsys.workspace import Workspace
+from serving.event_routes import event_routes
+from serving.event_writer import EventWriter
+from serving.problems import answer_problems
+
+N_CLIENTS = 4
+MAX_BATCH = 20
+READY_S = 120
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--url", default="", help="serve.events_url; by default SQLite in a new folder")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = Storm(Path(folder), options.url, options.seed).run(options.events, options.kills)
+    print(
+        f"{result['acknowledged']:,} events acknowledged in {result['requests']:,} requests, {result['kills']} times "
+        f"killed -9, {result['retries']} requests sent again: {result['lost']} lost, {result['twice']} stored twice, "
+        f"{result['stored']:,} stored, {result['seconds']:.1f} s"
+    )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
+    return 1 if result["lost"] or result["twice"] else 0
+
+
+def serve(folder: Path, url: str, port: int) -> None:
+    """The service's own routes for events, without the recommender, which takes seconds to start."""
+    app = FastAPI()
+    answer_problems(app)
+    app.include_router(event_routes(EventWriter(EventLog(open_live_database(Workspace(folder), url))), Settings()))
+    uvicorn.run(app, port=port, log_level="error", access_log=False)
+
+
+class Storm:
+    """Clients that send each batch until it is acknowledged, and a server that dies meanwhile."""
+
+    def __init__(self, folder: Path, url: str, seed: int) -> None:
+        self.folder, self.url = folder, url
+        self.draw = random.Random(seed)
+        # Servers are forked from a process that has imported everything: a start takes no seconds.
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(["uvicorn", "serving.event_routes"])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.changed = threading.Condition()
+        self.acknowledged: list[str] = []
+        self.n_requests = self.n_retries = 0
+
+    def run(self, n_events: int, n_kills: int) -> dict[str, float]:
+        started = time.monotonic()
+        batches = self._batches(n_events)
+        moments = sorted(self.draw.randrange(4 * n_events // 5) for _ in range(n_kills))
+        server = self._start()
+        threads = [threading.Thread(target=self._send, args=(batches[one::N_CLIENTS],)) for one in range(N_CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for moment in moments:
+            with self.changed:
+                self.changed.wait_for(lambda moment=moment: len(self.acknowledged) > moment)
+            time.sleep(self.draw.uniform(0, 0.02))  # anywhere in a request, a transaction, a flush
+            server.kill()
+            server.join()
+            server = self._start()
+        for thread in threads:
+            thread.join()
+        server.kill()
+        server.join()
+        stored = self._stored()
+        return {
+            "acknowledged": len(self.acknowledged),
+            "requests": self.n_requests,
+            "retries": self.n_retries,
+            "kills": n_kills,
+            "stored": len(stored),
+            "lost": len(set(self.acknowledged) - set(stored)),
+            "twice": len(stored) - len(set(stored)),
+            "seconds": time.monotonic() - started,
+        }
+
+    def _batches(self, n_events: int) -> list[list[str]]:
+        ids = [f"e{number}" for number in range(n_events)]
+        batches = []
+        while ids:
+            size = self.draw.randint(1, MAX_BATCH)
+            batches.append(ids[:size])
+            ids = ids[size:]
+        return batches
+
+    def _start(self) -> ForkServerProcess:
+        server = self.processes.Process(target=serve, args=(self.folder, self.url, self.port))
+        server.start()
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline and server.is_alive():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return server
+            time.sleep(0.02)
+        server.kill()
+        raise SystemExit("the server does not start")
+
+    def _send(self, batches: list[list[str]]) -> None:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        for batch in batches:
+            events = [{"event_id": one, "user_id": "ann", "event_type": "view", "item_id": "boot"} for one in batch]
+            body = json.dumps({"events": events})
+            while not self._acknowledged(connection, body):
+                connection.close()
+                self.n_retries += 1
+                time.sleep(0.02)
+            with self.changed:
+                self.acknowledged += batch
+                self.n_requests += 1
+                self.changed.notify_all()
+        connection.close()
+
+    @staticmethod
+    def _acknowledged(connection: HTTPConnection, body: str) -> bool:
+        try:
+            connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+        except (OSError, HTTPException):
+            return False
+        if response.status not in (202, 503):
+            raise SystemExit(f"answered {response.status}")
+        return response.status == 202
+
+    def _stored(self) -> list[str]:
+        """The ids in the log, by its own reader."""
+        events = EventLog(open_live_database(Workspace(self.folder), self.url))
+        rows, _ = events.batch(0, events.newest(), 10**9)
+        events.database.close()
+        ids: list[str] = rows["event_id"].to_list()
+        return ids
+
+
+if __name__ == "__main__":
+    sys.exit(main())
