@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
 
+from features.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import QueryError
+from serving.access_log import AccessLog
 from serving.contract import (
     RECOMMEND_EXAMPLES,
     SIMILAR_EXAMPLES,
@@ -24,9 +26,14 @@ from serving.contract import (
     SlateResponse,
 )
 from serving.gate import Gate
+from serving.key_watch import NO_KEYS, Keys
+from serving.metrics import count_slate
+from serving.observer import Observer
+from serving.operations import operations
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
+from serving.scopes import guard_routes, needs
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -35,21 +42,31 @@ Every error is an RFC 9457 problem (`application/problem+json`). Under overload 
 
 SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},
-    429: {"description": "Too many requests wait; come back after `Retry-After` seconds"},
 }
 
 
-def create_app(live: Callable[[], Live | None], settings: Settings) -> FastAPI:
+def create_app(
+    live: Callable[[], Live | None],
+    settings: Settings,
+    keys: Callable[[], Keys] = lambda: NO_KEYS,
+    access_log: AccessLog | None = None,
+    *,
+    echo_request_id: bool = True,
+) -> FastAPI:
     """The service.
 
     live: what to answer from at this moment, None before a first release is loaded. It is asked once for each request,
-    so that a swap never shows half a release.
+    so that a swap never shows half a release. keys: the API keys that count at this moment. echo_request_id: False
+    where the server in front sends request ids back by itself.
     """
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION)
-    app.add_middleware(Gate, api_keys=settings.serve.api_keys)
     answer_problems(app)
     app.include_router(_health(live))
+    app.include_router(operations())
     app.include_router(_recommendations(live, settings))
+    routes = guard_routes(app)
+    app.add_middleware(Gate, keys=keys, settings=settings.serve)
+    app.add_middleware(Observer, routes=routes, access_log=access_log, echo=echo_request_id)  # around the gate
     return app
 
 
@@ -71,7 +88,6 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
         HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -79,7 +95,12 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
 
     # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
     # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
-    @routes.post("/recommend", summary="A list for a shopper", responses={**SLATE_RESPONSES, **refusals})
+    @routes.post(
+        "/recommend",
+        summary="A list for a shopper",
+        responses={**SLATE_RESPONSES, **refusals},
+        openapi_extra=needs(Scope.READ),
+    )
     async def recommend(
         request: Annotated[RecommendRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
     ) -> SlateResponse:
@@ -89,12 +110,14 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
         current = _ready(live)
         query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
         slate = current.release.recommender.recommend([query])[0]
+        count_slate(slate.fallback)
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s))
 
     @routes.post(
         "/similar",
         summary="Items like one item",
         responses={**SLATE_RESPONSES, **refusals, **documented(HTTPStatus.NOT_FOUND)},
+        openapi_extra=needs(Scope.READ),
     )
     async def similar(
         request: Annotated[SimilarRequest, Body(openapi_examples=SIMILAR_EXAMPLES)],
@@ -112,7 +135,8 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
     @routes.get(
         "/release",
         summary="The release that answers now",
-        responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+        responses=documented(HTTPStatus.SERVICE_UNAVAILABLE),
+        openapi_extra=needs(Scope.READ),
     )
     async def release() -> ReleaseResponse:
         manifest = _ready(live).release.manifest

@@ -220,10 +220,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest(workspace: Path) -> None
 
 
 def test_other_machines_are_let_in_only_with_keys(workspace: Path) -> None:
-    assert "serve.api_keys is empty" in refusal("--workspace", workspace, "--host", "0.0.0.0")
-    assert "serve.api_keys is empty" in refusal(
-        "--workspace", workspace, "--host", "0.0.0.0", RECSYS_SERVE__API_KEYS=" "
-    )
+    assert "recsys keys create NAME" in refusal("--workspace", workspace, "--host", "0.0.0.0")
     assert "127.0.0.1" in refusal("--workspace", workspace, "--host", "10.1.2.3")
 
 
