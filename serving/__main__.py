@@ -24,7 +24,7 @@ from features.manifest import read_pointer
 from recsys.config import Settings, find_settings, load_settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.workspace import Workspace
-from serving.proxy import LOOPBACK, check_port, check_reach, ray_environment
+from serving.proxy import LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +99,12 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir: Path) -> None:
     environment = ray_environment(settings.serve, run_dir)
-    os.environ.update(environment)
+    os.environ.update({name: value for name, value in environment.items() if name != METRICS_VARIABLE})
     # Only here: ray reads these variables as it is imported.
     from serving.app import deploy, ray_cluster
+
+    # Only now: this process imports what counts, but it is no replica (serving/metrics.py).
+    os.environ[METRICS_VARIABLE] = environment[METRICS_VARIABLE]
 
     # A folder of its own for Ray, which opens it to every user of the machine; `run_dir` stays closed.
     with ray_cluster(address, run_dir / RAY_DIR, environment):

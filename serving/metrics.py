@@ -12,21 +12,23 @@ import os
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-
 from serving.proxy import METRICS_VARIABLE
+
+FOLDER: Final = Path(os.environ[METRICS_VARIABLE]) if METRICS_VARIABLE in os.environ else None
+if FOLDER is not None:
+    # prometheus_client reads this as it is imported. It is set in replicas alone: Ray's own processes count with the
+    # same library, and would fill the folder with what is none of the service's.
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: E402
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S: Final = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.010),
     *(0.015, 0.025, 0.050, 0.100, 0.250, 1.0),
 )
-
-FOLDER: Final = Path(os.environ[METRICS_VARIABLE]) if METRICS_VARIABLE in os.environ else None
-if FOLDER is not None:
-    # As the module is imported: the values below are files in it, and on another machine nobody has made it.
-    FOLDER.mkdir(parents=True, exist_ok=True)
 
 REGISTRY: Final = CollectorRegistry()
 REQUESTS: Final = Counter("recsys_requests", "Requests answered.", ("route", "method", "status"), registry=REGISTRY)

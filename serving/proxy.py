@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 EVERY_INTERFACE: Final = "0.0.0.0"
-METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Of prometheus_client, which reads it as it is imported: `serving/metrics.py` says what for."""
+METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
+"""Where replicas keep what they count (`serving/metrics.py`)."""
 
 
 def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, workspace: Path) -> None:
