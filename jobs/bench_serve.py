@@ -159,15 +159,23 @@ def write_interactions(recommender: Recommender, folder: Path) -> None:
 def replica_rss_mb(pid: int) -> float:
     """Resident memory of the largest replica below the process, MiB; 0 where there is none to be seen."""
     found = [0.0]
-    for status in Path("/proc").glob("[0-9]*/status"):
+    for replica in replicas_below(pid):
+        lines = Path(f"/proc/{replica}/status").read_text().splitlines()
+        found.append(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024)
+    return round(max(found), 1)
+
+
+def replicas_below(pid: int) -> set[int]:
+    """The processes of the service's replicas, by /proc and the title that Ray gives them."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            told = status.read_text()
-            title = status.with_name("cmdline").read_text()
+            is_replica = path.read_text().startswith(REPLICA_TITLE)
         except OSError:
             continue  # it ended meanwhile
-        if title.startswith(REPLICA_TITLE) and pid in _ancestors(int(status.parent.name)):
-            found.append(next(int(line.split()[1]) for line in told.splitlines() if line.startswith("VmRSS")) / 1024)
-    return round(max(found), 1)
+        if is_replica and pid in _ancestors(int(path.parent.name)):
+            found.add(int(path.parent.name))
+    return found
 
 
 def _ancestors(pid: int) -> Iterator[int]:

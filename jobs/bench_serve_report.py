@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -9,14 +11,17 @@ from rich.table import Table
 from jobs.bench_serve import OVERLOAD, Overload, ServeBench
 from jobs.bench_serve_requests import NO_OP
 
+WIDTH: Final = 100
+
 
 def print_serve_report(report: ServeBench, console: Console | None = None) -> None:
-    """A row a target and number of connections, each beside the no-op route's."""
+    """A row a target and number of connections, each beside the no-op route's; at most `WIDTH` columns."""
     console = console or Console()
+    console = Console(file=console.file, width=min(console.width, WIDTH) if console.is_terminal else WIDTH)
     title = f"{report.n_items:,} items, {report.n_processors} processors, which the client shares"
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.add_column("target", no_wrap=True)
-    for name in ("connections", "requests/s", "of no-op", "p50 ms", "x no-op", "p95 ms", "p99 ms", "errors", "client"):
+    for name in ("conn.", "requests/s", "of no-op", "p50 ms", "x no-op", "p95 ms", "p99 ms", "errors", "client"):
         table.add_column(name, justify="right", no_wrap=True)
     no_op = {row.connections: row for row in report.rows if row.target == NO_OP}
     for row in report.rows:

@@ -24,6 +24,7 @@ READ_BYTES: Final = 1 << 18
 TIMEOUT_S: Final = 30.0
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
 
 Address = tuple[str, int]
 
@@ -205,14 +206,17 @@ def _close(selector: selectors.BaseSelector, connection: _Connection) -> None:
 
 
 def _answer_end(answer: bytes | bytearray) -> int | None:
-    """Where the answer ends; None while its head is not complete. Raises ValueError for one that does not say."""
+    """Where the answer ends; None while that is not known. Raises ValueError for one that will never tell."""
     head = answer.find(_END)
     if head < 0:
         return None
     lowered = bytes(answer[:head]).lower()
     at = lowered.find(_LENGTH)
     if at < 0:
-        raise ValueError(f"an answer without a length cannot be measured: {lowered[:200]!r}")
+        if b"transfer-encoding: chunked" not in lowered:
+            raise ValueError(f"an answer without a length cannot be measured: {lowered[:200]!r}")
+        last = answer.find(_LAST_CHUNK, head)
+        return None if last < 0 else last + len(_LAST_CHUNK)
     line_end = lowered.find(b"\r\n", at)
     length = lowered[at + len(_LENGTH) : line_end if line_end >= 0 else head]
     return head + len(_END) + int(length)
