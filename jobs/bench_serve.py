@@ -92,7 +92,10 @@ class ServeBench:
     overload: Overload | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Percentiles of nothing are null: JSON knows no NaN."""
+        told = json.dumps(asdict(self)).replace(": NaN", ": null")
+        loaded: dict[str, Any] = json.loads(told)
+        return loaded
 
 
 def bench_serve(

@@ -63,3 +63,10 @@ def test_the_table_shows_each_row_beside_the_no_op(capsys: pytest.CaptureFixture
     shown = " ".join(capsys.readouterr().out.split())
     assert "known user" in shown and "40%" in shown and "3.0" in shown
     assert "390/s admitted" in shown and "810/s refused" in shown
+
+
+def test_the_json_holds_null_where_nothing_was_measured() -> None:
+    row = Row(NO_OP, 1, 0.0, float("nan"), float("nan"), float("nan"), 9, 0.1)
+    told = ServeBench((row,), 900.0, 9000.0, 2000, 2, None).to_json()
+    assert told["rows"][0]["p50_ms"] is None
+    assert told["overload"] is None
