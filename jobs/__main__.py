@@ -14,6 +14,7 @@ from jobs.command_line import configure_logging
 from jobs.compress_command import compress_command
 from jobs.finetune_command import finetune_command
 from jobs.ingest_command import ingest_app
+from jobs.keys_command import keys_app
 from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
 from recsys.errors import RecsysError
 
@@ -31,6 +32,7 @@ app.command("serve")(serve_command)
 app.command("recommend")(recommend_command)
 app.add_typer(releases_app, name="releases")
 app.command("compress")(compress_command)
+app.add_typer(keys_app, name="keys")
 app.add_typer(bench_app, name="bench")
 
 

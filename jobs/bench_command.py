@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command_line import ConfigOption, settings_of, shown_progress
+from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
 from jobs.ingest_command import CatalogOption, MapOption, SetOption, absolute_paths
 from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.errors import DataError
@@ -135,6 +135,29 @@ def sample_command(
         report = bench_quality(data, wanted, 1, progress, sample=folder)
     json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_report(report)
+
+
+@bench_app.command("serve")
+def serve_command(
+    workspace: WorkspaceOption,
+    json_path: Annotated[Path, typer.Option("--json", dir_okay=False, help="File for the figures.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of measuring each row.")] = 6.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns through all rows that these are spread over.")] = 3,
+    overload: Annotated[
+        bool, typer.Option("--overload/--no-overload", help="Also three times as much as is answered.")
+    ] = True,
+    api_key: Annotated[str | None, typer.Option(help="Where the workspace has keys, one that may read.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """The service's own speed, at 1 and 16 connections, beside a no-op route of it and beside ALS on FastAPI."""
+    from jobs.bench_serve import bench_serve
+    from jobs.bench_serve_report import print_serve_report
+
+    _check_folder(json_path)
+    with shown_progress() as progress:
+        report = bench_serve(Workspace(workspace), config, api_key, seconds, rounds, progress, overload=overload)
+    json_path.write_text(json.dumps(report.to_json(), indent=1))
+    print_serve_report(report)
 
 
 def _wanted(models: str | None, known: list[str]) -> list[str]:

@@ -42,6 +42,7 @@ ConfigOption = Annotated[
         help="Settings file; by default recsys.toml of the workspace, else of the current folder.",
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsOfOption = Annotated[
     str | None, typer.Option(help="Take the shop as it stood then (ISO time, UTC); by default its newest event.")
 ]
@@ -52,14 +53,14 @@ def settings_of(workspace: Workspace, config: Path | None) -> Settings:
     return load_settings(find_settings(config, workspace.settings_file), os.environ)
 
 
-def moment(text: str | None) -> datetime | None:
-    """What `--as-of` says, in UTC. Raises DataError where it is no time."""
+def moment(text: str | None, option: str) -> datetime | None:
+    """What the option says, in UTC. Raises DataError where it is no time."""
     if text is None:
         return None
     try:
         said = datetime.fromisoformat(text)
     except ValueError:
-        raise DataError(f"--as-of {text!r}: not a time; write it like 2026-03-31T02:00") from None
+        raise DataError(f"{option} {text!r}: not a time; write it like 2026-03-31T02:00") from None
     return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
 
 

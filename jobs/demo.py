@@ -6,7 +6,6 @@ import argparse
 import json
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.lake import Lake
-from recsys.errors import RecsysError, ServeError
+from jobs.service_process import LOOPBACK, running
+from recsys.errors import RecsysError
 from recsys.workspace import Workspace
-
-START_S = 180
 
 SETTINGS = """\
 # A small sequence model, so that the demo takes minutes; remove this file for the real one.
@@ -114,27 +112,8 @@ def _recsys(*arguments: str) -> None:
 def _service(place: Sequence[str], port: int) -> Iterator[str]:
     """The endpoint's address, once it answers; it ends with the block."""
     console.print(f"\n[bold]$ recsys serve {' '.join(place)} --port {port}", highlight=False)
-    process = subprocess.Popen([sys.executable, "-m", "jobs", "serve", *place, "--port", str(port)])
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_ready(process, url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = monotonic() + START_S
-    while monotonic() < deadline:
-        if process.poll() is not None:
-            raise subprocess.CalledProcessError(process.returncode, "recsys serve")
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            sleep(0.5)
-    raise ServeError(f"{url} did not answer within {START_S} s; see what `recsys serve` printed above")
+    with running([sys.executable, "-m", "jobs", "serve", *place, "--port", str(port)], port, "/readyz"):
+        yield f"http://{LOOPBACK}:{port}"
 
 
 def _post(url: str, request: Mapping[str, Any]) -> dict[str, Any]:

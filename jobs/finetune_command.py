@@ -27,7 +27,7 @@ def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, confi
     place = Workspace(workspace)
     settings = settings_of(place, config)
     with shown_progress() as progress:
-        report = finetune(place, settings, moment(as_of), datetime.now(UTC), progress)
+        report = finetune(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
     print_report(report, place)
 
 

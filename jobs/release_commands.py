@@ -15,13 +15,20 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
+from jobs.command_line import (
+    AsOfOption,
+    ConfigOption,
+    JsonOption,
+    WorkspaceOption,
+    moment,
+    settings_of,
+    shown_progress,
+)
 from recsys.errors import QueryError
 from recsys.workspace import Workspace
 
 # Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 releases_app = typer.Typer(help="Look at the published releases.", no_args_is_help=True)
 
@@ -38,7 +45,7 @@ def nightly_command(
     place = Workspace(workspace)
     settings = settings_of(place, config)
     with shown_progress() as progress:
-        report = nightly(place, settings, moment(as_of), datetime.now(UTC), progress)
+        report = nightly(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
     print_summary(report, place)
 
 

@@ -261,9 +261,11 @@ class Serve(_Section):
     port: int = Field(8000, ge=1, le=65535)
     replicas: int = Field(1, ge=1)
     haproxy: bool = True
-    api_keys: tuple[str, ...] = ()
-    max_ongoing_requests: int = Field(64, ge=1)
-    max_queued_requests: int = Field(256, ge=1)
+    max_ongoing_requests: int = Field(4, ge=1)
+    max_queued_requests: int = Field(16, ge=1)
+    key_requests_per_s: float = Field(200.0, gt=0)
+    key_max_concurrent: int = Field(64, ge=1)
+    access_log: str = ""
     release_poll_s: float = Field(2.0, gt=0)
     text_cache: int = Field(10_000, ge=0)
     events_url: str = ""
@@ -301,7 +303,7 @@ class Settings(_Section):
         return hashlib.sha256(self.release_json().encode()).hexdigest()
 
     def release_json(self) -> str:
-        """The settings that travel with a release. Not `serve`: it may hold keys."""
+        """The settings that travel with a release: not those that say how it is served."""
         return self.model_dump_json(indent=2, exclude={"serve", "ingest", "finetune"})
 
 

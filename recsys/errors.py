@@ -29,6 +29,10 @@ class StoreError(RecsysError):
     """The workspace's store or a release in it is missing, damaged, or held by another run."""
 
 
+class KeysError(RecsysError):
+    """The file of API keys is damaged, or a key cannot be made or ended as it was asked."""
+
+
 class QueryError(RecsysError):
     """A request for recommendations that cannot be answered as it was put."""
 

@@ -93,6 +93,11 @@ class Workspace:
         return self.root / "students"
 
     @property
+    def api_keys(self) -> Path:
+        """Who may call the service: digests of keys, their scopes and limits."""
+        return self.root / "keys.json"
+
+    @property
     def settings_file(self) -> Path:
         """This shop's own settings, where it has any."""
         return self.root / "recsys.toml"

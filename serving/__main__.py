@@ -12,17 +12,19 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
+from features.api_keys import read_keys
 from features.manifest import read_pointer
 from recsys.config import Settings, find_settings, load_settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.workspace import Workspace
-from serving.proxy import LOOPBACK, check_port, check_reach, ray_environment
+from serving.proxy import LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True, help="folder of the shop")
-    parser.add_argument("--host", help="127.0.0.1 (default) or 0.0.0.0, which needs serve.api_keys")
+    parser.add_argument("--host", help="127.0.0.1 (default) or 0.0.0.0, which needs keys: recsys keys create")
     parser.add_argument("--port", help="default: serve.port, 8000")
     parser.add_argument(
         "--config",
@@ -78,7 +80,7 @@ def _serve(options: argparse.Namespace) -> None:
     if read_pointer(workspace.current) is None:
         shown = options.workspace
         raise StoreError(f"{shown}: no release published yet; run `recsys nightly --workspace {shown}`")
-    check_reach(settings.serve)
+    check_reach(settings.serve, read_keys(workspace.api_keys), datetime.now(UTC), options.workspace)
     address = os.environ.get("RAY_ADDRESS")
     if address is None:
         check_port(settings.serve)
@@ -97,9 +99,12 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir: Path) -> None:
     environment = ray_environment(settings.serve, run_dir)
-    os.environ.update(environment)
+    os.environ.update({name: value for name, value in environment.items() if name != METRICS_VARIABLE})
     # Only here: ray reads these variables as it is imported.
     from serving.app import deploy, ray_cluster
+
+    # Only now: this process imports what counts, but it is no replica (serving/metrics.py).
+    os.environ[METRICS_VARIABLE] = environment[METRICS_VARIABLE]
 
     # A folder of its own for Ray, which opens it to every user of the machine; `run_dir` stays closed.
     with ray_cluster(address, run_dir / RAY_DIR, environment):

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
 
+from features.api_keys import Scope
 from features.event_log import EventLog
 from features.item_changes import ItemChanges
 from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import QueryError
+from serving.access_log import AccessLog
 from serving.contract import (
     RECOMMEND_EXAMPLES,
     SIMILAR_EXAMPLES,
@@ -30,10 +32,15 @@ from serving.event_routes import event_routes
 from serving.event_writer import EventWriter
 from serving.gate import Gate
 from serving.item_routes import item_routes
+from serving.key_watch import NO_KEYS, Keys
+from serving.metrics import count_slate
 from serving.moment import Moment
+from serving.observer import Observer
+from serving.operations import operations
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
+from serving.scopes import guard_routes, needs
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -42,26 +49,37 @@ Every error is an RFC 9457 problem (`application/problem+json`). Under overload 
 
 SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},
-    429: {"description": "Too many requests wait; come back after `Retry-After` seconds"},
 }
 
 
-def create_app(live: Callable[[], Live | None], settings: Settings, database: LiveDatabase | None = None) -> FastAPI:
+def create_app(
+    live: Callable[[], Live | None],
+    settings: Settings,
+    database: LiveDatabase | None = None,
+    keys: Callable[[], Keys] = lambda: NO_KEYS,
+    access_log: AccessLog | None = None,
+    *,
+    echo_request_id: bool = True,
+) -> FastAPI:
     """The service.
 
     live: what to answer from at this moment, None before a first release is loaded. It is asked once for each request,
-    so that a swap never shows half a release. database: where shoppers' events and changes of items go;
-    without it none are taken.
+    so that a swap never shows half a release. database: where shoppers' events and changes of items go; without it
+    none are taken. keys: the API keys that count at this moment. echo_request_id: False where the server in front
+    sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION)
-    app.add_middleware(Gate, api_keys=settings.serve.api_keys)
     answer_problems(app)
     app.include_router(_health(live))
+    app.include_router(operations())
     app.include_router(_recommendations(live, settings, moment))
     if database is not None:
         app.include_router(event_routes(EventWriter(EventLog(database)), settings))
         app.include_router(item_routes(ItemChanges(database)))
+    routes = guard_routes(app)
+    app.add_middleware(Gate, keys=keys, settings=settings.serve)
+    app.add_middleware(Observer, routes=routes, access_log=access_log, echo=echo_request_id)  # around the gate
     return app
 
 
@@ -83,7 +101,6 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
         HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -91,7 +108,12 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
 
     # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
     # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
-    @routes.post("/recommend", summary="A list for a shopper", responses={**SLATE_RESPONSES, **refusals})
+    @routes.post(
+        "/recommend",
+        summary="A list for a shopper",
+        responses={**SLATE_RESPONSES, **refusals},
+        openapi_extra=needs(Scope.READ),
+    )
     async def recommend(
         request: Annotated[RecommendRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
     ) -> SlateResponse:
@@ -103,12 +125,14 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
             request = await moment.of(request, current.release.manifest)
         query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
         slate = current.release.recommender.recommend([query])[0]
+        count_slate(slate.fallback)
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s))
 
     @routes.post(
         "/similar",
         summary="Items like one item",
         responses={**SLATE_RESPONSES, **refusals, **documented(HTTPStatus.NOT_FOUND)},
+        openapi_extra=needs(Scope.READ),
     )
     async def similar(
         request: Annotated[SimilarRequest, Body(openapi_examples=SIMILAR_EXAMPLES)],
@@ -127,7 +151,8 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
     @routes.get(
         "/release",
         summary="The release that answers now",
-        responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+        responses=documented(HTTPStatus.SERVICE_UNAVAILABLE),
+        openapi_extra=needs(Scope.READ),
     )
     async def release() -> ReleaseResponse:
         manifest = _ready(live).release.manifest

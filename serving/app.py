@@ -22,9 +22,13 @@ from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from recsys.config import Settings
 from recsys.workspace import Workspace
+from serving.access_log import AccessLog
 from serving.api import create_app
+from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
+from serving.proxy import EVERY_INTERFACE
 from serving.release_watch import ReleaseWatch, workspace_source
+from serving.request_id import RequestIdFilter
 
 APP_NAME: Final = "recsys"
 RETRY_AFTER_S: Final = 1.0
@@ -37,10 +41,15 @@ class Storefront:
 
     def __init__(self, workspace: Workspace, settings: Settings) -> None:
         # A replica is a process of its own. Not `sys.stderr`, which Serve has turned into its own log, of warnings.
-        logging.basicConfig(
-            level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.__stderr__, force=True
-        )
+        handler = logging.StreamHandler(sys.__stderr__)
+        handler.addFilter(RequestIdFilter())
+        form = "%(levelname)s %(name)s %(message)s%(request)s"
+        logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
         self._settings = settings
+        is_public = settings.serve.host == EVERY_INTERFACE
+        self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
+        self._keys.poll()
+        self._keys.start()
         self._watch = ReleaseWatch(workspace_source(workspace), settings.serve)
         self._watch.poll()
         self._watch.start()
@@ -49,7 +58,15 @@ class Storefront:
         self._catalogue.start(settings.serve.items_poll_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(lambda: self._catalogue.live, self._settings, self._database)
+        access_log = AccessLog(Path(self._settings.serve.access_log)) if self._settings.serve.access_log else None
+        return create_app(
+            lambda: self._catalogue.live,
+            self._settings,
+            self._database,
+            lambda: self._keys.keys,
+            access_log,
+            echo_request_id=False,  # Ray Serve's server does
+        )
 
 
 @contextmanager

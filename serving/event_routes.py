@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Body
 
+from features.api_keys import Scope
 from features.event_log import LoggedEvent
 from recsys.config import Settings
 from recsys.errors import StoreError
@@ -23,6 +24,7 @@ from serving.event_contract import (
 from serving.event_writer import EventWriter
 from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError, documented
+from serving.scopes import needs
 
 RETRY_S: Final = 2
 
@@ -36,16 +38,15 @@ def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
         "/events",
         status_code=HTTPStatus.ACCEPTED,
         summary="What shoppers did",
+        openapi_extra=needs(Scope.WRITE),
         description='One event, or `{"events": [...]}` with up to 1,000. The answer comes when the events are on the '
         "disk: the shopper's next list reads them, and the next night learns from them. An `event_id` that is known "
         "changes nothing, so a request without an answer may be sent again. Of a mixed batch the good events are "
         "stored and the others listed; 422 says that none was good.",
         responses={
             202: {"content": {"application/json": {"example": EVENTS_EXAMPLE}}},
-            429: {"description": "Too many requests wait; come back after `Retry-After` seconds"},
             **documented(
                 HTTPStatus.BAD_REQUEST,
-                HTTPStatus.UNAUTHORIZED,
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -1,10 +1,11 @@
-"""Who may ask, and how much at once: API keys and a bound on the body, checked before a body is read."""
+"""Who may ask, and how much: keys and their limits, and a bound on the body, checked before a body is read."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -13,57 +14,108 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from features.api_keys import ApiKey, digest
+from recsys import config
+from serving.key_watch import Keys
+from serving.limits import Limiter
+from serving.observer import KEY_NAME, ROUTE
 from serving.problems import problem_response
+from serving.scopes import GUARDED, Route
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 TOO_LARGE: Final = f"the body may hold {MAX_BODY_BYTES} bytes at most"
-GUARDED: Final = "/v1/"
-"""Health checks and the API's description stay open: load balancers and browsers carry no key."""
 
 
 class Gate:
-    """ASGI middleware in front of the routes.
+    """ASGI middleware in front of the routes, behind `Observer`.
 
-    With keys, a path under /v1/ needs one, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Only the keys'
-    SHA-256 stays in memory, and comparison takes the same time whatever matches.
+    Where keys are required, a path under /v1/ and any route that declares a scope needs one, as `Authorization: Bearer
+    KEY` or `X-API-Key: KEY`. What no route declares is never passed on.
     """
 
-    def __init__(self, app: ASGIApp, api_keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Callable[[], Keys], settings: config.Serve) -> None:
         self.app = app
-        # A blank is no key: an empty variable must not open the door to an empty header.
-        self._digests = tuple(_digest(key.strip().encode()) for key in api_keys if key.strip())
+        self._keys = keys
+        self._limiter = Limiter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["path"], headers)
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+            await problem_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", TOO_LARGE)(
+                scope, receive, send
+            )
+            return
+        keys, route = self._keys(), scope[ROUTE]
+        if not keys.are_required or not _is_guarded(scope["path"], route):
+            await self.app(scope, _bounded(receive), send)
+            return
+        key = keys.valid(digest(_key(headers)), datetime.now(UTC))
+        if key is None:
+            await _unauthorized()(scope, receive, send)
+            return
+        refusal = _refusal(key, scope["method"], scope["path"], route)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self.app(scope, _bounded(receive), send)
+        scope[KEY_NAME] = key.name
+        await self._limited(key, scope, receive, send)
 
-    def _refusal(self, path: str, headers: Headers) -> Response | None:
-        if self._digests and path.startswith(GUARDED) and not self._knows(headers):
-            return problem_response(
-                HTTPStatus.UNAUTHORIZED,
-                "unauthorized",
-                "send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
-            return problem_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", TOO_LARGE)
-        return None
+    async def _limited(self, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
+        wait_s = self._limiter.admit(key, time.monotonic())
+        if wait_s > 0:
+            await _too_many(key, wait_s)(scope, receive, send)
+            return
+        try:
+            await self.app(scope, _bounded(receive), send)
+        finally:
+            self._limiter.release(key)
 
-    def _knows(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        given = _digest(key.encode("latin-1"))  # the encoding in which Starlette reads headers: the bytes as sent
-        # Every digest is compared: an early exit would tell by its time which key matched.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return any(matches)
+
+def _is_guarded(path: str, route: Route | None) -> bool:
+    return path.startswith(GUARDED) or (route is not None and bool(route.scopes))
+
+
+def _refusal(key: ApiKey, method: str, path: str, route: Route | None) -> Response | None:
+    """The answer to a request that may not go on with this key."""
+    if route is None:
+        return problem_response(HTTPStatus.NOT_FOUND, "not-found", f"{method} {path}: no such route; see /docs")
+    scope = route.scopes.get(method)
+    if scope is not None and scope not in key.scopes:
+        return problem_response(
+            HTTPStatus.FORBIDDEN,
+            "forbidden",
+            f"{method} {route.template} needs a key with the scope {scope.value!r}, and {key.name!r} has "
+            f"{', '.join(key.scopes)}; make one with `recsys keys create NAME --scope {scope.value}`",
+        )
+    return None
+
+
+def _unauthorized() -> Response:
+    return problem_response(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthorized",
+        "send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _too_many(key: ApiKey, wait_s: float) -> Response:
+    return problem_response(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too-many-requests",
+        f"the key {key.name!r} has used up its requests for now; come back after Retry-After seconds",
+        headers={"Retry-After": str(math.ceil(wait_s))},
+    )
+
+
+def _key(headers: Headers) -> bytes:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    return key.encode("latin-1")  # the encoding in which Starlette reads headers: the bytes as sent
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -80,7 +132,3 @@ def _bounded(receive: Receive) -> Receive:
         return message
 
     return counted
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()

@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Path
 
+from features.api_keys import Scope
 from features.item_changes import ItemChange, ItemChanges
 from recsys.errors import StoreError
 from serving.contract import Id
 from serving.item_contract import ITEM_EXAMPLES, ItemFields, ItemResponse
 from serving.problems import ProblemError, documented
+from serving.scopes import needs
 
 RETRY_S: Final = 2
-RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    429: {"description": "Too many requests wait; come back after `Retry-After` seconds"},
-    **documented(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
-}
+RESPONSES: Final = documented(
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 
 ItemId = Annotated[Id, Path(description="the shop's id of the product")]
 
@@ -41,6 +39,7 @@ def item_routes(changes: ItemChanges) -> APIRouter:
         "then on, on any replica. A new product with a title or a description is in lists within a second, placed by "
         "its text; prices and titles change as soon.",
         responses=RESPONSES,
+        openapi_extra=needs(Scope.WRITE),
     )
     async def put(item_id: ItemId, fields: Annotated[ItemFields, Body(openapi_examples=ITEM_EXAMPLES)]) -> ItemResponse:
         return await _stored(changes, ItemChange(item_id, fields.given()))
@@ -50,6 +49,7 @@ def item_routes(changes: ItemChanges) -> APIRouter:
         summary="A product that is sold no more",
         description="It is in no list from then on, on any replica. A later PUT with `available` brings it back.",
         responses=RESPONSES,
+        openapi_extra=needs(Scope.WRITE),
     )
     async def delete(item_id: ItemId) -> ItemResponse:
         return await _stored(changes, ItemChange(item_id, {"available": False}, deleted=True))

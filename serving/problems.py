@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from recsys.errors import EncoderError, QueryError, RecsysError
+from serving.request_id import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,14 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457; `errors` lists the fields at fault where there are any."""
+    """RFC 9457; `errors` lists the fields at fault where there are any, `request_id` is what a report should quote."""
 
     type: str
     title: str
     status: int
     detail: str
     errors: list[FieldProblem] = []
+    request_id: str = ""
 
 
 class ProblemError(RecsysError):
@@ -66,6 +68,7 @@ def problem_response(
         status=status,
         detail=detail,
         errors=list(errors),
+        request_id=REQUEST_ID.get(),
     )
     return JSONResponse(problem.model_dump(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 

@@ -15,10 +15,13 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from features.api_keys import ApiKey
 from recsys import config
 from recsys.errors import ServeError
 
@@ -26,19 +29,21 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 EVERY_INTERFACE: Final = "0.0.0.0"
+METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
+"""Where replicas keep what they count (`serving/metrics.py`)."""
 
 
-def check_reach(settings: config.Serve) -> None:
-    """Raise ServeError for a host that cannot be served, or one that others reach while no key is set."""
+def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, workspace: Path) -> None:
+    """Raise ServeError for a host that cannot be served, or one that others reach while no key is valid."""
     if settings.host not in (LOOPBACK, EVERY_INTERFACE):
         raise ServeError(
             f"serve.host = {settings.host!r}: {LOOPBACK} (this machine alone) and {EVERY_INTERFACE} "
             "(every interface, with keys) can be served; name one of them"
         )
-    if settings.host == EVERY_INTERFACE and not any(key.strip() for key in settings.api_keys):
+    if settings.host == EVERY_INTERFACE and not any(key.is_valid(now) for key in keys):
         raise ServeError(
-            f"serve.host = {EVERY_INTERFACE!r} lets other machines ask, and serve.api_keys is empty; "
-            f"set RECSYS_SERVE__API_KEYS=KEY or keep to --host {LOOPBACK}"
+            f"serve.host = {EVERY_INTERFACE!r} lets other machines ask, and no API key is valid; "
+            f"run `recsys keys create NAME --workspace {workspace}` or keep to --host {LOOPBACK}"
         )
 
 
@@ -72,6 +77,7 @@ def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        METRICS_VARIABLE: str(run_dir / "metrics"),
     }
     if not settings.haproxy:
         return environment

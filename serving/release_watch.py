@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
+from serving.metrics import REPLICAS
 from serving.text_cache import TextEncoder, TextVectors
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class ReleaseWatch:
             texts.wait_until_loaded()
         # Requests under way still hold the one before, which goes when the last of them has been answered.
         self._live = Live(release, texts)
+        if before is not None:
+            REPLICAS.labels(before.release.release_id).set(0)
+        REPLICAS.labels(release.release_id).set(1)
         log.info("release loaded id=%s before=%s", release.release_id, before.release.release_id if before else None)
 
     def _encoder(self, release: LoadedRelease) -> TextEncoder:

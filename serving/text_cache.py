@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from recsys.errors import EncoderError, RecsysError
+from serving.metrics import TEXTS_CACHED, TEXTS_ENCODED
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,9 @@ class TextVectors:
         """
         known = {text: self._vectors[text] for text in texts if text in self._vectors}
         missing = [text for text in dict.fromkeys(texts) if text not in known]
+        TEXTS_CACHED.inc(len(texts) - len(missing))
         if missing:
+            TEXTS_ENCODED.inc(len(missing))
             loop = asyncio.get_running_loop()
             matrix = await loop.run_in_executor(self._thread, self._encode, missing)
             known.update(zip(missing, matrix, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from recsys.errors import DataError, StoreError
 from recsys.sequence.histories import Sequences, padded
 from recsys.sequence.network import Network, Shape
+from recsys.sequence.reader import Reader
 
 WEIGHTS_FILE = "sequence.safetensors"
 BATCH_EVENTS = 16_384
@@ -45,6 +47,8 @@ class SequenceModel:
 
     def read(self, sequences: Sequences, texts: np.ndarray | None) -> np.ndarray:
         """`query_vectors` of histories that are known to be sound, with texts placed before: (n_texts, dim)."""
+        if len(sequences) == 1 and self.network.ids.weight.device.type == "cpu":
+            return self._read_one(sequences, texts)
         lengths = np.minimum(np.diff(sequences.indptr), self.network.shape.max_length)
         starts = sequences.indptr[1:] - lengths
         queries = np.zeros((len(sequences), self.network.shape.dim), dtype=np.float32)
@@ -55,6 +59,23 @@ class SequenceModel:
             queries[rows[-size:]] = self._read(sequences, texts, starts[rows[-size:]], lengths[rows[-size:]])
             rows = rows[:-size]
         return queries
+
+    def _read_one(self, sequences: Sequences, texts: np.ndarray | None) -> np.ndarray:
+        """`read` of one history, which is what a request has: (1, dim)."""
+        stop = int(sequences.indptr[1])
+        start = max(int(sequences.indptr[0]), stop - self.network.shape.max_length)
+        if start == stop:
+            return np.zeros((1, self.network.shape.dim), dtype=np.float32)
+        vectors = self.item_vectors[np.maximum(sequences.item_rows[start:stop], 0)]  # (l, dim)
+        text_rows = sequences.text_rows[start:stop]
+        if texts is not None and len(texts):
+            vectors = np.where(text_rows[:, None] >= 0, texts[np.maximum(text_rows, 0)], vectors)  # (l, dim)
+        query = self._reader.query(vectors, sequences.event_types[start:stop], sequences.gaps[start:stop])
+        return query[None]
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader.of(self.network)
 
     def _read(
         self, sequences: Sequences, texts: np.ndarray | None, starts: np.ndarray, lengths: np.ndarray

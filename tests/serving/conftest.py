@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 from starlette.testclient import TestClient
 from storefronts import mute_sequence_model, no_item_features
 
+from features.api_keys import ApiKey, Scope, digest
 from features.manifest import Manifest
 from features.release import Catalogue, LoadedRelease
 from recsys import candidates, config
@@ -24,6 +26,7 @@ from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving.api import create_app
+from serving.key_watch import Keys
 from serving.release_watch import Live
 from serving.text_cache import TextVectors
 
@@ -139,10 +142,35 @@ def live(encoder: WordEncoder) -> Iterator[Live]:
 def client_of() -> Callable[..., TestClient]:
     """Makes a client of the service for what is live and for settings."""
 
-    def make(live: Live | None, settings: Settings | None = None) -> TestClient:
-        return TestClient(create_app(lambda: live, settings or Settings()), raise_server_exceptions=False)
+    def make(live: Live | None, settings: Settings | None = None, **edge: Any) -> TestClient:
+        app = create_app(lambda: live, settings or Settings(), **edge)
+        return TestClient(app, raise_server_exceptions=False)
 
     return make
+
+
+KEYS = {"reader": (Scope.READ,), "writer": (Scope.WRITE,), "both": (Scope.READ, Scope.WRITE), "sécond": (Scope.READ,)}
+"""Keys that tests may send, and what each may do."""
+
+
+def make_keys(**limits: Any) -> Keys:
+    """The digests of `KEYS`, and of two that have ended."""
+    known = [
+        ApiKey(name=secret, sha256=digest(secret.encode()), scopes=scopes, created_at=AS_OF, **limits)
+        for secret, scopes in KEYS.items()
+    ]
+    ended = {"revoked": {"revoked_at": AS_OF}, "expired": {"expires_at": AS_OF}}
+    known += [
+        ApiKey(name=secret, sha256=digest(secret.encode()), scopes=(Scope.READ,), created_at=AS_OF, **end)
+        for secret, end in ended.items()
+    ]
+    return Keys({key.sha256: key for key in known}, are_required=True)
+
+
+@pytest.fixture
+def keys_of() -> Callable[..., Keys]:
+    """Makes the keys of this module with limits."""
+    return make_keys
 
 
 @pytest.fixture

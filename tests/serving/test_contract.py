@@ -14,7 +14,7 @@ def refused(client: TestClient, request: Any, path: str = "/v1/recommend") -> di
     response = client.post(path, content=body, headers={"content-type": "application/json"})
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
-    assert problem.keys() == {"type", "title", "status", "detail", "errors"}
+    assert problem.keys() == {"type", "title", "status", "detail", "errors", "request_id"}
     assert problem["status"] == response.status_code
     return problem
 

@@ -22,6 +22,7 @@ import pytest
 import scipy.sparse as sp
 from storefronts import item_entry, mute_sequence_model, no_item_features
 
+from features.api_keys import Scope, create_key, revoke_key
 from features.draft import Draft
 from features.encoder import load_encoder
 from features.release import SETTINGS_FILE, TEXTS_FILE
@@ -106,6 +107,11 @@ class Service:
         with OPENER.open(self.url + path, timeout=30) as response:
             answer: dict[str, Any] = json.load(response)
         return answer
+
+    def text(self, path: str) -> str:
+        with OPENER.open(self.url + path, timeout=30) as response:
+            answer: bytes = response.read()
+        return answer.decode()
 
     def post(self, path: str, headers: Mapping[str, str] = {}, method: str = "POST", **body: Any) -> dict[str, Any]:
         """The answer, a problem included."""
@@ -221,10 +227,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest(workspace: Path) -> None
 
 
 def test_other_machines_are_let_in_only_with_keys(workspace: Path) -> None:
-    assert "serve.api_keys is empty" in refusal("--workspace", workspace, "--host", "0.0.0.0")
-    assert "serve.api_keys is empty" in refusal(
-        "--workspace", workspace, "--host", "0.0.0.0", RECSYS_SERVE__API_KEYS=" "
-    )
+    assert "recsys keys create NAME" in refusal("--workspace", workspace, "--host", "0.0.0.0")
     assert "127.0.0.1" in refusal("--workspace", workspace, "--host", "10.1.2.3")
 
 
@@ -264,4 +267,21 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
                 break
             assert service.post("/v1/recommend", user_id="ann")["items"]
         assert service.get("/v1/release")["release_id"] == "r2"
+
+        counted = service.text("/metrics")
+        assert 'recsys_release_replicas{release_id="r2"} 1.0' in counted
+        assert "ray" not in counted  # which counts with the same library
+
+        secret = create_key(workspace / "keys.json", "shop", (Scope.READ,), datetime.now(UTC))
+        for _ in range(20_000):
+            if service.post("/v1/recommend", user_id="ann").get("status") == 401:
+                break
+        key = {"X-API-Key": secret}
+        assert service.post("/v1/recommend", key, user_id="ann")["items"]
+        revoke_key(workspace / "keys.json", "shop", datetime.now(UTC))
+        for _ in range(20_000):
+            if service.post("/v1/recommend", key, user_id="ann").get("status") == 401:
+                break
+        assert service.post("/v1/recommend", key, user_id="ann")["status"] == 401
+        assert service.get("/readyz")["release_id"] == "r2"
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]

@@ -3,27 +3,30 @@ from collections.abc import Callable, Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from recsys.config import Settings
 from serving.gate import MAX_BODY_BYTES
+from serving.key_watch import Keys
 from serving.release_watch import Live
+
+ASK = {"user_id": "ann"}
 
 
 @pytest.fixture
-def guarded(live: Live, client_of: Callable[..., TestClient]) -> TestClient:
-    return client_of(live, Settings.model_validate({"serve": {"api_keys": ["first", " sécond", ""]}}))
+def guarded(live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]) -> TestClient:
+    return client_of(live, keys=keys_of)
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Authorization": "Bearer first"},
-        {"Authorization": "bearer  first"},
-        {"X-API-Key": "first"},
+        {"Authorization": "Bearer reader"},
+        {"Authorization": "bearer  reader"},
+        {"X-API-Key": "reader"},
+        {"X-API-Key": "both"},
         {"X-API-Key": "sécond".encode()},
     ],
 )
 def test_a_key_opens(guarded: TestClient, headers: dict[str, str]) -> None:
-    assert guarded.post("/v1/recommend", json={"user_id": "ann"}, headers=headers).status_code == 200
+    assert guarded.post("/v1/recommend", json=ASK, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -31,23 +34,60 @@ def test_a_key_opens(guarded: TestClient, headers: dict[str, str]) -> None:
     [
         {},
         {"X-API-Key": ""},
-        {"X-API-Key": "firs"},
-        {"Authorization": "first"},
-        {"Authorization": "Basic first"},
+        {"X-API-Key": "reade"},
+        {"X-API-Key": "revoked"},
+        {"X-API-Key": "expired"},
+        {"Authorization": "reader"},
+        {"Authorization": "Basic reader"},
         {"Authorization": "Bearer "},
         {"X-Forwarded-For": "127.0.0.1"},
     ],
 )
 def test_without_a_valid_key_nothing_is_answered(guarded: TestClient, headers: dict[str, str]) -> None:
     for response in (
-        guarded.post("/v1/recommend", json={"user_id": "ann"}, headers=headers),
+        guarded.post("/v1/recommend", json=ASK, headers=headers),
         guarded.post("/v1/similar", content="not even JSON", headers=headers),
         guarded.get("/v1/release", headers=headers),
         guarded.get("/v1/no-such-route", headers=headers),
+        guarded.get("/metrics", headers=headers),
     ):
         assert response.status_code == 401
         assert response.headers["www-authenticate"] == "Bearer"
         assert response.json()["type"] == "urn:recsys:problem:unauthorized"
+
+
+def test_a_key_without_the_routes_scope_is_told_which_it_needs(guarded: TestClient) -> None:
+    response = guarded.post("/v1/recommend", json=ASK, headers={"X-API-Key": "writer"})
+    assert response.status_code == 403
+    assert "needs a key with the scope 'read', and 'writer' has write" in response.json()["detail"]
+
+
+def test_what_no_route_declares_is_not_passed_on(guarded: TestClient) -> None:
+    response = guarded.get("/v1/no-such-route", headers={"X-API-Key": "reader"})
+    assert response.status_code == 404
+    assert "no such route" in response.json()["detail"]
+
+
+def test_past_its_rate_a_key_is_told_when_to_come_back(
+    live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
+) -> None:
+    client = client_of(live, keys=lambda: keys_of(requests_per_s=0.01))
+    headers = {"X-API-Key": "reader"}
+    assert client.post("/v1/recommend", json=ASK, headers=headers).status_code == 200
+    response = client.post("/v1/recommend", json=ASK, headers=headers)
+    assert response.status_code == 429
+    assert response.headers["content-type"] == "application/problem+json"
+    assert 90 <= int(response.headers["retry-after"]) <= 100
+    assert client.post("/v1/recommend", json=ASK, headers={"X-API-Key": "both"}).status_code == 200
+
+
+def test_places_come_back_when_requests_end_however_they_end(
+    live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
+) -> None:
+    client = client_of(live, keys=lambda: keys_of(max_concurrent=1))
+    for body in (ASK, {}, ASK, {"kount": 1}, ASK):
+        expected = 200 if body == ASK else 422
+        assert client.post("/v1/recommend", json=body, headers={"X-API-Key": "reader"}).status_code == expected
 
 
 def test_health_needs_no_key(guarded: TestClient) -> None:

@@ -1,0 +1,143 @@
+"""Who may call the service: keys with a name, scopes and limits, in one file of the workspace.
+
+A key is 256 random bits, of which the file holds the SHA-256. A slow hash would slow down the guessing of what people
+chose; here there is nothing to guess, and the service checks a key at every request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from features.durable import write_atomically
+from features.lease import hold_lease
+from recsys.errors import KeysError
+
+PREFIX: Final = "rk_"
+"""So that a scan for leaked secrets, and a person, can tell what was found."""
+
+LEASE_MINUTES: Final = 1.0
+
+
+class Scope(StrEnum):
+    """What a key may do. None includes another: what collects events need not read, nor the other way round."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ApiKey:
+    """One key, of which only the digest is known. Limits that are None are those of `[serve]`."""
+
+    name: str
+    sha256: str
+    scopes: tuple[Scope, ...]
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    revoked_at: AwareDatetime | None = None
+    requests_per_s: float | None = None
+    max_concurrent: int | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _File:
+    version: int
+    keys: tuple[ApiKey, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A key's own limits where it has any."""
+
+    requests_per_s: float | None = None
+    max_concurrent: int | None = None
+
+
+_JSON: Final = TypeAdapter(_File)
+_VERSION: Final = 1
+
+
+def digest(key: bytes) -> str:
+    """What the file holds of a key: SHA-256, hex."""
+    return hashlib.sha256(key).hexdigest()
+
+
+def read_keys(path: Path) -> tuple[ApiKey, ...]:
+    """Every key ever made, oldest first; none without a file. Raises KeysError where the file cannot be read."""
+    try:
+        file = _JSON.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValidationError) as error:
+        said = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        raise KeysError(f"{path}: not a file of keys ({said}); restore it, or remove it and make new keys") from None
+    if file.version != _VERSION:
+        raise KeysError(f"{path}: version {file.version} of the file, {_VERSION} can be read; update recsys")
+    return file.keys
+
+
+def create_key(
+    path: Path,
+    name: str,
+    scopes: tuple[Scope, ...],
+    now: datetime,
+    expires_at: datetime | None = None,
+    limits: Limits = Limits(),
+) -> str:
+    """Add a key to the file and return it: nobody can find it out again.
+
+    Raises KeysError for a name that a valid key has, and for an end that has passed.
+    """
+    if expires_at is not None and expires_at <= now:
+        raise KeysError(f"--expires {expires_at:%Y-%m-%d %H:%M}: that has passed; name a later time")
+    with hold_lease(_lease(path), now, LEASE_MINUTES):
+        keys = read_keys(path)
+        if any(key.name == name and key.is_valid(now) for key in keys):
+            raise KeysError(f"a key named {name!r} is valid; choose another name, e.g. {name}-2, or revoke it first")
+        secret = PREFIX + secrets.token_urlsafe(32)
+        made = ApiKey(
+            name=name,
+            sha256=digest(secret.encode()),
+            scopes=scopes,
+            created_at=now,
+            expires_at=expires_at,
+            requests_per_s=limits.requests_per_s,
+            max_concurrent=limits.max_concurrent,
+        )
+        _write(path, (*keys, made))
+    return secret
+
+
+def revoke_key(path: Path, name: str, now: datetime) -> None:
+    """End the valid key of this name; it stays listed. Raises KeysError where there is none."""
+    with hold_lease(_lease(path), now, LEASE_MINUTES):
+        keys = read_keys(path)
+        valid = [key.name for key in keys if key.is_valid(now)]
+        if name not in valid:
+            raise KeysError(f"no valid key named {name!r}; there are {', '.join(valid) or 'none'}")
+        _write(
+            path, tuple(replace(key, revoked_at=now) if key.name == name and key.is_valid(now) else key for key in keys)
+        )
+
+
+def _write(path: Path, keys: tuple[ApiKey, ...]) -> None:
+    write_atomically(path, _JSON.dump_json(_File(_VERSION, keys), indent=1))
+
+
+def _lease(path: Path) -> Path:
+    """Two commands at once must not each write what the other has not seen."""
+    return path.with_name(f"{path.stem}-lease.json")

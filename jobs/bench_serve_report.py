@@ -1,0 +1,56 @@
+"""The figures of `recsys bench serve` as a table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from jobs.bench_serve import OVERLOAD, Overload, ServeBench
+from jobs.bench_serve_requests import NO_OP
+
+WIDTH: Final = 100
+
+
+def print_serve_report(report: ServeBench, console: Console | None = None) -> None:
+    """A row a target and number of connections, each beside the no-op route's; at most `WIDTH` columns."""
+    console = console or Console()
+    console = Console(file=console.file, width=min(console.width, WIDTH) if console.is_terminal else WIDTH)
+    title = f"{report.n_items:,} items, {report.n_processors} processors, which the client shares"
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    table.add_column("target", no_wrap=True)
+    for name in ("conn.", "requests/s", "of no-op", "p50 ms", "x no-op", "p95 ms", "p99 ms", "errors", "client"):
+        table.add_column(name, justify="right", no_wrap=True)
+    no_op = {row.connections: row for row in report.rows if row.target == NO_OP}
+    for row in report.rows:
+        beside = no_op[row.connections]
+        table.add_row(
+            row.target,
+            str(row.connections),
+            f"{row.qps:,.0f}",
+            f"{row.qps / beside.qps:.0%}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p50_ms / beside.p50_ms:.1f}",
+            f"{row.p95_ms:.2f}",
+            f"{row.p99_ms:.2f}",
+            str(row.errors),
+            f"{row.client_share:.0%}",
+        )
+    table.caption = (
+        f"A replica takes {report.replica_rss_mb:,.0f} MiB; model files hold "
+        f"{report.bytes_per_item:,.0f} bytes an item. client: share of one processor that the load itself took."
+    )
+    console.print(table)
+    if report.overload is not None:
+        console.print(_overload_lines(report.overload), highlight=False)
+
+
+def _overload_lines(told: Overload) -> str:
+    return (
+        f"{OVERLOAD:g} x capacity, {told.offered_qps:,.0f} requests/s: {told.admitted_qps:,.0f}/s admitted, p50 "
+        f"{told.admitted_p50_ms:.1f} ms, p99 {told.admitted_p99_ms:.1f} ms (unloaded {told.unloaded_p99_ms:.1f}); "
+        f"{told.refused_qps:,.0f}/s refused, p50 {told.refused_p50_ms:.1f} ms, p99 {told.refused_p99_ms:.1f} ms; "
+        f"{told.errors} errors; client {told.client_share:.0%}."
+    )

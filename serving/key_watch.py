@@ -1,0 +1,101 @@
+"""The keys that count now: read again when their file changes, so that keys come and go without a restart."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from features.api_keys import ApiKey, read_keys
+from recsys.errors import KeysError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys by their SHA-256, revoked and expired ones among them; `are_required` where nobody is answered without."""
+
+    by_digest: Mapping[str, ApiKey]
+    are_required: bool
+
+    def valid(self, digest: str, now: datetime) -> ApiKey | None:
+        """The key of this digest, unless it is unknown, revoked or expired.
+
+        Found by hash table: how long that takes tells of the digest alone, from which no key can be worked out.
+        """
+        key = self.by_digest.get(digest)
+        return key if key is not None and key.is_valid(now) else None
+
+
+NO_KEYS: Final = Keys(MappingProxyType({}), are_required=False)
+"""An open door, for callers of this machine."""
+
+
+class KeyWatch:
+    """Follows the file of keys.
+
+    While the file is damaged or gone, the keys read last count on: neither may open the door or close it to everyone.
+    A file that ever held a key keeps the door shut, when the last one is revoked too.
+
+    always_required: also where no key was ever made, which lets nobody in.
+    """
+
+    def __init__(self, path: Path, poll_s: float, *, always_required: bool) -> None:
+        self._path = path
+        self._poll_s = poll_s
+        self._always_required = always_required
+        self._keys = Keys({}, are_required=always_required)
+        self._seen: tuple[int, int, int] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="key-watch", daemon=True)
+
+    @property
+    def keys(self) -> Keys:
+        """What counts now."""
+        return self._keys
+
+    def start(self) -> None:
+        """Look every `poll_s` seconds, in a thread of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking; the keys count on."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def poll(self) -> bool:
+        """Look once; True where other keys count from now on."""
+        seen = self._look()
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        if seen is None:
+            log.error("keys file gone path=%s keys=%d count on", self._path, len(self._keys.by_digest))
+            return False
+        try:
+            keys = read_keys(self._path)
+        except KeysError as error:
+            log.error("keys not loaded error=%s keys=%d count on", error, len(self._keys.by_digest))
+            return False
+        self._keys = Keys({key.sha256: key for key in keys}, self._always_required or bool(keys))
+        log.info("keys loaded path=%s keys=%d", self._path, len(keys))
+        return True
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """What changes whenever the file does; a replaced file has another inode."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll_s):
+            self.poll()

@@ -1,0 +1,81 @@
+"""What the service counts, for Prometheus.
+
+Several replicas answer behind one port and a scrape reaches any of them. So each keeps its values in a file of its own
+in the run's folder (prometheus_client's multiprocess mode, which `serving/proxy.py` switches on), and whichever is
+asked adds up all of them. That answers for one machine: where replicas span several, a scrape answers for the machine
+of the replica that it reaches.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from serving.proxy import METRICS_VARIABLE
+
+FOLDER: Final = Path(os.environ[METRICS_VARIABLE]) if METRICS_VARIABLE in os.environ else None
+if FOLDER is not None:
+    # prometheus_client reads this as it is imported. It is set in replicas alone: Ray's own processes count with the
+    # same library, and would fill the folder with what is none of the service's.
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: E402
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS_S: Final = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.010),
+    *(0.015, 0.025, 0.050, 0.100, 0.250, 1.0),
+)
+
+REGISTRY: Final = CollectorRegistry()
+REQUESTS: Final = Counter("recsys_requests", "Requests answered.", ("route", "method", "status"), registry=REGISTRY)
+SECONDS: Final = Histogram(
+    "recsys_request_seconds", "Time to answer, in the replica.", ("route",), buckets=BUCKETS_S, registry=REGISTRY
+)
+IN_FLIGHT: Final = Gauge(
+    "recsys_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum", registry=REGISTRY
+)
+REPLICAS: Final = Gauge(
+    "recsys_release_replicas",
+    "Replicas that answer from this release.",
+    ("release_id",),
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+TEXTS: Final = Counter("recsys_texts", "Texts read, from the cache or encoded.", ("source",), registry=REGISTRY)
+TEXTS_CACHED: Final = TEXTS.labels("cache")
+TEXTS_ENCODED: Final = TEXTS.labels("encoder")
+SLATES: Final = Counter(
+    "recsys_slates", "Lists answered, by why they were not personal.", ("fallback",), registry=REGISTRY
+)
+
+_SLATES_BY_FALLBACK: Final[dict[str | None, Counter]] = {}
+
+
+def count_slate(fallback: str | None) -> None:
+    """Count a list. fallback: as in `recsys.recommend.Slate`, None for a personal one."""
+    counter = _SLATES_BY_FALLBACK.get(fallback)
+    if counter is None:
+        counter = _SLATES_BY_FALLBACK[fallback] = SLATES.labels(fallback or "none")
+    counter.inc()
+
+
+def exposition() -> bytes:
+    """All values in Prometheus' text format; those of every replica of this machine where they share a folder."""
+    if FOLDER is None:
+        return generate_latest(REGISTRY)
+    _forget_dead(FOLDER)
+    together = CollectorRegistry()
+    MultiProcessCollector(together, str(FOLDER))  # type: ignore[no-untyped-call]
+    return generate_latest(together)
+
+
+def _forget_dead(folder: Path) -> None:
+    """What a killed replica was doing is no longer being done; what it counted stays counted."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,72 @@
+"""ASGI middleware around everything: each request gets its id, is counted and timed, and is logged."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.access_log import AccessLog
+from serving.metrics import IN_FLIGHT, REQUESTS, SECONDS
+from serving.request_id import HEADER, REQUEST_ID, request_id_of
+from serving.scopes import Route, Routes
+
+ROUTE: Final = "recsys.route"
+KEY_NAME: Final = "recsys.key_name"
+"""Where the scope of a request holds what one middleware finds out for the other."""
+
+KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNKNOWN: Final = "unknown"
+"""Stands for every path that no route answers: paths of callers' own making must not become labels."""
+
+CLIENT_CLOSED: Final = 499
+"""As nginx and Ray Serve call a caller that did not wait for the answer."""
+
+
+class Observer:
+    """access_log: None keeps none. echo: whether to send the id back; Ray Serve's server does so by itself."""
+
+    def __init__(self, app: ASGIApp, routes: Routes, access_log: AccessLog | None, *, echo: bool) -> None:
+        self.app = app
+        self._routes = routes
+        self._access_log = access_log
+        self._echo = echo
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start_s = perf_counter()
+        request_id = request_id_of(next((value for name, value in scope["headers"] if name == HEADER), None))
+        REQUEST_ID.set(request_id)
+        route = self._routes.find(scope["path"])
+        scope[ROUTE] = route
+        status = 500
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self._echo:
+                    message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
+            await send(message)
+
+        IN_FLIGHT.inc()
+        try:
+            await self.app(scope, receive, observed)
+        except asyncio.CancelledError:
+            status = CLIENT_CLOSED
+            raise
+        finally:
+            IN_FLIGHT.dec()
+            self._note(scope, route, status, perf_counter() - start_s, request_id)
+
+    def _note(self, scope: Scope, route: Route | None, status: int, took_s: float, request_id: str) -> None:
+        template = UNKNOWN if route is None else route.template
+        method = scope["method"] if scope["method"] in KNOWN_METHODS else UNKNOWN
+        REQUESTS.labels(template, method, status).inc()
+        SECONDS.labels(template).observe(took_s)
+        if self._access_log is not None:
+            self._access_log.write(method, template, status, 1000 * took_s, request_id, scope.get(KEY_NAME))

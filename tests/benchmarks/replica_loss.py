@@ -1,0 +1,55 @@
+"""How many requests fail when a replica is killed under load, with and without one retry of the client.
+
+python tests/benchmarks/replica_loss.py --workspace out/demo [--seconds 15]
+"""
+
+import argparse
+import itertools
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from jobs.bench_serve import replicas_below
+from jobs.load import BROKEN, Address, ask, closed_loop, request_bytes
+from jobs.service_process import LOOPBACK, free_port, running
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    options = parser.parse_args()
+    port = free_port()
+    command = [sys.executable, "-m", "serving", "--workspace", str(options.workspace), "--port", str(port)]
+    asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
+    with running(command, port, "/readyz", os.environ | {"RECSYS_SERVE__REPLICAS": "2"}) as service:
+        for retries in (1, 0):
+            wait_for_replicas((LOOPBACK, port))
+            pids = sorted(replicas_below(service.pid))
+            killer = threading.Timer(options.seconds / 3, os.kill, (pids[0], signal.SIGKILL))
+            killer.start()
+            load = closed_loop((LOOPBACK, port), asks, 4, options.seconds, retries=retries)
+            killer.join()
+            failed = load.status[(load.status == BROKEN) | (load.status >= 500)]
+            statuses, counts = np.unique(load.status, return_counts=True)
+            told = dict(zip(statuses.tolist(), counts.tolist(), strict=True))
+            print(f"{len(pids)} replicas, one killed, {retries} retries: {len(failed)} failed; by status {told}")
+    return 0
+
+
+def wait_for_replicas(address: Address) -> None:
+    """Return when both answer: a replacement takes a while to load the release."""
+    scrape = request_bytes("GET", "/metrics")
+    while not re.search(rb"^recsys_release_replicas\{.*\} 2", ask(address, scrape)[1], re.MULTILINE):
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import PublishedShop
+from rich.console import Console
+from starlette.testclient import TestClient
+
+from features.release import load_release
+from jobs.bench_serve import Overload, Row, ServeBench, percentiles, shop_of, write_interactions
+from jobs.bench_serve_report import print_serve_report
+from jobs.bench_serve_requests import BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests
+from jobs.peers.als_server import IDS_FILE, INTERACTIONS_FILE, create_app
+
+SHOP = Shop(["ann", "bob"], ["boot", "sock"], ["warm", "shoe"], 9.5)
+
+
+def test_every_target_has_requests_and_those_for_ours_name_the_key() -> None:
+    asked = requests(SHOP, 0, {"X-API-Key": "k"})
+    assert list(asked) == [NO_OP, KNOWN_USER, "session", TEXT, "text cached", "filtered", "explained", BASELINE]
+    assert b"X-API-Key: k" in next(asked[KNOWN_USER])
+    assert b"X-API-Key" not in next(asked[BASELINE])
+
+
+def test_texts_do_not_repeat_unless_they_are_meant_to_be_cached() -> None:
+    of = bodies(SHOP, 0)
+    assert len({body["text"] for body in islice(of[TEXT], 1000)}) == 1000
+    assert len({body["text"] for body in islice(of["text cached"], 1000)}) <= 20
+
+
+def test_equal_seeds_ask_the_same() -> None:
+    for target in bodies(SHOP, 0):
+        assert list(islice(bodies(SHOP, 1)[target], 5)) == list(islice(bodies(SHOP, 1)[target], 5))
+
+
+def test_the_baseline_answers_from_the_histories_of_the_release(published_shop: PublishedShop, tmp_path: Path) -> None:
+    recommender = load_release(published_shop.workspace).recommender
+    write_interactions(recommender, tmp_path)
+    ids = json.loads((tmp_path / IDS_FILE).read_text())
+    interactions = sp.csr_matrix(sp.load_npz(tmp_path / INTERACTIONS_FILE))
+    user = shop_of(recommender, published_shop.workspace).users[0]
+    client = TestClient(create_app(interactions, ids))
+    items = client.post("/recommend", json={"user_id": user, "count": 3}).json()["items"]
+    assert len(items) == 3
+    assert {item["item_id"] for item in items} <= set(recommender.item_ids)
+    assert client.post("/recommend", json={"user_id": "nobody"}).status_code == 404
+
+
+def test_percentiles_of_nothing_are_no_number() -> None:
+    assert np.isnan(percentiles(np.array([]))).all()
+    assert percentiles(np.arange(101.0)) == (50.0, 95.0, 99.0)
+
+
+def test_the_table_shows_each_row_beside_the_no_op(capsys: pytest.CaptureFixture[str]) -> None:
+    no_op = Row(NO_OP, 1, 1000.0, 0.5, 0.6, 0.7, 0, 0.1)
+    overload = Overload(400.0, 1200.0, 390.0, 5.0, 9.0, 3.0, 810.0, 1.0, 2.0, 0, 0.2)
+    rows = (no_op, replace(no_op, target=KNOWN_USER, qps=400.0, p50_ms=1.5))
+    print_serve_report(ServeBench(rows, 900.0, 9000.0, 2000, 2, overload), Console(width=100))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "known user" in shown and "40%" in shown and "3.0" in shown
+    assert "390/s admitted" in shown and "810/s refused" in shown
+
+
+def test_the_json_holds_null_where_nothing_was_measured() -> None:
+    row = Row(NO_OP, 1, 0.0, float("nan"), float("nan"), float("nan"), 9, 0.1)
+    told = ServeBench((row,), 900.0, 9000.0, 2000, 2, None).to_json()
+    assert told["rows"][0]["p50_ms"] is None
+    assert told["overload"] is None
