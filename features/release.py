@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from pydantic import ValidationError
@@ -23,6 +24,9 @@ SETTINGS_FILE = "settings.json"
 
 TEXTS_FILE = "texts.npy"
 """Vectors of what the shoppers searched for and read. The words themselves are in no release."""
+
+ITEM_COLUMNS: Final = ("item_id", "title", "category", "brand", "price", "available", "updated_at", "attributes")
+"""What the service knows of an item beside the model's arrays."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
     release = Store(workspace).open(release_id)
     model = Model.load(release.model_dir)
     settings = _settings(release.model_dir / SETTINGS_FILE)
-    items = release.table("items", ["item_id", "title", "available"])
+    items = release.table("items", ITEM_COLUMNS)
     if not items["item_id"].equals(model.item_ids):
         raise StoreError(f"release {release.release_id}: its items table and its model name different items")
     table = release.table("users", ["user_id", "history"])
@@ -52,6 +56,7 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
         table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
     )
     recommender = Recommender.of_release(model, users, items, settings)
+    recommender.properties.prepare()
     return LoadedRelease(release.release_id, release.manifest, recommender, located(workspace, settings.encoder))
 
 

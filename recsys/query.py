@@ -12,6 +12,7 @@ import numpy as np
 from recsys import config
 from recsys.interactions import HAD_TYPES, event_weights
 from recsys.model import Model
+from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
 from recsys.whitening import unit_rows
@@ -41,6 +42,7 @@ class Query:
     count: int = 10
     exclude_ids: frozenset[str] = frozenset()
     asked_at: datetime | None = None
+    rules: Rules = PLAIN
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from recsys import candidates, config
 from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.model import Model
+from recsys.properties import Properties
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
 from recsys.tables import EVENT_TYPES
@@ -30,6 +31,18 @@ from serving.text_cache import TextVectors
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM_IDS = ("boot", "coat", "lamp", "rug", "sock", "vase")
 WORDS = {"shoes": 0, "clothes": 1, "home": 2}
+CATALOGUE = pl.DataFrame(
+    {
+        "item_id": ITEM_IDS,
+        "title": [None, *(item_id.title() for item_id in ITEM_IDS[1:])],
+        "category": ["Wear > Feet", "Wear", "Home > Light", "Home", "Wear > Feet", "Home"],
+        "brand": ["Foot", "Cloth", "Lux", "Lux", "Foot", None],
+        "price": [90.0, 120.0, 40.0, 60.0, 5.0, 15.0],
+        "available": [True] * 6,
+        "updated_at": [AS_OF] * 6,
+        "attributes": ['{"size": 43}', None, None, None, '{"colour": ["grey", "blue"]}', None],
+    }
+)
 THEMES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0.6, 0.8, 0], [0, 0, 1]], dtype=np.float32)
 """(6 items, 3 words): what each item's text is about."""
 
@@ -93,8 +106,7 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
     recommender = Recommender(
         make_model(),
         users,
-        titles=[None, *(item_id.title() for item_id in ITEM_IDS[1:])],
-        available=np.ones(6, dtype=bool),
+        Properties.of_table(CATALOGUE),
         settings=config.Recommend(),
         new_items=config.NewItems(),
         weights=config.Interactions(),
