@@ -14,8 +14,11 @@ from features.manifest import Manifest
 from features.store import Store
 from recsys import config
 from recsys.errors import StoreError
+from recsys.evidence import Evidence
+from recsys.explain import Facts
 from recsys.model import Model
 from recsys.recommend import Recommender
+from recsys.together import Together
 from recsys.users import users_from_table
 from recsys.workspace import Workspace
 
@@ -39,8 +42,12 @@ class LoadedRelease:
     encoder: config.Encoder
 
 
-def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedRelease:
+def load_release(
+    workspace: Workspace, release_id: str | None = None, hidden_reviews: frozenset[str] = frozenset()
+) -> LoadedRelease:
     """Load a release, the served one by default; its arrays are mapped, its shoppers and titles read into memory.
+
+    hidden_reviews: ids of reviews that must not be quoted, beside those that the release has left out.
 
     Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others, and
     EncoderError where the encoder that was tuned for it has left the workspace.
@@ -55,7 +62,13 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
     users = users_from_table(
         table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
     )
-    recommender = Recommender.of_release(model, users, items, settings)
+    n_items = len(items)
+    facts = Facts(
+        Together.load(release.model_dir, n_items),
+        Evidence.load(release.model_dir, n_items),
+        frozenset(settings.evidence.hidden) | hidden_reviews,
+    )
+    recommender = Recommender.of_release(model, users, items, settings, facts)
     recommender.properties.prepare()
     return LoadedRelease(release.release_id, release.manifest, recommender, located(workspace, settings.encoder))
 

@@ -72,23 +72,29 @@ def _cut_run_on(sentence: str) -> list[str]:
 
 
 def choose_sentences(reviews: pl.DataFrame, per_item: int) -> dict[str, list[str]]:
-    """At most `per_item` sentences for each item that has any, the most informative first.
+    """At most `per_item` sentences for each item that has any, the most informative first; see `chosen_sentences`."""
+    chosen: dict[str, list[str]] = {}
+    for item_id, sentence in chosen_sentences(reviews, per_item).select("item_id", "sentence").iter_rows():
+        chosen.setdefault(item_id, []).append(sentence)
+    return chosen
 
-    reviews: item_id, text (plain; line ends are sentence ends), one row a review. The same reviews in the
-    same order give the same sentences.
+
+def chosen_sentences(reviews: pl.DataFrame, per_item: int) -> pl.DataFrame:
+    """item_id, review_row, sentence: at most `per_item` for each item, its most informative first, by item.
+
+    reviews: item_id, text (plain; line ends are sentence ends), one row a review, which review_row points to. The same
+    reviews in the same order give the same sentences.
     """
     sentences = _sentence_table(reviews)
     if sentences.is_empty() or not per_item:
-        return {}
+        return sentences.select("item_id", "review_row", "sentence").clear()
     terms, scores = _salience(sentences)
     rows = np.lexsort((np.arange(len(scores)), -scores, sentences["item_row"].to_numpy()))
-    texts = sentences["sentence"].to_list()
-    item_ids = sentences["item_id"].to_list()
-    chosen: dict[str, list[str]] = {}
-    for item_id, group in groupby(rows.tolist(), key=item_ids.__getitem__):
+    chosen: list[int] = []
+    for _, group in groupby(rows.tolist(), key=sentences["item_row"].to_list().__getitem__):
         best = np.array(list(group)[: 3 * per_item])
-        chosen[item_id] = [texts[row] for row in _take_unlike(best, terms[best], scores[best], per_item)]
-    return chosen
+        chosen += _take_unlike(best, terms[best], scores[best], per_item)
+    return sentences[chosen].select("item_id", "review_row", "sentence")
 
 
 def _sentence_table(reviews: pl.DataFrame) -> pl.DataFrame:

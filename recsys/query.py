@@ -22,18 +22,21 @@ DAY_US: Final = 86_400_000_000
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both."""
+    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both.
+    `text` is what the vector was made of; only reasons quote it."""
 
     event_type: str
     timestamp: datetime
     item_id: str | None = None
     text_vector: np.ndarray | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class Query:
     """Who asks and in what situation; every part is optional. `item_ids` are the items of the page or basket;
-    `asked_at` tells how long ago things were bought, by default at the shopper's newest event."""
+    `asked_at` tells how long ago things were bought, by default at the shopper's newest event;
+    `text` is what `text_vector` was made of; `explain` asks why each item is in the list."""
 
     user_id: str | None = None
     session: tuple[Signal, ...] = ()
@@ -43,6 +46,8 @@ class Query:
     exclude_ids: frozenset[str] = frozenset()
     asked_at: datetime | None = None
     rules: Rules = PLAIN
+    text: str | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True)

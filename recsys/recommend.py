@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from recsys import config
 from recsys.candidates import Shoppers
 from recsys.errors import QueryError
+from recsys.explain import Explanation, Facts, explanations
 from recsys.filters import Filter, matching
 from recsys.fusion import SENTENCE, z_scores
 from recsys.model import Model
@@ -39,13 +40,14 @@ NO_ROWS: Final = np.zeros(0, dtype=np.int64)
 @dataclass(frozen=True)
 class RankedItem:
     """One place of a slate; `rank` starts at 1, `source` names the evidence that counted most, or is "new" in a place
-    that is kept for new items and "pinned" in one that was asked for."""
+    that is kept for new items and "pinned" in one that was asked for; `explanation` is there where it was asked for."""
 
     item_id: str
     score: float
     rank: int
     source: str
     title: str | None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,13 @@ class Recommender:
         weights: config.Interactions,
         browsing_decay: float = 0.8,
         ranker_pool: int = 100,
+        facts: Facts | None = None,
     ) -> None:
-        """properties follow the order of `model.item_ids`."""
+        """properties follow the order of `model.item_ids`; facts: what reasons are made of, by default nothing."""
         self.model = model
         self.users = users
         self.properties = properties
+        self.facts = facts or Facts.none(len(model.item_ids))
         self.item_ids: list[str] = model.item_ids.to_list()
         self.unavailable_rows = np.flatnonzero(~properties.available)
         self.new_item_share = new_items.share
@@ -91,7 +95,9 @@ class Recommender:
         self.new_rows = np.flatnonzero(is_new)
 
     @classmethod
-    def of_release(cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings) -> Recommender:
+    def of_release(
+        cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings, facts: Facts | None = None
+    ) -> Recommender:
         """As the night measures it and the service loads it. items: as `Properties.of_table`, ascending by item_id."""
         return cls(
             model,
@@ -102,6 +108,7 @@ class Recommender:
             settings.interactions,
             settings.embed.browsing_decay,
             settings.ranking.pool,
+            facts,
         )
 
     @property
@@ -122,7 +129,10 @@ class Recommender:
             totals = self._ranked(own.sum(axis=0), standard[:, row], profile)
             placed = self._placed(totals, profile.hidden_rows, query)
             n_matched = None if query.rules.filter is None else self.n_items - len(np.unique(profile.hidden_rows))
-            slates.append(Slate(self._items(placed, totals, own), profile.fallback, n_matched))
+            items = self._items(placed, totals, own)
+            if query.explain:
+                items = self._explained(items, query, profile, placed, own)
+            slates.append(Slate(items, profile.fallback, n_matched))
         return slates
 
     def _profile(self, query: Query) -> Profile:
@@ -307,6 +317,18 @@ class Recommender:
             )
             for rank, ((row, kept), source) in enumerate(zip(placed, leading, strict=True), start=1)
         )
+
+    def _explained(
+        self,
+        items: tuple[RankedItem, ...],
+        query: Query,
+        profile: Profile,
+        placed: Sequence[tuple[int, Kept | None]],
+        contributions: np.ndarray,
+    ) -> tuple[RankedItem, ...]:
+        names = [source.name for source in self.sources]
+        told = explanations(query, profile, placed, contributions, names, self.model, self.properties, self.facts)
+        return tuple(replace(item, explanation=one) for item, one in zip(items, told, strict=True))
 
     def _new_ranked(self, totals: np.ndarray, count: int) -> np.ndarray:
         """At most `count` rows of new items that may be shown, the most promising first."""

@@ -18,7 +18,6 @@ from serving.contract import (
     SLATE_EXAMPLE,
     Alive,
     Ready,
-    RecommendRequest,
     ReleaseResponse,
     SimilarRequest,
     SlateResponse,
@@ -27,6 +26,8 @@ from serving.gate import Gate
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
+from serving.rules import ListRequest, wanted_count, with_rules
+from serving.told import told_items
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -79,21 +80,31 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
 
     # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
     # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
-    @routes.post("/recommend", summary="A list for a shopper", responses={**SLATE_RESPONSES, **refusals})
+    @routes.post(
+        "/recommend",
+        summary="A list for a shopper",
+        responses={**SLATE_RESPONSES, **refusals},
+        response_model_exclude_unset=True,
+    )
     async def recommend(
-        request: Annotated[RecommendRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
+        request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
     ) -> SlateResponse:
         start_s = time.perf_counter()
         now = datetime.now(UTC)
-        check_count(request.count, settings.recommend.max_count)
+        count = wanted_count(request, settings.scenarios)
+        check_count(count, settings.recommend.max_count)
         current = _ready(live)
         query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
-        slate = current.release.recommender.recommend([query])[0]
-        return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s))
+        query = with_rules(query, request, count, settings.scenarios)
+        recommender = current.release.recommender
+        slate = recommender.recommend([query])[0]
+        items = told_items(slate, recommender, request.return_properties)
+        return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
 
     @routes.post(
         "/similar",
         summary="Items like one item",
+        response_model_exclude_unset=True,
         responses={**SLATE_RESPONSES, **refusals, **documented(HTTPStatus.NOT_FOUND)},
     )
     async def similar(

@@ -38,7 +38,7 @@ class Storefront:
             level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.__stderr__, force=True
         )
         self._settings = settings
-        self._watch = ReleaseWatch(workspace_source(workspace), settings.serve)
+        self._watch = ReleaseWatch(workspace_source(workspace, frozenset(settings.evidence.hidden)), settings.serve)
         self._watch.poll()
         self._watch.start()
 

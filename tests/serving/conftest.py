@@ -16,12 +16,15 @@ from features.manifest import Manifest
 from features.release import LoadedRelease
 from recsys import candidates, config
 from recsys.config import Settings
+from recsys.evidence import Evidence
+from recsys.explain import Facts
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
 from recsys.tables import EVENT_TYPES
+from recsys.together import learn_together
 from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving.api import create_app
@@ -41,6 +44,23 @@ CATALOGUE = pl.DataFrame(
         "available": [True] * 6,
         "updated_at": [AS_OF] * 6,
         "attributes": ['{"size": 43}', None, None, None, '{"colour": ["grey", "blue"]}', None],
+    }
+)
+PURCHASES = pl.DataFrame(
+    {
+        "user_id": ["ann", "bea", "ann", "bea", "ann"],
+        "item_id": ["boot", "boot", "sock", "sock", "lamp"],
+        "event_type": ["purchase"] * 5,
+        "timestamp": [AS_OF] * 5,
+    }
+)
+"""Two shoppers bought boots and socks."""
+QUOTES = pl.DataFrame(
+    {
+        "item_id": ["sock", "sock", "lamp"],
+        "review_id": ["r1", "r2", "r3"],
+        "rating": [5.0, 4.0, 5.0],
+        "text": ["Warm in my shoes.", "Goes with all my clothes.", "It lights the whole home."],
     }
 )
 THEMES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0.6, 0.8, 0], [0, 0, 1]], dtype=np.float32)
@@ -110,6 +130,10 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         settings=config.Recommend(),
         new_items=config.NewItems(),
         weights=config.Interactions(),
+        facts=Facts(
+            learn_together(PURCHASES, pl.Series(ITEM_IDS), config.Complements()),
+            Evidence.of(QUOTES, np.eye(3, dtype=np.float32)[[0, 1, 2]], pl.Series(ITEM_IDS)),
+        ),
     )
     manifest = Manifest(
         release_id=release_id,
