@@ -67,6 +67,7 @@ def load_release(
         Together.load(release.model_dir, n_items),
         Evidence.load(release.model_dir, n_items),
         frozenset(settings.evidence.hidden) | hidden_reviews,
+        settings.complements.max_likeness,
     )
     recommender = Recommender.of_release(model, users, items, settings, facts)
     recommender.properties.prepare()

@@ -60,11 +60,13 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a release knows for explaining alone; hidden: ids of reviews that must not be quoted."""
+    """What a release knows beyond what it ranks by. hidden: ids of reviews that must not be quoted; max_likeness: see
+    `recsys.shelves.complements`."""
 
     together: Together
     evidence: Evidence
     hidden: Container[str] = ()
+    max_likeness: float = 1.0
 
     @classmethod
     def none(cls, n_items: int) -> Facts:

@@ -128,7 +128,7 @@ class Recommender:
             own = contributions[:, row]
             totals = self._ranked(own.sum(axis=0), standard[:, row], profile)
             placed = self._placed(totals, profile.hidden_rows, query)
-            n_matched = None if query.rules.filter is None else self.n_items - len(np.unique(profile.hidden_rows))
+            n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
             items = self._items(placed, totals, own)
             if query.explain:
                 items = self._explained(items, query, profile, placed, own)
@@ -136,12 +136,13 @@ class Recommender:
         return slates
 
     def _profile(self, query: Query) -> Profile:
-        """The query's profile; what its filter leaves out may not be shown."""
+        """The query's profile; what its filter leaves out may not be shown, and then no hidden row comes twice."""
         profile = self._reader.profile(query)
         if query.rules.filter is None:
             return profile
-        unfit = np.flatnonzero(~self.matching(query.rules.filter))
-        return replace(profile, hidden_rows=np.concatenate([profile.hidden_rows, unfit]))
+        hidden = ~self.matching(query.rules.filter)
+        hidden[profile.hidden_rows] = True
+        return replace(profile, hidden_rows=np.flatnonzero(hidden))
 
     def matching(self, wanted: Filter) -> np.ndarray:
         """(n_items,) bool: which items fulfil the filter."""
@@ -187,17 +188,30 @@ class Recommender:
 
     def similar(self, item_id: str, count: int, exclude_ids: frozenset[str] = frozenset()) -> Slate:
         """The nearest items in the fused space, text and behaviour together, whoever asks."""
+        row = self.row_of(item_id)
+        scores = self.vectors @ self.vectors[row]
+        hidden = np.concatenate([self.unavailable_rows, [row], self.known_rows(exclude_ids)])
+        return Slate(self.listed(scores, hidden, count, "similar"), None)
+
+    def row_of(self, item_id: str) -> int:
+        """Raises QueryError, naming the nearest ids, for an item that the release does not know."""
         row = self.rows.get(item_id)
         if row is None:
             raise QueryError(
                 f"item {item_id!r} is not in this release; nearest ids: {', '.join(self._nearest_ids(item_id))}"
             )
-        scores = self.vectors @ self.vectors[row]
-        hidden = np.concatenate([self.unavailable_rows, [row], self._reader.known_rows(exclude_ids)])
+        return row
+
+    def known_rows(self, item_ids: Sequence[str] | frozenset[str]) -> np.ndarray:
+        """Rows of the ids that the release knows, ascending and distinct."""
+        return self._reader.known_rows(item_ids)
+
+    def listed(self, scores: np.ndarray, hidden_rows: np.ndarray, count: int, name: str) -> tuple[RankedItem, ...]:
+        """The best `count` by (n_items,) scores, whoever asks; name: what their `source` says."""
         shown = scores.copy()
-        shown[hidden] = -np.inf
-        placed = [(row, None) for row in top_k(shown, count).tolist()]
-        return Slate(self._items(placed, scores, scores[None, :], names=("similar",)), None)
+        shown[hidden_rows] = -np.inf
+        placed: list[tuple[int, Kept | None]] = [(best, None) for best in top_k(shown, count).tolist()]
+        return self._items(placed, scores, scores[None, :], names=(name,))
 
     def score(self, queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(n_sources, n, n_items) scores as the sources give them; (n, n_items) bool: which may be shown; (n,) how much

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, FastAPI
 
 from recsys.config import Settings
 from recsys.errors import QueryError
+from serving.batch_routes import batch_routes
 from serving.contract import (
     RECOMMEND_EXAMPLES,
     SIMILAR_EXAMPLES,
@@ -27,6 +28,7 @@ from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest, wanted_count, with_rules
+from serving.shelf_routes import shelf_routes
 from serving.told import told_items
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
@@ -100,6 +102,9 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
         slate = recommender.recommend([query])[0]
         items = told_items(slate, recommender, request.return_properties)
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
+
+    routes.include_router(batch_routes(recommend, refusals))
+    routes.include_router(shelf_routes(lambda: _ready(live), settings, {**SLATE_RESPONSES, **refusals}))
 
     @routes.post(
         "/similar",

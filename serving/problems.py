@@ -114,6 +114,11 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def field_problems(error: RequestValidationError) -> list[FieldProblem]:
+    """The fields at fault, the first few of them."""
+    return [_field_problem(each) for each in error.errors()[:MAX_FIELD_PROBLEMS]]
+
+
 def _field_problem(found: Mapping[str, Any]) -> FieldProblem:
     # The value itself is not repeated: it may be a secret, megabytes long, or not encodable.
     message = str(found["msg"]).removeprefix("Value error, ")
