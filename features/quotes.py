@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.sentences import chosen_sentences, words
+from features.sentences import chosen_sentences
 from features.text import newest_reviews, text_hash
 from features.trust import trusted_reviews
 from recsys import config
+from recsys.words import words
 
 
 def review_quotes(reviews: pl.DataFrame, settings: config.Evidence, max_reviews: int) -> pl.DataFrame:

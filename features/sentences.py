@@ -18,15 +18,14 @@ import polars as pl
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from recsys.words import WORD, words
+
 MIN_WORDS: Final = 6
 MAX_WORDS: Final = 30
 NEAR_DUPLICATE: Final = 0.6
 """Cosine from which two sentences count as the same thing said twice."""
 NOVELTY: Final = 0.3
 """How far a sentence's likeness to those already taken lowers its score, which is 1 for the item's best."""
-
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]{1,2}|[^\W_][\w\u0900-\u0dff’']*")
-"""Words; scripts written without spaces (Chinese, Japanese, Thai) give pairs of characters instead."""
 
 _SENTENCE_END = re.compile(
     r"(?<!\b[^\W\d]\.)(?<=[.!?…])[\"'”’)\]]*\s+"  # a stop and a space, save after an initial ("U.S. made")
@@ -37,11 +36,6 @@ _SENTENCE_END = re.compile(
 _CLAUSE_END = re.compile(r"(?<=[,;:，；、])\s*|\s+[-–—]+\s+")
 
 
-def words(text: str) -> list[str]:
-    """The text's words, case folded."""
-    return _WORD.findall(text.casefold())
-
-
 def split_sentences(text: str) -> list[str]:
     """Sentences of a plain text, in order; one that runs on is cut at commas, else between any two words.
 
@@ -50,7 +44,7 @@ def split_sentences(text: str) -> list[str]:
     pieces: list[str] = []
     for sentence in _SENTENCE_END.split(text):
         stripped = sentence.strip()
-        n_words = len(_WORD.findall(stripped))
+        n_words = len(WORD.findall(stripped))
         if n_words > MAX_WORDS:
             pieces += _cut_run_on(stripped)
         elif n_words:
@@ -68,7 +62,7 @@ def _cut_run_on(sentence: str) -> list[str]:
             if len(packed[-1]) + len(part) > MAX_WORDS:
                 packed.append([])
             packed[-1] += part
-    return [" ".join(tokens) for tokens in packed if any(_WORD.search(token) for token in tokens)]
+    return [" ".join(tokens) for tokens in packed if any(WORD.search(token) for token in tokens)]
 
 
 def choose_sentences(reviews: pl.DataFrame, per_item: int) -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from features.sentences import words
 from recsys import config
+from recsys.words import words
 
 COPIED_WORDS: Final = 8
 """Reviews of at least so many words say the same by copying; shorter ones ("Great, as described") by chance."""

@@ -222,6 +222,7 @@ class Recommend(_Section):
     trending_half_life_days: float = Field(7.0, gt=0)
     item_page_share: float = Field(0.7, gt=0, lt=1)
     sentence_weight: float = Field(2.0, gt=0)
+    title_weight: float = Field(2.0, ge=0)
 
 
 class Repeats(_Section):
@@ -249,7 +250,7 @@ class Evidence(_Section):
 class Complements(_Section):
     per_item: int = Field(50, ge=0)
     min_shoppers: int = Field(2, ge=1)
-    max_likeness: float = Field(0.7, ge=0, le=1)
+    max_likeness: float = Field(0.55, ge=0, le=1)
 
 
 class Scenario(_Section):
@@ -262,11 +263,11 @@ class Scenario(_Section):
 
 
 class Scenarios(_Section):
-    home: Scenario = Scenario(count=20, diversity=0.2, max_per_category=4, collapse_variants=True)
+    home: Scenario = Scenario(count=20, diversity=0.5, max_per_category=4, collapse_variants=True)
     product: Scenario = Scenario(count=8, collapse_variants=True, new_items=0.0)
     cart: Scenario = Scenario(count=6, max_per_category=2, collapse_variants=True, new_items=0.0)
     search: Scenario = Scenario(count=24, new_items=0.0)
-    email: Scenario = Scenario(count=8, diversity=0.3, max_per_category=2, max_per_brand=2, collapse_variants=True)
+    email: Scenario = Scenario(count=8, diversity=0.5, max_per_category=2, max_per_brand=2, collapse_variants=True)
 
 
 class Releases(_Section):

@@ -123,7 +123,7 @@ class _Told:
             return Reason("new", self._news(place))
         if leading == "again":
             return Reason("again", "you may need it again", self.model.item_ids[int(self.rows[place])])
-        if leading in ("sentence", "browsing"):
+        if leading in ("sentence", "browsing", "title"):
             return self._words(place, leading)
         if leading in ("sequence", "linear", "factors", "text") and len(self.history_rows):
             return self._history(place, leading)

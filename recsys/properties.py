@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from recsys.variants import variant_groups
+from recsys.word_index import WordIndex
 
 PATH_SEPARATOR: Final = ">"
 UNKNOWN: Final = -1
@@ -107,9 +108,16 @@ class Properties:
         parsed = [_object(text) or {} if text else {} for text in self.attributes.to_list()]
         return variant_groups(self.titles, self.brand.codes, self.category.codes, parsed)
 
+    @cached_property
+    def words(self) -> WordIndex:
+        """Of title, brand and category."""
+        named = zip(self.titles, range(self.n_items), strict=True)
+        texts = (" ".join(filter(None, (title, self.brand.name(row), self.category.name(row)))) for title, row in named)
+        return WordIndex.of(list(texts))
+
     def prepare(self) -> None:
         """Compute now what the first request would else wait for."""
-        _ = (self.attribute_rows, self.variants, self.category.paths, self.category.keys, self.brand.keys)
+        _ = (self.attribute_rows, self.variants, self.words, self.category.paths, self.category.keys, self.brand.keys)
 
     def of_row(self, row: int) -> dict[str, Any]:
         """What is told of one item; None where the catalogue says nothing."""

@@ -36,7 +36,8 @@ class Signal:
 class Query:
     """Who asks and in what situation; every part is optional. `item_ids` are the items of the page or basket;
     `asked_at` tells how long ago things were bought, by default at the shopper's newest event;
-    `text` is what `text_vector` was made of; `explain` asks why each item is in the list."""
+    `text` is what `text_vector` was made of; `explain` asks why each item is in the list;
+    `search` looks for the words of `text` in titles, too, and hides nothing that was seen or bought."""
 
     user_id: str | None = None
     session: tuple[Signal, ...] = ()
@@ -48,6 +49,7 @@ class Query:
     rules: Rules = PLAIN
     text: str | None = None
     explain: bool = False
+    search: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class QueryReader:
         returning = self.model.repeats.may_return(items.n_bought, age_days) & (items.weights > 0)
         gone = (items.n_bought > 0) & ~returning
         seen = (items.n_bought == 0) & self.settings.exclude_seen
-        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), items.item_rows[gone | seen]]
+        known = items.item_rows[(gone | seen) & (not query.search)]
+        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), known]
         strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
         liked = items.take(items.weights > 0)
         history = self._weighed(liked.item_rows, liked.weights, page_rows)

@@ -34,6 +34,8 @@ from recsys.users import Users
 log = logging.getLogger(__name__)
 
 NEAREST_AMONG = 50
+TITLE: Final = "title"
+"""The `source` of an item that a search found by the words of its title."""
 NO_ROWS: Final = np.zeros(0, dtype=np.int64)
 
 
@@ -83,7 +85,9 @@ class Recommender:
         self.item_ids: list[str] = model.item_ids.to_list()
         self.unavailable_rows = np.flatnonzero(~properties.available)
         self.new_item_share = new_items.share
+        self.title_weight = settings.title_weight
         self.sources = model.sources()
+        self.source_names = [*(source.name for source in self.sources), TITLE]
         self.vectors = model.sequence.item_vectors
         self.ranker_pool = ranker_pool
         self.ranker = self._fitting_ranker()
@@ -126,6 +130,8 @@ class Recommender:
         slates = []
         for row, (query, profile) in enumerate(zip(queries, profiles, strict=True)):
             own = contributions[:, row]
+            if query.search:
+                own = np.concatenate([own, self._title_scores(query.text or "")])
             totals = self._ranked(own.sum(axis=0), standard[:, row], profile)
             placed = self._placed(totals, profile.hidden_rows, query)
             n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
@@ -134,6 +140,11 @@ class Recommender:
                 items = self._explained(items, query, profile, placed, own)
             slates.append(Slate(items, profile.fallback, n_matched))
         return slates
+
+    def _title_scores(self, text: str) -> np.ndarray:
+        """(1, n_items) what the words of titles add to a search: `title_weight` to the best match, others in share."""
+        scores = self.properties.words.scores(text)
+        return (self.title_weight / max(float(scores.max(initial=0.0)), 1e-9) * scores)[None, :]
 
     def _profile(self, query: Query) -> Profile:
         """The query's profile; what its filter leaves out may not be shown, and then no hidden row comes twice."""
@@ -316,7 +327,7 @@ class Recommender:
         contributions: np.ndarray,
         names: Sequence[str] = (),
     ) -> tuple[RankedItem, ...]:
-        names = names or [source.name for source in self.sources]
+        names = names or self.source_names
         rows = np.array([row for row, _ in placed], dtype=np.int64)
         # A source without evidence adds 0, which can exceed a weak item's score.
         speaks = (contributions != 0).any(axis=1)
@@ -340,8 +351,9 @@ class Recommender:
         placed: Sequence[tuple[int, Kept | None]],
         contributions: np.ndarray,
     ) -> tuple[RankedItem, ...]:
-        names = [source.name for source in self.sources]
-        told = explanations(query, profile, placed, contributions, names, self.model, self.properties, self.facts)
+        told = explanations(
+            query, profile, placed, contributions, self.source_names, self.model, self.properties, self.facts
+        )
         return tuple(replace(item, explanation=one) for item, one in zip(items, told, strict=True))
 
     def _new_ranked(self, totals: np.ndarray, count: int) -> np.ndarray:

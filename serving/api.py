@@ -28,6 +28,7 @@ from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest, wanted_count, with_rules
+from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
 from serving.told import told_items
 
@@ -104,6 +105,7 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings) -> API
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
 
     routes.include_router(batch_routes(recommend, refusals))
+    routes.include_router(search_routes(recommend, {**SLATE_RESPONSES, **refusals}))
     routes.include_router(shelf_routes(lambda: _ready(live), settings, {**SLATE_RESPONSES, **refusals}))
 
     @routes.post(

@@ -17,7 +17,7 @@ from recsys import config, filters
 from recsys.properties import Scalar
 from recsys.query import Query
 from recsys.rules import Boost, Pin, Rules
-from serving.contract import Id, Moment, RecommendRequest
+from serving.contract import Id, Moment, ReadableText, RecommendRequest
 
 MAX_CONDITIONS: Final = 50
 MAX_DEPTH: Final = 6
@@ -186,6 +186,12 @@ class ListRequest(RecommendRequest):
         return self
 
 
+class SearchRequest(ListRequest):
+    """A list for words that a shopper has typed: what was seen or bought is not left out."""
+
+    text: ReadableText = Field(description="what the shopper looks for")
+
+
 def preset(request: ListRequest, scenarios: config.Scenarios) -> config.Scenario | None:
     """The scenario that the request names."""
     return None if request.scenario is None else getattr(scenarios, request.scenario)
@@ -199,7 +205,13 @@ def wanted_count(request: ListRequest, scenarios: config.Scenarios) -> int:
 
 def with_rules(query: Query, request: ListRequest, count: int, scenarios: config.Scenarios) -> Query:
     """The query with all that the request says of the list."""
-    return replace(query, count=count, rules=to_rules(request, scenarios), explain=request.explain)
+    return replace(
+        query,
+        count=count,
+        rules=to_rules(request, scenarios),
+        explain=request.explain,
+        search=isinstance(request, SearchRequest),
+    )
 
 
 def to_rules(request: ListRequest, scenarios: config.Scenarios) -> Rules:

@@ -163,7 +163,7 @@ def test_a_scenario_presets_what_the_request_leaves_open() -> None:
     request = ListRequest(user_id="ann", scenario="email")
     assert wanted_count(request, SCENARIOS) == SCENARIOS.email.count
     rules = to_rules(request, SCENARIOS)
-    assert (rules.diversity, rules.max_per_brand, rules.collapse_variants) == (0.3, 2, True)
+    assert (rules.diversity, rules.max_per_brand, rules.collapse_variants) == (0.5, 2, True)
     assert rules.new_items == SCENARIOS.email.new_items
 
 
