@@ -29,7 +29,7 @@ TEXTS_FILE = "texts.npy"
 """Vectors of what the shoppers searched for and read. The words themselves are in no release."""
 
 ITEM_COLUMNS: Final = ("item_id", "title", "category", "brand", "price", "available", "updated_at", "attributes")
-"""What the service knows of an item beside the model's arrays."""
+"""What the service knows of an item beside the model's arrays, as far as the release has it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def load_release(
     release = Store(workspace).open(release_id)
     model = Model.load(release.model_dir)
     settings = _settings(release.model_dir / SETTINGS_FILE)
-    items = release.table("items", ITEM_COLUMNS)
+    known = release.columns("items")
+    items = release.table("items", [name for name in ITEM_COLUMNS if name in known])
     if not items["item_id"].equals(model.item_ids):
         raise StoreError(f"release {release.release_id}: its items table and its model name different items")
     table = release.table("users", ["user_id", "history"])
