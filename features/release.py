@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,11 @@ from features.manifest import Manifest
 from features.store import Store
 from recsys import config
 from recsys.errors import StoreError
+from recsys.evidence import Evidence
+from recsys.explain import Facts
 from recsys.model import Model
 from recsys.recommend import Recommender
+from recsys.together import Together
 from recsys.users import users_from_table
 from recsys.workspace import Workspace
 
@@ -24,6 +28,9 @@ SETTINGS_FILE = "settings.json"
 
 TEXTS_FILE = "texts.npy"
 """Vectors of what the shoppers searched for and read. The words themselves are in no release."""
+
+ITEM_COLUMNS: Final = ("item_id", "title", "category", "brand", "price", "available", "updated_at", "attributes")
+"""What the service knows of an item beside the model's arrays, as far as the release has it."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,12 @@ class LoadedRelease:
     catalogue: Catalogue | None = None
 
 
-def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedRelease:
+def load_release(
+    workspace: Workspace, release_id: str | None = None, hidden_reviews: frozenset[str] = frozenset()
+) -> LoadedRelease:
     """Load a release, the served one by default; its arrays are mapped, its shoppers and titles read into memory.
+
+    hidden_reviews: ids of reviews that must not be quoted, beside those that the release has left out.
 
     Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others, and
     EncoderError where the encoder that was tuned for it has left the workspace.
@@ -55,14 +66,23 @@ def load_release(workspace: Workspace, release_id: str | None = None) -> LoadedR
     release = Store(workspace).open(release_id)
     model = Model.load(release.model_dir)
     settings = _settings(release.model_dir / SETTINGS_FILE)
-    items = release.table("items", ["item_id", "title", "available"])
+    known = release.columns("items")
+    items = release.table("items", [name for name in ITEM_COLUMNS if name in known])
     if not items["item_id"].equals(model.item_ids):
         raise StoreError(f"release {release.release_id}: its items table and its model name different items")
     table = release.table("users", ["user_id", "history"])
     users = users_from_table(
         table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
     )
-    recommender = Recommender.of_release(model, users, items, settings)
+    n_items = len(items)
+    facts = Facts(
+        Together.load(release.model_dir, n_items),
+        Evidence.load(release.model_dir, n_items),
+        frozenset(settings.evidence.hidden) | hidden_reviews,
+        settings.complements.max_likeness,
+    )
+    recommender = Recommender.of_release(model, users, items, settings, facts)
+    recommender.properties.prepare()
     encoder = located(workspace, settings.encoder)
     return LoadedRelease(release.release_id, release.manifest, recommender, encoder, Catalogue(items, settings))
 

@@ -18,15 +18,14 @@ import polars as pl
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from recsys.words import WORD, words
+
 MIN_WORDS: Final = 6
 MAX_WORDS: Final = 30
 NEAR_DUPLICATE: Final = 0.6
 """Cosine from which two sentences count as the same thing said twice."""
 NOVELTY: Final = 0.3
 """How far a sentence's likeness to those already taken lowers its score, which is 1 for the item's best."""
-
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]{1,2}|[^\W_][\w\u0900-\u0dff’']*")
-"""Words; scripts written without spaces (Chinese, Japanese, Thai) give pairs of characters instead."""
 
 _SENTENCE_END = re.compile(
     r"(?<!\b[^\W\d]\.)(?<=[.!?…])[\"'”’)\]]*\s+"  # a stop and a space, save after an initial ("U.S. made")
@@ -37,11 +36,6 @@ _SENTENCE_END = re.compile(
 _CLAUSE_END = re.compile(r"(?<=[,;:，；、])\s*|\s+[-–—]+\s+")
 
 
-def words(text: str) -> list[str]:
-    """The text's words, case folded."""
-    return _WORD.findall(text.casefold())
-
-
 def split_sentences(text: str) -> list[str]:
     """Sentences of a plain text, in order; one that runs on is cut at commas, else between any two words.
 
@@ -50,7 +44,7 @@ def split_sentences(text: str) -> list[str]:
     pieces: list[str] = []
     for sentence in _SENTENCE_END.split(text):
         stripped = sentence.strip()
-        n_words = len(_WORD.findall(stripped))
+        n_words = len(WORD.findall(stripped))
         if n_words > MAX_WORDS:
             pieces += _cut_run_on(stripped)
         elif n_words:
@@ -68,27 +62,33 @@ def _cut_run_on(sentence: str) -> list[str]:
             if len(packed[-1]) + len(part) > MAX_WORDS:
                 packed.append([])
             packed[-1] += part
-    return [" ".join(tokens) for tokens in packed if any(_WORD.search(token) for token in tokens)]
+    return [" ".join(tokens) for tokens in packed if any(WORD.search(token) for token in tokens)]
 
 
 def choose_sentences(reviews: pl.DataFrame, per_item: int) -> dict[str, list[str]]:
-    """At most `per_item` sentences for each item that has any, the most informative first.
+    """At most `per_item` sentences for each item that has any, the most informative first; see `chosen_sentences`."""
+    chosen: dict[str, list[str]] = {}
+    for item_id, sentence in chosen_sentences(reviews, per_item).select("item_id", "sentence").iter_rows():
+        chosen.setdefault(item_id, []).append(sentence)
+    return chosen
 
-    reviews: item_id, text (plain; line ends are sentence ends), one row a review. The same reviews in the
-    same order give the same sentences.
+
+def chosen_sentences(reviews: pl.DataFrame, per_item: int) -> pl.DataFrame:
+    """item_id, review_row, sentence: at most `per_item` for each item, its most informative first, by item.
+
+    reviews: item_id, text (plain; line ends are sentence ends), one row a review, which review_row points to. The same
+    reviews in the same order give the same sentences.
     """
     sentences = _sentence_table(reviews)
     if sentences.is_empty() or not per_item:
-        return {}
+        return sentences.select("item_id", "review_row", "sentence").clear()
     terms, scores = _salience(sentences)
     rows = np.lexsort((np.arange(len(scores)), -scores, sentences["item_row"].to_numpy()))
-    texts = sentences["sentence"].to_list()
-    item_ids = sentences["item_id"].to_list()
-    chosen: dict[str, list[str]] = {}
-    for item_id, group in groupby(rows.tolist(), key=item_ids.__getitem__):
+    chosen: list[int] = []
+    for _, group in groupby(rows.tolist(), key=sentences["item_row"].to_list().__getitem__):
         best = np.array(list(group)[: 3 * per_item])
-        chosen[item_id] = [texts[row] for row in _take_unlike(best, terms[best], scores[best], per_item)]
-    return chosen
+        chosen += _take_unlike(best, terms[best], scores[best], per_item)
+    return sentences[chosen].select("item_id", "review_row", "sentence")
 
 
 def _sentence_table(reviews: pl.DataFrame) -> pl.DataFrame:

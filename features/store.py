@@ -61,6 +61,10 @@ class Release:
     model_dir: Path
     _tables: Mapping[str, Table] = field(repr=False)
 
+    def columns(self, name: str) -> list[str]:
+        """The names of the table's columns."""
+        return list(self._tables[name].schema.names)
+
     def table(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The table's rows in the order they were published; all columns, or those named, in that order."""
         where = _named(self.manifest, name)

@@ -90,7 +90,7 @@ def item_texts(
     text has the text "".
     """
     per_item = max(8, settings.token_budget // 8)
-    sentences = choose_sentences(_newest(reviews, items["item_id"], settings.max_reviews_read), per_item)
+    sentences = choose_sentences(newest_reviews(reviews, items["item_id"], settings.max_reviews_read), per_item)
     columns = [
         [clean(_spell_attributes(value)) if name == "attributes" else clean(value) for value in _column(items, name)]
         for name in NAMED_FIELDS
@@ -162,16 +162,21 @@ def _unit_costs(texts: Iterable[str], count_tokens: Callable[[list[str]], list[i
     return dict(zip(units, count_tokens(units), strict=True)) if units else {}
 
 
-def _newest(reviews: pl.DataFrame, item_ids: pl.Series, count: int) -> pl.DataFrame:
-    """item_id, text (title and text as plain lines) of each item's newest `count` reviews with words."""
-    said = pl.any_horizontal(pl.col("title", "text").str.strip_chars().str.len_chars() > 0)
+def newest_reviews(reviews: pl.DataFrame, item_ids: pl.Series, count: int) -> pl.DataFrame:
+    """The newest `count` reviews with words of each of these items, newest first; text: title and text as plain lines.
+
+    reviews: review_id, item_id, text, timestamp, and any others, which stay; a title, where there is one, goes into the
+    text.
+    """
+    parts = [name for name in ("title", "text") if name in reviews.columns]
+    said = pl.any_horizontal(pl.col(parts).str.strip_chars().str.len_chars() > 0)
     newest = (
         reviews.filter(pl.col("item_id").is_in(item_ids.implode()) & said)
         .sort("item_id", "timestamp", "review_id", descending=[False, True, False])
         .filter(pl.int_range(pl.len()).over("item_id") < count)
     )
-    texts = [_plain("\n".join(part for part in row if part)) for row in newest.select("title", "text").iter_rows()]
-    return newest.select("item_id").with_columns(text=pl.Series(texts, dtype=pl.String))
+    texts = [_plain("\n".join(part for part in row if part)) for row in newest.select(parts).iter_rows()]
+    return newest.with_columns(text=pl.Series(texts, dtype=pl.String))
 
 
 def _column(items: pl.DataFrame, name: str) -> list[str]:

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from jobs.bench_data import BenchData
 from jobs.bench_past import Past, read_past
 from recsys.metrics import target_ranks
-from recsys.recommend import batches, top_k
+from recsys.recommend import batches
+from recsys.top_k import top_k
 
 K: Final = 10
 

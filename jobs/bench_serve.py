@@ -139,7 +139,7 @@ def shop_of(recommender: Recommender, workspace: Workspace) -> Shop:
     if not users:
         raise DataError(f"{workspace.root}: no shopper of the release has a history; there is nobody to ask for")
     prices = Store(workspace).open().table("items", ["price"])["price"].drop_nulls()
-    titles = " ".join(title for title in recommender.titles if title)
+    titles = " ".join(title for title in recommender.properties.titles if title)
     words = sorted(set(re.findall(r"\w{3,}", titles.lower()))) or ["anything"]
     median = prices.median()
     return Shop(users, list(recommender.item_ids), words, float(median) if isinstance(median, int | float) else 0.0)
@@ -155,7 +155,11 @@ def write_interactions(recommender: Recommender, folder: Path) -> None:
         shape=(len(users.rows), recommender.n_items),
     )
     sp.save_npz(folder / INTERACTIONS_FILE, matrix)
-    ids = {"users": list(users.rows), "items": list(recommender.item_ids), "titles": list(recommender.titles)}
+    ids = {
+        "users": list(users.rows),
+        "items": list(recommender.item_ids),
+        "titles": list(recommender.properties.titles),
+    }
     (folder / IDS_FILE).write_text(json.dumps(ids), encoding="utf-8")
 
 

@@ -11,9 +11,10 @@ import polars as pl
 from jobs.requests import requests, sampled
 from recsys.interactions import positions
 from recsys.metrics import quality
-from recsys.recommend import Recommender, top_k
+from recsys.recommend import Recommender
 from recsys.slices import frequency_slices
 from recsys.split import HeldOut
+from recsys.top_k import top_k
 
 K = 10
 

@@ -21,6 +21,7 @@ from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from features.manifest import BEGINNING, LivePosition
 from features.query_encoder import query_settings
+from features.quotes import review_quotes
 from features.store import Store
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors, numbered_texts
@@ -60,7 +61,7 @@ class Report:
 @dataclass(frozen=True)
 class _Embedded:
     """Texts with their vectors. `items_before`: (n_items, dim), with what was said before the held-out days alone;
-    `read` and `read_text` are as in `jobs.train.Inputs`, `sentiment` as in `jobs.publish.Made`."""
+    `read` and `read_text` are as in `jobs.train.Inputs`, `sentiment` and `quotes` as in `jobs.publish.Made`."""
 
     encoder_id: str
     encoder_sha256: str
@@ -71,6 +72,7 @@ class _Embedded:
     read: pl.DataFrame
     read_text: np.ndarray
     sentiment: pl.DataFrame
+    quotes: pl.DataFrame
 
 
 def nightly(
@@ -155,6 +157,7 @@ def _run(
             encoder_id=embedded.encoder_id,
             encoder_sha256=embedded.encoder_sha256,
             sentiment=embedded.sentiment,
+            quotes=embedded.quotes,
             metrics=report.metrics,
             live=live,
         )
@@ -220,6 +223,11 @@ def _embed(
     def vectors(hashes: pl.Series) -> np.ndarray:
         return load_vectors(workspace, done.encoder_id, hashes)
 
+    sentiment = review_sentiment(workspace, adopted, named, reviews, settings.embed, progress)
+    felt = shop.reviews.join(sentiment, on="review_id", how="left", maintain_order="left")
+    quotes = review_quotes(felt, settings.evidence, settings.text.max_reviews_read)
+    report.counts["sentences to quote"] = len(quotes)
+    embed_texts(workspace, quotes, named, settings.embed, progress)
     read, distinct = numbered_texts(browsing)
     return _Embedded(
         encoder_id=done.encoder_id,
@@ -230,7 +238,8 @@ def _embed(
         items_before=vectors(items_before["text_hash"]),
         read=read,
         read_text=vectors(distinct),
-        sentiment=review_sentiment(workspace, adopted, named, reviews, settings.embed, progress),
+        sentiment=sentiment,
+        quotes=quotes,
     )
 
 

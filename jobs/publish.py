@@ -19,10 +19,12 @@ from jobs.embed import EMPTY, load_vectors
 from jobs.shop import Shop
 from jobs.warm_start import save_warm_start
 from recsys.config import Settings
+from recsys.evidence import Evidence
 from recsys.model import Model
 from recsys.query import Query
 from recsys.recommend import Recommender, batches
 from recsys.sequence import SequenceModel
+from recsys.together import learn_together
 from recsys.workspace import Workspace
 
 
@@ -32,7 +34,8 @@ class Made:
 
     users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
     has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded. sentiment: review_id
-    and sentiment (-1 to 1) of the reviews that a sentiment head has read. live: how far the live database was read.
+    and sentiment (-1 to 1) of the reviews that a sentiment head has read; quotes: as `features.quotes.review_quotes`;
+    live: how far the live database was read.
     """
 
     as_of: datetime
@@ -46,6 +49,7 @@ class Made:
     encoder_id: str
     encoder_sha256: str
     sentiment: pl.DataFrame
+    quotes: pl.DataFrame
     metrics: Mapping[str, Any]
     live: LivePosition = BEGINNING
 
@@ -58,6 +62,9 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
         made.model.save(model_dir)
         save_warm_start(*made.warm_start, model_dir)
         np.save(model_dir / TEXTS_FILE, made.recommender.users.texts, allow_pickle=False)
+        learn_together(made.shop.events, made.model.item_ids, settings.complements).save(model_dir)
+        quoted = load_vectors(workspace, made.encoder_id, made.quotes["text_hash"])
+        Evidence.of(made.quotes, quoted, made.model.item_ids).save(model_dir)
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
         draft = Draft(
             release_id=new_release_id(made.as_of, now, settings.digest()),

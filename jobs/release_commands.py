@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,6 +26,9 @@ from jobs.command_line import (
 )
 from recsys.errors import QueryError
 from recsys.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recsys.recommend import RankedItem
 
 # Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
 
@@ -117,7 +120,7 @@ def recommend_command(
     query = Query(user, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
     (slate,) = loaded.recommender.recommend([query])
     if as_json:
-        answer = {"items": [asdict(item) for item in slate.items], "fallback": slate.fallback}
+        answer = {"items": [_printed(item) for item in slate.items], "fallback": slate.fallback}
         sys.stdout.write(json.dumps(answer | {"release_id": loaded.release_id}, indent=2, ensure_ascii=False) + "\n")
         return
     reason = f"; not personal: {slate.fallback.replace('_', ' ')}" if slate.fallback else ""
@@ -127,3 +130,8 @@ def recommend_command(
     for item in slate.items:
         table.add_row(str(item.rank), item.item_id, item.title or "", f"{item.score:.3f}", item.source)
     Console().print(table)
+
+
+def _printed(item: RankedItem) -> dict[str, Any]:
+    """As the service answers where nothing more was asked for."""
+    return {name: value for name, value in asdict(item).items() if name != "explanation"}

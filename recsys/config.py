@@ -235,6 +235,7 @@ class Recommend(_Section):
     trending_half_life_days: float = Field(7.0, gt=0)
     item_page_share: float = Field(0.7, gt=0, lt=1)
     sentence_weight: float = Field(2.0, gt=0)
+    title_weight: float = Field(2.0, ge=0)
 
 
 class Repeats(_Section):
@@ -249,6 +250,37 @@ class NewItems(_Section):
     max_shoppers: int = Field(0, ge=0)
     exploration: float = Field(0.5, ge=0)
     prior_successes: float = Field(2.0, gt=0)
+
+
+class Evidence(_Section):
+    per_item: int = Field(5, ge=0, le=50)
+    min_stars: float = Field(4.0, ge=1, le=5)
+    min_words: int = Field(5, ge=1)
+    max_disagreement: float = Field(1.0, gt=0, le=2)
+    hidden: tuple[str, ...] = ()
+
+
+class Complements(_Section):
+    per_item: int = Field(50, ge=0)
+    min_shoppers: int = Field(2, ge=1)
+    max_likeness: float = Field(0.55, ge=0, le=1)
+
+
+class Scenario(_Section):
+    count: int = Field(10, ge=1)
+    diversity: float = Field(0.0, ge=0, le=1)
+    max_per_category: int = Field(0, ge=0)
+    max_per_brand: int = Field(0, ge=0)
+    collapse_variants: bool = False
+    new_items: float = Field(0.1, ge=0, le=0.5)
+
+
+class Scenarios(_Section):
+    home: Scenario = Scenario(count=20, diversity=0.5, max_per_category=4, collapse_variants=True)
+    product: Scenario = Scenario(count=8, collapse_variants=True, new_items=0.0)
+    cart: Scenario = Scenario(count=6, max_per_category=2, collapse_variants=True, new_items=0.0)
+    search: Scenario = Scenario(count=24, new_items=0.0)
+    email: Scenario = Scenario(count=8, diversity=0.5, max_per_category=2, max_per_brand=2, collapse_variants=True)
 
 
 class Releases(_Section):
@@ -292,6 +324,9 @@ class Settings(_Section):
     recommend: Recommend = Recommend()
     repeats: Repeats = Repeats()
     new_items: NewItems = NewItems()
+    evidence: Evidence = Evidence()
+    complements: Complements = Complements()
+    scenarios: Scenarios = Scenarios()
     releases: Releases = Releases()
     serve: Serve = Serve()
 
@@ -303,8 +338,9 @@ class Settings(_Section):
         return hashlib.sha256(self.release_json().encode()).hexdigest()
 
     def release_json(self) -> str:
-        """The settings that travel with a release: not those that say how it is served."""
-        return self.model_dump_json(indent=2, exclude={"serve", "ingest", "finetune"})
+        """The settings that travel with a release: not those that say how it is served, nor `scenarios`, which may
+        change without a night."""
+        return self.model_dump_json(indent=2, exclude={"serve", "scenarios", "ingest", "finetune"})
 
 
 def find_settings(asked: Path | None, workspace_file: Path) -> Path | None:

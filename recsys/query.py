@@ -12,6 +12,7 @@ import numpy as np
 from recsys import config
 from recsys.interactions import HAD_TYPES, event_weights, liked_share
 from recsys.model import Model
+from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
 from recsys.whitening import unit_rows
@@ -21,20 +22,23 @@ DAY_US: Final = 86_400_000_000
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both;
-    `value` is the stars of a rating."""
+    """One thing the shopper just did: dealt with an item, or searched for or read a text (norm-1 vector), or both.
+    `value` is the stars of a rating; `text` is what the vector was made of; only reasons quote it."""
 
     event_type: str
     timestamp: datetime
     item_id: str | None = None
     text_vector: np.ndarray | None = None
     value: float | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class Query:
     """Who asks and in what situation; every part is optional. `item_ids` are the items of the page or basket;
-    `asked_at` tells how long ago things were bought, by default at the shopper's newest event."""
+    `asked_at` tells how long ago things were bought, by default at the shopper's newest event;
+    `text` is what `text_vector` was made of; `explain` asks why each item is in the list;
+    `search` looks for the words of `text` in titles, too, and hides nothing that was seen or bought."""
 
     user_id: str | None = None
     session: tuple[Signal, ...] = ()
@@ -43,6 +47,10 @@ class Query:
     count: int = 10
     exclude_ids: frozenset[str] = frozenset()
     asked_at: datetime | None = None
+    rules: Rules = PLAIN
+    text: str | None = None
+    explain: bool = False
+    search: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ class QueryReader:
         returning = self.model.repeats.may_return(items.n_bought, age_days) & (items.weights > 0)
         gone = (items.n_bought > 0) & ~returning
         seen = (items.n_bought == 0) & self.settings.exclude_seen
-        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), items.item_rows[gone | seen]]
+        known = items.item_rows[(gone | seen) & (not query.search)]
+        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), known]
         strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
         liked = items.take(items.weights > 0)
         history = self._weighed(liked.item_rows, liked.weights, page_rows)

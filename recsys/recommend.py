@@ -6,7 +6,7 @@ import difflib
 import logging
 from bisect import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,41 +16,50 @@ import scipy.sparse as sp
 from recsys import config
 from recsys.candidates import Shoppers
 from recsys.errors import QueryError
+from recsys.explain import Explanation, Facts, explanations
+from recsys.filters import Filter, matching
 from recsys.fusion import SENTENCE, z_scores
 from recsys.model import Model
 from recsys.new_items import n_slots, with_new_items
+from recsys.properties import Properties
 from recsys.query import Profile, Query, QueryReader
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
+from recsys.rerank import NEW, Kept, Limit, arrange, boosted
+from recsys.rules import PLAIN, Rules
 from recsys.sequence.histories import Sequences
+from recsys.top_k import top_k
 from recsys.users import Users
 
 log = logging.getLogger(__name__)
 
 NEAREST_AMONG = 50
+TITLE: Final = "title"
+"""The `source` of an item that a search found by the words of its title."""
 NO_ROWS: Final = np.zeros(0, dtype=np.int64)
-NEW: Final = "new"
-"""The `source` of an item in a place that is kept for new items."""
 
 
 @dataclass(frozen=True)
 class RankedItem:
     """One place of a slate; `rank` starts at 1, `source` names the evidence that counted most, or is "new" in a place
-    that is kept for new items."""
+    that is kept for new items and "pinned" in one that was asked for; `explanation` is there where it was asked for."""
 
     item_id: str
     score: float
     rank: int
     source: str
     title: str | None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
 class Slate:
-    """Best first. `fallback` is None, or a word on why the list is not personal."""
+    """Best first. `fallback` is None, or a word on why the list is not personal; `n_matched`, where there was a filter,
+    counts the items that fulfil it and may be shown to this shopper."""
 
     items: tuple[RankedItem, ...]
     fallback: str | None
+    n_matched: int | None = None
 
 
 class Recommender:
@@ -60,44 +69,50 @@ class Recommender:
         self,
         model: Model,
         users: Users,
-        titles: Sequence[str | None],
-        available: np.ndarray,
+        properties: Properties,
         settings: config.Recommend,
         new_items: config.NewItems,
         weights: config.Interactions,
         browsing_decay: float = 0.8,
         ranker_pool: int = 100,
+        facts: Facts | None = None,
     ) -> None:
-        """titles and available (bool) follow the order of `model.item_ids`."""
+        """properties follow the order of `model.item_ids`; facts: what reasons are made of, by default nothing."""
         self.model = model
         self.users = users
-        self.titles = titles
+        self.properties = properties
+        self.facts = facts or Facts.none(len(model.item_ids))
         self.item_ids: list[str] = model.item_ids.to_list()
-        self.unavailable_rows = np.flatnonzero(~available)
+        self.unavailable_rows = np.flatnonzero(~properties.available)
         self.new_item_share = new_items.share
+        self.title_weight = settings.title_weight
         self.sources = model.sources()
+        self.source_names = [*(source.name for source in self.sources), TITLE]
         self.vectors = model.sequence.item_vectors
         self.ranker_pool = ranker_pool
         self.ranker = self._fitting_ranker()
         self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
         self.rows = self._reader.rows
-        is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1) & available
+        is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1)
+        is_new &= properties.available
         self.new_rows = np.flatnonzero(is_new)
 
     @classmethod
-    def of_release(cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings) -> Recommender:
-        """As the night measures it and the service loads it. items: title, available, ascending by item_id."""
+    def of_release(
+        cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings, facts: Facts | None = None
+    ) -> Recommender:
+        """As the night measures it and the service loads it. items: as `Properties.of_table`, ascending by item_id."""
         return cls(
             model,
             users,
-            items["title"].to_list(),
-            items["available"].to_numpy(),
+            Properties.of_table(items),
             settings.recommend,
             settings.new_items,
             settings.interactions,
             settings.embed.browsing_decay,
             settings.ranking.pool,
+            facts,
         )
 
     @property
@@ -110,19 +125,39 @@ class Recommender:
 
     def recommend(self, queries: Sequence[Query]) -> list[Slate]:
         """One slate a query, of `count` items or of as many as may be shown."""
-        profiles = [self._reader.profile(query) for query in queries]
+        profiles = [self._profile(query) for query in queries]
         standard, contributions = self._contributions(self._shoppers(profiles))
-        return [
-            self._slate(
-                self._ranked(contributions[:, row].sum(axis=0), standard[:, row], profile),
-                contributions[:, row],
-                profile.hidden_rows,
-                query.count,
-                profile.fallback,
-                self.new_item_share,
-            )
-            for row, (query, profile) in enumerate(zip(queries, profiles, strict=True))
-        ]
+        slates = []
+        for row, (query, profile) in enumerate(zip(queries, profiles, strict=True)):
+            own = contributions[:, row]
+            if query.search:
+                own = np.concatenate([own, self._title_scores(query.text or "")])
+            totals = self._ranked(own.sum(axis=0), standard[:, row], profile)
+            placed = self._placed(totals, profile.hidden_rows, query)
+            n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
+            items = self._items(placed, totals, own)
+            if query.explain:
+                items = self._explained(items, query, profile, placed, own)
+            slates.append(Slate(items, profile.fallback, n_matched))
+        return slates
+
+    def _title_scores(self, text: str) -> np.ndarray:
+        """(1, n_items) what the words of titles add to a search: `title_weight` to the best match, others in share."""
+        scores = self.properties.words.scores(text)
+        return (self.title_weight / max(float(scores.max(initial=0.0)), 1e-9) * scores)[None, :]
+
+    def _profile(self, query: Query) -> Profile:
+        """The query's profile; what its filter leaves out may not be shown, and then no hidden row comes twice."""
+        profile = self._reader.profile(query)
+        if query.rules.filter is None:
+            return profile
+        hidden = ~self.matching(query.rules.filter)
+        hidden[profile.hidden_rows] = True
+        return replace(profile, hidden_rows=np.flatnonzero(hidden))
+
+    def matching(self, wanted: Filter) -> np.ndarray:
+        """(n_items,) bool: which items fulfil the filter."""
+        return matching(wanted, self.properties)
 
     def proposals(self, queries: Sequence[Query]) -> list[tuple[Proposals, np.ndarray]]:
         """What the ranker is given for each query, and the weighted sum of the same items."""
@@ -164,14 +199,30 @@ class Recommender:
 
     def similar(self, item_id: str, count: int, exclude_ids: frozenset[str] = frozenset()) -> Slate:
         """The nearest items in the fused space, text and behaviour together, whoever asks."""
+        row = self.row_of(item_id)
+        scores = self.vectors @ self.vectors[row]
+        hidden = np.concatenate([self.unavailable_rows, [row], self.known_rows(exclude_ids)])
+        return Slate(self.listed(scores, hidden, count, "similar"), None)
+
+    def row_of(self, item_id: str) -> int:
+        """Raises QueryError, naming the nearest ids, for an item that the release does not know."""
         row = self.rows.get(item_id)
         if row is None:
             raise QueryError(
                 f"item {item_id!r} is not in this release; nearest ids: {', '.join(self._nearest_ids(item_id))}"
             )
-        scores = self.vectors @ self.vectors[row]
-        hidden = np.concatenate([self.unavailable_rows, [row], self._reader.known_rows(exclude_ids)])
-        return self._slate(scores, scores[None, :], hidden, count, None, 0.0, names=("similar",))
+        return row
+
+    def known_rows(self, item_ids: Sequence[str] | frozenset[str]) -> np.ndarray:
+        """Rows of the ids that the release knows, ascending and distinct."""
+        return self._reader.known_rows(item_ids)
+
+    def listed(self, scores: np.ndarray, hidden_rows: np.ndarray, count: int, name: str) -> tuple[RankedItem, ...]:
+        """The best `count` by (n_items,) scores, whoever asks; name: what their `source` says."""
+        shown = scores.copy()
+        shown[hidden_rows] = -np.inf
+        placed: list[tuple[int, Kept | None]] = [(best, None) for best in top_k(shown, count).tolist()]
+        return self._items(placed, scores, scores[None, :], names=(name,))
 
     def score(self, queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(n_sources, n, n_items) scores as the sources give them; (n, n_items) bool: which may be shown; (n,) how much
@@ -234,52 +285,80 @@ class Recommender:
         beside = self.item_ids[max(0, place - NEAREST_AMONG) : place + NEAREST_AMONG]
         return difflib.get_close_matches(item_id, beside, n=3, cutoff=0.0)
 
-    def _slate(
+    def _placed(self, totals: np.ndarray, hidden_rows: np.ndarray, query: Query) -> list[tuple[int, Kept | None]]:
+        """The rows of the list in their order, and why those have their place that have it not by their score."""
+        rules, count = query.rules, query.count
+        share = self.new_item_share if rules.new_items is None else rules.new_items
+        if rules.boosts:
+            totals[:] = boosted(totals, hidden_rows, [(self.matching(one.filter), one.factor) for one in rules.boosts])
+        shown = totals.copy()
+        shown[hidden_rows] = -np.inf
+        new_ranked = self._new_ranked(shown, count) if n_slots(count, share) else NO_ROWS
+        if rules == PLAIN:
+            plain = with_new_items(top_k(shown, count), new_ranked, count, share)
+            return [(row, NEW if kept else None) for row, kept in plain]
+        limits = self._limits(rules)
+        pinned = self._pinned(query)
+        return list(arrange(shown, new_ranked, pinned, limits, self.vectors, rules.diversity, count, share))
+
+    def _limits(self, rules: Rules) -> list[Limit]:
+        wanted = [
+            (rules.max_per_category, self.properties.category.codes),
+            (rules.max_per_brand, self.properties.brand.codes),
+        ]
+        limits = [Limit(codes, most) for most, codes in wanted if most > 0]
+        return [*limits, Limit(self.properties.variants, 1)] if rules.collapse_variants else limits
+
+    def _pinned(self, query: Query) -> dict[int, int]:
+        """Rows by 0-based place. A pin goes before filters and limits, but shows nothing that is unknown, unavailable
+        or excluded by id; of two pins of one item or one place the first counts."""
+        pinned: dict[int, int] = {}
+        for pin in query.rules.pins:
+            row = self.rows.get(pin.item_id, -1)
+            showable = row >= 0 and self.properties.available[row] and pin.item_id not in query.exclude_ids
+            if showable and row not in pinned.values():
+                pinned.setdefault(pin.position - 1, row)
+        return pinned
+
+    def _items(
         self,
+        placed: Sequence[tuple[int, Kept | None]],
         totals: np.ndarray,
         contributions: np.ndarray,
-        hidden_rows: np.ndarray,
-        count: int,
-        fallback: str | None,
-        new_item_share: float,
         names: Sequence[str] = (),
-    ) -> Slate:
-        names = names or [source.name for source in self.sources]
-        totals = totals.copy()
-        totals[hidden_rows] = -np.inf
-        new_ranked = self._new_ranked(totals, count) if n_slots(count, new_item_share) else NO_ROWS
-        placed = list(with_new_items(top_k(totals, count), new_ranked, count, new_item_share))
+    ) -> tuple[RankedItem, ...]:
+        names = names or self.source_names
         rows = np.array([row for row, _ in placed], dtype=np.int64)
         # A source without evidence adds 0, which can exceed a weak item's score.
         speaks = (contributions != 0).any(axis=1)
         leading = np.where(speaks[:, None], contributions[:, rows], -np.inf).argmax(axis=0)
-        items = tuple(
+        return tuple(
             RankedItem(
                 item_id=self.item_ids[row],
                 score=round(float(totals[row]), 6),
                 rank=rank,
-                source=NEW if kept else names[source],
-                title=self.titles[row],
+                source=kept or names[source],
+                title=self.properties.titles[row],
             )
             for rank, ((row, kept), source) in enumerate(zip(placed, leading, strict=True), start=1)
         )
-        return Slate(items, fallback)
+
+    def _explained(
+        self,
+        items: tuple[RankedItem, ...],
+        query: Query,
+        profile: Profile,
+        placed: Sequence[tuple[int, Kept | None]],
+        contributions: np.ndarray,
+    ) -> tuple[RankedItem, ...]:
+        told = explanations(
+            query, profile, placed, contributions, self.source_names, self.model, self.properties, self.facts
+        )
+        return tuple(replace(item, explanation=one) for item, one in zip(items, told, strict=True))
 
     def _new_ranked(self, totals: np.ndarray, count: int) -> np.ndarray:
         """At most `count` rows of new items that may be shown, the most promising first."""
         return self.new_rows[top_k(totals[self.new_rows] + self.model.promise[self.new_rows], count)]
-
-
-def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the `k` largest of (n_items,) scores, best first; ties keep the lower position; -inf never."""
-    k = min(k, len(scores))
-    if k == 0:
-        return np.zeros(0, dtype=np.int64)
-    least = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero((scores >= least) & (scores > -np.inf))
-    order = np.argsort(-scores[candidates], kind="stable")
-    best: np.ndarray = candidates[order[:k]]
-    return best
 
 
 BATCH_CELLS = 8_000_000

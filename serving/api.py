@@ -17,13 +17,13 @@ from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import QueryError
 from serving.access_log import AccessLog
+from serving.batch_routes import batch_routes
 from serving.contract import (
     RECOMMEND_EXAMPLES,
     SIMILAR_EXAMPLES,
     SLATE_EXAMPLE,
     Alive,
     Ready,
-    RecommendRequest,
     ReleaseResponse,
     SimilarRequest,
     SlateResponse,
@@ -40,7 +40,11 @@ from serving.operations import operations
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
+from serving.rules import ListRequest, wanted_count, with_rules
 from serving.scopes import guard_routes, needs
+from serving.search_routes import search_routes
+from serving.shelf_routes import shelf_routes
+from serving.told import told_items
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -113,24 +117,37 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         summary="A list for a shopper",
         responses={**SLATE_RESPONSES, **refusals},
         openapi_extra=needs(Scope.READ),
+        response_model_exclude_unset=True,
     )
     async def recommend(
-        request: Annotated[RecommendRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
+        request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
     ) -> SlateResponse:
         start_s = time.perf_counter()
         now = datetime.now(UTC)
-        check_count(request.count, settings.recommend.max_count)
+        count = wanted_count(request, settings.scenarios)
+        check_count(count, settings.recommend.max_count)
         current = _ready(live)
         if moment is not None:
             request = await moment.of(request, current.release.manifest)
         query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
-        slate = current.release.recommender.recommend([query])[0]
+        query = with_rules(query, request, count, settings.scenarios)
+        recommender = current.release.recommender
+        slate = recommender.recommend([query])[0]
         count_slate(slate.fallback)
-        return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s))
+        items = told_items(slate, recommender, request.return_properties)
+        return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
+
+    async def gone(current: Live) -> frozenset[str]:
+        return await moment.gone(current.release.manifest) if moment is not None else frozenset()
+
+    routes.include_router(batch_routes(recommend, refusals))
+    routes.include_router(search_routes(recommend, {**SLATE_RESPONSES, **refusals}))
+    routes.include_router(shelf_routes(lambda: _ready(live), gone, settings, {**SLATE_RESPONSES, **refusals}))
 
     @routes.post(
         "/similar",
         summary="Items like one item",
+        response_model_exclude_unset=True,
         responses={**SLATE_RESPONSES, **refusals, **documented(HTTPStatus.NOT_FOUND)},
         openapi_extra=needs(Scope.READ),
     )
@@ -139,10 +156,11 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
     ) -> SlateResponse:
         start_s = time.perf_counter()
         check_count(request.count, settings.recommend.max_count)
-        release = _ready(live).release
-        gone = await moment.gone(release.manifest) if moment is not None else frozenset()
+        current = _ready(live)
+        release = current.release
+        excluded = (await gone(current)).union(request.exclude_ids)
         try:
-            slate = release.recommender.similar(request.item_id, request.count, gone.union(request.exclude_ids))
+            slate = release.recommender.similar(request.item_id, request.count, excluded)
         except QueryError as error:
             raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
         took_ms = 1000 * (time.perf_counter() - start_s)

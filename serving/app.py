@@ -50,7 +50,7 @@ class Storefront:
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
         self._keys.start()
-        self._watch = ReleaseWatch(workspace_source(workspace), settings.serve)
+        self._watch = ReleaseWatch(workspace_source(workspace, frozenset(settings.evidence.hidden)), settings.serve)
         self._watch.poll()
         self._watch.start()
         self._database = open_live_database(workspace, settings.serve.events_url)

@@ -107,23 +107,63 @@ class SimilarRequest(Request):
     exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS)
 
 
+class ItemProperties(BaseModel):
+    """What the catalogue says of an item; null where it says nothing."""
+
+    title: str | None
+    category: str | None
+    brand: str | None
+    price: float | None
+    available: bool
+    updated_at: datetime | None
+    attributes: dict[str, Any] | None
+
+
+class Reason(BaseModel):
+    """Why the item is there. `kind` is one of pinned, new, again, words, page, history, together, browsing, trending
+    and popular; `item_id` names the shopper's item that `text` speaks of."""
+
+    kind: str
+    text: str
+    item_id: str | None
+
+
+class Evidence(BaseModel):
+    """A sentence of a review of the item, word for word. `about` says what it was chosen by: text, browsing, history,
+    or item, where nothing is known of the shopper."""
+
+    text: str
+    review_id: str
+    stars: float
+    about: str
+
+
 class SlateItem(BaseModel):
-    """One place of the list. `source` names what proposed the item, or is "new" in a place that is kept for new items;
-    `score` orders this list only, those places aside."""
+    """One place of the list. `source` names what proposed the item, or is "new" in a place that is kept for new items
+    and "pinned" in one that was asked for; `score` orders this list only, those places and diversity aside.
+
+    `properties` are there with `return_properties`; `reason`, `scores` (what each source added) and `evidence` (null
+    where no review may be quoted) with `explain`."""
 
     item_id: str
     score: float
     rank: int
     source: str
     title: str | None
+    properties: ItemProperties | None = None
+    reason: Reason | None = None
+    scores: dict[str, float] | None = None
+    evidence: Evidence | None = None
 
 
 class SlateResponse(BaseModel):
-    """The ranked list, best first. `fallback` is null, or a word on why the list is not personal."""
+    """The ranked list, best first. `fallback` is null, or a word on why the list is not personal; `n_matched` comes
+    with a filter: how many items fulfil it and may be shown to this shopper."""
 
     recommendation_id: str
     items: list[SlateItem]
     fallback: str | None
+    n_matched: int | None = None
     release_id: str
     took_ms: float
 
@@ -161,6 +201,32 @@ RECOMMEND_EXAMPLES: Final[dict[str, Any]] = {
     },
     "guest with a sentence": {"value": {"text": "a warm waterproof jacket for cycling", "count": 5}},
     "item page": {"value": {"item_ids": ["i-318"], "count": 8, "exclude_ids": ["i-77"]}},
+    "scenario home": {"value": {"user_id": "u-1042", "scenario": "home", "pins": [{"item_id": "i-9", "position": 1}]}},
+    "scenario product": {"value": {"user_id": "u-1042", "scenario": "product", "item_ids": ["i-318"], "explain": True}},
+    "scenario cart": {"value": {"item_ids": ["i-318", "i-77"], "scenario": "cart", "return_properties": True}},
+    "scenario search": {
+        "value": {
+            "user_id": "u-1042",
+            "scenario": "search",
+            "text": "quiet keyboard",
+            "filter": {
+                "category": "Office",
+                "price": {"max": 120},
+                "or": [{"brand": ["Keyes", "Typewell"]}, {"attributes": {"switches": "silent"}}],
+                "not": {"attributes": {"colour": "white"}},
+            },
+        }
+    },
+    "scenario email": {
+        "value": {
+            "user_id": "u-1042",
+            "scenario": "email",
+            "filter": {"available": True, "updated_after": "2026-01-01T00:00:00Z"},
+            "boosts": [{"filter": {"brand": "Ridge"}, "factor": 2}],
+            "bury": [{"filter": {"category": "Gift cards"}}],
+            "explain": True,
+        }
+    },
 }
 
 SIMILAR_EXAMPLES: Final[dict[str, Any]] = {"an item": {"value": {"item_id": "i-318", "count": 5}}}

@@ -107,7 +107,9 @@ class LiveCatalogue:
             new = added.with_columns(pl.col("available").fill_null(True))
             columns = [name for name in rows.columns if name in new.columns]
             rows = pl.concat([rows, new.select(columns)], how="diagonal")
-        recommender = Recommender.of_release(model, release.recommender.users, rows, settings)
+        facts = release.recommender.facts.of_more_items(len(rows))
+        recommender = Recommender.of_release(model, release.recommender.users, rows, settings, facts)
+        recommender.properties.prepare()
         return replace(release, recommender=recommender)
 
     def _encoded(self, texts: TextVectors, wanted: Sequence[str]) -> np.ndarray:

@@ -7,10 +7,9 @@ from features.item_changes import ItemChanges
 from features.live_database import LiveDatabase
 from features.manifest import Manifest
 from recsys.config import Settings
-from serving.contract import RecommendRequest
 from serving.live_items import LiveItems
 from serving.live_reader import LiveReader
-from serving.recent_events import RecentEvents
+from serving.recent_events import Asked, RecentEvents
 
 
 class Moment:
@@ -21,7 +20,7 @@ class Moment:
         self._recent = RecentEvents(EventLog(database), settings.serve.recent_events, reader)
         self._items = LiveItems(ItemChanges(database), reader)
 
-    async def of(self, request: RecommendRequest, manifest: Manifest) -> RecommendRequest:
+    async def of(self, request: Asked, manifest: Manifest) -> Asked:
         """The request with what its shopper has done since, and without the items that are gone."""
         request = await self._recent.before(request, manifest)
         gone = await self._items.gone(manifest)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
 
 import numpy as np
 
 from recsys.query import Query, Signal
-from recsys.recommend import Slate
+from recsys.recommend import RankedItem, Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
 from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError
@@ -36,21 +36,28 @@ async def to_query(request: RecommendRequest, texts: TextVectors, now: datetime,
         count=request.count,
         exclude_ids=frozenset(request.exclude_ids),
         asked_at=now,
+        text=request.text,
     )
 
 
-def to_response(slate: Slate, release_id: str, now: datetime, took_ms: float) -> SlateResponse:
-    """The slate as it is sent, under a new recommendation id."""
+def to_response(
+    slate: Slate, release_id: str, now: datetime, took_ms: float, items: Sequence[SlateItem] | None = None
+) -> SlateResponse:
+    """The slate as it is sent, under a new recommendation id. items: where more is told of them than their places."""
+    counted = {} if slate.n_matched is None else {"n_matched": slate.n_matched}  # what is not set is not sent
     return SlateResponse(
         recommendation_id=new_id(now),
-        items=[
-            SlateItem(item_id=item.item_id, score=item.score, rank=item.rank, source=item.source, title=item.title)
-            for item in slate.items
-        ],
+        items=[slate_item(item) for item in slate.items] if items is None else list(items),
         fallback=slate.fallback,
         release_id=release_id,
         took_ms=round(took_ms, 3),
+        **counted,
     )
+
+
+def slate_item(item: RankedItem) -> SlateItem:
+    """One place of the list as it is sent."""
+    return SlateItem(item_id=item.item_id, score=item.score, rank=item.rank, source=item.source, title=item.title)
 
 
 def check_count(count: int, max_count: int) -> None:
@@ -81,4 +88,5 @@ def _signals(session: tuple[SessionEvent, ...], vectors: dict[int, np.ndarray], 
             item_id=event.item_id,
             text_vector=vector,
             value=event.value,
+            text=event.text,
         )

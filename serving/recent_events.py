@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeVar
 
 from features.event_log import EventLog, RecentEvent
 from features.manifest import Manifest
 from serving.contract import RecommendRequest, SessionEvent, kind_of
 from serving.live_reader import LiveReader
+
+Asked = TypeVar("Asked", bound=RecommendRequest)
 
 
 class RecentEvents:
@@ -18,7 +21,7 @@ class RecentEvents:
         self._limit = limit
         self._reader = reader
 
-    async def before(self, request: RecommendRequest, manifest: Manifest) -> RecommendRequest:
+    async def before(self, request: Asked, manifest: Manifest) -> Asked:
         """The request, its session preceded by what its shopper did and the release does not know.
 
         As it came where the log cannot be read.

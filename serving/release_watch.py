@@ -39,8 +39,8 @@ class Source:
     load_encoder: Callable[[config.Encoder], TextEncoder]
 
 
-def workspace_source(workspace: Workspace) -> Source:
-    """The releases published in `workspace`."""
+def workspace_source(workspace: Workspace, hidden_reviews: frozenset[str] = frozenset()) -> Source:
+    """The releases published in `workspace`; hidden_reviews: ids of reviews that must not be quoted."""
     # Only here, in the replica: lancedb restarts its threads, with a warning, in every process that its importer
     # forks, and the process that starts Ray forks many.
     from features.release import load_release
@@ -48,7 +48,7 @@ def workspace_source(workspace: Workspace) -> Source:
 
     return Source(
         current_id=Store(workspace).current_id,
-        load=lambda release_id: load_release(workspace, release_id),
+        load=lambda release_id: load_release(workspace, release_id, hidden_reviews),
         load_encoder=_load_encoder,
     )
 

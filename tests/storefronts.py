@@ -13,6 +13,7 @@ from recsys.candidates import Factors
 from recsys.config import Interactions, NewItems, Recommend
 from recsys.fusion import Fusion
 from recsys.model import Model
+from recsys.properties import Properties
 from recsys.rank_features import ITEM_FEATURES
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
@@ -132,6 +133,22 @@ def tiny_users() -> Users:
     )
 
 
+def catalogue(available: tuple[bool, ...] = (True,) * 5) -> pl.DataFrame:
+    """Kitchen and office goods of two brands; the lamp has neither brand nor price."""
+    return pl.DataFrame(
+        {
+            "item_id": ITEM_IDS,
+            "title": [item_id.title() for item_id in ITEM_IDS],
+            "category": ["Home > Kitchen", "Office > Desk", "Home > Light", "Office > Desk", "Home > Kitchen"],
+            "brand": ["Brew", "Type", None, "Type", "Brew"],
+            "price": [30.0, 80.0, None, 25.0, 20.0],
+            "available": available,
+            "updated_at": [NOON, NOON, None, NOON, NOON],
+            "attributes": ['{"colour": "red"}', None, None, '{"buttons": 3}', '{"colour": ["red", "blue"]}'],
+        }
+    )
+
+
 def tiny_recommender(
     available: tuple[bool, ...] = (True,) * 5,
     settings: Recommend | None = None,
@@ -144,8 +161,7 @@ def tiny_recommender(
     return Recommender(
         tiny_model(**of_the_model),
         users or tiny_users(),
-        [item_id.title() for item_id in ITEM_IDS],
-        np.array(available),
+        Properties.of_table(catalogue(available)),
         settings or Recommend(),
         new_items or NewItems(),
         Interactions(),

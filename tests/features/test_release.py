@@ -35,6 +35,48 @@ def test_a_release_comes_with_its_shoppers_titles_and_encoder(published_shop: Pu
     assert all(item.title for item in slate.items)
 
 
+def test_a_release_explains_with_sentences_of_its_own_reviews(published_shop: PublishedShop) -> None:
+    release = Store(published_shop.workspace).open()
+    recommender = load_release(published_shop.workspace).recommender
+    table = release.table("reviews", ["review_id", "item_id", "rating", "title", "text"])
+    reviews = {row["review_id"]: row for row in table.iter_rows(named=True)}
+    quoted = 0
+    for user_id in list(recommender.users.rows)[:20]:
+        (slate,) = recommender.recommend([Query(user_id=user_id, explain=True)])
+        for item in slate.items:
+            assert item.explanation is not None
+            if quote := item.explanation.quote:
+                quoted += 1
+                review = reviews[quote.review_id]
+                assert quote.text in f"{review['title']}\n{review['text']}"
+                assert (review["item_id"], review["rating"]) == (item.item_id, quote.stars)
+                assert quote.stars >= published_shop.settings.evidence.min_stars
+    assert quoted > 20
+    assert recommender.facts.together.shoppers.nnz > 0
+
+
+def test_a_review_that_is_hidden_now_is_not_quoted_though_the_release_has_it(published_shop: PublishedShop) -> None:
+    def quoted(hidden: frozenset[str]) -> set[str]:
+        recommender = load_release(published_shop.workspace, hidden_reviews=hidden).recommender
+        (slate,) = recommender.recommend([Query(count=40, explain=True)])
+        quotes = [item.explanation.quote for item in slate.items if item.explanation is not None]
+        return {quote.review_id for quote in quotes if quote is not None}
+
+    before = quoted(frozenset())
+    assert before
+    assert not quoted(frozenset(before)) & before
+
+
+def test_a_release_knows_the_properties_of_its_items(published_shop: PublishedShop) -> None:
+    items = Store(published_shop.workspace).open().table("items")
+    properties = load_release(published_shop.workspace).recommender.properties
+    for row in (0, 40, 79):
+        told = properties.of_row(row)
+        for name in ("title", "category", "brand", "price", "available", "updated_at"):
+            assert told[name] == items[name][row]
+        assert told["attributes"] == json.loads(items["attributes"][row])
+
+
 def test_a_release_from_before_there_was_sentiment_is_read(copied: Workspace) -> None:
     store = Store(copied)
     now = store.open()

@@ -24,10 +24,11 @@ from recsys.fusion import Fusion, z_scores
 from recsys.new_items import is_slot
 from recsys.query import Query, Signal
 from recsys.ranking import Ranker
-from recsys.recommend import Recommender, Slate, batches, top_k
+from recsys.recommend import Recommender, Slate, batches
 from recsys.repeats import Repeats
 from recsys.sequence import Sequences
 from recsys.tables import EVENT_TYPES
+from recsys.top_k import top_k
 
 LAMP = TEXT[ITEM_IDS.index("lamp")]
 KETTLE = TEXT[ITEM_IDS.index("kettle")]

@@ -18,11 +18,15 @@ from features.manifest import Manifest
 from features.release import Catalogue, LoadedRelease
 from recsys import candidates, config
 from recsys.config import Settings
+from recsys.evidence import Evidence
+from recsys.explain import Facts
 from recsys.fusion import Fusion
 from recsys.model import Model
+from recsys.properties import Properties
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
 from recsys.tables import EVENT_TYPES
+from recsys.together import learn_together
 from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving.api import create_app
@@ -33,6 +37,35 @@ from serving.text_cache import TextVectors
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM_IDS = ("boot", "coat", "lamp", "rug", "sock", "vase")
 WORDS = {"shoes": 0, "clothes": 1, "home": 2}
+CATALOGUE = pl.DataFrame(
+    {
+        "item_id": ITEM_IDS,
+        "title": [None, *(item_id.title() for item_id in ITEM_IDS[1:])],
+        "category": ["Wear > Feet", "Wear", "Home > Light", "Home", "Wear > Feet", "Home"],
+        "brand": ["Foot", "Cloth", "Lux", "Lux", "Foot", None],
+        "price": [90.0, 120.0, 40.0, 60.0, 5.0, 15.0],
+        "available": [True] * 6,
+        "updated_at": [AS_OF] * 6,
+        "attributes": ['{"size": 43}', None, None, None, '{"colour": ["grey", "blue"]}', None],
+    }
+)
+PURCHASES = pl.DataFrame(
+    {
+        "user_id": ["ann", "bea", "ann", "bea", "ann"],
+        "item_id": ["boot", "boot", "sock", "sock", "lamp"],
+        "event_type": ["purchase"] * 5,
+        "timestamp": [AS_OF] * 5,
+    }
+)
+"""Two shoppers bought boots and socks."""
+QUOTES = pl.DataFrame(
+    {
+        "item_id": ["sock", "sock", "lamp"],
+        "review_id": ["r1", "r2", "r3"],
+        "rating": [5.0, 4.0, 5.0],
+        "text": ["Warm in my shoes.", "Goes with all my clothes.", "It lights the whole home."],
+    }
+)
 THEMES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0.6, 0.8, 0], [0, 0, 1]], dtype=np.float32)
 """(6 items, 3 words): what each item's text is about."""
 
@@ -96,11 +129,14 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
     recommender = Recommender(
         make_model(),
         users,
-        titles=[None, *(item_id.title() for item_id in ITEM_IDS[1:])],
-        available=np.ones(6, dtype=bool),
+        Properties.of_table(CATALOGUE),
         settings=config.Recommend(),
         new_items=config.NewItems(),
         weights=config.Interactions(),
+        facts=Facts(
+            learn_together(PURCHASES, pl.Series(ITEM_IDS), config.Complements()),
+            Evidence.of(QUOTES, np.eye(3, dtype=np.float32)[[0, 1, 2]], pl.Series(ITEM_IDS)),
+        ),
     )
     manifest = Manifest(
         release_id=release_id,
@@ -115,7 +151,7 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         config_sha256="",
         metrics={"all": {"ndcg_at_10": 0.5}},
     )
-    items = pl.DataFrame({"item_id": ITEM_IDS, "title": recommender.titles, "available": [True] * 6})
+    items = pl.DataFrame({"item_id": ITEM_IDS, "title": recommender.properties.titles, "available": [True] * 6})
     catalogue = Catalogue(items, Settings())
     return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder(), catalogue)
 

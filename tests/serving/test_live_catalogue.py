@@ -59,7 +59,7 @@ def test_a_new_product_with_only_a_text_is_recommended(
     assert recommender.n_items == 6  # the release itself is as it was
     assert catalogue.live is not None
     extended = catalogue.live.release.recommender
-    assert extended.titles[6] == "wooden shoes"
+    assert extended.properties.titles[6] == "wooden shoes"
     np.testing.assert_array_equal(extended.vectors[:6], recommender.vectors)
     placed = recommender.model.sequence.place(recommender.model.whitening(SHOES[None, :]))
     np.testing.assert_allclose(extended.vectors[6], placed[0], rtol=1e-5)
@@ -88,7 +88,7 @@ def test_price_title_and_stock_of_known_items_change(
     assert catalogue.poll()
     assert catalogue.live is not None
     recommender = catalogue.live.release.recommender
-    assert recommender.titles[2] == "Lamp, green"
+    assert recommender.properties.titles[2] == "Lamp, green"
     assert recommender.model.item_features[2, PRICE_COLUMN] == pytest.approx(np.log1p(3.0))
     assert not {"vase", "rug"} & set(shown(catalogue, user_id="zoe", count=20))
     put(changes, "vase", available=True)

@@ -1,0 +1,173 @@
+"""A list under rules: what is boosted, pinned, limited and mixed, place by place.
+
+Boosts work on the final score, that of the fused z-scores with the ranker's order on top. A factor f adds ln f standard
+deviations of the scores that may be shown: scores are read as log odds (as LambdaMART's are), so that f multiplies the
+odds of the item against any other, and the same factor means the same whoever asks. Then each place takes the item of
+largest
+
+    (1 - diversity) * score - diversity * cosine to the nearest item that has a place already
+
+(maximal marginal relevance: Carbonell and Goldstein 1998) with the cosine in the fused item space and scores put
+between 0 and 1 over the best few times `count` candidates. Limits are kept on the way: what would exceed one is passed
+over, and where the candidates are spent the next best follow, so that a list is short only where the shop has no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from recsys.new_items import is_slot
+from recsys.top_k import top_k
+
+POOL_FACTOR: Final = 5
+MAX_POOL_EXTRA: Final = 400
+"""Candidates of a long list beyond its own length: bounds the time of a list of 1,000."""
+
+Kept = Literal["new", "pinned"]
+NEW: Final[Kept] = "new"
+PINNED: Final[Kept] = "pinned"
+"""The `source` of an item in a place that is kept for new items, and of one whose place was asked for."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `most` items of one code. codes: (n_items,) int; a negative code is not limited."""
+
+    codes: np.ndarray
+    most: int
+
+
+def boosted(scores: np.ndarray, hidden_rows: np.ndarray, boosts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+    """(n_items,) scores after the boosts, in the order given; boosts: (n_items,) bool masks with their factors."""
+    shown = np.ones(len(scores), dtype=bool)
+    shown[hidden_rows] = False
+    if not shown.any():
+        return scores
+    deviation = float(scores[shown].std()) or 1.0
+    lifted, buried = scores.copy(), np.zeros(len(scores), dtype=bool)
+    for mask, factor in boosts:
+        if factor > 0:
+            lifted[mask] += deviation * np.log(factor)
+        else:
+            buried |= mask
+    lifted[buried] -= np.ptp(lifted[shown]) + deviation
+    return lifted
+
+
+def arrange(
+    scores: np.ndarray,
+    new_ranked: np.ndarray,
+    pinned: Mapping[int, int],
+    limits: Sequence[Limit],
+    vectors: np.ndarray,
+    diversity: float,
+    count: int,
+    new_item_share: float,
+) -> Iterator[tuple[int, Kept | None]]:
+    """(row, why it has its place, None where by its score), at most `count` and none twice.
+
+    scores: (n_items,), -inf for what may not be shown; new_ranked: rows of new items, the most promising first, for the
+    places that are kept for them; pinned: rows by 0-based place, shown whatever their score and counted by the limits;
+    vectors: (n_items, dim) of norm 1 or zero. Without pins, limits and diversity this is
+    `recsys.new_items.with_new_items`.
+    """
+    candidates = _Candidates(scores, limits, vectors, diversity, count)
+    for pin in pinned.values():
+        candidates.take(pin)
+    new = iter(new_ranked.tolist())
+    left = dict(pinned)
+    for place in range(count):
+        if place in left:
+            yield left.pop(place), PINNED
+            continue
+        # What does not fit now never will: the iterator need not go back.
+        kept = next((row for row in new if candidates.fits(row)), None) if is_slot(place, new_item_share) else None
+        row = candidates.best() if kept is None else kept
+        if row is None:
+            break
+        candidates.take(row)
+        yield row, None if kept is None else NEW
+    for place in sorted(left):
+        if place < count:
+            yield left[place], PINNED
+
+
+class _Candidates:
+    """What may still take a place, and how near it is to what has one."""
+
+    def __init__(
+        self, scores: np.ndarray, limits: Sequence[Limit], vectors: np.ndarray, diversity: float, count: int
+    ) -> None:
+        self.scores = scores
+        self.limits = limits
+        self.vectors = vectors
+        self.diversity = diversity
+        self.taken: dict[int, None] = {}
+        self._counts: list[dict[int, int]] = [{} for _ in limits]
+        self._depth = 0
+        self._size = min(POOL_FACTOR * count, count + MAX_POOL_EXTRA)
+        self._best, self._span = 0.0, 1.0
+        self._load(np.zeros(0, dtype=np.int64))
+
+    def fits(self, row: int) -> bool:
+        """Whether the row has no place yet and no limit is reached by what has."""
+        if row in self.taken:
+            return False
+        return all(
+            counts.get(int(limit.codes[row]), 0) < limit.most
+            for limit, counts in zip(self.limits, self._counts, strict=True)
+        )
+
+    def best(self) -> int | None:
+        """The row that should come next; None where nothing is left that fits."""
+        while not self._free.any():
+            if not self._next_best():
+                return None
+        value = np.where(self._free, (1.0 - self.diversity) * self._relevance, -np.inf)
+        if self.diversity:
+            value -= self.diversity * self._nearest
+        return int(self._rows[value.argmax()])
+
+    def take(self, row: int) -> None:
+        """The row has a place now."""
+        self.taken[row] = None
+        self._free[self._rows == row] = False
+        for limit, counts in zip(self.limits, self._counts, strict=True):
+            code = int(limit.codes[row])
+            if code < 0:
+                continue
+            counts[code] = counts.get(code, 0) + 1
+            if counts[code] >= limit.most:
+                self._free[limit.codes[self._rows] == code] = False
+        if self.diversity:
+            np.maximum(self._nearest, self._vectors @ self.vectors[row], out=self._nearest)
+
+    def _next_best(self) -> bool:
+        """Load the next best candidates, each time twice as many; False where there are none."""
+        order = top_k(self.scores, self._depth + self._size)
+        rows = order[self._depth :]
+        if len(rows) == 0:
+            return False
+        if self._depth == 0:
+            self._best = float(self.scores[rows[0]])
+            self._span = self._best - float(self.scores[rows[-1]]) or 1.0
+        self._depth += len(rows)
+        self._size *= 2
+        self._load(rows)
+        return True
+
+    def _load(self, rows: np.ndarray) -> None:
+        self._rows = rows
+        self._relevance = 1.0 - (self._best - self.scores[rows]) / self._span
+        taken = list(self.taken)
+        self._free = ~np.isin(rows, taken)
+        for limit, counts in zip(self.limits, self._counts, strict=True):
+            full = [code for code, n in counts.items() if n >= limit.most]
+            self._free &= ~np.isin(limit.codes[rows], full)
+        if self.diversity:
+            self._vectors = self.vectors[rows]
+            self._nearest = (self._vectors @ self.vectors[taken].T).max(axis=1, initial=0.0)

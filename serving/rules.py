@@ -1,0 +1,236 @@
+"""How a list is asked for beyond who it is for: filters, rules, scenario, and what is told of each item.
+
+A filter is an object of conditions that must all hold: `{"category": "Home > Lamps", "price": {"max": 50}}`; `and`,
+`or` and `not` hold further objects of the same form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from recsys import config, filters
+from recsys.properties import Scalar
+from recsys.query import Query
+from recsys.rules import Boost, Pin, Rules
+from serving.contract import Id, Moment, ReadableText, RecommendRequest
+
+MAX_CONDITIONS: Final = 50
+MAX_DEPTH: Final = 6
+MAX_VALUES: Final = 200
+MAX_BOOSTS: Final = 10
+MAX_PINS: Final = 100
+MAX_FACTOR: Final = 100.0
+
+ScenarioName = Literal["home", "product", "cart", "search", "email"]
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _value(value: Any) -> Scalar:
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("a value is a text, a number, true or false")
+    if isinstance(value, str) and len(value) > 512:
+        raise ValueError("a value has at most 512 characters")
+    return value
+
+
+Ids = Annotated[
+    tuple[Id, ...], BeforeValidator(_several, json_schema_input_type=Id | list[Id]), Field(max_length=MAX_VALUES)
+]
+Value = Annotated[Any, AfterValidator(_value)]
+Values = Annotated[
+    tuple[Value, ...],
+    BeforeValidator(_several, json_schema_input_type=Scalar | list[Scalar]),
+    Field(min_length=1, max_length=MAX_VALUES),
+]
+
+
+def _bounded(filter_: Any) -> Any:
+    """Refuse what is nested too deep before it is read: reading recurses."""
+    left: list[tuple[str, Any, int]] = [("", filter_, 1)]
+    while left:
+        path, node, depth = left.pop()
+        if not isinstance(node, dict):
+            continue
+        if depth > MAX_DEPTH:
+            raise ValueError(f"{path}: filters may be nested {MAX_DEPTH} deep at most")
+        for name in ("and", "or"):
+            inner = node.get(name)
+            inner = inner if isinstance(inner, list) else []
+            if len(inner) > MAX_CONDITIONS:
+                raise ValueError(f"a request may have {MAX_CONDITIONS} conditions at most")
+            left += [(f"{path}{name}.{place}.", one, depth + 1) for place, one in enumerate(inner)]
+        left.append((f"{path}not.", node.get("not"), depth + 1))
+    return filter_
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PriceRange(_Part):
+    """Both ends are included."""
+
+    least: float | None = Field(None, alias="min", ge=0, allow_inf_nan=False)
+    most: float | None = Field(None, alias="max", ge=0, allow_inf_nan=False)
+
+
+class ItemFilter(_Part):
+    """Conditions that must all hold. An unknown value fulfils none, and `not` of it does."""
+
+    all_of: tuple[ItemFilter, ...] = Field((), alias="and", description="all of these hold")
+    any_of: tuple[ItemFilter, ...] | None = Field(None, alias="or", min_length=1, description="one of these holds")
+    none_of: ItemFilter | None = Field(None, alias="not", description="this does not hold")
+    category: Ids = Field((), description="in one of these categories or below it, each a path from the root")
+    brand: Ids = Field((), description="of one of these brands")
+    price: PriceRange | None = None
+    available: bool | None = Field(None, strict=True, description="as of the release; what is sold out is never shown")
+    attributes: dict[Id, Values] = Field({}, max_length=MAX_CONDITIONS, description="each has one of its values")
+    updated_after: Moment | None = Field(None, description="changed in the catalogue after this moment")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ItemFilter:
+        if next(self._conditions(), None) is None:
+            raise ValueError("a filter needs a condition: and, or, not, category, brand, price, available, attributes")
+        return self
+
+    def to_filter(self) -> filters.Filter:
+        """As the recommender reads it."""
+        found = tuple(self._conditions())
+        return found[0] if len(found) == 1 else filters.And(found)
+
+    def n_conditions(self) -> int:
+        """Those of `and`, `or` and `not` are counted, these are not."""
+        inner = (*self.all_of, *(self.any_of or ()), *([self.none_of] if self.none_of else []))
+        own = sum(1 for one in self._conditions() if not isinstance(one, filters.And | filters.Or | filters.Not))
+        return own + sum(one.n_conditions() for one in inner)
+
+    def _conditions(self) -> Iterator[filters.Filter]:
+        if self.all_of:
+            yield filters.And(tuple(one.to_filter() for one in self.all_of))
+        if self.any_of is not None:
+            yield filters.Or(tuple(one.to_filter() for one in self.any_of))
+        if self.none_of is not None:
+            yield filters.Not(self.none_of.to_filter())
+        if self.category:
+            yield filters.InCategory(self.category)
+        if self.brand:
+            yield filters.OfBrand(self.brand)
+        if self.price is not None:
+            yield filters.PriceBetween(self.price.least, self.price.most)
+        if self.available is not None:
+            yield filters.IsAvailable(self.available)
+        for name, values in self.attributes.items():
+            yield filters.HasAttribute(name, values)
+        if self.updated_after is not None:
+            yield filters.UpdatedAfter(self.updated_after)
+
+
+BoundedFilter = Annotated[ItemFilter, BeforeValidator(_bounded)]
+
+
+class BoostRule(_Part):
+    """Lift what fulfils the filter: the factor multiplies an item's odds against any other of equal score."""
+
+    filter: BoundedFilter
+    factor: float = Field(2.0, ge=1, le=MAX_FACTOR)
+
+
+class BuryRule(_Part):
+    """Lower what fulfils the filter; the factor 0 puts it after everything else."""
+
+    filter: BoundedFilter
+    factor: float = Field(0.0, ge=0, le=1)
+
+
+class PinRule(_Part):
+    """This item in this place, counted from 1. An unknown, unavailable or excluded one is left out."""
+
+    item_id: Id
+    position: int = Field(strict=True, ge=1, le=1000)
+
+
+class ListRequest(RecommendRequest):
+    """Who asks, and how the list should be. What is left out is as the scenario has it, else as the shop has it."""
+
+    scenario: ScenarioName | None = Field(None, description="presets of the shop: [scenarios] of its settings")
+    filter: BoundedFilter | None = Field(None, description="only these items; the answer says how many there are")
+    boosts: tuple[BoostRule, ...] = Field((), max_length=MAX_BOOSTS)
+    bury: tuple[BuryRule, ...] = Field((), max_length=MAX_BOOSTS)
+    pins: tuple[PinRule, ...] = Field((), max_length=MAX_PINS)
+    diversity: float | None = Field(None, ge=0, le=1, description="0: by score alone; 1: as unlike as can be")
+    max_per_category: int | None = Field(None, strict=True, ge=0, description="0: no limit")
+    max_per_brand: int | None = Field(None, strict=True, ge=0, description="0: no limit")
+    collapse_variants: bool | None = Field(None, strict=True, description="one of a product's sizes and colours")
+    new_items: float | None = Field(None, ge=0, le=0.5, description="share of places for items without buyers")
+    return_properties: bool = Field(False, strict=True, description="title, category, brand, price, … of each item")
+    explain: bool = Field(False, strict=True, description="why each item is there, and a sentence of its reviews")
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> ListRequest:
+        rules = [*(rule.filter for rule in self.boosts), *(rule.filter for rule in self.bury)]
+        n_conditions = sum(one.n_conditions() for one in ([self.filter, *rules] if self.filter else rules))
+        if n_conditions > MAX_CONDITIONS:
+            raise ValueError(f"{n_conditions} conditions in all filters; a request may have {MAX_CONDITIONS} at most")
+        positions = [pin.position for pin in self.pins]
+        if len(set(positions)) < len(positions):
+            taken = next(position for position in positions if positions.count(position) > 1)
+            raise ValueError(f"pins: position {taken} is given twice")
+        return self
+
+
+class SearchRequest(ListRequest):
+    """A list for words that a shopper has typed: what was seen or bought is not left out."""
+
+    text: ReadableText = Field(description="what the shopper looks for")
+
+
+def preset(request: ListRequest, scenarios: config.Scenarios) -> config.Scenario | None:
+    """The scenario that the request names."""
+    return None if request.scenario is None else getattr(scenarios, request.scenario)
+
+
+def wanted_count(request: ListRequest, scenarios: config.Scenarios) -> int:
+    """The request's own count goes before the scenario's."""
+    named = preset(request, scenarios)
+    return request.count if named is None or "count" in request.model_fields_set else named.count
+
+
+def with_rules(query: Query, request: ListRequest, count: int, scenarios: config.Scenarios) -> Query:
+    """The query with all that the request says of the list."""
+    return replace(
+        query,
+        count=count,
+        rules=to_rules(request, scenarios),
+        explain=request.explain,
+        search=isinstance(request, SearchRequest),
+    )
+
+
+def to_rules(request: ListRequest, scenarios: config.Scenarios) -> Rules:
+    """As the recommender reads them; the request's own go before the scenario's."""
+    named = preset(request, scenarios)
+
+    def own(name: str, plain: Any) -> Any:
+        value = getattr(request, name)
+        return value if value is not None else plain if named is None else getattr(named, name)
+
+    boosts = [(rule.filter, rule.factor) for rule in request.boosts]
+    bury = [(rule.filter, rule.factor) for rule in request.bury]
+    return Rules(
+        filter=None if request.filter is None else request.filter.to_filter(),
+        boosts=tuple(Boost(wanted.to_filter(), factor) for wanted, factor in [*boosts, *bury]),
+        pins=tuple(Pin(pin.item_id, pin.position) for pin in request.pins),
+        diversity=own("diversity", 0.0),
+        max_per_category=own("max_per_category", 0),
+        max_per_brand=own("max_per_brand", 0),
+        collapse_variants=own("collapse_variants", plain=False),
+        new_items=own("new_items", None),
+    )

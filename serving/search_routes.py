@@ -1,0 +1,45 @@
+"""`POST /v1/search`: words in titles and the meaning of texts together, ordered for the shopper who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body
+
+from features.api_keys import Scope
+from serving.contract import SlateResponse
+from serving.rules import ListRequest, SearchRequest
+from serving.scopes import needs
+
+SEARCH_EXAMPLES: Final[dict[str, Any]] = {
+    "words": {"value": {"text": "quiet keyboard"}},
+    "a shopper's search on a page of results": {
+        "value": {
+            "text": "trail running shoes",
+            "user_id": "u-1042",
+            "scenario": "search",
+            "filter": {"price": {"max": 120}},
+            "return_properties": True,
+        }
+    },
+}
+
+
+def search_routes(
+    recommend: Callable[[ListRequest], Awaitable[SlateResponse]], responses: Mapping[int | str, dict[str, Any]]
+) -> APIRouter:
+    """recommend: what answers /v1/recommend; responses: those that a list may have, documented."""
+    routes = APIRouter()
+
+    @routes.post(
+        "/search",
+        summary="What a shopper looks for",
+        responses=dict(responses),
+        response_model_exclude_unset=True,
+        openapi_extra=needs(Scope.READ),
+    )
+    async def search(request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)]) -> SlateResponse:
+        return await recommend(request)
+
+    return routes

@@ -1,0 +1,106 @@
+"""`GET /v1/popular` and `POST /v1/complements`: lists that need no shopper."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Body, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from features.api_keys import Scope
+from recsys.config import Settings
+from recsys.errors import QueryError
+from recsys.filters import InCategory
+from recsys.shelves import complements, popular
+from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, SlateResponse
+from serving.problems import ProblemError, documented
+from serving.query import check_count, to_response
+from serving.release_watch import Live
+from serving.rules import BoundedFilter
+from serving.scopes import needs
+from serving.told import told_items
+
+COMPLEMENTS_EXAMPLES: Final[dict[str, Any]] = {
+    "an item": {"value": {"item_ids": ["i-318"], "count": 5}},
+    "a basket": {"value": {"item_ids": ["i-318", "i-77"], "count": 4, "filter": {"price": {"max": 30}}}},
+}
+
+
+class ComplementsRequest(BaseModel):
+    """What is bought with these items."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    item_ids: tuple[Id, ...] = Field(min_length=1, max_length=MAX_ITEM_IDS)
+    count: Count = 10
+    exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS)
+    filter: BoundedFilter | None = None
+    return_properties: bool = Field(False, strict=True)
+
+
+def shelf_routes(
+    ready: Callable[[], Live],
+    gone: Callable[[Live], Awaitable[frozenset[str]]],
+    settings: Settings,
+    responses: Mapping[int | str, dict[str, Any]],
+) -> APIRouter:
+    """ready: what answers now; gone: ids that no list may hold, whatever that says; responses: those that
+    every list may have, documented."""
+    routes = APIRouter()
+
+    @routes.get(
+        "/popular",
+        summary="What sells",
+        responses={key: value for key, value in responses.items() if key not in (400, 413)},
+        response_model_exclude_unset=True,
+        openapi_extra=needs(Scope.READ),
+    )
+    async def what_sells(
+        category: Annotated[
+            str | None, Query(max_length=MAX_ID_CHARS, description="a path; all below it counts")
+        ] = None,
+        count: Annotated[int, Query(ge=1)] = 10,
+        window: Annotated[Literal["lately", "ever"], Query(description="sold lately, or over the years")] = "lately",
+        return_properties: bool = False,
+    ) -> SlateResponse:
+        start_s = time.perf_counter()
+        check_count(count, settings.recommend.max_count)
+        current = ready()
+        release = current.release
+        wanted = None if category is None else InCategory((category,))
+        slate = popular(release.recommender, wanted, count, await gone(current), lately=window == "lately")
+        items = told_items(slate, release.recommender, return_properties)
+        return to_response(slate, release.release_id, datetime.now(UTC), _since_ms(start_s), items)
+
+    @routes.post(
+        "/complements",
+        summary="What is bought with an item, not instead of it",
+        responses={**responses, **documented(HTTPStatus.NOT_FOUND)},
+        response_model_exclude_unset=True,
+        openapi_extra=needs(Scope.READ),
+    )
+    async def bought_with(
+        request: Annotated[ComplementsRequest, Body(openapi_examples=COMPLEMENTS_EXAMPLES)],
+    ) -> SlateResponse:
+        start_s = time.perf_counter()
+        check_count(request.count, settings.recommend.max_count)
+        current = ready()
+        release = current.release
+        wanted = None if request.filter is None else request.filter.to_filter()
+        excluded = (await gone(current)).union(request.exclude_ids)
+        try:
+            slate = complements(release.recommender, request.item_ids, wanted, request.count, excluded)
+        except QueryError as error:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
+        items = told_items(slate, release.recommender, request.return_properties)
+        return to_response(slate, release.release_id, datetime.now(UTC), _since_ms(start_s), items)
+
+    return routes
+
+
+def _since_ms(start_s: float) -> float:
+    return 1000 * (time.perf_counter() - start_s)
