@@ -238,6 +238,16 @@ def test_a_cold_item_stands_where_its_text_places_it() -> None:
     assert nearest == 4
 
 
+def test_the_less_an_item_was_seen_the_more_its_text_places_it() -> None:
+    text = texts(10)
+    by_prior = []
+    for prior in (0.0, 5.0, 500.0):
+        model = fit_sequence(cycles(10, 10, 6), text, 10, SMALL.model_copy(update={"id_prior": prior}), seed=0)
+        by_prior.append((model.item_vectors * model.place(text)).sum(axis=1).mean())
+    assert by_prior[0] < by_prior[1] < by_prior[2]
+    assert by_prior[2] == pytest.approx(1.0, abs=0.01)
+
+
 def test_an_empty_history_has_no_opinion() -> None:
     model = fit_sequence(cycles(4, 4, 3), None, 4, SMALL, seed=0)
     assert not model.query_vectors(histories([], [1]))[0].any()

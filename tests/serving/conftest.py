@@ -151,7 +151,10 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         config_sha256="",
         metrics={"all": {"ndcg_at_10": 0.5}},
     )
-    items = pl.DataFrame({"item_id": ITEM_IDS, "title": recommender.properties.titles, "available": [True] * 6})
+    items = pl.DataFrame(
+        {"item_id": ITEM_IDS, "title": recommender.properties.titles, "available": [True] * 6, "price": [None] * 6},
+        schema_overrides={"price": pl.Float64},
+    )
     catalogue = Catalogue(items, Settings())
     return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder(), catalogue)
 

@@ -39,6 +39,17 @@ def test_an_item_that_is_sold_out_leaves_every_replica_at_once_and_comes_back(re
     assert all("lamp" in shown(client, user_id="ann") for client in replicas)
 
 
+def test_what_has_gone_is_in_no_shelf_and_no_pin_brings_it_back(replicas: list[TestClient]) -> None:
+    one, other = replicas
+    best = one.get("/v1/popular").json()["items"][0]["item_id"]
+    one.put(f"/v1/items/{best}", json={"available": False})
+    assert best not in [item["item_id"] for item in other.get("/v1/popular").json()["items"]]
+    assert best not in shown(other, user_id="zoe", pins=[{"item_id": best, "position": 1}])
+    assert best not in shown(other, "/v1/search", text="something for the home")
+    batch = other.post("/v1/recommend:batch", json={"requests": [{"user_id": "zoe"}]}).json()
+    assert best not in [item["item_id"] for item in batch["results"][0]["slate"]["items"]]
+
+
 def test_a_deleted_item_leaves_every_replica_at_once(replicas: list[TestClient]) -> None:
     assert replicas[1].delete("/v1/items/lamp").status_code == 200
     assert not any("lamp" in shown(client, user_id="ann") for client in replicas)

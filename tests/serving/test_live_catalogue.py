@@ -12,7 +12,10 @@ from features.live_database import LiveDatabase
 from features.manifest import LivePosition
 from recsys.added_items import PRICE_COLUMN
 from recsys.errors import StoreError
+from recsys.filters import PriceBetween
 from recsys.query import Query
+from recsys.rules import Rules
+from recsys.shelves import complements
 from serving.live_catalogue import LiveCatalogue
 from serving.release_watch import Live
 
@@ -68,6 +71,18 @@ def test_a_new_product_with_only_a_text_is_recommended(
     put(changes, "clog", price=8.0)
     assert catalogue.poll()
     assert [asked for asked in encoder.asked if "shoes" in asked[0]] == [["wooden shoes"]]  # encoded once
+
+
+def test_a_new_product_is_filtered_and_explained_as_any_other(catalogue: LiveCatalogue, changes: ItemChanges) -> None:
+    put(changes, "clog", title="wooden shoes", price=9.0)
+    catalogue.poll()
+    assert catalogue.live is not None
+    recommender = catalogue.live.release.recommender
+    query = Query(text_vector=SHOES, text="shoes", count=20, explain=True, rules=Rules(filter=PriceBetween(8.5, 9.5)))
+    (slate,) = recommender.recommend([query])
+    assert [item.item_id for item in slate.items] == ["clog"] and slate.n_matched == 1
+    assert slate.items[0].explanation is not None and slate.items[0].explanation.quote is None
+    assert complements(recommender, ["clog"], None, 5).items == ()
 
 
 def test_the_old_items_score_as_before(catalogue: LiveCatalogue, changes: ItemChanges, live: Live) -> None:
