@@ -188,6 +188,7 @@ class Sequence(_Section):
     max_length: int = Field(50, ge=1)
     dropout: float = Field(0.4, ge=0, lt=1)
     id_dropout: float = Field(0.2, ge=0, lt=1)
+    id_prior: float = Field(5.0, ge=0)
     temperature: float = Field(0.07, gt=0)
     learning_rate: float = Field(0.002, gt=0)
     weight_decay: float = Field(0.01, ge=0)

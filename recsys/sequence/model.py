@@ -162,17 +162,18 @@ class SequenceModel:
         return torch.from_numpy(array).to(self.network.ids.weight.device)
 
 
-def model_of(network: Network, text: Tensor | None, has_id: np.ndarray, epochs: int) -> SequenceModel:
+def model_of(network: Network, text: Tensor | None, id_weights: np.ndarray, epochs: int) -> SequenceModel:
     """The network, after `epochs`, with its item vectors worked out.
 
-    text: (n_items, text_dim); has_id: (n_items,) bool.
+    text: (n_items, text_dim); id_weights: (n_items,) float32, how much of its id an item's vector has beside its text:
+    0 to 1.
     """
     device = network.ids.weight.device
-    known = torch.from_numpy(has_id).to(device)  # (n_items,)
+    weights = torch.from_numpy(id_weights).to(device)  # (n_items,)
     blocks = []
     with torch.inference_mode():
-        for rows in torch.split(torch.arange(len(has_id), device=device), BLOCK_ITEMS):
-            block = network.eval().items(rows, None if text is None else text[rows], known[rows])  # (m, dim)
+        for rows in torch.split(torch.arange(len(id_weights), device=device), BLOCK_ITEMS):
+            block = network.eval().items(rows, None if text is None else text[rows], weights[rows])  # (m, dim)
             blocks.append(block.cpu().numpy())
     empty = np.zeros((0, network.shape.dim), dtype=np.float32)
-    return SequenceModel(network, np.concatenate([empty, *blocks]), has_id, epochs)
+    return SequenceModel(network, np.concatenate([empty, *blocks]), id_weights > 0, epochs)

@@ -140,12 +140,12 @@ class Network(nn.Module):
         for table in (self.ids, self.event_types, self.gaps):
             nn.init.normal_(table.weight, std=0.02)
 
-    def items(self, rows: Tensor, text: Tensor | None, has_id: Tensor) -> Tensor:
-        """(m, dim) of norm 1: id vector, where `has_id`, plus adapted text; zero where an item has neither.
+    def items(self, rows: Tensor, text: Tensor | None, id_weights: Tensor) -> Tensor:
+        """(m, dim) of norm 1: weighed id vector plus adapted text; zero where an item has neither.
 
-        rows: (m,) item rows; text: (m, text_dim) or None; has_id: (m,) bool.
+        rows: (m,) item rows; text: (m, text_dim) or None; id_weights: (m,) from 0 to 1, or bool.
         """
-        vectors = self.ids(rows) * has_id[:, None]  # (m, dim)
+        vectors = self.ids(rows) * id_weights[:, None]  # (m, dim)
         if text is not None and self.adapter is not None:
             vectors = vectors + self.adapter(text)  # (m, dim)
         return normalize(vectors.float(), dim=1)

@@ -26,10 +26,14 @@ class TrainingData:
     browsing: Tensor | None
     popularity: np.ndarray
 
-    @property
-    def has_id(self) -> np.ndarray:
-        """(n_items,) bool: items with a training event. None of them where there is nothing to learn from."""
-        return (self.popularity > 0) & (len(self.starts) > 0)
+    def id_weights(self, prior: float) -> np.ndarray:
+        """(n_items,) float32: n / (n + prior) of an item's n training events; 0 where there is nothing to learn from.
+
+        An id that was seldom a target was mostly taught what it is not, and would keep its item out of every list.
+        """
+        n_events = self.popularity * (len(self.starts) > 0)
+        weights: np.ndarray = (n_events / np.maximum(n_events + prior, 1e-9)).astype(np.float32)
+        return weights
 
     @cached_property
     def proposal(self) -> Proposal:

@@ -93,7 +93,7 @@ def fit_sequence(
             if progress is not None and parallel.rank() == 0:
                 progress(epoch)
     run.network.load_state_dict(run.best)
-    return model_of(run.network, data.item_text, data.has_id, run.progress.best_epoch)
+    return model_of(run.network, data.item_text, data.id_weights(settings.id_prior), run.progress.best_epoch)
 
 
 def _new_run(network: Network, settings: config.Sequence, warm_start: SequenceModel | None) -> Run:
@@ -142,7 +142,7 @@ def _one_epoch(
     if judged is not None:
         measured = 0.0
         if parallel.rank() == 0:
-            model = model_of(run.network, data.item_text, data.has_id, number + 1)
+            model = model_of(run.network, data.item_text, data.id_weights(settings.id_prior), number + 1)
             measured = validation_ndcg(model, judged[0], judged[1], browsing_text)
         reached = parallel.from_first(measured, device)
     if reached is None or reached > run.progress.best_ndcg:
