@@ -78,7 +78,7 @@ def declared_pooling(model: str, folder: Path) -> Pooling | None:
     modules = _json(folder / "modules.json") or []
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if "Dense" in kinds and not _is_projection(folder, kinds):
-        raise EncoderError(f"encoder {model}: it needs a dense layer of another kind than is supported")
+        raise EncoderError(f"encoder {model}: it needs a dense layer after pooling of a kind that is not supported")
     declared = _json(folder / "1_Pooling" / "config.json")
     if declared is None:
         return None

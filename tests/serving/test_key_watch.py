@@ -67,6 +67,7 @@ def test_while_the_file_is_damaged_the_last_keys_count_on(
         file.unlink()
     else:
         file.write_bytes(whole[:20])
+    caplog.clear()
     with caplog.at_level(logging.ERROR):
         assert not watch.poll()
         assert not watch.poll()
