@@ -52,10 +52,15 @@ def transformer_layers(model: nn.Module) -> nn.ModuleList:
     return max(lists, key=lambda layers: sum(weight.numel() for weight in layers.parameters()))
 
 
+def hidden_size(model: nn.Module) -> int:
+    """The dimensions of what a transformer's layers give."""
+    return int(model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+
+
 def insert_bottlenecks(model: nn.Module, width: int) -> nn.ModuleList:
     """New adapters behind every layer, on the model's device and in its precision; drawn from torch's generator."""
     layers = transformer_layers(model)
-    hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+    hidden = hidden_size(model)
     any_weight = next(model.parameters())
     adapters = [Bottleneck(hidden, width).to(any_weight.device, any_weight.dtype) for _ in layers]
     for layer, adapter in zip(layers, adapters, strict=True):

@@ -12,6 +12,8 @@ from typing import Final
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from features.bottleneck import hidden_size
+
 PROJECTION_FOLDER: Final = "3_Dense"
 """sentence-transformers' modules are numbered: behind the transformer, pooling and a normalization."""
 
@@ -66,7 +68,7 @@ def load_projection(model: nn.Module, folder: Path) -> None:
         return
     weights = load_file(file)
     weight, bias = weights.get(_PREFIX + "weight"), weights.get(_PREFIX + "bias")
-    hidden = int(model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+    hidden = hidden_size(model)
     if weight is None or bias is None or weight.shape != (hidden, hidden) or bias.shape != (hidden,):
         raise ValueError(f"{PROJECTION_FILE} holds no projection of {hidden} dimensions")
     insert_projection(model, weight.float(), bias.float())

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from features.adoption import in_use, located, read_adopted
-from features.bottleneck import transformer_layers
+from features.bottleneck import hidden_size, transformer_layers
 from features.encoder import Encoder, load_encoder
 from features.finetune.contrastive import matryoshka_dims
 from features.finetune.distill import distill, pruned
@@ -110,7 +110,7 @@ def _make_student(
         told=lambda step: progress("distil", step.number, step.n_steps),
     )
     digest = save_encoder(student, folder, full.max_tokens)
-    hidden = int(teacher.model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+    hidden = hidden_size(teacher.model)
     save_distilled(Distilled(digest, full.sha256, hidden), folder)
     return len(transformer_layers(student.model)), len(transformer_layers(teacher.model))
 

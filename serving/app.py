@@ -54,8 +54,9 @@ class Storefront:
         self._watch.poll()
         self._watch.start()
         self._database = open_live_database(workspace, settings.serve.events_url)
-        self._catalogue = LiveCatalogue(lambda: self._watch.live, ItemChanges(self._database))
-        self._catalogue.start(settings.serve.items_poll_s)
+        changes = ItemChanges(self._database)
+        self._catalogue = LiveCatalogue(lambda: self._watch.live, changes, settings.serve.items_poll_s)
+        self._catalogue.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         access_log = AccessLog(Path(self._settings.serve.access_log)) if self._settings.serve.access_log else None

@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from features.api_keys import Scope
 from recsys.errors import EncoderError, QueryError
-from serving.contract import SlateResponse
-from serving.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem
+from serving.contract import Request, SlateResponse
+from serving.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled
 from serving.rules import ListRequest
 from serving.scopes import needs
 
@@ -32,10 +32,8 @@ BATCH_EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(Request):
     """Each request as /v1/recommend takes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     requests: tuple[dict[str, Any], ...] = Field(min_length=1, max_length=MAX_REQUESTS)
 
@@ -96,8 +94,7 @@ async def _result(raw: Mapping[str, Any], recommend: Callable[[ListRequest], Awa
         return BatchResult(slate=await recommend(ListRequest.model_validate(raw)), problem=None)
     except ValidationError as error:
         fields = [field_problem(each, each["loc"]) for each in error.errors()[:MAX_FIELD_PROBLEMS]]
-        detail = f"{fields[0].field}: {fields[0].message}" if fields[0].field else fields[0].message
-        return _failed(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
+        return _failed(HTTPStatus.UNPROCESSABLE_ENTITY, spelled(fields[0]), fields)
     except ProblemError as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # so would all the others be
             raise

@@ -23,7 +23,7 @@ from serving.event_contract import (
 )
 from serving.event_writer import EventWriter
 from serving.ids import new_id
-from serving.problems import FieldProblem, ProblemError, documented
+from serving.problems import FieldProblem, ProblemError, documented, spelled
 from serving.scopes import needs
 
 RETRY_S: Final = 2
@@ -95,7 +95,7 @@ def _all_refused(errors: list[EventProblem], n_events: int) -> ProblemError:
         return of.field if n_events == 1 else f"events.{of.index}.{of.field}".rstrip(".")
 
     fields = [FieldProblem(field=path(each), message=each.message) for each in errors]
-    first = f"{fields[0].field}: {fields[0].message}" if fields[0].field else fields[0].message
+    first = spelled(fields[0])
     more = f" (and {n_events - 1} more events)" if n_events > 1 else ""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", first + more, fields)
 

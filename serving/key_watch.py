@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Final
 
 from features.api_keys import ApiKey, read_keys
 from recsys.errors import KeysError
+from serving.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,10 @@ class KeyWatch:
 
     def __init__(self, path: Path, poll_s: float, *, always_required: bool) -> None:
         self._path = path
-        self._poll_s = poll_s
         self._always_required = always_required
         self._keys = Keys({}, are_required=always_required)
         self._seen: tuple[int, int, int] | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="key-watch", daemon=True)
+        self._poller = Poller(self.poll, poll_s, "key-watch")
 
     @property
     def keys(self) -> Keys:
@@ -62,13 +60,11 @@ class KeyWatch:
 
     def start(self) -> None:
         """Look every `poll_s` seconds, in a thread of its own."""
-        self._thread.start()
+        self._poller.start()
 
     def close(self) -> None:
         """Stop looking; the keys count on."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where other keys count from now on."""
@@ -95,7 +91,3 @@ class KeyWatch:
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _follow(self) -> None:
-        while not self._stop.wait(self._poll_s):
-            self.poll()

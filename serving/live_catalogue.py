@@ -6,7 +6,6 @@ Another recommender is made beside the one that answers and swapped in by refere
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from recsys.added_items import with_added_items, with_prices
 from recsys.errors import RecsysError
 from recsys.recommend import Recommender
 from recsys.tables import Reviews
+from serving.poller import Poller
 from serving.release_watch import Live
 from serving.text_cache import TextVectors
 
@@ -39,7 +39,7 @@ class LiveCatalogue:
     release goes on as it is.
     """
 
-    def __init__(self, base: Callable[[], Live | None], changes: ItemChanges) -> None:
+    def __init__(self, base: Callable[[], Live | None], changes: ItemChanges, poll_s: float) -> None:
         self._base = base
         self._changes = changes
         self._made: tuple[Live, Live, int] | None = None
@@ -47,7 +47,7 @@ class LiveCatalogue:
         self._vectors: dict[str, np.ndarray] = {}
         self._encoded_by: TextVectors | None = None
         self._failing = False
-        self._stop = threading.Event()
+        self._poller = Poller(self.poll, poll_s, "live-catalogue")
 
     @property
     def live(self) -> Live | None:
@@ -55,13 +55,13 @@ class LiveCatalogue:
         base, made = self._base(), self._made
         return made[0] if made is not None and made[1] is base else base
 
-    def start(self, poll_s: float) -> None:
-        """Look every `poll_s` seconds, in a thread of its own that ends with the process."""
-        threading.Thread(target=self._follow, args=(poll_s,), name="live-catalogue", daemon=True).start()
+    def start(self) -> None:
+        """Look every `poll_s` seconds, in a thread of its own."""
+        self._poller.start()
 
     def close(self) -> None:
         """Stop looking; what was made stays."""
-        self._stop.set()
+        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where changed products are in the lists from now on."""
@@ -121,10 +121,6 @@ class LiveCatalogue:
             self._vectors |= zip(missing, texts.encode_now(missing), strict=True)
         self._vectors = {text: self._vectors[text] for text in wanted}
         return np.stack([self._vectors[text] for text in wanted])
-
-    def _follow(self, poll_s: float) -> None:
-        while not self._stop.wait(poll_s):
-            self.poll()
 
 
 def _updated(items: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:

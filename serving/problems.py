@@ -111,11 +111,16 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
         return problem_response(HTTPStatus.BAD_REQUEST, "malformed-json", f"the body is not JSON: {reason}")
     # The path begins with "body", which the client never wrote.
     fields = [field_problem(each, each["loc"][1:]) for each in found]
-    first = f"{fields[0].field}: {fields[0].message}" if fields[0].field else fields[0].message
+    first = spelled(fields[0])
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return problem_response(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", first + more, fields[:MAX_FIELD_PROBLEMS]
     )
+
+
+def spelled(problem: FieldProblem) -> str:
+    """As a sentence of a `detail`; a body as a whole has no path."""
+    return f"{problem.field}: {problem.message}" if problem.field else problem.message
 
 
 def field_problem(found: Mapping[str, Any], path: Sequence[int | str]) -> FieldProblem:

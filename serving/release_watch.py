@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
 from serving.metrics import REPLICAS
+from serving.poller import Poller
 from serving.text_cache import TextEncoder, TextVectors
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class ReleaseWatch:
         self._failed_id: str | None = None
         self._pause_polls = 0
         self._polls_left = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="release-watch", daemon=True)
+        self._poller = Poller(self.poll, settings.release_poll_s, "release-watch")
 
     @property
     def live(self) -> Live | None:
@@ -84,13 +83,11 @@ class ReleaseWatch:
 
     def start(self) -> None:
         """Look every `serve.release_poll_s` seconds, in a thread of its own."""
-        self._thread.start()
+        self._poller.start()
 
     def close(self) -> None:
         """Stop looking; what is loaded stays."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where another release answers from now on."""
@@ -142,7 +139,3 @@ class ReleaseWatch:
         self._failed_id = release_id
         trace = None if isinstance(error, RecsysError) else error
         log.error("release not loaded id=%s error=%s", release_id, error, exc_info=trace)
-
-    def _follow(self) -> None:
-        while not self._stop.wait(self._settings.release_poll_s):
-            self.poll()

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from recsys import config, filters
 from recsys.properties import Scalar
 from recsys.query import Query
 from recsys.rules import Boost, Pin, Rules
-from serving.contract import Id, Moment, ReadableText, RecommendRequest
+from serving.contract import Id, Moment, ReadableText, RecommendRequest, Request
 
 MAX_CONDITIONS: Final = 50
 MAX_DEPTH: Final = 6
@@ -71,18 +71,14 @@ def _bounded(filter_: Any) -> Any:
     return filter_
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PriceRange(_Part):
+class PriceRange(Request):
     """Both ends are included."""
 
     least: float | None = Field(None, alias="min", ge=0, allow_inf_nan=False)
     most: float | None = Field(None, alias="max", ge=0, allow_inf_nan=False)
 
 
-class ItemFilter(_Part):
+class ItemFilter(Request):
     """Conditions that must all hold. An unknown value fulfils none, and `not` of it does."""
 
     all_of: tuple[ItemFilter, ...] = Field((), alias="and", description="all of these hold")
@@ -136,21 +132,21 @@ class ItemFilter(_Part):
 BoundedFilter = Annotated[ItemFilter, BeforeValidator(_bounded)]
 
 
-class BoostRule(_Part):
+class BoostRule(Request):
     """Lift what fulfils the filter: the factor multiplies an item's odds against any other of equal score."""
 
     filter: BoundedFilter
     factor: float = Field(2.0, ge=1, le=MAX_FACTOR)
 
 
-class BuryRule(_Part):
+class BuryRule(Request):
     """Lower what fulfils the filter; the factor 0 puts it after everything else."""
 
     filter: BoundedFilter
     factor: float = Field(0.0, ge=0, le=1)
 
 
-class PinRule(_Part):
+class PinRule(Request):
     """This item in this place, counted from 1. An unknown, unavailable or excluded one is left out."""
 
     item_id: Id

@@ -9,14 +9,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from features.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.filters import InCategory
 from recsys.shelves import complements, popular
-from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, SlateResponse
+from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
 from serving.problems import ProblemError, documented
 from serving.query import check_count, to_response
 from serving.release_watch import Live
@@ -30,10 +30,8 @@ COMPLEMENTS_EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-class ComplementsRequest(BaseModel):
+class ComplementsRequest(Request):
     """What is bought with these items."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     item_ids: tuple[Id, ...] = Field(min_length=1, max_length=MAX_ITEM_IDS)
     count: Count = 10

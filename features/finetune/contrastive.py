@@ -24,6 +24,7 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from torch import Tensor, nn
 
+from features.bottleneck import hidden_size
 from features.encoder import Encoder, padded
 from features.finetune.batches import distinct_batches
 from features.finetune.checkpoint import digest_of
@@ -114,7 +115,7 @@ def tune_contrastive(
 
 def matryoshka_dims(encoder: Encoder, settings: config.Contrastive) -> list[int]:
     """All dimensions of the encoder's model, then those of the settings that are fewer, descending."""
-    hidden = _hidden(encoder)
+    hidden = hidden_size(encoder.model)
     return sorted({hidden, *(dim for dim in settings.matryoshka_dims if dim < hidden)}, reverse=True)
 
 
@@ -214,7 +215,7 @@ class _SentenceModel(nn.Sequential):
 
     def get_embedding_dimension(self) -> int:
         """The number that sentence-transformers checks dimensions against."""
-        return _hidden(self.encoder)
+        return hidden_size(self.encoder.model)
 
 
 @dataclass(frozen=True)
@@ -251,10 +252,6 @@ def _texts(encoder: Encoder, pairs: pl.DataFrame) -> _Texts:
     items = [positions(pairs[f"{name}_item"], owners) for name in names]
     keys = [*items, *(np.where(text >= 0, text + len(owners), -1) for text in (anchor, positive, negative))]
     return _Texts(encoder.tokenize(distinct.to_list()), anchor, positive, negative, np.stack(keys, axis=1))
-
-
-def _hidden(encoder: Encoder) -> int:
-    return int(encoder.model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
 
 
 def _features(encoder: Encoder, tokens: list[list[int]], rows: np.ndarray) -> Features:

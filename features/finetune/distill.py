@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.bottleneck import bottlenecks, transformer_layers
+from features.bottleneck import bottlenecks, hidden_size, transformer_layers
 from features.encoder import Encoder, length_batches, padded
 from features.finetune.checkpoint import digest_of
 from features.finetune.loop import Task, Told, Trained, autocast, steps_of, train
@@ -76,7 +76,7 @@ def distill(
     rng = np.random.default_rng(seed)
     if len(texts) > own.max_texts:
         texts = [texts[row] for row in np.sort(rng.choice(len(texts), own.max_texts, replace=False))]
-    hidden = int(teacher.model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+    hidden = hidden_size(teacher.model)
     targets = replace(teacher, dim=hidden, max_tokens=student.max_tokens).encode(texts)  # (n_texts, hidden)
     tokens = student.tokenize(texts)
     batches = [batch for _ in range(own.epochs) for batch in _shuffled_batches(tokens, own.batch_tokens, rng)]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from safetensors.torch import save_file
 
 from features import bottleneck, projection
-from features.bottleneck import BOTTLENECKS_FILE, bottleneck_weights
+from features.bottleneck import BOTTLENECKS_FILE, bottleneck_weights, hidden_size
 from features.durable import sync_tree
 from features.encoder import Encoder, no_progress_bars
 from features.model_files import Pooling, weights_digest
@@ -62,7 +62,7 @@ def _write(encoder: Encoder, folder: Path, max_tokens: int) -> None:
     if adapters:
         save_file(adapters, folder / BOTTLENECKS_FILE)
     save_projection(model, folder)
-    hidden = int(model.config.get_text_config().hidden_size)
+    hidden = hidden_size(model)
     projected = projection.projection(model) is not None
     kinds = _MODULES + _PROJECTED if projected else _MODULES
     for _, path in kinds:

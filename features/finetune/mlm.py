@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from features.bottleneck import hidden_size
 from features.encoder import Encoder, length_batches, padded
 from features.finetune.checkpoint import digest_of
 from features.finetune.held_out import held_out_rows, place
@@ -157,7 +158,7 @@ def _new_head(encoder: Encoder, seed: int) -> Head:
     vocabulary, embedding_dim = word_embeddings(encoder).shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        hidden = int(encoder.model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
+        hidden = hidden_size(encoder.model)
         return Head(hidden, embedding_dim, vocabulary).to(encoder.device)
 
 

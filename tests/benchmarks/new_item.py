@@ -35,7 +35,7 @@ def main() -> int:
     stored_ms, made_ms = [], []
     with tempfile.TemporaryDirectory() as folder:
         changes = ItemChanges(open_live_database(Workspace(Path(folder)), ""))
-        catalogue = LiveCatalogue(lambda: live, changes)
+        catalogue = LiveCatalogue(lambda: live, changes, poll_s=1.0)
         changes.version()
         for number in range(options.items):
             title = f"solar garden gnome, model {number}"

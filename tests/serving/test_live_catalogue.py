@@ -30,7 +30,7 @@ def changes(live_database: LiveDatabase) -> ItemChanges:
 
 @pytest.fixture
 def catalogue(live: Live, changes: ItemChanges) -> Iterator[LiveCatalogue]:
-    yield LiveCatalogue(lambda: live, changes)
+    yield LiveCatalogue(lambda: live, changes, poll_s=1.0)
 
 
 def put(changes: ItemChanges, item_id: str, deleted: bool = False, **fields: Any) -> None:
@@ -114,7 +114,7 @@ def test_price_title_and_stock_of_known_items_change(
 
 def test_a_new_release_answers_at_once_and_knows_the_changes_that_it_holds(live: Live, changes: ItemChanges) -> None:
     current = [live]
-    catalogue = LiveCatalogue(lambda: current[0], changes)
+    catalogue = LiveCatalogue(lambda: current[0], changes, poll_s=1.0)
     put(changes, "clog", title="wooden shoes")
     assert catalogue.poll()
     held = replace(live.release.manifest, live=LivePosition(changes.database.id, 0, changes.version()))
