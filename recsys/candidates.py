@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from recsys.item_rows import ItemRows
 from recsys.whitening import unit_rows
 
 
@@ -21,15 +22,15 @@ from recsys.whitening import unit_rows
 class Shoppers:
     """What is known of a batch of shoppers, in matrix form.
 
-    history: (n, n_items) float32, each item's weight after recency; wanted: (n, dim) the sequence model's query
-    vectors; bought: (n, n_items) float32, how much what was bought calls for being bought again; browsing and
-    sentence: (n, text dim) text vectors of norm 1 (what the shopper searched for and read; what this very request asks
-    for); zero rows where there is none. asked: (n,) float32, how much the sentence counts, see `recsys.fusion`.
+    history: each item's weight after recency; wanted: (n, dim) the sequence model's query vectors; bought: how much
+    what was bought calls for being bought again; browsing and sentence: (n, text dim) text vectors of norm 1 (what the
+    shopper searched for and read; what this very request asks for); zero rows where there is none. asked: (n,)
+    float32, how much the sentence counts, see `recsys.fusion`.
     """
 
-    history: sp.csr_matrix
+    history: ItemRows
     wanted: np.ndarray
-    bought: sp.csr_matrix
+    bought: ItemRows
     browsing: np.ndarray
     sentence: np.ndarray
     asked: np.ndarray
@@ -54,7 +55,7 @@ class Linear:
     name: str = "linear"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return (shoppers.history @ self.weights).toarray().astype(np.float32, copy=False)
+        return shoppers.history.through(self.weights)
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,18 @@ class Factors:
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         return _products(self.user_factors(shoppers.history), self.item_factors)
 
-    def user_factors(self, history: sp.csr_matrix) -> np.ndarray:
+    def user_factors(self, history: ItemRows) -> np.ndarray:
         """(n, dim) float32; zero rows for empty histories."""
         if self.fold_in == "mean":
-            return unit_rows(np.asarray(history @ self.item_factors, dtype=np.float32))
+            return unit_rows(history.times(self.item_factors))
         dim = self.item_factors.shape[1]
-        factors = np.zeros((history.shape[0], dim), dtype=np.float32)
+        factors = np.zeros((len(history), dim), dtype=np.float32)
         gram = self._gram + self.regularization * np.eye(dim, dtype=np.float32)
-        for row in range(history.shape[0]):
-            entries = slice(history.indptr[row], history.indptr[row + 1])
-            confidence = self.alpha * history.data[entries]
+        for row in range(len(history)):
+            item_rows, weights = history.row(row)
+            confidence = self.alpha * weights
             if len(confidence):
-                Y = self.item_factors[history.indices[entries]]
+                Y = self.item_factors[item_rows]
                 A = gram + (Y.T * (confidence - 1.0)) @ Y
                 factors[row] = np.linalg.solve(A, confidence @ Y)
         return factors
@@ -104,7 +105,7 @@ class HistoryText:
     name: str = "text"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        profile = unit_rows(np.asarray(shoppers.history @ self.vectors, dtype=np.float32))
+        profile = unit_rows(shoppers.history.times(self.vectors))
         return _products(profile, self.vectors)
 
 
@@ -132,7 +133,7 @@ class Again:
     name: str = "again"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return shoppers.bought.multiply(self.rates[None, :]).toarray().astype(np.float32, copy=False)
+        return shoppers.bought.toarray() * self.rates
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class SameForAll:
     name: str
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
-        return np.broadcast_to(self.values, (shoppers.history.shape[0], len(self.values)))
+        return np.broadcast_to(self.values, (len(shoppers.history), len(self.values)))
 
 
 def _products(profiles: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
 from recsys import config
 from recsys.candidates import Shoppers
@@ -19,6 +18,7 @@ from recsys.errors import QueryError
 from recsys.explain import Explanation, Facts, explanations
 from recsys.filters import Filter, matching
 from recsys.fusion import SENTENCE, z_scores
+from recsys.item_rows import ItemRows
 from recsys.model import Model
 from recsys.new_items import n_slots, with_new_items
 from recsys.properties import Properties
@@ -249,19 +249,13 @@ class Recommender:
 
     def _shoppers(self, profiles: Sequence[Profile]) -> Shoppers:
         return Shoppers(
-            history=self._matrix([profile.history for profile in profiles]),
+            history=ItemRows.of([profile.history for profile in profiles], self.n_items),
             wanted=self._wanted(profiles),
-            bought=self._matrix([profile.bought for profile in profiles]),
+            bought=ItemRows.of([profile.bought for profile in profiles], self.n_items),
             browsing=np.stack([profile.browsing for profile in profiles]),
             sentence=np.stack([profile.sentence for profile in profiles]),
             asked=np.array([profile.asked for profile in profiles], dtype=np.float32),
         )
-
-    def _matrix(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> sp.csr_matrix:
-        """(n, n_items) of each query's item rows and values."""
-        indptr = np.cumsum([0] + [len(item_rows) for item_rows, _ in rows])
-        columns, values = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-        return sp.csr_matrix((values, columns, indptr), shape=(len(rows), self.n_items))
 
     def _wanted(self, profiles: Sequence[Profile]) -> np.ndarray:
         """(n, dim) query vectors of the sequence model."""

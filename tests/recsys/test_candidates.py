@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from storefronts import ITEM_IDS, TEXT, tiny_model
 
 from recsys.candidates import Shoppers, Source
 from recsys.fusion import IMPERSONAL
+from recsys.item_rows import ItemRows
 from recsys.model import Model
 from recsys.repeats import Repeats
 
@@ -39,12 +39,11 @@ def shoppers(
     )
 
 
-def by_item(*rows: dict[str, float]) -> sp.csr_matrix:
-    matrix = np.zeros((len(rows), 5), dtype=np.float32)
-    for row, values in enumerate(rows):
-        for item_id, value in values.items():
-            matrix[row, ITEM_IDS.index(item_id)] = value
-    return sp.csr_matrix(matrix)
+def by_item(*rows: dict[str, float]) -> ItemRows:
+    told = [
+        (np.array([ITEM_IDS.index(item_id) for item_id in row], dtype=np.int32), list(row.values())) for row in rows
+    ]
+    return ItemRows.of([(items, np.array(values, dtype=np.float32)) for items, values in told], len(ITEM_IDS))
 
 
 @pytest.fixture(params=sorted(SOURCES))
@@ -86,8 +85,8 @@ def test_leaves_its_input_as_it_was(source: Source) -> None:
     batch = shoppers({"keyboard": 1.0}, bought={"lamp": 0.5}, wanted=1, browsing=0, sentence=1)
     copy = replace(
         batch,
-        history=batch.history.copy(),
-        bought=batch.bought.copy(),
+        history=replace(batch.history, values=batch.history.values.copy()),
+        bought=replace(batch.bought, values=batch.bought.values.copy()),
         wanted=batch.wanted.copy(),
         browsing=batch.browsing.copy(),
         sentence=batch.sentence.copy(),

@@ -1,0 +1,55 @@
+"""Rows of items: one by one as in a batch, and both as SciPy works them out."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.item_rows import ItemRows
+
+N_ITEMS = 6
+WEIGHTS = sp.csr_matrix(
+    np.array(
+        [[0, 2, 0, 0], [1, 0, 0, 3], [0, 0, 0, 0], [0, 0, 4, 0], [5, 0, 0, 0], [0, 1, 1, 0]],
+        dtype=np.float32,
+    )
+)
+ROWS = st.lists(
+    st.dictionaries(st.integers(0, N_ITEMS - 1), st.floats(-4, 4, width=16), max_size=N_ITEMS), min_size=1, max_size=4
+)
+
+
+def rows_of(rows: list[dict[int, float]]) -> ItemRows:
+    told = [(np.array(list(row), dtype=np.int32), np.array(list(row.values()), dtype=np.float32)) for row in rows]
+    return ItemRows.of(told, N_ITEMS)
+
+
+def test_each_item_brings_its_own_weights() -> None:
+    rows = rows_of([{1: 2.0, 0: 0.5}])
+    np.testing.assert_array_equal(rows.through(WEIGHTS), [[2.0, 1.0, 0.0, 6.0]])
+    np.testing.assert_array_equal(rows.times(WEIGHTS.toarray()), [[2.0, 1.0, 0.0, 6.0]])
+
+
+@given(ROWS)
+def test_equals_the_dense_product_alone_and_in_a_batch(told: list[dict[int, float]]) -> None:
+    rows = rows_of(told)
+    dense = np.zeros((len(told), N_ITEMS), dtype=np.float32)
+    for number, row in enumerate(told):
+        dense[number, list(row)] = list(row.values())
+    wanted = dense @ WEIGHTS.toarray()
+    np.testing.assert_array_equal(rows.toarray(), dense)
+    for found in (rows.through(WEIGHTS), rows.times(WEIGHTS.toarray())):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    alone = [rows_of([row]).through(WEIGHTS)[0] for row in told]
+    np.testing.assert_allclose(alone, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_rows_without_items_come_to_nothing(n_rows: int) -> None:
+    rows = rows_of([{}] * n_rows)
+    assert len(rows) == n_rows
+    assert rows.through(WEIGHTS).shape == (n_rows, 4)
+    assert not rows.through(WEIGHTS).any()
+    assert not rows.times(WEIGHTS.toarray()).any()
