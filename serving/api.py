@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
+from starlette.responses import Response
 
 from features.api_keys import Scope
 from features.event_log import EventLog
@@ -38,7 +39,7 @@ from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
 from serving.problems import ProblemError, answer_problems, documented
-from serving.query import check_count, to_query, to_response
+from serving.query import check_count, sent, to_query, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest, wanted_count, with_rules
 from serving.scopes import guard_routes, needs
@@ -112,16 +113,7 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
 
     # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
     # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
-    @routes.post(
-        "/recommend",
-        summary="A list for a shopper",
-        responses={**SLATE_RESPONSES, **refusals},
-        openapi_extra=needs(Scope.READ),
-        response_model_exclude_unset=True,
-    )
-    async def recommend(
-        request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
-    ) -> SlateResponse:
+    async def recommend(request: ListRequest) -> SlateResponse:
         start_s = time.perf_counter()
         now = datetime.now(UTC)
         count = wanted_count(request, settings.scenarios)
@@ -136,6 +128,16 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         count_slate(slate.fallback)
         items = told_items(slate, recommender, request.return_properties)
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
+
+    @routes.post(
+        "/recommend",
+        summary="A list for a shopper",
+        response_model=SlateResponse,
+        responses={**SLATE_RESPONSES, **refusals},
+        openapi_extra=needs(Scope.READ),
+    )
+    async def recommended(request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)]) -> Response:
+        return sent(await recommend(request))
 
     async def gone(current: Live) -> frozenset[str]:
         return await moment.gone(current.release.manifest) if moment is not None else frozenset()

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from features.item_changes import ItemChanges
 from features.manifest import Manifest
-from serving.live_reader import LiveReader
 
 
 class LiveItems:
     """Asks for the version of the last change before each list, and for the items only where it has moved."""
 
-    def __init__(self, changes: ItemChanges, reader: LiveReader) -> None:
+    def __init__(self, changes: ItemChanges) -> None:
         self._changes = changes
-        self._reader = reader
         self._known: tuple[int, int, frozenset[str]] = (-1, -1, frozenset())
         """The version, the release's own, and what had gone then; replaced whole, as several threads read it."""
 
-    async def gone(self, manifest: Manifest) -> frozenset[str]:
-        """Ids of items that no list may hold, whatever the release says. The last known ones where the database
-        cannot be read."""
-        found = await self._reader.read(lambda: self._read(manifest))
-        return self._known[2] if found is None else found
+    @property
+    def last_gone(self) -> frozenset[str]:
+        """As `gone` said last."""
+        return self._known[2]
 
-    def _read(self, manifest: Manifest) -> frozenset[str]:
+    def gone(self, manifest: Manifest) -> frozenset[str]:
+        """Ids of items that no list may hold, whatever the release says. Raises StoreError where the database cannot
+        be read."""
         is_its_own = manifest.live.database_id == self._changes.database.id
         in_release = manifest.live.item_version if is_its_own else 0
         version = self._changes.version()

@@ -7,6 +7,7 @@ from datetime import datetime
 from http import HTTPStatus
 
 import numpy as np
+from starlette.responses import Response
 
 from recsys.query import Query, Signal
 from recsys.recommend import RankedItem, Slate
@@ -53,6 +54,12 @@ def to_response(
         took_ms=round(took_ms, 3),
         **counted,
     )
+
+
+def sent(response: SlateResponse) -> Response:
+    """The response as JSON, without what is not set. FastAPI would check once more what was just made, and walk through
+    it twice: a third of a millisecond of each list."""
+    return Response(response.model_dump_json(exclude_unset=True), media_type="application/json")
 
 
 def slate_item(item: RankedItem) -> SlateItem:

@@ -8,7 +8,6 @@ from typing import TypeVar
 from features.event_log import EventLog, RecentEvent
 from features.manifest import Manifest
 from serving.contract import RecommendRequest, SessionEvent, kind_of
-from serving.live_reader import LiveReader
 
 Asked = TypeVar("Asked", bound=RecommendRequest)
 
@@ -16,29 +15,26 @@ Asked = TypeVar("Asked", bound=RecommendRequest)
 class RecentEvents:
     """The shopper's last events; limit: how many at most."""
 
-    def __init__(self, events: EventLog, limit: int, reader: LiveReader) -> None:
+    def __init__(self, events: EventLog, limit: int) -> None:
         self._events = events
         self._limit = limit
-        self._reader = reader
 
-    async def before(self, request: Asked, manifest: Manifest) -> Asked:
-        """The request, its session preceded by what its shopper did and the release does not know.
-
-        As it came where the log cannot be read.
-        """
-        user_id = request.user_id
+    def of(self, user_id: str | None, manifest: Manifest) -> list[RecentEvent]:
+        """Those that the release does not know, oldest first; none of a guest. Raises StoreError where the log cannot
+        be read."""
         if user_id is None or self._limit == 0:
-            return request
-        recent = await self._reader.read(lambda: self._read(user_id, manifest))
-        if not recent:
-            return request
-        session = (*_as_session(recent, request.session), *request.session)
-        return request.model_copy(update={"session": session})
-
-    def _read(self, user_id: str, manifest: Manifest) -> list[RecentEvent]:
+            return []
         is_its_own = manifest.live.database_id == self._events.database.id
         after = manifest.live.event_seq if is_its_own else 0
         return self._events.recent(user_id, after, manifest.as_of, self._limit)
+
+
+def after_events(request: Asked, recent: list[RecentEvent]) -> Asked:
+    """The request, its session preceded by the events."""
+    if not recent:
+        return request
+    session = (*_as_session(recent, request.session), *request.session)
+    return request.model_copy(update={"session": session})
 
 
 def _as_session(recent: list[RecentEvent], session: tuple[SessionEvent, ...]) -> list[SessionEvent]:

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body
+from starlette.responses import Response
 
 from features.api_keys import Scope
 from serving.contract import SlateResponse
+from serving.query import sent
 from serving.rules import ListRequest, SearchRequest
 from serving.scopes import needs
 
@@ -35,11 +37,11 @@ def search_routes(
     @routes.post(
         "/search",
         summary="What a shopper looks for",
+        response_model=SlateResponse,
         responses=dict(responses),
-        response_model_exclude_unset=True,
         openapi_extra=needs(Scope.READ),
     )
-    async def search(request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)]) -> SlateResponse:
-        return await recommend(request)
+    async def search(request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)]) -> Response:
+        return sent(await recommend(request))
 
     return routes

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from features.event_log import EventLog, LoggedEvent
 from features.live_database import open_live_database
 from features.manifest import LivePosition, Manifest
 from recsys.workspace import Workspace
-from serving.contract import RecommendRequest
 from serving.event_writer import EventWriter
 from serving.live_reader import LiveReader
 from serving.recent_events import RecentEvents
@@ -83,7 +83,7 @@ async def measured(events: EventLog) -> list[dict[str, object]]:
         await writer.append(some(count, user_id))
     writer.close()
     reader = LiveReader()
-    recent = RecentEvents(events, 100, reader)
+    recent = RecentEvents(events, 100)
     holds_all = replace(MANIFEST, as_of=NOON + timedelta(days=99), live=LivePosition(events.database.id, 10**9))
     for what, user_id, manifest in (
         ("read, shopper without events", "none", MANIFEST),
@@ -92,11 +92,10 @@ async def measured(events: EventLog) -> list[dict[str, object]]:
         ("read, 100 newest of 10,000", "many", MANIFEST),
         ("read, 10,000 that the release holds", "many", holds_all),
     ):
-        request = RecommendRequest(user_id=user_id)
         taken_ms = []
         for _ in range(N_READS):
             start = time.perf_counter()
-            await recent.before(request, manifest)
+            await reader.read(partial(recent.of, user_id, manifest))
             taken_ms.append(1000 * (time.perf_counter() - start))
         rows.append(row_of(what, taken_ms))
     reader.close()

@@ -16,7 +16,8 @@ from recsys.errors import StoreError
 from serving.api import create_app
 from serving.contract import RecommendRequest, SessionEvent
 from serving.live_reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
-from serving.recent_events import RecentEvents
+from serving.moment import Moment
+from serving.recent_events import RecentEvents, after_events
 from serving.release_watch import Live
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,10 +94,8 @@ def request_with(*session: SessionEvent) -> RecommendRequest:
 def session_of(log: EventLog, request: RecommendRequest, live: LivePosition | None = None) -> list[tuple[Any, ...]]:
     """What the recommender is given as the session."""
     manifest = replace(MANIFEST, live=live or MANIFEST.live)
-    reader = LiveReader()
-    recent = RecentEvents(log, 10, reader)
-    answered = asyncio.run(recent.before(request, manifest))
-    reader.close()
+    recent = RecentEvents(log, 10).of(request.user_id, manifest)
+    answered = after_events(request, recent)
     return [(event.event_type, event.item_id, event.timestamp) for event in answered.session]
 
 
@@ -140,16 +139,17 @@ class BrokenLog:
 
 
 def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom(
-    log: EventLog, caplog: pytest.LogCaptureFixture
+    log: EventLog, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
     broken = BrokenLog(log)
     reader = LiveReader(clock=lambda: now[0])
-    recent = RecentEvents(broken, 10, reader)  # type: ignore[arg-type]
+    monkeypatch.setattr(EventLog, "recent", broken.recent)
+    moment = Moment(log.database, Settings(), reader)
 
     def n_read(at_s: float) -> int:
         now[0] = at_s
-        return len(asyncio.run(recent.before(request_with(), MANIFEST)).session)
+        return len(asyncio.run(moment.of(request_with(), MANIFEST)).session)
 
     with caplog.at_level(logging.WARNING):
         assert [n_read(at_s) for at_s in (0.0, 0.5 * PAUSE_S, 1.5 * PAUSE_S)] == [0, 0, 0]
