@@ -38,6 +38,7 @@ from serving.metrics import count_slate
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
+from serving.page_routes import page_routes
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, to_query, to_response
 from serving.release_watch import Live
@@ -79,6 +80,7 @@ def create_app(
     answer_problems(app)
     app.include_router(_health(live))
     app.include_router(operations())
+    app.include_router(page_routes())
     app.include_router(_recommendations(live, settings, moment))
     if database is not None:
         app.include_router(event_routes(EventWriter(EventLog(database)), settings))
