@@ -11,6 +11,7 @@ import { Shelf } from "./shelf.js";
 import { changes, shopper } from "./shopper.js";
 
 const RETRY_MS = 2000;
+const MAX_CATEGORIES = 24;
 
 let shelves = [];
 let categories = [];
@@ -25,43 +26,54 @@ function route() {
   }
 }
 
-function render({ keepsScroll = false } = {}) {
+/** movesFocus: to the view's first heading, for a visitor who has just asked for the view; done: what they did there. */
+function render({ movesFocus = false, keepsScroll = false, done = "" } = {}) {
   const { name, value } = route();
   const specs =
     name === "c" ? lists.category(value) : name === "s" ? lists.search(value) : name === "cart" ? lists.cart() : lists.home();
-  shelves = specs.map((spec) => new Shelf(spec, (item) => panel.open(item), refresh));
+  shelves = specs.map((spec) => new Shelf(spec, (item) => panel.open(item), () => refresh()));
   const parts = shelves.map((shelf) => shelf.element);
-  if (name === "cart") parts.unshift(cartView((item) => panel.open(item), render, bought));
+  if (name === "cart") parts.unshift(cartView((item) => panel.open(item), () => render({ movesFocus: true }), bought));
   byId("shelves").replaceChildren(...parts);
   byId("search-field").value = name === "s" ? value : "";
   document.title = `${name === "cart" ? "Cart" : value || "Home"} – recsys demo shop`;
   if (!keepsScroll) scrollTo(0, 0);
   navigation();
-  void refresh();
+  if (movesFocus) byId("shelves").querySelector("h2").focus({ preventScroll: true });
+  void refresh(done);
 }
 
 /** Ask for every shelf again, and say what came of it. */
-async function refresh() {
+async function refresh(done = "") {
   const [first] = await Promise.all(shelves.map((shelf) => shelf.refresh()));
   if (!first) return;
   panel.mix(first);
   const led = first[0] ? `, led by ${first[0].title ?? first[0].itemId}` : "";
-  byId("announcer").textContent = `${shelves[0].heading.textContent}: ${first.length} products${led}.`;
+  byId("announcer").textContent = `${done} ${shelves[0].heading.textContent}: ${first.length} products${led}.`;
 }
 
 function bought(n) {
-  render();
-  byId("announcer").textContent = `${n} bought. The shelves know it already.`;
+  render({ movesFocus: true, done: `${n} bought.` });
 }
 
 function navigation() {
   const { name, value } = route();
-  const open = name === "c" ? value.split(" > ") : [];
-  const top = categories.filter((one) => one.depth === 1);
-  const below = categories.filter((one) => one.depth === 2 && one.path.startsWith(`${open[0]} > `));
-  byId("categories").replaceChildren(link("All", "#/", name === "", null), ...top.map((one) => linkTo(one, open[0] === one.path)));
-  byId("subcategories").hidden = below.length === 0;
-  byId("subcategories").replaceChildren(...below.map((one) => linkTo(one, value === one.path)));
+  const path = name === "c" ? value.split(" > ") : [];
+  const top = largest(below([]));
+  const inside = below(path);
+  const next = largest(inside.length > 0 || path.length < 2 ? inside : below(path.slice(0, -1)));
+  byId("categories").replaceChildren(link("All", "#/", name === "", null), ...top.map((one) => linkTo(one, path[0] === one.path)));
+  byId("subcategories").hidden = path.length === 0 || next.length === 0;
+  byId("subcategories").replaceChildren(...(path.length === 0 ? [] : next.map((one) => linkTo(one, value === one.path))));
+}
+
+const below = (path) =>
+  categories.filter((one) => one.depth === path.length + 1 && one.path.startsWith([...path, ""].join(" > ")));
+
+/** In their order; of many those with the most products. */
+function largest(found) {
+  const least = found.map((one) => one.n_items).sort((one, other) => other - one)[MAX_CATEGORIES - 1] ?? 0;
+  return found.filter((one) => one.n_items >= least).slice(0, MAX_CATEGORIES);
 }
 
 const linkTo = (one, isOpen) => link(one.name, `#/c/${encodeURIComponent(one.path)}`, isOpen, one.n_items);
@@ -106,7 +118,7 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("hashchange", () => {
   panel.close();
-  render();
+  render({ movesFocus: true });
 });
 changes.addEventListener("cart", greet);
 changes.addEventListener("shopper", () => {

@@ -266,6 +266,20 @@ def test_what_is_sold_out_meanwhile_says_so_and_cannot_be_bought(shop: Any, page
     expect(page.locator(f'#trending [data-item="{item}"]')).to_have_count(0)
 
 
+def test_what_is_sold_out_stays_in_the_cart_and_is_not_bought(shop: Any, page_of: Callable[..., Page]) -> None:
+    page = opened(page_of(), shop.url)
+    item = ids(page, "#trending")[2]
+    card = page.locator(f'#trending [data-item="{item}"]')
+    asked(page, lambda: card.get_by_role("button", name="Add to cart").click())
+    shop.change(item, available=False)
+    page.locator("a", has_text="Cart").click()
+    line = page.locator(f'.lines [data-item="{item}"]')
+    expect(line).to_contain_text("Sold out meanwhile")
+    page.get_by_role("button", name="Buy all").click()
+    expect(page.locator("#announcer")).to_contain_text("0 bought")
+    expect(line).to_be_visible()
+
+
 @pytest.fixture
 def stoppable(shop: Any) -> Iterator[Any]:
     yield shop
