@@ -29,7 +29,10 @@ SETTINGS_FILE = "settings.json"
 TEXTS_FILE = "texts.npy"
 """Vectors of what the shoppers searched for and read. The words themselves are in no release."""
 
-ITEM_COLUMNS: Final = ("item_id", "title", "category", "brand", "price", "available", "updated_at", "attributes")
+ITEM_COLUMNS: Final = (
+    *("item_id", "title", "category", "brand", "price", "available", "updated_at", "attributes"),
+    *("rating", "n_reviews"),
+)
 """What the service knows of an item beside the model's arrays, as far as the release has it."""
 
 

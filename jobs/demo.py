@@ -74,7 +74,8 @@ def _demo(workspace: Workspace, port: int, *, once: bool) -> int:
         console.print(f"From nothing to here in {monotonic() - started:.0f} s.", highlight=False)
         if not once:
             console.print(
-                f"\nThe endpoint stays up at {url}/v1/recommend, its documentation at {url}/docs; Ctrl-C stops."
+                f"\nThe endpoint stays up at {url}/v1/recommend, its documentation at {url}/docs, a shop to click "
+                f"through at {url}/demo; Ctrl-C stops."
             )
             while True:
                 sleep(3600)

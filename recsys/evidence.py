@@ -78,6 +78,12 @@ class Evidence:
                 return Quote(text, review_id, stars, about if wanted is not None else "item")
         return None
 
+    def said_of(self, item_row: int, hidden: Container[str] = ()) -> list[Quote]:
+        """Every sentence of the item's reviews that may be quoted, the most informative first."""
+        rows = self.quotes[int(self.indptr[item_row]) : int(self.indptr[item_row + 1])]
+        said = rows.select("review_id", "rating", "text").iter_rows()
+        return [Quote(text, review_id, stars, "item") for review_id, stars, text in said if review_id not in hidden]
+
     def save(self, folder: Path) -> None:
         """The words as Parquet, which a replica reads into memory; the vectors, ten times as large, as mapped .npy."""
         counts = np.diff(self.indptr)

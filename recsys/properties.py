@@ -64,7 +64,8 @@ class Properties:
     """One entry an item, in the order of the model.
 
     available: (n_items,) bool; price: (n_items,) float64, NaN where unknown; updated_us: (n_items,) int64 microseconds
-    since 1970, `NEVER_US` where unknown; attributes: JSON objects as the catalogue gives them.
+    since 1970, `NEVER_US` where unknown; attributes: JSON objects as the catalogue gives them;
+    rating: (n_items,) float64 mean stars, NaN without reviews; n_reviews: (n_items,) int64.
     """
 
     titles: Sequence[str | None]
@@ -74,10 +75,13 @@ class Properties:
     price: np.ndarray
     updated_us: np.ndarray
     attributes: pl.Series
+    rating: np.ndarray
+    n_reviews: np.ndarray
 
     @classmethod
     def of_table(cls, items: pl.DataFrame) -> Properties:
-        """items: title, available, and what there is of category, brand, price, updated_at and attributes."""
+        """items: title, available, and what there is of category, brand, price, updated_at, attributes, rating and
+        n_reviews."""
         updated = _column(items, "updated_at", pl.Datetime("us", "UTC")).dt.epoch("us")
         return cls(
             titles=items["title"].to_list(),
@@ -87,6 +91,8 @@ class Properties:
             price=_column(items, "price", pl.Float64).fill_null(np.nan).to_numpy(),
             updated_us=updated.fill_null(NEVER_US).to_numpy(),
             attributes=_column(items, "attributes", pl.String),
+            rating=_column(items, "rating", pl.Float64).fill_null(np.nan).to_numpy(),
+            n_reviews=_column(items, "n_reviews", pl.Int64).fill_null(0).to_numpy(),
         )
 
     @property
@@ -122,6 +128,7 @@ class Properties:
     def of_row(self, row: int) -> dict[str, Any]:
         """What is told of one item; None where the catalogue says nothing."""
         price, updated_us, attributes = float(self.price[row]), int(self.updated_us[row]), self.attributes[row]
+        rating = float(self.rating[row])
         return {
             "title": self.titles[row],
             "category": self.category.name(row),
@@ -130,6 +137,8 @@ class Properties:
             "available": bool(self.available[row]),
             "updated_at": None if updated_us == NEVER_US else datetime.fromtimestamp(updated_us / 1e6, UTC),
             "attributes": _object(attributes) if attributes else None,
+            "rating": None if np.isnan(rating) else round(rating, 2),
+            "n_reviews": int(self.n_reviews[row]),
         }
 
 

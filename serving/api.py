@@ -19,6 +19,7 @@ from recsys.config import Settings
 from recsys.errors import QueryError
 from serving.access_log import AccessLog
 from serving.batch_routes import batch_routes
+from serving.catalogue_routes import catalogue_routes
 from serving.contract import (
     RECOMMEND_EXAMPLES,
     SIMILAR_EXAMPLES,
@@ -38,6 +39,7 @@ from serving.metrics import count_slate
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
+from serving.page_routes import page_routes
 from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, sent, to_query, to_response
 from serving.release_watch import Live
@@ -45,6 +47,7 @@ from serving.rules import ListRequest, wanted_count, with_rules
 from serving.scopes import guard_routes, needs
 from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
+from serving.shopper_routes import shopper_routes
 from serving.told import told_items
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
@@ -78,6 +81,7 @@ def create_app(
     answer_problems(app)
     app.include_router(_health(live))
     app.include_router(operations())
+    app.include_router(page_routes())
     app.include_router(_recommendations(live, settings, moment))
     if database is not None:
         app.include_router(event_routes(EventWriter(EventLog(database)), settings))
@@ -142,6 +146,8 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
     async def gone(current: Live) -> frozenset[str]:
         return await moment.gone(current.release.manifest) if moment is not None else frozenset()
 
+    routes.include_router(catalogue_routes(lambda: _ready(live), gone))
+    routes.include_router(shopper_routes(lambda: _ready(live)))
     routes.include_router(batch_routes(recommend, refusals))
     routes.include_router(search_routes(recommend, {**SLATE_RESPONSES, **refusals}))
     routes.include_router(shelf_routes(lambda: _ready(live), gone, settings, {**SLATE_RESPONSES, **refusals}))
@@ -165,8 +171,9 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
             slate = release.recommender.similar(request.item_id, request.count, excluded)
         except QueryError as error:
             raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
+        items = told_items(slate, release.recommender, request.return_properties)
         took_ms = 1000 * (time.perf_counter() - start_s)
-        return to_response(slate, release.release_id, datetime.now(UTC), took_ms)
+        return to_response(slate, release.release_id, datetime.now(UTC), took_ms, items)
 
     @routes.get(
         "/release",

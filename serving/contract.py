@@ -105,6 +105,7 @@ class SimilarRequest(Request):
     item_id: Id
     count: Count = 10
     exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS)
+    return_properties: bool = Field(False, strict=True)
 
 
 class ItemProperties(BaseModel):
@@ -117,6 +118,8 @@ class ItemProperties(BaseModel):
     available: bool
     updated_at: datetime | None
     attributes: dict[str, Any] | None
+    rating: float | None = Field(description="mean stars of its reviews as of the release, 1 to 5")
+    n_reviews: int
 
 
 class Reason(BaseModel):

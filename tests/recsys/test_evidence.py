@@ -35,6 +35,14 @@ def test_the_sentence_nearest_to_what_is_wanted_is_quoted() -> None:
     assert said(0, [1.0, 0.0]) == "r2"  # the only one
 
 
+def test_all_that_was_said_of_an_item_is_told_but_what_is_hidden() -> None:
+    assert [quote.review_id for quote in evidence().said_of(2)] == ["r1", "r3"]
+    assert [(quote.text, quote.stars) for quote in evidence().said_of(2, hidden={"r1"})] == [
+        ("Red as in the picture.", 4.5)
+    ]
+    assert evidence().said_of(1) == []
+
+
 def test_where_nothing_is_wanted_the_most_informative_is_quoted() -> None:
     quote = evidence().quote(2, None, "text")
     assert quote is not None

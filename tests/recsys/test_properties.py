@@ -34,16 +34,25 @@ def test_an_item_tells_what_the_catalogue_says_and_null_where_it_says_nothing() 
         "available": True,
         "updated_at": NOON,
         "attributes": {"colour": "red"},
+        "rating": None,
+        "n_reviews": 0,
     }
     lamp = items.of_row(2)
-    assert {name for name, value in lamp.items() if value is None} == {"brand", "price", "updated_at", "attributes"}
+    assert {name for name, value in lamp.items() if value is None} == {
+        *("brand", "price", "updated_at", "attributes", "rating"),
+    }
 
 
 def test_a_catalogue_of_titles_alone_is_read() -> None:
     items = properties(title=["a", None])
-    assert items.of_row(1) == dict.fromkeys(("title", "category", "brand", "price", "updated_at", "attributes")) | {
-        "available": True
-    }
+    silent = ("title", "category", "brand", "price", "updated_at", "attributes", "rating")
+    assert items.of_row(1) == dict.fromkeys(silent) | {"available": True, "n_reviews": 0}
+
+
+def test_an_item_tells_its_stars_and_how_many_have_said_so() -> None:
+    items = properties(title=["a", "b"], rating=[4.256, None], n_reviews=[9, None])
+    told = [(items.of_row(row)["rating"], items.of_row(row)["n_reviews"]) for row in range(2)]
+    assert told == [(4.26, 9), (None, 0)]
 
 
 def test_each_value_of_an_attribute_leads_to_its_items() -> None:

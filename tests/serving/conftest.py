@@ -188,7 +188,13 @@ def client_of() -> Callable[..., TestClient]:
     return make
 
 
-KEYS = {"reader": (Scope.READ,), "writer": (Scope.WRITE,), "both": (Scope.READ, Scope.WRITE), "sécond": (Scope.READ,)}
+KEYS = {
+    "reader": (Scope.READ,),
+    "writer": (Scope.WRITE,),
+    "both": (Scope.READ, Scope.WRITE),
+    "sécond": (Scope.READ,),
+    "all": tuple(Scope),
+}
 """Keys that tests may send, and what each may do."""
 
 

@@ -135,6 +135,8 @@ def test_properties_come_where_they_are_asked_for(client: TestClient) -> None:
         "available": True,
         "updated_at": "2026-01-01T00:00:00Z",
         "attributes": {"colour": ["grey", "blue"]},
+        "rating": None,
+        "n_reviews": 0,
     }
 
 

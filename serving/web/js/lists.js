@@ -1,0 +1,85 @@
+/** Which shelves a view has, and what each of them asks the service. */
+
+import { short } from "./dom.js";
+import { listOf } from "./items.js";
+import { shopper } from "./shopper.js";
+
+const TOLD = { explain: true, return_properties: true };
+const recommended = (body) => listOf("POST", "/v1/recommend", { user_id: shopper().userId, ...TOLD, ...body });
+const viewedTitle = () => short(shopper().viewed?.title ?? "", 56);
+
+const forYou = {
+  id: "for-you",
+  title: () => (shopper().isInvented && !shopper().viewed ? "To begin with" : "For you"),
+  isGrid: true,
+  isMarked: true,
+  empty: "Nothing is left to show to this shopper.",
+  list: () => recommended({ scenario: "home", count: 12 }),
+};
+const because = {
+  id: "because",
+  title: () => `Because you viewed ${viewedTitle()}`,
+  list: async () => shopper().viewed && recommended({ scenario: "product", item_ids: [shopper().viewed.itemId], count: 10 }),
+};
+const similar = {
+  id: "similar",
+  title: () => `Similar to ${viewedTitle()}`,
+  list: async () =>
+    shopper().viewed &&
+    listOf("POST", "/v1/similar", { item_id: shopper().viewed.itemId, count: 10, return_properties: true }),
+};
+const complements = {
+  id: "complements",
+  title: () => (shopper().cart.length > 0 ? "Goes with your cart" : `Goes with ${viewedTitle()}`),
+  list: async () => {
+    const { cart, viewed } = shopper();
+    const item_ids = cart.length > 0 ? cart.map((line) => line.itemId) : viewed ? [viewed.itemId] : [];
+    return item_ids.length > 0 && listOf("POST", "/v1/complements", { item_ids, count: 10, return_properties: true });
+  },
+};
+const trending = {
+  id: "trending",
+  title: "Trending",
+  list: () => listOf("GET", "/v1/popular?window=lately&count=10&return_properties=true"),
+};
+const newItems = {
+  id: "new",
+  title: "New, and in your taste",
+  list: async () => {
+    const found = await recommended({ count: 20, new_items: 0.5 });
+    return { ...found, items: found.items.filter((item) => item.source === "new") };
+  },
+};
+
+export const home = () => [forYou, because, similar, complements, trending, newItems];
+
+export const category = (path) => [
+  {
+    id: "picked",
+    title: `Picked for you in ${path.split(">").at(-1).trim()}`,
+    isGrid: true,
+    isMarked: true,
+    empty: "You have seen all there is in this category.",
+    list: () => recommended({ filter: { category: path }, count: 12 }),
+  },
+  {
+    id: "sells",
+    title: "What sells here",
+    isGrid: true,
+    empty: "Nothing in this category has been sold yet.",
+    list: () => listOf("GET", `/v1/popular?window=ever&count=24&return_properties=true&category=${encodeURIComponent(path)}`),
+  },
+];
+
+export const search = (text) => [
+  {
+    id: "found",
+    title: `Results for “${text}”`,
+    isGrid: true,
+    isMarked: true,
+    empty: "Nothing was found. Try other words.",
+    list: () => listOf("POST", "/v1/search", { user_id: shopper().userId, text, scenario: "search", ...TOLD }),
+  },
+];
+
+export const cart = () => [complements, { ...forYou, title: "For you" }];

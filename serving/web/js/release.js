@@ -1,0 +1,24 @@
+/** The release that answers, and what its evaluation found. */
+
+import { el } from "./dom.js";
+
+export function releaseFacts(release) {
+  const rows = Object.entries(release.rows).map(([name, count]) => [name, count.toLocaleString()]);
+  const told = [["id", release.release_id], ["knows events up to", moment(release.as_of)], ...rows, ["encoder", release.encoder_id]];
+  return told.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]);
+}
+
+const moment = (iso) => `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`;
+
+/** Rows of a table: for each way of ranking the figures over all shoppers; an older release may have another form. */
+export function quality(metrics) {
+  const known = Object.entries(metrics).flatMap(([name, slices]) => (typeof slices?.all?.ndcg === "number" ? [[name, slices.all]] : []));
+  return known.map(([name, all]) =>
+    el(
+      "tr",
+      { class: name === "fused" ? "served" : null },
+      el("th", { scope: "row", text: name }),
+      ...[all.recall, all.ndcg, all.coverage].map((value) => el("td", { text: typeof value === "number" ? value.toFixed(3) : "–" })),
+    ),
+  );
+}

@@ -1,0 +1,99 @@
+"""The operations page, and the figures that it works out by itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pytest
+from playwright.sync_api import Page, expect
+
+OPENER = build_opener(ProxyHandler({}))
+
+EXPOSITION = r"""# HELP took Time.
+took_bucket{le="0.01",route="a"} 60.0
+took_bucket{le="0.02",route="a"} 90.0
+took_bucket{le="+Inf",route="a"} 100.0
+took_bucket{le="0.01",route="b \"c\""} 1.0
+took_bucket{le="0.02",route="b \"c\""} 1.0
+took_bucket{le="+Inf",route="b \"c\""} 1.0
+"""
+
+
+@pytest.fixture
+def ops(shop: Any, page_of: Callable[..., Page]) -> Page:
+    page = page_of()
+    page.goto(f"{shop.url}/ops")
+    expect(page.locator("#health")).to_have_text("Ready")
+    return page
+
+
+def worked_out(page: Page, module: str, expression: str, *arguments: Any) -> Any:
+    """What the page's own module answers."""
+    script = f"async (given) => {{ const m = await import('/web/js/{module}'); return {expression}; }}"
+    return page.evaluate(script, list(arguments))
+
+
+def test_traffic_latency_and_the_release_are_shown(shop: Any, ops: Page) -> None:
+    def ask(user_id: str) -> None:
+        body = json.dumps({"user_id": user_id, "count": 3}).encode()
+        request = Request(f"{shop.url}/v1/recommend", body, {"content-type": "application/json"})
+        OPENER.open(request, timeout=30).close()
+
+    for number in range(8):
+        ask(f"u{number}")
+    expect(ops.locator("#latency circle")).to_have_count(3)
+    expect(ops.locator("#traffic svg")).to_have_attribute(
+        "aria-label", re.compile(r"Traffic: answers (0\.\d*[1-9]|[1-9])\S* answers/s")
+    )
+    expect(ops.locator("#routes th")).to_contain_text(["/v1/recommend"])
+    release = json.load(OPENER.open(f"{shop.url}/v1/release", timeout=30))
+    expect(ops.locator("#release dd").first).to_have_text(release["release_id"])
+    fused = release["metrics"]["fused"]["all"]
+    expect(ops.locator("#quality .served")).to_have_text(
+        f"fused{fused['recall']:.3f}{fused['ndcg']:.3f}{fused['coverage']:.3f}"
+    )
+
+
+def test_no_experiments_are_invented(ops: Page) -> None:
+    expect(ops.locator("#experiments")).to_be_hidden()
+
+
+def test_quantiles_are_linear_within_their_bucket(ops: Page) -> None:
+    counts = "m.buckets(m.parsed(given[0]), 'took', (labels) => labels.route === 'a')"
+    found = worked_out(
+        ops, "prometheus.js", f"[0.3, 0.75, 0.99].map((share) => m.quantile(share, {counts}))", EXPOSITION
+    )
+    # 30 of 60 in (0, 10] ms; 15 of 30 in (10, 20]; the last bucket has no end.
+    assert found == pytest.approx([0.005, 0.015, 0.02])
+    assert worked_out(ops, "prometheus.js", "m.quantile(0.5, new Map([[1, 0], [Infinity, 0]]))") is None
+
+
+def test_labels_with_quotes_are_read(ops: Page) -> None:
+    found = worked_out(
+        ops, "prometheus.js", "m.sum(m.parsed(given[0]), 'took_bucket', ({ route }) => route === 'b \"c\"')", EXPOSITION
+    )
+    assert found == 3
+
+
+def test_counts_that_fall_are_a_new_start_and_no_traffic(ops: Page) -> None:
+    between = "[...(m.between(new Map([[1, given[0]]]), new Map([[1, given[1]]])) ?? [])]"
+    assert worked_out(ops, "prometheus.js", between, 5, 7) == [[1, 2]]
+    assert worked_out(ops, "prometheus.js", between, 7, 5) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "ticks"), [(0, [0, 1]), (7, [0, 2, 4, 6, 8]), (0.9, [0, 0.25, 0.5, 0.75, 1]), (100, [0, 25, 50, 75, 100])]
+)
+def test_axes_have_round_steps_up_to_the_largest_value(ops: Page, most: float, ticks: list[float]) -> None:
+    assert worked_out(ops, "plot.js", "m.ticksTo(given[0])", most) == ticks
+
+
+def test_a_gap_in_the_figures_is_a_gap_in_the_line(ops: Page) -> None:
+    points = [[0, 1], [1, 1], [2, None], [3, 2]]
+    drawn = "m.plot({series: [{name: 'x', points: given[0]}], from: 0, to: 3, unit: 's', label: 'x'})"
+    path = worked_out(ops, "plot.js", f"{drawn}.querySelector('.line path').getAttribute('d')", points)
+    assert (path.count("M"), path.count("L")) == (2, 1)
