@@ -294,8 +294,7 @@ class Serve(_Section):
     port: int = Field(8000, ge=1, le=65535)
     replicas: int = Field(1, ge=1)
     haproxy: bool = True
-    max_ongoing_requests: int = Field(4, ge=1)
-    max_queued_requests: int = Field(16, ge=1)
+    max_concurrent_lists: int = Field(16, ge=1)
     key_requests_per_s: float = Field(200.0, gt=0)
     key_max_concurrent: int = Field(64, ge=1)
     access_log: str = ""

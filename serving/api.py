@@ -52,8 +52,7 @@ from serving.told import told_items
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
-Every error is an RFC 9457 problem (`application/problem+json`). Under overload the proxy answers 429 with
-`Retry-After` and a line of plain text."""
+Every error is an RFC 9457 problem (`application/problem+json`), a 429 with `Retry-After` under overload among them."""
 
 SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},

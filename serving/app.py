@@ -15,7 +15,7 @@ from typing import Any, Final
 import ray
 from fastapi import FastAPI
 from ray import serve
-from ray.serve.config import BackpressureConfig, HTTPOptions
+from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
 from features.item_changes import ItemChanges
@@ -31,7 +31,9 @@ from serving.release_watch import ReleaseWatch, workspace_source
 from serving.request_id import RequestIdFilter
 
 APP_NAME: Final = "recsys"
-RETRY_AFTER_S: Final = 1.0
+MAX_ONGOING: Final = 10_000
+"""Never reached: a request too many is refused by `serving.gate`, at less cost than by Ray."""
+
 OBJECT_STORE_BYTES: Final = 80 * 2**20
 """Near the least that Ray takes: nothing goes through its object store here, and it claims 30 % of memory if let."""
 
@@ -105,9 +107,8 @@ def deploy(workspace: Workspace, settings: Settings) -> None:
     deployed = serve.deployment(
         name="storefront",
         num_replicas=settings.serve.replicas,
-        max_ongoing_requests=settings.serve.max_ongoing_requests,
-        max_queued_requests=settings.serve.max_queued_requests,
-        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
+        max_ongoing_requests=MAX_ONGOING,
+        max_queued_requests=-1,
         logging_config=quiet,
     )
     deployment = deployed(serve.ingress()(Storefront))

@@ -1,4 +1,7 @@
-"""Who may ask, and how much: keys and their limits, and a bound on the body, checked before a body is read."""
+"""Who may ask, and how much: keys and their limits, and bounds on the body and on the work at once.
+
+All of it is checked before a body is read.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.api_keys import ApiKey, digest
+from features.api_keys import Scope as KeyScope
 from recsys import config
 from serving.key_watch import Keys
 from serving.limits import Limiter
@@ -23,6 +27,7 @@ from serving.problems import problem_response
 from serving.scopes import GUARDED, Route
 
 MAX_BODY_BYTES: Final = 4 * 2**20
+BUSY_RETRY_S: Final = 1
 TOO_LARGE: Final = f"the body may hold {MAX_BODY_BYTES} bytes at most"
 
 
@@ -37,6 +42,8 @@ class Gate:
         self.app = app
         self._keys = keys
         self._limiter = Limiter(settings)
+        self._max_lists = settings.max_concurrent_lists
+        self._n_lists = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +58,7 @@ class Gate:
             return
         keys, route = self._keys(), scope[ROUTE]
         if not keys.are_required or not _is_guarded(scope["path"], route):
-            await self.app(scope, _bounded(receive), send)
+            await self._passed(route, scope, receive, send)
             return
         key = keys.valid(digest(_key(headers)), datetime.now(UTC))
         if key is None:
@@ -62,17 +69,31 @@ class Gate:
             await refusal(scope, receive, send)
             return
         scope[KEY_NAME] = key.name
-        await self._limited(key, scope, receive, send)
+        await self._limited(key, route, scope, receive, send)
 
-    async def _limited(self, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _limited(self, key: ApiKey, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
         wait_s = self._limiter.admit(key, time.monotonic())
         if wait_s > 0:
             await _too_many(key, wait_s)(scope, receive, send)
             return
         try:
-            await self.app(scope, _bounded(receive), send)
+            await self._passed(route, scope, receive, send)
         finally:
             self._limiter.release(key)
+
+    async def _passed(self, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """To the routes; a list too many is refused. Events and changes of items are not: they wait for the disk."""
+        if route is None or route.scopes.get(scope["method"]) != KeyScope.READ:
+            await self.app(scope, _bounded(receive), send)
+            return
+        if self._n_lists >= self._max_lists:
+            await _busy()(scope, receive, send)
+            return
+        self._n_lists += 1
+        try:
+            await self.app(scope, _bounded(receive), send)
+        finally:
+            self._n_lists -= 1
 
 
 def _is_guarded(path: str, route: Route | None) -> bool:
@@ -109,6 +130,16 @@ def _too_many(key: ApiKey, wait_s: float) -> Response:
         "too-many-requests",
         f"the key {key.name!r} has used up its requests for now; come back after Retry-After seconds",
         headers={"Retry-After": str(math.ceil(wait_s))},
+    )
+
+
+def _busy() -> Response:
+    """At the very door, so that a refusal costs next to nothing and those who are in are answered soon."""
+    return problem_response(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "overloaded",
+        "as many lists as the service works on at once are being made; come back after Retry-After seconds",
+        headers={"Retry-After": str(BUSY_RETRY_S)},
     )
 
 

@@ -1,12 +1,20 @@
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
-from serving.gate import MAX_BODY_BYTES
-from serving.key_watch import Keys
+from features.api_keys import Scope as KeyScope
+from recsys import config
+from serving.gate import MAX_BODY_BYTES, Gate
+from serving.key_watch import NO_KEYS, Keys
+from serving.observer import ROUTE
 from serving.release_watch import Live
+from serving.scopes import Route
 
+READS = {"POST": KeyScope.READ}
 ASK = {"user_id": "ann"}
 
 
@@ -116,3 +124,51 @@ def test_a_body_that_goes_on_and_on_is_cut_off(client: TestClient) -> None:
     response = client.post("/v1/recommend", content=chunks())
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/problem+json"
+
+
+class Held:
+    """Routes that answer when they are let: requests by the path that they ask."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.n_inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.n_inside += 1
+        await self.let.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+
+async def answer_of(gate: Gate, path: str, method: str, scopes: dict[str, KeyScope]) -> tuple[int, dict[bytes, bytes]]:
+    """Status and headers."""
+    started: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        started.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [], ROUTE: Route(path, scopes)}
+    await gate(scope, receive, send)
+    return started[0]["status"], dict(started[0]["headers"])
+
+
+def test_a_list_too_many_is_refused_at_once_and_events_are_not() -> None:
+    async def asked() -> None:
+        held = Held()
+        gate = Gate(held, lambda: NO_KEYS, config.Serve(max_concurrent_lists=2))
+        lists = [asyncio.create_task(answer_of(gate, "/v1/recommend", "POST", READS)) for _ in range(2)]
+        await asyncio.sleep(0)
+        status, headers = await answer_of(gate, "/v1/recommend", "POST", READS)
+        assert (status, headers[b"retry-after"]) == (429, b"1")
+        assert headers[b"content-type"] == b"application/problem+json"
+        events = asyncio.create_task(answer_of(gate, "/v1/events", "POST", {"POST": KeyScope.WRITE}))
+        health = asyncio.create_task(answer_of(gate, "/healthz", "GET", {}))
+        await asyncio.sleep(0)
+        assert held.n_inside == 4
+        held.let.set()
+        assert [(await task)[0] for task in (*lists, events, health)] == [200] * 4
+        assert (await answer_of(gate, "/v1/recommend", "POST", READS))[0] == 200
+
+    asyncio.run(asked())
