@@ -6,6 +6,7 @@ Ray reads its switches from the environment as it is imported: `serving/__main__
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from serving.live_catalogue import LiveCatalogue
 from serving.proxy import EVERY_INTERFACE
 from serving.release_watch import ReleaseWatch, workspace_source
 from serving.request_id import RequestIdFilter
+from serving.tracing import start_tracing
 
 APP_NAME: Final = "recsys"
 RETRY_AFTER_S: Final = 1.0
@@ -45,6 +47,7 @@ class Storefront:
         handler.addFilter(RequestIdFilter())
         form = "%(levelname)s %(name)s %(message)s%(request)s"
         logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+        start_tracing(os.environ)
         self._settings = settings
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)

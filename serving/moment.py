@@ -10,6 +10,7 @@ from recsys.config import Settings
 from serving.live_items import LiveItems
 from serving.live_reader import LiveReader
 from serving.recent_events import Asked, RecentEvents
+from serving.tracing import note, span
 
 
 class Moment:
@@ -22,10 +23,16 @@ class Moment:
 
     async def of(self, request: Asked, manifest: Manifest) -> Asked:
         """The request with what its shopper has done since, and without the items that are gone."""
-        request = await self._recent.before(request, manifest)
-        gone = await self._items.gone(manifest)
+        with span("read the moment") as read:
+            n_told = len(request.session)
+            request = await self._recent.before(request, manifest)
+            gone = await self._items.gone(manifest)
+            note(read, recent_events=len(request.session) - n_told, items_gone=len(gone))
         return request.model_copy(update={"exclude_ids": (*request.exclude_ids, *gone)}) if gone else request
 
     async def gone(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold."""
-        return await self._items.gone(manifest)
+        with span("read the moment") as read:
+            gone = await self._items.gone(manifest)
+            note(read, items_gone=len(gone))
+        return gone
