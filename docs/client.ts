@@ -120,6 +120,10 @@ export interface ItemFields {
   attributes?: Record<string, unknown>;
 }
 
+export interface ShopItem extends ItemFields {
+  item_id: string;
+}
+
 export interface ItemProperties {
   title: string | null;
   category: string | null;
@@ -170,14 +174,14 @@ export interface FieldProblem {
   message: string;
 }
 
-export interface EventProblem extends FieldProblem {
+export interface EntryProblem extends FieldProblem {
   index: number;
 }
 
 export interface EventsResponse {
   accepted: number;
   event_ids: (string | null)[];
-  errors: EventProblem[];
+  errors: EntryProblem[];
 }
 
 export interface BatchProblem {
@@ -199,6 +203,13 @@ export interface BatchResponse {
 
 export interface ItemResponse {
   item_id: string;
+  version: number;
+}
+
+export interface ItemsResponse {
+  accepted: number;
+  item_ids: (string | null)[];
+  errors: EntryProblem[];
   version: number;
 }
 
@@ -275,6 +286,10 @@ export class Client {
 
   putItem(itemId: string, fields: ItemFields): Promise<ItemResponse> {
     return this.bulk("PUT", `/v1/items/${encodeURIComponent(itemId)}`, fields);
+  }
+
+  putItems(items: ShopItem[]): Promise<ItemsResponse> {
+    return this.bulk("PUT", "/v1/items", { items });
   }
 
   deleteItem(itemId: string): Promise<ItemResponse> {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, StringConstraints, WrapValidator, model_validator
 
 from features.item_changes import FIELDS
 from serving.contract import Id, Request, storable
+from serving.mixed_batch import EntryProblem, or_refused
 
+MAX_ITEMS: Final = 1_000
 MAX_DESCRIPTION_CHARS: Final = 100_000
 MAX_TITLE_CHARS: Final = 2_000
 
@@ -44,6 +46,29 @@ class ItemFields(Request):
         return fields
 
 
+class ShopItem(ItemFields):
+    """What is new of a product of a batch."""
+
+    item_id: Id
+
+
+class ItemBatch(Request):
+    """Up to 1,000 products; where one is named twice, what is said last counts."""
+
+    items: tuple[Annotated[ShopItem, WrapValidator(or_refused)], ...] = Field(min_length=1, max_length=MAX_ITEMS)
+    """Each a ShopItem, or a Refused in its place."""
+
+
+class ItemsResponse(BaseModel):
+    """`item_ids` follow the request, null where the product was refused; `errors` say why. What has an id is on the
+    disk; `version` counts the changes of all items, a batch as one."""
+
+    accepted: int
+    item_ids: list[str | None]
+    errors: list[EntryProblem]
+    version: int
+
+
 class ItemResponse(BaseModel):
     """The change is on the disk; `version` counts the changes of all items."""
 
@@ -65,4 +90,23 @@ ITEM_EXAMPLES: Final[dict[str, Any]] = {
             "attributes": {"color": "blue", "sizes": [40, 41, 42]},
         }
     },
+}
+
+ITEM_BATCH_EXAMPLES: Final[dict[str, Any]] = {
+    "prices and stock": {
+        "value": {
+            "items": [
+                {"item_id": "i-318", "price": 79.9},
+                {"item_id": "i-77", "available": False},
+                {"item_id": "i-9001", **ITEM_EXAMPLES["a new product"]["value"]},
+            ]
+        }
+    }
+}
+
+ITEMS_EXAMPLE: Final[dict[str, Any]] = {
+    "accepted": 1,
+    "item_ids": ["i-318", None],
+    "errors": [{"index": 1, "field": "price", "message": "Input should be greater than or equal to 0"}],
+    "version": 412,
 }

@@ -88,8 +88,8 @@ class FieldProblem:
 
 
 @dataclass(frozen=True)
-class EventProblem(FieldProblem):
-    """The same of one event of several; `index` counts from 0."""
+class EntryProblem(FieldProblem):
+    """The same of one entry of a batch; `index` counts from 0."""
 
     index: int
 
@@ -100,7 +100,7 @@ class EventsResponse:
 
     accepted: int
     event_ids: tuple[str | None, ...]
-    errors: tuple[EventProblem, ...]
+    errors: tuple[EntryProblem, ...]
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,16 @@ class ItemResponse:
     """The change is on the disk."""
 
     item_id: str
+    version: int
+
+
+@dataclass(frozen=True)
+class ItemsResponse:
+    """`item_ids` follow the request, None where a product was refused; `errors` say why."""
+
+    accepted: int
+    item_ids: tuple[str | None, ...]
+    errors: tuple[EntryProblem, ...]
     version: int
 
 

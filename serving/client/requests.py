@@ -148,3 +148,9 @@ class ItemFields(TypedDict, total=False):
     price: float
     available: bool
     attributes: Mapping[str, Any]
+
+
+class ShopItem(ItemFields, total=False):
+    """The same of a product of a batch."""
+
+    item_id: Required[str]

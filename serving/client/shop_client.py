@@ -9,7 +9,15 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import quote, urlencode
 
-from .answers import BatchResponse, EventsResponse, ItemResponse, ReleaseResponse, SlateResponse, given_list
+from .answers import (
+    BatchResponse,
+    EventsResponse,
+    ItemResponse,
+    ItemsResponse,
+    ReleaseResponse,
+    SlateResponse,
+    given_list,
+)
 from .requests import (
     ComplementsRequest,
     ItemFields,
@@ -17,6 +25,7 @@ from .requests import (
     PopularRequest,
     SearchRequest,
     ShopEvent,
+    ShopItem,
     SimilarRequest,
 )
 from .wire import ProblemError, Wire
@@ -91,6 +100,10 @@ class Client:
     def put_item(self, item_id: str, **fields: Unpack[ItemFields]) -> ItemResponse:
         """Change a product, or add one; fields that are left out stay as they are."""
         return self._bulk(ItemResponse, "PUT", _of_item(item_id), fields)
+
+    def put_items(self, items: Sequence[ShopItem]) -> ItemsResponse:
+        """Up to 1,000 products in one transaction; one that is refused does not refuse the others."""
+        return self._bulk(ItemsResponse, "PUT", "/v1/items", {"items": list(items)})
 
     def delete_item(self, item_id: str) -> ItemResponse:
         """Take a product out of all lists."""

@@ -22,12 +22,13 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "recommend_batch": lambda client: client.recommend_batch([]),
     "send_events": lambda client: client.send_events([]),
     "put_item": lambda client: client.put_item("{item_id}"),
+    "put_items": lambda client: client.put_items([]),
     "delete_item": lambda client: client.delete_item("{item_id}"),
     "release": lambda client: client.release(),
 }
 """What a method calls, with ids that read like the path's parameters."""
 
-ENVELOPES = {"BatchRequest", "EventBatch"}
+ENVELOPES = {"BatchRequest", "EventBatch", "ItemBatch"}
 """Bodies that a method makes of its arguments."""
 
 OF_OPERATORS = {"Alive", "Ready"}

@@ -93,6 +93,12 @@ def test_products_change_whatever_their_ids_hold(client: Client) -> None:
     assert "lamp" not in client.popular().item_ids
 
 
+def test_products_change_together(client: Client) -> None:
+    answer = client.put_items([{"item_id": "lamp", "available": False}, {"item_id": "rug", "price": -1}])
+    assert (answer.item_ids, answer.errors[0].field, answer.version) == (("lamp", None), "price", 1)
+    assert "lamp" not in client.popular().item_ids
+
+
 def test_the_release_tells_of_itself(client: Client) -> None:
     release = client.release()
     assert (release.release_id, release.as_of) == ("r1", datetime(2026, 1, 1, tzinfo=UTC))

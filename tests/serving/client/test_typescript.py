@@ -13,7 +13,7 @@ from serving.client import Client
 from serving.client import requests as python
 
 FILE = Path(__file__).parents[3] / "docs" / "client.ts"
-ENVELOPES = {"BatchRequest", "EventBatch"}
+ENVELOPES = {"BatchRequest", "EventBatch", "ItemBatch"}
 OF_OPERATORS = {"Alive", "Ready"}
 OWN = {"Options", "Answer"}
 """Interfaces of the file that are none of the service's."""
@@ -65,6 +65,7 @@ told.known = (await client.recommend({ user_id: "ann", filter: { price: { max: 1
 told.popular = (await client.popular({ count: 1, window: "ever" })).items[0].item_id;
 told.events = (await client.sendEvents([{ user_id: "zoe", event_type: "view", item_id: "boot" }])).accepted;
 told.item = (await client.putItem("a/b c?", { title: "Lamp", price: 3 })).item_id;
+told.items = (await client.putItems([{ item_id: "rug", price: 9 }, { item_id: "rug", price: -1 }])).item_ids;
 told.refused = await client.recommend({ user_id: "ann", count: 5000 }).catch((problem) => problem.errors[0].field);
 const gone = new Client("http://127.0.0.1:1", { retries: 1 });
 console.warn = () => {};
@@ -89,6 +90,7 @@ def test_it_compiles_and_does_what_the_python_client_does(url: str, tmp_path: Pa
             "popular": "lamp",
             "events": 1,
             "item": "a/b c?",
+            "items": ["rug", None],
             "refused": "count",
             "fallback": ["b", "a"],
             "lost": 0,

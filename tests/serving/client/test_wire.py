@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serving.client.answers import EventProblem, EventsResponse, FieldProblem, SlateItem, SlateResponse
+from serving.client.answers import EntryProblem, EventsResponse, FieldProblem, SlateItem, SlateResponse
 from serving.client.wire import ProblemError, Wire
 
 Scripted = Callable[..., AbstractContextManager[Any]]
@@ -165,4 +165,4 @@ def test_answers_within_answers_are_read(scripted: Scripted) -> None:
         wire = Wire(server.url, None, 0)
         read = wire.call(EventsResponse, "POST", "/v1/events", {}, 10.0)
         wire.close()
-    assert read == EventsResponse(1, ("e", None), (EventProblem("", "no", 1),))
+    assert read == EventsResponse(1, ("e", None), (EntryProblem("", "no", 1),))
