@@ -25,6 +25,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.access_log import AccessLog
 from serving.api import create_app
+from serving.hidden_watch import HiddenWatch
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
 from serving.proxy import EVERY_INTERFACE
@@ -53,7 +54,10 @@ class Storefront:
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
         self._keys.start()
-        self._watch = ReleaseWatch(workspace_source(workspace, frozenset(settings.evidence.hidden)), settings.serve)
+        self._hidden = HiddenWatch(workspace.hidden_reviews, settings.serve.release_poll_s)
+        self._hidden.poll()
+        self._hidden.start()
+        self._watch = ReleaseWatch(workspace_source(workspace, self._hidden), settings.serve)
         self._watch.poll()
         self._watch.start()
         self._database = open_live_database(workspace, settings.serve.events_url)
