@@ -75,7 +75,7 @@ def test_a_price_hides_nothing_and_fields_are_stored(replicas: list[TestClient],
         ({"available": None}, ""),
         ({"titel": "x"}, "titel"),
         ({"title": "a\x00"}, "title"),
-        ({"attributes": {"a": "\x00"}}, ""),
+        ({"attributes": {"a": "\x00"}}, "attributes"),
         ({"attributes": [1]}, "attributes"),
     ],
 )
