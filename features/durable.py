@@ -15,6 +15,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def mark_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes whenever the file does (a replaced one has another inode), for whoever looks again and again.
+
+    None where there is none.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: a reader, or a crash at any moment, sees the old file or the new one whole."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -58,16 +58,20 @@ class ItemChanges:
         self.database = database
 
     def put(self, changes: Sequence[ItemChange], now: datetime) -> int:
-        """Store the changes in one transaction, on the disk when this returns; the version that they have."""
+        """Store the changes in one transaction, on the disk when this returns; the version that they have.
+
+        Of several changes of an item each adds to the one before.
+        """
         with self.database.write() as connection:
             counted = self.database.insert(COUNTER).values(one=1, version=1)
             counted = counted.on_conflict_do_update(index_elements=["one"], set_={"version": COUNTER.c.version + 1})
             version: int = connection.execute(counted.returning(COUNTER.c.version)).scalar_one()
             common = {"version": version, "updated_at_us": microseconds(now)}
-            for change in changes:
-                row = {**common, "deleted": change.deleted, **change.fields}
-                stored = self.database.insert(CHANGES).values(item_id=change.item_id, **row)
-                connection.execute(stored.on_conflict_do_update(index_elements=["item_id"], set_=row))
+            for names, rows in _by_columns(changes).items():
+                stored = self.database.insert(CHANGES)
+                new = {name: stored.excluded[name] for name in (*names, *common)}
+                stored = stored.on_conflict_do_update(index_elements=["item_id"], set_=new)
+                connection.execute(stored, [row | common for row in rows])
         return version
 
     def version(self) -> int:
@@ -89,6 +93,18 @@ class ItemChanges:
         return frame.with_columns(updated_at=pl.col("updated_at_us").cast(pl.Datetime("us", "UTC"))).drop(
             "updated_at_us"
         )
+
+
+def _by_columns(changes: Sequence[ItemChange]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """One row for each item, those with the same columns together: they are sent to the database as one statement."""
+    rows: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        row = rows.setdefault(change.item_id, {"item_id": change.item_id})
+        row |= {**change.fields, "deleted": change.deleted}
+    together: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows.values():
+        together.setdefault(tuple(sorted(row.keys() - {"item_id"})), []).append(row)
+    return together
 
 
 _POLARS: Final = {sa.Text: pl.String, sa.BigInteger: pl.Int64, sa.Double: pl.Float64, sa.Boolean: pl.Boolean}

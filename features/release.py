@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from features.adoption import located
+from features.hidden_reviews import hidden_ids
 from features.manifest import Manifest
 from features.store import Store
 from recsys import config
@@ -57,13 +59,14 @@ class LoadedRelease:
 
 
 def load_release(
-    workspace: Workspace, release_id: str | None = None, hidden_reviews: frozenset[str] = frozenset()
+    workspace: Workspace, release_id: str | None = None, hidden_reviews: Container[str] | None = None
 ) -> LoadedRelease:
     """Load a release, the served one by default; its arrays are mapped, its shoppers and titles read into memory.
 
-    hidden_reviews: ids of reviews that must not be quoted, beside those that the release has left out.
+    hidden_reviews: ids of reviews that must not be quoted, asked for each; by default those that are hidden now.
 
-    Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others, and
+    Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others,
+    DataError where it cannot be told what is hidden, and
     EncoderError where the encoder that was tuned for it has left the workspace.
     """
     release = Store(workspace).open(release_id)
@@ -81,7 +84,7 @@ def load_release(
     facts = Facts(
         Together.load(release.model_dir, n_items),
         Evidence.load(release.model_dir, n_items),
-        frozenset(settings.evidence.hidden) | hidden_reviews,
+        hidden_ids(workspace.hidden_reviews) if hidden_reviews is None else hidden_reviews,
         settings.complements.max_likeness,
     )
     recommender = Recommender.of_release(model, users, items, settings, facts)

@@ -7,6 +7,7 @@ reviews use the same words, as those that are bought do. What is left and please
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
@@ -18,10 +19,13 @@ COPIED_WORDS: Final = 8
 """Reviews of at least so many words say the same by copying; shorter ones ("Great, as described") by chance."""
 
 
-def trusted_reviews(reviews: pl.DataFrame, settings: config.Evidence) -> pl.DataFrame:
+def trusted_reviews(
+    reviews: pl.DataFrame, settings: config.Evidence, hidden: Collection[str] = frozenset()
+) -> pl.DataFrame:
     """The reviews that may be quoted, in their order.
 
-    reviews: review_id, rating (1 to 5), title, text, sentiment (-1 to 1, null where no head has read it).
+    reviews: review_id, rating (1 to 5), title, text, sentiment (-1 to 1, null where no head has read it). hidden: ids
+    of those that the shop does not want quoted.
     """
     said = [words("\n".join(part for part in row if part)) for row in reviews.select("title", "text").iter_rows()]
     told = pl.DataFrame(
@@ -35,5 +39,5 @@ def trusted_reviews(reviews: pl.DataFrame, settings: config.Evidence) -> pl.Data
         pl.lit(told["n_words"] >= settings.min_words),
         pl.col("rating") >= settings.min_stars,
         disagreement.fill_null(0.0) <= settings.max_disagreement,
-        ~pl.col("review_id").is_in(settings.hidden),
+        ~pl.col("review_id").is_in(list(hidden)),
     )

@@ -16,6 +16,7 @@ from jobs.finetune_command import finetune_command
 from jobs.ingest_command import ingest_app
 from jobs.keys_command import keys_app
 from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
+from jobs.reviews_command import reviews_app
 from recsys.errors import RecsysError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command("recommend")(recommend_command)
 app.add_typer(releases_app, name="releases")
 app.command("compress")(compress_command)
 app.add_typer(keys_app, name="keys")
+app.add_typer(reviews_app, name="reviews")
 app.add_typer(bench_app, name="bench")
 
 

@@ -18,10 +18,13 @@ from typing import Final
 import numpy as np
 
 BROKEN: Final = 0
-"""The status of a request whose connection ended before its answer did."""
+"""The status of a request whose connection ended before its answer did, or could not be opened."""
 
 READ_BYTES: Final = 1 << 18
 TIMEOUT_S: Final = 30.0
+REOPEN_PAUSE_S: Final = 0.05
+"""Between two attempts to open a connection."""
+
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 _LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
@@ -72,7 +75,7 @@ def closed_loop(
     """Every connection asks again as soon as it is answered.
 
     retries: how often a request is sent again, on a new connection, where its own broke or the answer was 5xx; its
-    latency counts from the first time.
+    latency counts from the first time. A connection that is refused is such a break, and opened again after a pause.
     """
     return _Run(address, requests, retries).closed(n_connections, seconds)
 
@@ -90,12 +93,15 @@ def open_loop(
 
 @dataclass
 class _Connection:
-    socket: socket.socket
+    """socket: None while it is down, and then not to be opened before `open_at_s`."""
+
+    socket: socket.socket | None = None
     request: bytes = b""
     since_s: float = 0.0
     retries_left: int = 0
     answer: bytearray = field(default_factory=bytearray)
     end: int | None = None
+    open_at_s: float = 0.0
 
 
 class _Run:
@@ -105,6 +111,8 @@ class _Run:
         self._retries = retries
         self._latency_s: list[float] = []
         self._status: list[int] = []
+        self._down: list[_Connection] = []
+        """Connections with a request to send as soon as they can be opened."""
 
     def closed(self, n_connections: int, seconds: float) -> Load:
         with selectors.DefaultSelector() as selector:
@@ -115,14 +123,12 @@ class _Run:
             deadline_s = start_s + seconds
             n_open = n_connections
             while n_open:
-                for key, _ in selector.select(TIMEOUT_S):
-                    if not self._receive(selector, key.data):
-                        continue
+                for connection in self._answered(selector, TIMEOUT_S):
                     now_s = time.perf_counter()
                     if now_s < deadline_s:
-                        self._send(key.data, next(self._requests), now_s)
+                        self._send(connection, next(self._requests), now_s)
                     else:
-                        _close(selector, key.data)
+                        _close(selector, connection)
                         n_open -= 1
             return self._load(start_s, start_cpu_s)
 
@@ -138,9 +144,7 @@ class _Run:
                     n_sent += 1
                 due_s = start_s + n_sent / per_second
                 wait_s = max(0.0, due_s - time.perf_counter()) if idle and n_sent < total else TIMEOUT_S
-                for key, _ in selector.select(wait_s):
-                    if self._receive(selector, key.data):
-                        idle.append(key.data)
+                idle += self._answered(selector, wait_s)
             load = self._load(start_s, start_cpu_s)
             for connection in idle:
                 _close(selector, connection)
@@ -152,14 +156,15 @@ class _Run:
         return Load(1000 * np.array(self._latency_s), np.array(self._status, dtype=np.int64), wall_s, share)
 
     def _connect(self, selector: selectors.BaseSelector) -> _Connection:
-        connection = _Connection(self._opened())
-        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection = _Connection()
+        self._open(selector, connection)
         return connection
 
-    def _opened(self) -> socket.socket:
+    def _open(self, selector: selectors.BaseSelector, connection: _Connection) -> None:
         opened = socket.create_connection(self._address, timeout=TIMEOUT_S)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return opened
+        selector.register(opened, selectors.EVENT_READ, connection)
+        connection.socket = opened
 
     def _send(self, connection: _Connection, request: bytes, since_s: float) -> None:
         connection.request, connection.since_s, connection.retries_left = request, since_s, self._retries
@@ -168,24 +173,58 @@ class _Run:
     def _send_again(self, connection: _Connection) -> None:
         connection.answer.clear()
         connection.end = None
+        if connection.socket is None:
+            self._down.append(connection)
+            return
         with suppress(OSError):  # reading finds the connection ended, and that is where it is handled
             connection.socket.sendall(connection.request)
 
+    def _answered(self, selector: selectors.BaseSelector, wait_s: float) -> list[_Connection]:
+        """The connections whose request has been answered, or was given up, within the wait."""
+        if self._down:
+            soonest_s = min(connection.open_at_s for connection in self._down)
+            wait_s = min(wait_s, max(0.0, soonest_s - time.perf_counter()))
+        ready = [key.data for key, _ in selector.select(wait_s)]
+        answered = [connection for connection in ready if self._receive(selector, connection)]
+        due, self._down = self._down, []
+        return answered + [connection for connection in due if self._reopen(selector, connection)]
+
     def _receive(self, selector: selectors.BaseSelector, connection: _Connection) -> bool:
         """Read what has arrived; whether the request has been answered, or was given up."""
+        assert connection.socket is not None
         try:
             received = connection.socket.recv(READ_BYTES)
         except OSError:
             received = b""
+        if not received:
+            _close(selector, connection)
+            return self._ended(connection, BROKEN)
         answer = connection.answer
         answer += received
-        if connection.end is None and received:
+        if connection.end is None:
             connection.end = _answer_end(answer)
-        if received and (connection.end is None or len(answer) < connection.end):
+        if connection.end is None or len(answer) < connection.end:
             return False
-        status = _status(answer) if received else BROKEN
-        if not received:
-            self._reconnect(selector, connection)
+        return self._ended(connection, _status(answer))
+
+    def _reopen(self, selector: selectors.BaseSelector, connection: _Connection) -> bool:
+        """Open a connection that is down and send its request; whether that was given up, as nobody listens.
+
+        A pause comes between two attempts, or a service that is gone would be asked thousands of times a second.
+        """
+        if time.perf_counter() < connection.open_at_s:
+            self._down.append(connection)
+            return False
+        try:
+            self._open(selector, connection)
+        except OSError:
+            connection.open_at_s = time.perf_counter() + REOPEN_PAUSE_S
+            return self._ended(connection, BROKEN)
+        self._send_again(connection)
+        return False
+
+    def _ended(self, connection: _Connection, status: int) -> bool:
+        """Note the end of a request, or try it again; whether it was noted."""
         if (status == BROKEN or status >= 500) and connection.retries_left:
             connection.retries_left -= 1
             self._send_again(connection)
@@ -194,15 +233,12 @@ class _Run:
         self._status.append(status)
         return True
 
-    def _reconnect(self, selector: selectors.BaseSelector, connection: _Connection) -> None:
-        _close(selector, connection)
-        connection.socket = self._opened()
-        selector.register(connection.socket, selectors.EVENT_READ, connection)
-
 
 def _close(selector: selectors.BaseSelector, connection: _Connection) -> None:
-    selector.unregister(connection.socket)
-    connection.socket.close()
+    if connection.socket is not None:
+        selector.unregister(connection.socket)
+        connection.socket.close()
+        connection.socket = None
 
 
 def _answer_end(answer: bytes | bytearray) -> int | None:

@@ -17,6 +17,7 @@ import polars as pl
 from features.adoption import Adopted, in_use, located, read_adopted
 from features.encoder import load_encoder
 from features.event_log import EventLog
+from features.hidden_reviews import hidden_ids
 from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from features.manifest import BEGINNING, LivePosition
@@ -225,7 +226,9 @@ def _embed(
 
     sentiment = review_sentiment(workspace, adopted, named, reviews, settings.embed, progress)
     felt = shop.reviews.join(sentiment, on="review_id", how="left", maintain_order="left")
-    quotes = review_quotes(felt, settings.evidence, settings.text.max_reviews_read)
+    quotes = review_quotes(
+        felt, settings.evidence, settings.text.max_reviews_read, hidden_ids(workspace.hidden_reviews)
+    )
     report.counts["sentences to quote"] = len(quotes)
     embed_texts(workspace, quotes, named, settings.embed, progress)
     read, distinct = numbered_texts(browsing)

@@ -258,7 +258,6 @@ class Evidence(_Section):
     min_stars: float = Field(4.0, ge=1, le=5)
     min_words: int = Field(5, ge=1)
     max_disagreement: float = Field(1.0, gt=0, le=2)
-    hidden: tuple[str, ...] = ()
 
 
 class Complements(_Section):

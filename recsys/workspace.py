@@ -98,6 +98,11 @@ class Workspace:
         return self.root / "keys.json"
 
     @property
+    def hidden_reviews(self) -> Path:
+        """Ids of reviews that are never quoted."""
+        return self.root / "hidden-reviews.json"
+
+    @property
     def settings_file(self) -> Path:
         """This shop's own settings, where it has any."""
         return self.root / "recsys.toml"

@@ -25,6 +25,7 @@ from recsys.config import Settings, find_settings, load_settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.workspace import Workspace
 from serving.proxy import LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
+from serving.tracing import check_tracing, variables
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ def _serve(options: argparse.Namespace) -> None:
         shown = options.workspace
         raise StoreError(f"{shown}: no release published yet; run `recsys nightly --workspace {shown}`")
     check_reach(settings.serve, read_keys(workspace.api_keys), datetime.now(UTC), options.workspace)
+    check_tracing(os.environ)
     address = os.environ.get("RAY_ADDRESS")
     if address is None:
         check_port(settings.serve)
@@ -98,7 +100,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir: Path) -> None:
-    environment = ray_environment(settings.serve, run_dir)
+    environment = ray_environment(settings.serve, run_dir) | variables(os.environ)
     os.environ.update({name: value for name, value in environment.items() if name != METRICS_VARIABLE})
     # Only here: ray reads these variables as it is imported.
     from serving.app import deploy, ray_cluster

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
 from features.api_keys import Scope
@@ -49,6 +50,7 @@ from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
 from serving.shopper_routes import shopper_routes
 from serving.told import told_items
+from serving.tracing import note, span
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -76,7 +78,9 @@ def create_app(
     sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION)
+    # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours (serving/tracing.py) do not.
+    silent = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
+    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent)
     answer_problems(app)
     app.include_router(_health(live))
     app.include_router(operations())
@@ -127,7 +131,9 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
         query = with_rules(query, request, count, settings.scenarios)
         recommender = current.release.recommender
-        slate = recommender.recommend([query])[0]
+        with span("recommend", count=count, release_id=current.release.release_id) as ranked:
+            slate = recommender.recommend([query])[0]
+            note(ranked, items=len(slate.items), fallback=slate.fallback or "none")
         count_slate(slate.fallback)
         items = told_items(slate, recommender, request.return_properties)
         return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
@@ -167,7 +173,8 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         release = current.release
         excluded = (await gone(current)).union(request.exclude_ids)
         try:
-            slate = release.recommender.similar(request.item_id, request.count, excluded)
+            with span("recommend", count=request.count, release_id=release.release_id):
+                slate = release.recommender.similar(request.item_id, request.count, excluded)
         except QueryError as error:
             raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
         items = told_items(slate, release.recommender, request.return_properties)

@@ -6,6 +6,7 @@ Ray reads its switches from the environment as it is imported: `serving/__main__
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,11 +25,13 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.access_log import AccessLog
 from serving.api import create_app
+from serving.hidden_watch import HiddenWatch
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
 from serving.proxy import EVERY_INTERFACE
 from serving.release_watch import ReleaseWatch, workspace_source
 from serving.request_id import RequestIdFilter
+from serving.tracing import start_tracing
 
 APP_NAME: Final = "recsys"
 MAX_ONGOING: Final = 10_000
@@ -47,12 +50,16 @@ class Storefront:
         handler.addFilter(RequestIdFilter())
         form = "%(levelname)s %(name)s %(message)s%(request)s"
         logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+        start_tracing(os.environ)
         self._settings = settings
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
         self._keys.start()
-        self._watch = ReleaseWatch(workspace_source(workspace, frozenset(settings.evidence.hidden)), settings.serve)
+        self._hidden = HiddenWatch(workspace.hidden_reviews, settings.serve.release_poll_s)
+        self._hidden.poll()
+        self._hidden.start()
+        self._watch = ReleaseWatch(workspace_source(workspace, self._hidden), settings.serve)
         self._watch.poll()
         self._watch.start()
         self._database = open_live_database(workspace, settings.serve.events_url)

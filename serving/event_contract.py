@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError, WrapValidator, model_validator
-from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic import BaseModel, Field, FiniteFloat, WrapValidator, model_validator
 
 from recsys.tables import EVENT_TYPES
 from serving.contract import EventType, Id, Moment, ReadableText, Request
-from serving.problems import FieldProblem, field_problem
+from serving.mixed_batch import EntryProblem, or_refused
 
 MAX_EVENTS: Final = 1_000
-MAX_PROBLEMS_PER_EVENT: Final = 3
 MAX_POSITION: Final = 2**31 - 1
 
 
@@ -42,22 +39,6 @@ class ShopEvent(Request):
         return self
 
 
-@dataclass(frozen=True)
-class RefusedEvent:
-    """An event of a batch that breaks the contract, and how."""
-
-    problems: tuple[FieldProblem, ...]
-
-
-def _or_refused(value: Any, validate: ModelWrapValidatorHandler[ShopEvent]) -> ShopEvent | RefusedEvent:
-    """One bad event must not refuse the batch."""
-    try:
-        return validate(value)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS_PER_EVENT]
-        return RefusedEvent(tuple(field_problem(each, each["loc"]) for each in found))
-
-
 def _either(schema: dict[str, Any]) -> None:
     """The body is a batch or one bare event."""
     batch = dict(schema)
@@ -71,19 +52,13 @@ class EventBatch(Request):
 
     model_config = Request.model_config | {"json_schema_extra": _either}
 
-    events: tuple[Annotated[ShopEvent, WrapValidator(_or_refused)], ...] = Field(min_length=1, max_length=MAX_EVENTS)
-    """Each a ShopEvent, or a RefusedEvent in its place."""
+    events: tuple[Annotated[ShopEvent, WrapValidator(or_refused)], ...] = Field(min_length=1, max_length=MAX_EVENTS)
+    """Each a ShopEvent, or a Refused in its place."""
 
     @model_validator(mode="before")
     @classmethod
     def _of_one(cls, body: Any) -> Any:
         return {"events": [body]} if isinstance(body, dict) and "events" not in body else body
-
-
-class EventProblem(FieldProblem):
-    """What is wrong with one event of a batch; `index` counts from 0."""
-
-    index: int
 
 
 class EventsResponse(BaseModel):
@@ -92,7 +67,7 @@ class EventsResponse(BaseModel):
 
     accepted: int
     event_ids: list[str | None]
-    errors: list[EventProblem]
+    errors: list[EntryProblem]
 
 
 EVENT_EXAMPLES: Final[dict[str, Any]] = {

@@ -16,14 +16,13 @@ from serving.event_contract import (
     EVENT_EXAMPLES,
     EVENTS_EXAMPLE,
     EventBatch,
-    EventProblem,
     EventsResponse,
-    RefusedEvent,
     ShopEvent,
 )
 from serving.event_writer import EventWriter
 from serving.ids import new_id
-from serving.problems import FieldProblem, ProblemError, documented, spelled
+from serving.mixed_batch import Refused, sorted_out
+from serving.problems import FieldProblem, ProblemError, documented
 from serving.scopes import needs
 
 RETRY_S: Final = 2
@@ -55,9 +54,7 @@ def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
     )
     async def events(batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)]) -> EventsResponse:
         now = datetime.now(UTC)
-        good, errors = _sorted_out(batch, now + slack)
-        if not good:
-            raise _all_refused(errors, len(batch.events))
+        good, errors = sorted_out([_past(event, now + slack) for event in batch.events], "events")
         logged = {index: _logged(event, now) for index, event in good.items()}
         try:
             await writer.append(list(logged.values()))
@@ -74,30 +71,11 @@ def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
     return routes
 
 
-def _sorted_out(batch: EventBatch, latest: datetime) -> tuple[dict[int, ShopEvent], list[EventProblem]]:
-    """The sound events by their index, and what is wrong with the others."""
-    good: dict[int, ShopEvent] = {}
-    errors: list[EventProblem] = []
-    for index, event in enumerate(batch.events):
-        problems: tuple[FieldProblem, ...] = ()
-        if isinstance(event, RefusedEvent):
-            problems = event.problems
-        elif event.timestamp is not None and event.timestamp > latest:
-            problems = (FieldProblem(field="timestamp", message="lies in the future; send UTC, or leave it out"),)
-        else:
-            good[index] = event
-        errors += [EventProblem(index=index, field=each.field, message=each.message) for each in problems]
-    return good, errors
-
-
-def _all_refused(errors: list[EventProblem], n_events: int) -> ProblemError:
-    def path(of: EventProblem) -> str:
-        return of.field if n_events == 1 else f"events.{of.index}.{of.field}".rstrip(".")
-
-    fields = [FieldProblem(field=path(each), message=each.message) for each in errors]
-    first = spelled(fields[0])
-    more = f" (and {n_events - 1} more events)" if n_events > 1 else ""
-    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", first + more, fields)
+def _past(event: ShopEvent | Refused, latest: datetime) -> ShopEvent | Refused:
+    """The event, refused where it has not happened yet."""
+    if isinstance(event, Refused) or event.timestamp is None or event.timestamp <= latest:
+        return event
+    return Refused((FieldProblem(field="timestamp", message="lies in the future; send UTC, or leave it out"),))
 
 
 def _logged(event: ShopEvent, now: datetime) -> LoggedEvent:

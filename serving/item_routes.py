@@ -1,8 +1,9 @@
-"""`PUT` and `DELETE /v1/items/{item_id}`."""
+"""`PUT` and `DELETE /v1/items/{item_id}`, and `PUT /v1/items` for many at once."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -13,7 +14,16 @@ from features.api_keys import Scope
 from features.item_changes import ItemChange, ItemChanges
 from recsys.errors import StoreError
 from serving.contract import Id
-from serving.item_contract import ITEM_EXAMPLES, ItemFields, ItemResponse
+from serving.item_contract import (
+    ITEM_BATCH_EXAMPLES,
+    ITEM_EXAMPLES,
+    ITEMS_EXAMPLE,
+    ItemBatch,
+    ItemFields,
+    ItemResponse,
+    ItemsResponse,
+)
+from serving.mixed_batch import sorted_out
 from serving.problems import ProblemError, documented
 from serving.scopes import needs
 
@@ -33,6 +43,20 @@ def item_routes(changes: ItemChanges) -> APIRouter:
     routes = APIRouter(prefix="/v1/items", tags=["items"])
 
     @routes.put(
+        "",
+        summary="Prices, stock or texts of many products",
+        description="As for one product, with up to 1,000 in one transaction. Of a mixed batch the good are stored and "
+        "the others listed; 422 says that none was good.",
+        responses={200: {"content": {"application/json": {"example": ITEMS_EXAMPLE}}}, **RESPONSES},
+        openapi_extra=needs(Scope.WRITE),
+    )
+    async def put_many(batch: Annotated[ItemBatch, Body(openapi_examples=ITEM_BATCH_EXAMPLES)]) -> ItemsResponse:
+        good, errors = sorted_out(batch.items, "items")
+        version = await _stored(changes, [ItemChange(item.item_id, item.given()) for item in good.values()])
+        ids = [good[index].item_id if index in good else None for index in range(len(batch.items))]
+        return ItemsResponse(accepted=len(good), item_ids=ids, errors=errors, version=version)
+
+    @routes.put(
         "/{item_id:path}",
         summary="A product's price, stock or text",
         description="The answer comes when the change is on the disk. An item that is not available is in no list from "
@@ -42,7 +66,8 @@ def item_routes(changes: ItemChanges) -> APIRouter:
         openapi_extra=needs(Scope.WRITE),
     )
     async def put(item_id: ItemId, fields: Annotated[ItemFields, Body(openapi_examples=ITEM_EXAMPLES)]) -> ItemResponse:
-        return await _stored(changes, ItemChange(item_id, fields.given()))
+        version = await _stored(changes, [ItemChange(item_id, fields.given())])
+        return ItemResponse(item_id=item_id, version=version)
 
     @routes.delete(
         "/{item_id:path}",
@@ -52,14 +77,16 @@ def item_routes(changes: ItemChanges) -> APIRouter:
         openapi_extra=needs(Scope.WRITE),
     )
     async def delete(item_id: ItemId) -> ItemResponse:
-        return await _stored(changes, ItemChange(item_id, {"available": False}, deleted=True))
+        version = await _stored(changes, [ItemChange(item_id, {"available": False}, deleted=True)])
+        return ItemResponse(item_id=item_id, version=version)
 
     return routes
 
 
-async def _stored(changes: ItemChanges, change: ItemChange) -> ItemResponse:
+async def _stored(changes: ItemChanges, new: Sequence[ItemChange]) -> int:
+    """The version of the changes, which are on the disk then."""
     try:
-        version = await asyncio.to_thread(changes.put, [change], datetime.now(UTC))
+        return await asyncio.to_thread(changes.put, new, datetime.now(UTC))
     except StoreError as error:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -67,4 +94,3 @@ async def _stored(changes: ItemChanges, change: ItemChange) -> ItemResponse:
             f"nothing was stored: {error}; send it again",
             retry_s=RETRY_S,
         ) from None
-    return ItemResponse(item_id=change.item_id, version=version)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from features.api_keys import ApiKey, read_keys
+from features.durable import mark_of
 from recsys.errors import KeysError
 from serving.poller import Poller
 
@@ -68,7 +69,7 @@ class KeyWatch:
 
     def poll(self) -> bool:
         """Look once; True where other keys count from now on."""
-        seen = self._look()
+        seen = mark_of(self._path)
         if seen == self._seen:
             return False
         self._seen = seen
@@ -83,11 +84,3 @@ class KeyWatch:
         self._keys = Keys({key.sha256: key for key in keys}, self._always_required or bool(keys))
         log.info("keys loaded path=%s keys=%d", self._path, len(keys))
         return True
-
-    def _look(self) -> tuple[int, int, int] | None:
-        """What changes whenever the file does; a replaced file has another inode."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size

@@ -10,6 +10,7 @@ from recsys.config import Settings
 from serving.live_items import LiveItems
 from serving.live_reader import LiveReader
 from serving.recent_events import Asked, RecentEvents, after_events
+from serving.tracing import note, span
 
 
 class Moment:
@@ -22,16 +23,21 @@ class Moment:
 
     async def of(self, request: Asked, manifest: Manifest) -> Asked:
         """The request with what its shopper has done since, and without the items that are gone."""
-        # Both in one visit to a thread: changing over costs more than either read.
-        read = await self._reader.read(lambda: self._read(request.user_id, manifest))
-        recent, gone = ([], self._items.last_gone) if read is None else read
+        with span("read the moment") as told:
+            # Both in one visit to a thread: changing over costs more than either read.
+            read = await self._reader.read(lambda: self._read(request.user_id, manifest))
+            recent, gone = ([], self._items.last_gone) if read is None else read
+            note(told, recent_events=len(recent), items_gone=len(gone))
         request = after_events(request, recent)
         return request.model_copy(update={"exclude_ids": (*request.exclude_ids, *gone)}) if gone else request
 
     async def gone(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold; the last known ones where the database cannot be read."""
-        gone = await self._reader.read(lambda: self._items.gone(manifest))
-        return self._items.last_gone if gone is None else gone
+        with span("read the moment") as told:
+            read = await self._reader.read(lambda: self._items.gone(manifest))
+            gone = self._items.last_gone if read is None else read
+            note(told, items_gone=len(gone))
+        return gone
 
     def _read(self, user_id: str | None, manifest: Manifest) -> tuple[list[RecentEvent], frozenset[str]]:
         return self._recent.of(user_id, manifest), self._items.gone(manifest)

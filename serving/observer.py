@@ -1,8 +1,9 @@
-"""ASGI middleware around everything: each request gets its id, is counted and timed, and is logged."""
+"""ASGI middleware around everything: each request gets its id, is counted, timed and traced, and is logged."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from time import perf_counter
 from typing import Final
 
@@ -11,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.access_log import AccessLog
 from serving.metrics import IN_FLIGHT, REQUESTS, SECONDS
 from serving.request_id import HEADER, REQUEST_ID, request_id_of
-from serving.scopes import Route, Routes
+from serving.scopes import GUARDED, Routes
+from serving.tracing import note_status, request_span
 
 ROUTE: Final = "recsys.route"
 KEY_NAME: Final = "recsys.key_name"
@@ -53,19 +55,24 @@ class Observer:
                     message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
             await send(message)
 
-        IN_FLIGHT.inc()
-        try:
-            await self.app(scope, receive, observed)
-        except asyncio.CancelledError:
-            status = CLIENT_CLOSED
-            raise
-        finally:
-            IN_FLIGHT.dec()
-            self._note(scope, route, status, perf_counter() - start_s, request_id)
-
-    def _note(self, scope: Scope, route: Route | None, status: int, took_s: float, request_id: str) -> None:
         template = UNKNOWN if route is None else route.template
         method = scope["method"] if scope["method"] in KNOWN_METHODS else UNKNOWN
+        IN_FLIGHT.inc()
+        # What load balancers and Prometheus ask all day would bury the rest.
+        is_traced = template.startswith(GUARDED)
+        traced = request_span(method, template, scope["headers"], request_id) if is_traced else nullcontext()
+        with traced as span:
+            try:
+                await self.app(scope, receive, observed)
+            except asyncio.CancelledError:
+                status = CLIENT_CLOSED
+                raise
+            finally:
+                IN_FLIGHT.dec()
+                note_status(span, status)
+                self._note(scope, method, template, status, perf_counter() - start_s, request_id)
+
+    def _note(self, scope: Scope, method: str, template: str, status: int, took_s: float, request_id: str) -> None:
         REQUESTS.labels(template, method, status).inc()
         SECONDS.labels(template).observe(took_s)
         if self._access_log is not None:

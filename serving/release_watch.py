@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -39,8 +39,8 @@ class Source:
     load_encoder: Callable[[config.Encoder], TextEncoder]
 
 
-def workspace_source(workspace: Workspace, hidden_reviews: frozenset[str] = frozenset()) -> Source:
-    """The releases published in `workspace`; hidden_reviews: ids of reviews that must not be quoted."""
+def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> Source:
+    """The releases published in `workspace`; hidden_reviews: ids of reviews that must not be quoted, asked for each."""
     # Only here, in the replica: lancedb restarts its threads, with a warning, in every process that its importer
     # forks, and the process that starts Ray forks many.
     from features.release import load_release

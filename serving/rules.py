@@ -129,7 +129,14 @@ class ItemFilter(Request):
             yield filters.UpdatedAfter(self.updated_after)
 
 
-BoundedFilter = Annotated[ItemFilter, BeforeValidator(_bounded)]
+def _few(filter_: ItemFilter) -> ItemFilter:
+    n_conditions = filter_.n_conditions()
+    if n_conditions > MAX_CONDITIONS:
+        raise ValueError(f"{n_conditions} conditions; a request may have {MAX_CONDITIONS} conditions at most")
+    return filter_
+
+
+BoundedFilter = Annotated[ItemFilter, BeforeValidator(_bounded), AfterValidator(_few)]
 
 
 class BoostRule(Request):

@@ -23,6 +23,7 @@ from serving.release_watch import Live
 from serving.rules import BoundedFilter
 from serving.scopes import needs
 from serving.told import told_items
+from serving.tracing import span
 
 COMPLEMENTS_EXAMPLES: Final[dict[str, Any]] = {
     "an item": {"value": {"item_ids": ["i-318"], "count": 5}},
@@ -70,7 +71,9 @@ def shelf_routes(
         current = ready()
         release = current.release
         wanted = None if category is None else InCategory((category,))
-        slate = popular(release.recommender, wanted, count, await gone(current), lately=window == "lately")
+        excluded = await gone(current)
+        with span("recommend", count=count, release_id=release.release_id):
+            slate = popular(release.recommender, wanted, count, excluded, lately=window == "lately")
         items = told_items(slate, release.recommender, return_properties)
         return to_response(slate, release.release_id, datetime.now(UTC), _since_ms(start_s), items)
 
@@ -91,7 +94,8 @@ def shelf_routes(
         wanted = None if request.filter is None else request.filter.to_filter()
         excluded = (await gone(current)).union(request.exclude_ids)
         try:
-            slate = complements(release.recommender, request.item_ids, wanted, request.count, excluded)
+            with span("recommend", count=request.count, release_id=release.release_id):
+                slate = complements(release.recommender, request.item_ids, wanted, request.count, excluded)
         except QueryError as error:
             raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
         items = told_items(slate, release.recommender, request.return_properties)

@@ -13,6 +13,7 @@ import numpy as np
 
 from recsys.errors import EncoderError, RecsysError
 from serving.metrics import TEXTS_CACHED, TEXTS_ENCODED
+from serving.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ class TextVectors:
         if missing:
             TEXTS_ENCODED.inc(len(missing))
             loop = asyncio.get_running_loop()
-            matrix = await loop.run_in_executor(self._thread, self._encode, missing)
+            with span("encode texts", texts=len(missing)):
+                matrix = await loop.run_in_executor(self._thread, self._encode, missing)
             known.update(zip(missing, matrix, strict=True))
         for text in texts:
             self._keep(text, known[text])

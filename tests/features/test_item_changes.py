@@ -43,6 +43,23 @@ def test_what_is_deleted_or_unavailable_is_gone_until_it_is_put_back(changes: It
     assert changes.gone(0) == {"boot"}
 
 
+def test_several_changes_of_an_item_add_up_in_their_order(changes: ItemChanges) -> None:
+    several = [
+        ItemChange("boot", {"title": "Boot", "price": 1.0}),
+        ItemChange("coat", {"price": 2.0}),
+        ItemChange("boot", {"available": False}, deleted=True),
+        ItemChange("boot", {"price": 3.0}),
+        ItemChange("lamp", {"available": False}, deleted=True),
+    ]
+    assert changes.put(several, NOON) == 1
+    kept = changes.after(0).select("item_id", "title", "price", "available", "deleted").rows()
+    assert kept == [
+        ("boot", "Boot", 3.0, False, False),
+        ("coat", None, 2.0, None, False),
+        ("lamp", None, None, False, True),
+    ]
+
+
 def test_writers_at_once_have_a_version_each(changes: ItemChanges) -> None:
     versions: list[int] = []
 

@@ -51,7 +51,7 @@ def test_a_review_is_trusted_where_stars_and_words_agree_and_say_something(row: 
 
 def test_hidden_reviews_are_left_out() -> None:
     table = reviews({"text": LONG}, {"text": f"{LONG} and more"})
-    assert trusted_reviews(table, Evidence(hidden=("r0",)))["review_id"].to_list() == ["r1"]
+    assert trusted_reviews(table, Evidence(), {"r0"})["review_id"].to_list() == ["r1"]
 
 
 def test_copied_reviews_are_left_out_all_of_them() -> None:

@@ -3,12 +3,14 @@
 import json
 import pickle
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import PublishedShop
 
+from features.hidden_reviews import hide_reviews
 from features.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
 from features.store import Draft, Store
 from jobs.lake import Lake
@@ -56,15 +58,29 @@ def test_a_release_explains_with_sentences_of_its_own_reviews(published_shop: Pu
 
 
 def test_a_review_that_is_hidden_now_is_not_quoted_though_the_release_has_it(published_shop: PublishedShop) -> None:
-    def quoted(hidden: frozenset[str]) -> set[str]:
-        recommender = load_release(published_shop.workspace, hidden_reviews=hidden).recommender
+    hidden: set[str] = set()
+    recommender = load_release(published_shop.workspace, hidden_reviews=hidden).recommender
+
+    def quoted() -> set[str]:
         (slate,) = recommender.recommend([Query(count=40, explain=True)])
         quotes = [item.explanation.quote for item in slate.items if item.explanation is not None]
         return {quote.review_id for quote in quotes if quote is not None}
 
-    before = quoted(frozenset())
+    before = quoted()
     assert before
-    assert not quoted(frozenset(before)) & before
+    hidden |= before
+    assert not quoted() & before
+
+
+def test_what_the_workspace_hides_is_not_quoted(copied: Workspace) -> None:
+    def quoted() -> set[str]:
+        (slate,) = load_release(copied).recommender.recommend([Query(count=40, explain=True)])
+        quotes = [item.explanation.quote for item in slate.items if item.explanation is not None]
+        return {quote.review_id for quote in quotes if quote is not None}
+
+    before = quoted()
+    hide_reviews(copied.hidden_reviews, before, datetime(2026, 1, 1, tzinfo=UTC))
+    assert before and not quoted() & before
 
 
 def test_a_release_knows_the_properties_of_its_items(published_shop: PublishedShop) -> None:

@@ -82,6 +82,42 @@ def test_what_fails_is_told_and_with_a_retry_it_is_not(failure: bytes) -> None:
     assert (load.status == 200).all()
 
 
+@pytest.fixture
+def refused_thrice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first connection is opened, the next three are refused, as by a service that starts anew."""
+    attempts, connect = itertools.count(), socket.create_connection
+
+    def create_connection(*arguments: object, **options: object) -> socket.socket:
+        if next(attempts) in (1, 2, 3):
+            raise ConnectionRefusedError
+        return connect(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("jobs.load.socket.create_connection", create_connection)
+
+
+def test_a_connection_that_is_refused_is_an_error_and_tried_again(refused_thrice: None) -> None:
+    with server(lambda number: b"" if number == 5 else OK) as address:
+        load = closed_loop(address, itertools.repeat(ASK), 1, 0.5)
+    assert load.status[:5].tolist() == [200] * 5
+    assert load.status[5:9].tolist() == [BROKEN] * 4  # the one that broke, and three that nobody took
+    assert len(load.status) > 10
+    assert (load.status[9:] == 200).all()
+
+
+def test_with_retries_a_service_that_starts_anew_is_waited_for(refused_thrice: None) -> None:
+    with server(lambda number: b"" if number == 5 else OK) as address:
+        load = closed_loop(address, itertools.repeat(ASK), 1, 0.5, retries=4)
+    assert (load.status == 200).all()
+    assert load.latency_ms[5] == load.latency_ms.max() > 100  # two pauses
+
+
+def test_an_open_loop_goes_on_where_connections_are_refused(refused_thrice: None) -> None:
+    with server(lambda number: b"" if number == 5 else OK) as address:
+        load = open_loop(address, itertools.repeat(ASK), per_second=100, max_connections=1, seconds=0.5)
+    assert len(load.status) == 50
+    assert len(load.with_status(BROKEN)) == 4
+
+
 def test_an_open_loop_sends_as_many_as_are_due_whatever_comes_back() -> None:
     with server(lambda number: REFUSED if number % 2 else OK) as address:
         load = open_loop(address, itertools.repeat(ASK), per_second=200, max_connections=4, seconds=0.5)

@@ -14,6 +14,7 @@ from sequence_data import assert_equal_models
 
 import jobs.nightly
 from features.event_log import EventLog, LoggedEvent
+from features.hidden_reviews import hide_reviews
 from features.item_changes import ItemChange, ItemChanges
 from features.live_database import open_live_database
 from features.manifest import LivePosition
@@ -255,6 +256,20 @@ def test_a_ranker_is_measured_published_and_served(
         return float(np.mean([popularity[served.rows[slate.items[0].item_id]] for slate in slates]))
 
     assert shoppers_of_first(loaded) < 0.5 * shoppers_of_first(published_shop.made.recommender)
+
+
+def test_what_the_shop_hides_is_not_among_the_sentences_of_the_next_release(
+    published_shop: PublishedShop, tmp_path: Path
+) -> None:
+    workspace = copy_of(published_shop, tmp_path)
+
+    def quoted() -> set[str]:
+        return set(load_release(workspace).recommender.facts.evidence.quotes["review_id"])
+
+    hidden = min(quoted())
+    hide_reviews(workspace.hidden_reviews, [hidden], NIGHT)
+    nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
+    assert quoted() and hidden not in quoted()
 
 
 def test_evaluation_calls_a_list_that_holds_the_target_a_hit(published_shop: PublishedShop) -> None:

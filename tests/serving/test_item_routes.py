@@ -9,7 +9,7 @@ from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.item_contract import ITEM_EXAMPLES
+from serving.item_contract import ITEM_BATCH_EXAMPLES, ITEM_EXAMPLES, MAX_ITEMS
 from serving.release_watch import Live
 
 
@@ -75,7 +75,7 @@ def test_a_price_hides_nothing_and_fields_are_stored(replicas: list[TestClient],
         ({"available": None}, ""),
         ({"titel": "x"}, "titel"),
         ({"title": "a\x00"}, "title"),
-        ({"attributes": {"a": "\x00"}}, ""),
+        ({"attributes": {"a": "\x00"}}, "attributes"),
         ({"attributes": [1]}, "attributes"),
     ],
 )
@@ -83,6 +83,60 @@ def test_a_bad_change_is_told_what_is_wrong(replicas: list[TestClient], fields: 
     response = replicas[0].put("/v1/items/lamp", json=fields)
     assert response.status_code == 422
     assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+def test_products_of_a_batch_change_on_every_replica_at_once(
+    replicas: list[TestClient], live_database: LiveDatabase
+) -> None:
+    items = [{"item_id": "lamp", "available": False}, {"item_id": "rug", "price": 3}, {"item_id": "rug", "price": 4}]
+    response = replicas[0].put("/v1/items", json={"items": items})
+    assert response.status_code == 200
+    assert response.json() == {"accepted": 3, "item_ids": ["lamp", "rug", "rug"], "errors": [], "version": 1}
+    assert not any("lamp" in shown(client, user_id="ann") for client in replicas)
+    assert dict(ItemChanges(live_database).after(0).select("item_id", "price").rows()) == {"lamp": None, "rug": 4.0}
+
+
+def test_of_a_mixed_batch_the_good_are_stored_and_the_bad_listed(
+    replicas: list[TestClient], live_database: LiveDatabase
+) -> None:
+    items = [
+        {"item_id": "boot", "price": 1},
+        {"item_id": "boot"},
+        {"price": 2},
+        "no object",
+        {"item_id": "a\x00", "price": -1, "titel": "x"},
+        {"item_id": "coat", "title": "Coat"},
+    ]
+    answer = replicas[0].put("/v1/items", json={"items": items}).json()
+    assert (answer["accepted"], answer["item_ids"]) == (2, ["boot", None, None, None, None, "coat"])
+    found = [(error["index"], error["field"]) for error in answer["errors"]]
+    assert found == [(1, ""), (2, "item_id"), (3, ""), (4, "price"), (4, "item_id"), (4, "titel")]
+    assert "nothing to change" in answer["errors"][0]["message"]
+    assert ItemChanges(live_database).after(0)["item_id"].to_list() == ["boot", "coat"]
+
+
+def test_where_no_product_is_good_nothing_is_stored(replicas: list[TestClient], live_database: LiveDatabase) -> None:
+    response = replicas[0].put("/v1/items", json={"items": [{"item_id": "boot"}, {"price": 1}]})
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == ["items.0", "items.1.item_id"]
+    assert ItemChanges(live_database).version() == 0
+
+
+@pytest.mark.parametrize("items", [[], [{"item_id": "boot", "price": 1}] * (MAX_ITEMS + 1), 5, None])
+def test_a_batch_of_another_shape_is_refused(replicas: list[TestClient], items: Any) -> None:
+    response = replicas[0].put("/v1/items", json={"items": items})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "items")
+
+
+def test_a_thousand_products_are_taken_at_once(replicas: list[TestClient], live_database: LiveDatabase) -> None:
+    items = [{"item_id": f"i-{n}", "price": n, **({"title": "x"} if n % 2 else {})} for n in range(MAX_ITEMS)]
+    assert replicas[0].put("/v1/items", json={"items": items}).json()["accepted"] == MAX_ITEMS
+    assert ItemChanges(live_database).after(0).height == MAX_ITEMS
+
+
+def test_the_example_of_a_batch_is_taken_whole(replicas: list[TestClient]) -> None:
+    for example in ITEM_BATCH_EXAMPLES.values():
+        assert replicas[0].put("/v1/items", json=example["value"]).json()["errors"] == []
 
 
 @pytest.mark.parametrize("kind", ITEM_EXAMPLES)
@@ -95,9 +149,11 @@ def test_what_is_not_on_the_disk_is_not_accepted(replicas: list[TestClient], mon
         raise StoreError("live.sqlite: the live database cannot be written (disk full)")
 
     monkeypatch.setattr(ItemChanges, "put", full)
-    response = replicas[0].put("/v1/items/lamp", json={"price": 3})
-    assert response.status_code == 503
-    assert response.json()["type"] == "urn:recsys:problem:item-not-stored"
+    batch = {"items": [{"item_id": "lamp", "price": 3}]}
+    for path, body in (("/v1/items/lamp", {"price": 3}), ("/v1/items", batch)):
+        response = replicas[0].put(path, json=body)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+        assert response.json()["type"] == "urn:recsys:problem:item-not-stored"
 
 
 def test_an_item_stays_away_while_the_database_cannot_be_read(

@@ -1,0 +1,365 @@
+// The service from a storefront written in TypeScript. Copy this file: it needs nothing but `fetch` (Node 18 or newer).
+// Call it from the shop's server: in a browser everybody could read the key. docs/client.md shows how.
+
+export type EventType = "impression" | "view" | "click" | "cart" | "purchase" | "rating" | "return" | "search";
+export type Scalar = string | number | boolean;
+
+/** An item, a text (query or page), or both. */
+export interface SessionEvent {
+  item_id?: string;
+  text?: string;
+  event_type?: EventType;
+  timestamp?: string | Date;
+  value?: number;
+}
+
+/** Both ends are included. */
+export interface PriceRange {
+  min?: number;
+  max?: number;
+}
+
+/** Conditions that must all hold. */
+export interface ItemFilter {
+  and?: ItemFilter[];
+  or?: ItemFilter[];
+  not?: ItemFilter;
+  category?: string | string[];
+  brand?: string | string[];
+  price?: PriceRange;
+  available?: boolean;
+  attributes?: Record<string, Scalar | Scalar[]>;
+  updated_after?: string | Date;
+}
+
+export interface BoostRule {
+  filter: ItemFilter;
+  factor?: number;
+}
+
+export interface BuryRule {
+  filter: ItemFilter;
+  factor?: number;
+}
+
+export interface PinRule {
+  item_id: string;
+  position: number;
+}
+
+/** A list: at least one of user_id, session, item_ids and text. */
+export interface ListRequest {
+  user_id?: string;
+  session?: SessionEvent[];
+  item_ids?: string[];
+  text?: string;
+  count?: number;
+  exclude_ids?: string[];
+  scenario?: "home" | "product" | "cart" | "search" | "email";
+  filter?: ItemFilter;
+  boosts?: BoostRule[];
+  bury?: BuryRule[];
+  pins?: PinRule[];
+  diversity?: number;
+  max_per_category?: number;
+  max_per_brand?: number;
+  collapse_variants?: boolean;
+  new_items?: number;
+  return_properties?: boolean;
+  explain?: boolean;
+}
+
+/** A list for words that a shopper has typed. */
+export interface SearchRequest extends ListRequest {
+  text: string;
+}
+
+export interface SimilarRequest {
+  item_id: string;
+  count?: number;
+  exclude_ids?: string[];
+}
+
+export interface ComplementsRequest {
+  item_ids: string[];
+  count?: number;
+  exclude_ids?: string[];
+  filter?: ItemFilter;
+  return_properties?: boolean;
+}
+
+export interface PopularRequest {
+  category?: string;
+  count?: number;
+  window?: "lately" | "ever";
+  return_properties?: boolean;
+}
+
+/** One thing a shopper did. Without an event_id the client gives it one. */
+export interface ShopEvent {
+  event_id?: string;
+  user_id: string;
+  item_id?: string;
+  event_type: EventType;
+  timestamp?: string | Date;
+  session_id?: string;
+  text?: string;
+  value?: number;
+  recommendation_id?: string;
+  position?: number;
+}
+
+/** What is new of a product; what is left out stays as it is. */
+export interface ItemFields {
+  title?: string;
+  description?: string;
+  category?: string;
+  brand?: string;
+  price?: number;
+  available?: boolean;
+  attributes?: Record<string, unknown>;
+}
+
+export interface ShopItem extends ItemFields {
+  item_id: string;
+}
+
+export interface ItemProperties {
+  title: string | null;
+  category: string | null;
+  brand: string | null;
+  price: number | null;
+  available: boolean;
+  updated_at: string | null;
+  attributes: Record<string, unknown> | null;
+}
+
+export interface Reason {
+  kind: string;
+  text: string;
+  item_id: string | null;
+}
+
+export interface Evidence {
+  text: string;
+  review_id: string;
+  stars: number;
+  about: string;
+}
+
+export interface SlateItem {
+  item_id: string;
+  score: number;
+  rank: number;
+  source: string;
+  title: string | null;
+  properties?: ItemProperties;
+  reason?: Reason;
+  scores?: Record<string, number>;
+  evidence?: Evidence | null;
+}
+
+/** The list, best first. `fallback` is null, or a word on why it is not personal. */
+export interface SlateResponse {
+  recommendation_id: string;
+  items: SlateItem[];
+  fallback: string | null;
+  n_matched?: number;
+  release_id: string;
+  took_ms: number;
+}
+
+export interface FieldProblem {
+  field: string;
+  message: string;
+}
+
+export interface EntryProblem extends FieldProblem {
+  index: number;
+}
+
+export interface EventsResponse {
+  accepted: number;
+  event_ids: (string | null)[];
+  errors: EntryProblem[];
+}
+
+export interface BatchProblem {
+  status: number;
+  detail: string;
+  errors?: FieldProblem[];
+}
+
+export interface BatchResult {
+  slate: SlateResponse | null;
+  problem: BatchProblem | null;
+}
+
+export interface BatchResponse {
+  results: BatchResult[];
+  n_failed: number;
+  took_ms: number;
+}
+
+export interface ItemResponse {
+  item_id: string;
+  version: number;
+}
+
+export interface ItemsResponse {
+  accepted: number;
+  item_ids: (string | null)[];
+  errors: EntryProblem[];
+  version: number;
+}
+
+export interface ReleaseResponse {
+  release_id: string;
+  as_of: string;
+  rows: Record<string, number>;
+  metrics: Record<string, unknown>;
+  encoder_id: string;
+}
+
+/** The service refused, or did not answer (status 0). */
+export class ProblemError extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+    readonly errors: FieldProblem[] = [],
+    readonly request_id = "",
+  ) {
+    super(`${status} ${title}: ${detail}`);
+  }
+}
+
+export interface Options {
+  key?: string;
+  /** How long a shopper waits for a list at most, retries included. */
+  listTimeoutMs?: number;
+  /** The same of batches, events and products, for which nobody waits. */
+  bulkTimeoutMs?: number;
+  retries?: number;
+}
+
+const TRIED_AGAIN = new Set([0, 429, 502, 503, 504]);
+const FIRST_PAUSE_MS = 100;
+
+/** A method for each route. With `fallback`, ids of the shop's own, a list is never refused: it is those instead. */
+export class Client {
+  constructor(
+    private readonly url: string,
+    private readonly options: Options = {},
+  ) {}
+
+  recommend(request: ListRequest, fallback?: string[]): Promise<SlateResponse> {
+    return this.list("POST", "/v1/recommend", request, fallback);
+  }
+
+  search(request: SearchRequest, fallback?: string[]): Promise<SlateResponse> {
+    return this.list("POST", "/v1/search", request, fallback);
+  }
+
+  similar(request: SimilarRequest, fallback?: string[]): Promise<SlateResponse> {
+    return this.list("POST", "/v1/similar", request, fallback);
+  }
+
+  complements(request: ComplementsRequest, fallback?: string[]): Promise<SlateResponse> {
+    return this.list("POST", "/v1/complements", request, fallback);
+  }
+
+  popular(request: PopularRequest = {}, fallback?: string[]): Promise<SlateResponse> {
+    const asked = new URLSearchParams(Object.entries(request).map(([name, value]) => [name, String(value)]));
+    return this.list("GET", `/v1/popular?${asked}`, undefined, fallback);
+  }
+
+  recommendBatch(requests: ListRequest[]): Promise<BatchResponse> {
+    return this.bulk("POST", "/v1/recommend:batch", { requests });
+  }
+
+  /** Each event gets an id before it is first sent, so that it counts once however often it is. */
+  sendEvents(events: ShopEvent[]): Promise<EventsResponse> {
+    const named = events.map((event) => ({ event_id: globalThis.crypto.randomUUID(), ...event }));
+    return this.bulk("POST", "/v1/events", { events: named });
+  }
+
+  putItem(itemId: string, fields: ItemFields): Promise<ItemResponse> {
+    return this.bulk("PUT", `/v1/items/${encodeURIComponent(itemId)}`, fields);
+  }
+
+  putItems(items: ShopItem[]): Promise<ItemsResponse> {
+    return this.bulk("PUT", "/v1/items", { items });
+  }
+
+  deleteItem(itemId: string): Promise<ItemResponse> {
+    return this.bulk("DELETE", `/v1/items/${encodeURIComponent(itemId)}`);
+  }
+
+  release(): Promise<ReleaseResponse> {
+    return this.bulk("GET", "/v1/release");
+  }
+
+  private async list(method: string, path: string, body?: object, fallback?: string[]): Promise<SlateResponse> {
+    try {
+      return await this.call<SlateResponse>(method, path, body, this.options.listTimeoutMs ?? 1000);
+    } catch (problem) {
+      if (fallback === undefined || !(problem instanceof ProblemError)) throw problem;
+      console.warn(`list not answered, fallback shown: ${problem.message}`);
+      const plain = { score: 0, source: "unavailable", title: null };
+      const items = fallback.map((item_id, place) => ({ item_id, rank: place + 1, ...plain }));
+      return { recommendation_id: "", items, fallback: "unavailable", release_id: "", took_ms: 0 };
+    }
+  }
+
+  private bulk<T>(method: string, path: string, body?: object): Promise<T> {
+    return this.call<T>(method, path, body, this.options.bulkTimeoutMs ?? 60_000);
+  }
+
+  /** Everything that the service takes may be sent twice, so what may pass is tried again, after pauses that double. */
+  private async call<T>(method: string, path: string, body: object | undefined, timeoutMs: number): Promise<T> {
+    const deadline = Date.now() + timeoutMs;
+    const retries = this.options.retries ?? 2;
+    for (let attempt = 0; ; attempt++) {
+      const answer = await this.attempt(method, path, body, deadline - Date.now());
+      const pauseMs = Math.max(answer.retryAfterMs, FIRST_PAUSE_MS * 2 ** attempt * (0.5 + 0.5 * Math.random()));
+      const isLast = attempt >= retries || Date.now() + pauseMs >= deadline;
+      if (!TRIED_AGAIN.has(answer.status) || isLast) return read<T>(answer);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+
+  private async attempt(method: string, path: string, body: object | undefined, leftMs: number): Promise<Answer> {
+    const headers: Record<string, string> = { Accept: "application/json" };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (this.options.key !== undefined) headers.Authorization = `Bearer ${this.options.key}`;
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    try {
+      const signal = AbortSignal.timeout(Math.max(leftMs, 1));
+      const response = await fetch(this.url.replace(/\/$/, "") + path, { method, headers, body: sent, signal });
+      const retryAfterMs = 1000 * (Number(response.headers.get("retry-after")) || 0);
+      return { status: response.status, text: await response.text(), retryAfterMs };
+    } catch (error) {
+      return { status: 0, text: String(error), retryAfterMs: 0 };
+    }
+  }
+}
+
+interface Answer {
+  status: number;
+  text: string;
+  retryAfterMs: number;
+}
+
+function read<T>(answer: Answer): T {
+  if (answer.status === 0) throw new ProblemError(0, "No answer", answer.text);
+  let content;
+  try {
+    content = JSON.parse(answer.text);
+  } catch {
+    // A proxy has a line of plain text where there is nobody behind it.
+    throw new ProblemError(answer.status, "Not an answer of the service", answer.text.slice(0, 200).trim());
+  }
+  if (answer.status < 400) return content;
+  throw new ProblemError(answer.status, content.title, content.detail, content.errors, content.request_id);
+}

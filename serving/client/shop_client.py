@@ -1,0 +1,147 @@
+"""`Client`: a method for each route."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+from urllib.parse import quote, urlencode
+
+from .answers import (
+    BatchResponse,
+    EventsResponse,
+    ItemResponse,
+    ItemsResponse,
+    ReleaseResponse,
+    SlateResponse,
+    given_list,
+)
+from .requests import (
+    ComplementsRequest,
+    ItemFields,
+    ListRequest,
+    PopularRequest,
+    SearchRequest,
+    ShopEvent,
+    ShopItem,
+    SimilarRequest,
+)
+from .wire import ProblemError, Wire
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Client:
+    """The service at `url`. Make one and keep it: its connections stay open, and threads may share it.
+
+    key: where the service asks for one. list_timeout_s: how long a shopper waits for a list at most, retries included;
+    bulk_timeout_s: the same of batches, events and products, for which nobody waits. retries: how often a request is
+    sent again (`serving/client/wire.py` says after what). headers: asked for each request; with OpenTelemetry's
+    `propagate.inject` the service's spans join the caller's trace.
+
+    Every list takes `fallback`, ids to show where the service does not answer or refuses: then nothing is raised, the
+    reason is logged, and the list's own `fallback` is "unavailable". Without it, and from every other method, a
+    ProblemError says what went wrong.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        list_timeout_s: float = 1.0,
+        bulk_timeout_s: float = 60.0,
+        retries: int = 2,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        wire: Callable[..., Wire] = Wire,
+    ) -> None:
+        self._wire = wire(url, key, retries, headers)
+        self._list_timeout_s = list_timeout_s
+        self._bulk_timeout_s = bulk_timeout_s
+
+    def recommend(self, *, fallback: Sequence[str] | None = None, **request: Unpack[ListRequest]) -> SlateResponse:
+        """A list for a shopper, a session, a page or a sentence."""
+        return self._list("/v1/recommend", request, fallback)
+
+    def search(self, *, fallback: Sequence[str] | None = None, **request: Unpack[SearchRequest]) -> SlateResponse:
+        """What a shopper looks for."""
+        return self._list("/v1/search", request, fallback)
+
+    def similar(self, *, fallback: Sequence[str] | None = None, **request: Unpack[SimilarRequest]) -> SlateResponse:
+        """Items like one item."""
+        return self._list("/v1/similar", request, fallback)
+
+    def complements(
+        self, *, fallback: Sequence[str] | None = None, **request: Unpack[ComplementsRequest]
+    ) -> SlateResponse:
+        """What is bought with these items, not in their place."""
+        return self._list("/v1/complements", request, fallback)
+
+    def popular(self, *, fallback: Sequence[str] | None = None, **request: Unpack[PopularRequest]) -> SlateResponse:
+        """What sells."""
+        given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in request.items()}
+        path = f"/v1/popular?{urlencode(given)}" if given else "/v1/popular"
+        return self._or_fallback("GET", path, None, fallback)
+
+    def recommend_batch(self, requests: Sequence[ListRequest]) -> BatchResponse:
+        """Up to 1,000 lists; one that fails does not fail the others."""
+        return self._bulk(BatchResponse, "POST", "/v1/recommend:batch", {"requests": list(requests)})
+
+    def send_events(self, events: Sequence[ShopEvent]) -> EventsResponse:
+        """Up to 1,000 events, on the disk when this returns. Each gets an id before it is first sent, so that it
+        counts once however often it is."""
+        named = [{"event_id": uuid.uuid4().hex, **event} for event in events]
+        return self._bulk(EventsResponse, "POST", "/v1/events", {"events": named})
+
+    def put_item(self, item_id: str, **fields: Unpack[ItemFields]) -> ItemResponse:
+        """Change a product, or add one; fields that are left out stay as they are."""
+        return self._bulk(ItemResponse, "PUT", _of_item(item_id), fields)
+
+    def put_items(self, items: Sequence[ShopItem]) -> ItemsResponse:
+        """Up to 1,000 products in one transaction; one that is refused does not refuse the others."""
+        return self._bulk(ItemsResponse, "PUT", "/v1/items", {"items": list(items)})
+
+    def delete_item(self, item_id: str) -> ItemResponse:
+        """Take a product out of all lists."""
+        return self._bulk(ItemResponse, "DELETE", _of_item(item_id), None)
+
+    def release(self) -> ReleaseResponse:
+        """What answers now."""
+        return self._bulk(ReleaseResponse, "GET", "/v1/release", None)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _list(self, path: str, request: Mapping[str, Any], fallback: Sequence[str] | None) -> SlateResponse:
+        return self._or_fallback("POST", path, request, fallback)
+
+    def _or_fallback(
+        self, method: str, path: str, request: Mapping[str, Any] | None, fallback: Sequence[str] | None
+    ) -> SlateResponse:
+        try:
+            return self._wire.call(SlateResponse, method, path, request, self._list_timeout_s)
+        except ProblemError as problem:
+            if fallback is None:
+                raise
+            log.warning("list not answered, fallback shown path=%s problem=%s", path.partition("?")[0], problem)
+            return given_list(fallback)
+
+    def _bulk(self, kind: Callable[..., T], method: str, path: str, body: object) -> T:
+        return self._wire.call(kind, method, path, body, self._bulk_timeout_s)
+
+
+def _of_item(item_id: str) -> str:
+    return f"/v1/items/{quote(item_id, safe='')}"
