@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
 
+from features.answer_log import AnswerLog
 from features.api_keys import Scope
 from features.event_log import EventLog
 from features.item_changes import ItemChanges
@@ -17,6 +18,8 @@ from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import QueryError
 from serving.access_log import AccessLog
+from serving.answer_writer import AnswerWriter, writing
+from serving.answering import Answering
 from serving.batch_routes import batch_routes
 from serving.contract import (
     RECOMMEND_EXAMPLES,
@@ -30,21 +33,21 @@ from serving.contract import (
 )
 from serving.event_routes import event_routes
 from serving.event_writer import EventWriter
+from serving.explain_routes import explain_routes
 from serving.gate import Gate
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
-from serving.metrics import count_slate
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
+from serving.past_releases import served_alone
 from serving.problems import ProblemError, answer_problems, documented
-from serving.query import check_count, to_query, to_response
+from serving.query import check_count, to_response
 from serving.release_watch import Live
-from serving.rules import ListRequest, wanted_count, with_rules
+from serving.rules import ListRequest
 from serving.scopes import guard_routes, needs
 from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
-from serving.told import told_items
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -63,22 +66,28 @@ def create_app(
     keys: Callable[[], Keys] = lambda: NO_KEYS,
     access_log: AccessLog | None = None,
     *,
+    beside: Callable[[str], Live | None] = lambda _: None,
+    past: Callable[[str], Awaitable[Sequence[Live]]] | None = None,
     echo_request_id: bool = True,
 ) -> FastAPI:
     """The service.
 
     live: what to answer from at this moment, None before a first release is loaded. It is asked once for each request,
     so that a swap never shows half a release. database: where shoppers' events and changes of items go; without it
-    none are taken. keys: the API keys that count at this moment. echo_request_id: False where the server in front
-    sends request ids back by itself.
+    none are taken, and no list can be explained. keys: the API keys that count at this moment. beside: a release that
+    an arm of an experiment is served from, None while it is not loaded; past: any release, as `PastReleases.get`, by
+    default the live one alone. echo_request_id: False where the server in front sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION)
+    writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve)
+    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, lifespan=writing(writer))
     answer_problems(app)
     app.include_router(_health(live))
     app.include_router(operations())
-    app.include_router(_recommendations(live, settings, moment))
-    if database is not None:
+    answering = Answering(lambda: _ready(live), beside, settings, moment, writer)
+    app.include_router(_recommendations(live, settings, moment, answering))
+    if database is not None and writer is not None:
+        app.include_router(explain_routes(AnswerLog(database), writer, past or served_alone(live), settings))
         app.include_router(event_routes(EventWriter(EventLog(database)), settings))
         app.include_router(item_routes(ItemChanges(database)))
     routes = guard_routes(app)
@@ -101,7 +110,9 @@ def _health(live: Callable[[], Live | None]) -> APIRouter:
     return routes
 
 
-def _recommendations(live: Callable[[], Live | None], settings: Settings, moment: Moment | None) -> APIRouter:
+def _recommendations(
+    live: Callable[[], Live | None], settings: Settings, moment: Moment | None, answering: Answering
+) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
         HTTPStatus.BAD_REQUEST,
@@ -110,8 +121,6 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
 
-    # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
-    # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
     @routes.post(
         "/recommend",
         summary="A list for a shopper",
@@ -122,26 +131,13 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
     async def recommend(
         request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)],
     ) -> SlateResponse:
-        start_s = time.perf_counter()
-        now = datetime.now(UTC)
-        count = wanted_count(request, settings.scenarios)
-        check_count(count, settings.recommend.max_count)
-        current = _ready(live)
-        if moment is not None:
-            request = await moment.of(request, current.release.manifest)
-        query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
-        query = with_rules(query, request, count, settings.scenarios)
-        recommender = current.release.recommender
-        slate = recommender.recommend([query])[0]
-        count_slate(slate.fallback)
-        items = told_items(slate, recommender, request.return_properties)
-        return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
+        return await answering.answer(request)
 
     async def gone(current: Live) -> frozenset[str]:
         return await moment.gone(current.release.manifest) if moment is not None else frozenset()
 
-    routes.include_router(batch_routes(recommend, refusals))
-    routes.include_router(search_routes(recommend, {**SLATE_RESPONSES, **refusals}))
+    routes.include_router(batch_routes(answering.answer, refusals))
+    routes.include_router(search_routes(answering.answer, {**SLATE_RESPONSES, **refusals}))
     routes.include_router(shelf_routes(lambda: _ready(live), gone, settings, {**SLATE_RESPONSES, **refusals}))
 
     @routes.post(

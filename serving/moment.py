@@ -20,11 +20,9 @@ class Moment:
         self._recent = RecentEvents(EventLog(database), settings.serve.recent_events, reader)
         self._items = LiveItems(ItemChanges(database), reader)
 
-    async def of(self, request: Asked, manifest: Manifest) -> Asked:
-        """The request with what its shopper has done since, and without the items that are gone."""
-        request = await self._recent.before(request, manifest)
-        gone = await self._items.gone(manifest)
-        return request.model_copy(update={"exclude_ids": (*request.exclude_ids, *gone)}) if gone else request
+    async def of(self, request: Asked, manifest: Manifest) -> tuple[Asked, frozenset[str]]:
+        """The request with what its shopper has done since, and `gone`."""
+        return await self._recent.before(request, manifest), await self.gone(manifest)
 
     async def gone(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold."""
