@@ -3,16 +3,11 @@ for."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
-
-from fastapi import FastAPI
 
 from features.answer_log import AnswerLog, Exposure
 from recsys import config
@@ -106,17 +101,3 @@ def _exposure(answered: Answered) -> Exposure | None:
     if part is None or user_id is None:
         return None
     return Exposure(answered.recommendation_id, answered.asked.at, user_id, part.experiment, part.arm)
-
-
-def writing(writer: AnswerWriter | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """The life of a service: the writer starts with it, and writes what is left at its end."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        if writer is not None:
-            writer.start()
-        yield
-        if writer is not None:
-            await asyncio.to_thread(writer.close)
-
-    return lifespan

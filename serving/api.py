@@ -18,7 +18,7 @@ from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import QueryError
 from serving.access_log import AccessLog
-from serving.answer_writer import AnswerWriter, writing
+from serving.answer_writer import AnswerWriter
 from serving.answering import Answering
 from serving.batch_routes import batch_routes
 from serving.contract import (
@@ -37,6 +37,7 @@ from serving.explain_routes import explain_routes
 from serving.gate import Gate
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
+from serving.lifespan import lifespan_of
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
@@ -80,7 +81,7 @@ def create_app(
     """
     moment = Moment(database, settings) if database is not None else None
     writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve)
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, lifespan=writing(writer))
+    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, lifespan=lifespan_of(writer, moment))
     answer_problems(app)
     app.include_router(_health(live))
     app.include_router(operations())

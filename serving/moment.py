@@ -16,9 +16,9 @@ class Moment:
     """Reads a live database for requests; where that fails they are answered without it."""
 
     def __init__(self, database: LiveDatabase, settings: Settings) -> None:
-        reader = LiveReader()
-        self._recent = RecentEvents(EventLog(database), settings.serve.recent_events, reader)
-        self._items = LiveItems(ItemChanges(database), reader)
+        self._reader = LiveReader()
+        self._recent = RecentEvents(EventLog(database), settings.serve.recent_events, self._reader)
+        self._items = LiveItems(ItemChanges(database), self._reader)
 
     async def of(self, request: Asked, manifest: Manifest) -> tuple[Asked, frozenset[str]]:
         """The request with what its shopper has done since, and `gone`."""
@@ -27,3 +27,7 @@ class Moment:
     async def gone(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold."""
         return await self._items.gone(manifest)
+
+    def close(self) -> None:
+        """Return when nothing is read any more."""
+        self._reader.close()
