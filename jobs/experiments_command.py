@@ -25,7 +25,7 @@ from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
     from features.live_database import LiveDatabase
-    from jobs.experiment_report import ArmResult, ExperimentReport
+    from jobs.experiment_report import ExperimentReport
     from recsys.experiments import Lift
 
 # Commands import what they run: what reads the lake takes a second to import, and `recsys --help` shall not wait.
@@ -128,34 +128,23 @@ def _named(experiments: Mapping[str, config.Experiment], name: str) -> config.Ex
 
 
 def _print(report: ExperimentReport) -> None:
-    since = "nobody was shown an arm yet" if report.since is None else f"since {report.since:%Y-%m-%d %H:%M} UTC"
-    title = f"{report.experiment}: {report.metric}s after a shopper's first list, {since}"
+    since = "nobody has seen one yet" if report.since is None else f"since {report.since:%Y-%m-%d %H:%M}"
+    title = f"{report.experiment}: {report.metric}s from a shopper's first list on, {since}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("arm", "shoppers", "lists", "with any", "rate", "lift (95 %)", "a shopper", "lift (95 %)"):
-        table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=True)
+    for column in ("arm", "shoppers", "lists", f"{report.metric}s", "lift", "95 %"):
+        table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=column != "arm")
     for arm in report.arms:
-        table.add_row(*_row(arm))
+        with_any = f"{arm.rate:.2%} of shoppers"
+        table.add_row(arm.arm, f"{arm.n_users:,}", f"{arm.n_exposures:,}", with_any, *_shown(arm.rate_lift))
+        table.add_row("", "", "", f"{arm.outcomes_per_user:.4f} a shopper", *_shown(arm.outcomes_lift))
     console = Console()
     console.print(table)
     for line in _remarks(report):
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _row(arm: ArmResult) -> list[str]:
-    return [
-        arm.arm,
-        f"{arm.n_users:,}",
-        f"{arm.n_exposures:,}",
-        f"{arm.n_converted:,}",
-        f"{arm.rate:.2%}",
-        _shown(arm.rate_lift),
-        f"{arm.outcomes_per_user:.4f}",
-        _shown(arm.outcomes_lift),
-    ]
-
-
-def _shown(found: Lift | None) -> str:
-    return "-" if found is None else f"{found.lift:+.1%} ({found.low:+.1%} to {found.high:+.1%})"
+def _shown(found: Lift | None) -> list[str]:
+    return ["-", ""] if found is None else [f"{found.lift:+.1%}", f"{found.low:+.1%} … {found.high:+.1%}"]
 
 
 def _remarks(report: ExperimentReport) -> Iterator[str]:
