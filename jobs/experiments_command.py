@@ -130,7 +130,7 @@ def _named(experiments: Mapping[str, config.Experiment], name: str) -> config.Ex
 def _print(report: ExperimentReport) -> None:
     since = "nobody has seen one yet" if report.since is None else f"since {report.since:%Y-%m-%d %H:%M}"
     title = f"{report.experiment}: {report.metric}s from a shopper's first list on, {since}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("arm", "shoppers", "lists", f"{report.metric}s", "lift", "95 %"):
         table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=column != "arm")
     for arm in report.arms:
@@ -138,6 +138,7 @@ def _print(report: ExperimentReport) -> None:
         table.add_row(arm.arm, f"{arm.n_users:,}", f"{arm.n_exposures:,}", with_any, *_shown(arm.rate_lift))
         table.add_row("", "", "", f"{arm.outcomes_per_user:.4f} a shopper", *_shown(arm.outcomes_lift))
     console = Console()
+    console.print(title, soft_wrap=True, highlight=False)
     console.print(table)
     for line in _remarks(report):
         console.print(line, soft_wrap=True, highlight=False)

@@ -190,10 +190,10 @@ class SearchRequest(ListRequest):
     text: ReadableText = Field(description="what the shopper looks for")
 
 
-Asked = TypeVar("Asked", bound=ListRequest)
+AnyList = TypeVar("AnyList", bound=ListRequest)
 
 
-def settled(request: Asked, scenarios: config.Scenarios, arm: config.Arm | None = None) -> Asked:
+def settled(request: AnyList, scenarios: config.Scenarios, arm: config.Arm | None = None) -> AnyList:
     """The request with all that it leaves open: as the arm of an experiment has it, else as the scenario.
 
     An arm's own scenario counts where the request names none, and says nothing of how many items there are.
