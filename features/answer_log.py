@@ -156,11 +156,13 @@ class AnswerLog:
         old = sa.select(key).where(table.c.at_us < before_us).limit(PRUNED_AT_ONCE)
         n_pruned = 0
         while True:
-            with self.database.write() as connection:
-                n_gone = connection.execute(sa.delete(table).where(key.in_(old))).rowcount
-            n_pruned += n_gone
-            if n_gone < PRUNED_AT_ONCE:
+            with self.database.read() as connection:
+                keys = list(connection.scalars(old))
+            if not keys:  # nobody waits for a transaction that changes nothing
                 return n_pruned
+            with self.database.write() as connection:
+                still_old = sa.delete(table).where(key.in_(keys), table.c.at_us < before_us)
+                n_pruned += connection.execute(still_old).rowcount
 
 
 def _digest(item_ids: Iterable[str]) -> str:
