@@ -123,6 +123,18 @@ class EventLog:
             rows = connection.execute(_RECENT, wanted).all()
         return [RecentEvent(item, kind, moment(at_us), text, value) for item, kind, at_us, text, value in rows]
 
+    def of_type(self, event_type: str, since: datetime) -> pl.DataFrame:
+        """event_id, user_id and timestamp (UTC) of the events of that type from `since` on, in no order."""
+        columns = (EVENTS.c.event_id, EVENTS.c.user_id, EVENTS.c.timestamp_us.label("timestamp"))
+        wanted = sa.select(*columns).where(
+            EVENTS.c.event_type == event_type, EVENTS.c.timestamp_us >= microseconds(since)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(wanted).all()
+        schema = {"event_id": pl.String, "user_id": pl.String, "timestamp": pl.Int64}
+        frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+        return frame.with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
+
     def newest(self) -> int:
         """The number up to which everything is visible, 0 for an empty log; later events have higher ones."""
         with self.database.settled() as connection:

@@ -167,8 +167,8 @@ class Store:
             write_pointer(self._workspace.current, replace(pointer, current=release_id))
         log.info("rolled back from=%s to=%s", pointer.current, release_id)
 
-    def collect(self, keep: int, now: datetime) -> list[str]:
-        """Remove all but the `keep` newest releases and the served one; returns the ids of those removed.
+    def collect(self, keep: int, now: datetime, also: Container[str] = ()) -> list[str]:
+        """Remove all but the `keep` newest releases, the served one and those of `also`; the ids of those removed.
 
         Their model files and table versions leave the disk. `now` is the machine's time: Lance finds the versions
         to remove by their age. What a crashed publish wrote between two releases stays until the older one goes.
@@ -180,6 +180,7 @@ class Store:
             if pointer is None:
                 return []
             staying = {*list(pointer.published)[-keep:], pointer.current}
+            staying |= {release_id for release_id in pointer.published if release_id in also}
             published = {key: sha256 for key, sha256 in pointer.published.items() if key in staying}
             # unlisted first: a crash after this line leaves folders that the next writer discards
             write_pointer(self._workspace.current, replace(pointer, published=published))

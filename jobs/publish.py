@@ -55,7 +55,8 @@ class Made:
 
 
 def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
-    """Write the release and point `CURRENT` at it; older ones beyond `releases.keep` are collected."""
+    """Write the release and point `CURRENT` at it; older ones beyond `releases.keep` are collected, but for those that
+    experiments are served from."""
     workspace.runs.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="staging-", dir=workspace.runs) as folder:
         model_dir = Path(folder)
@@ -82,7 +83,7 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
             live=made.live,
         )
         manifest = store.publish(draft, now)
-    store.collect(settings.releases.keep, now)
+    store.collect(settings.releases.keep, now, settings.experiment_releases())
     return manifest
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from recsys.errors import ConfigError
 
@@ -283,6 +283,30 @@ class Scenarios(_Section):
     email: Scenario = Scenario(count=8, diversity=0.5, max_per_category=2, max_per_brand=2, collapse_variants=True)
 
 
+class Arm(_Section):
+    """None: as the request has it, else as its scenario."""
+
+    weight: float = Field(1.0, gt=0)
+    release: str = ""
+    ranker: Literal["learned", "weighted_sum"] = "learned"
+    scenario: Literal["home", "product", "cart", "search", "email"] | None = None
+    diversity: float | None = Field(None, ge=0, le=1)
+    max_per_category: int | None = Field(None, ge=0)
+    max_per_brand: int | None = Field(None, ge=0)
+    collapse_variants: bool | None = None
+    new_items: float | None = Field(None, ge=0, le=0.5)
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class Experiment(_Section):
+    """The first of `arms` is what the others are compared with."""
+
+    share: float = Field(1.0, ge=0, le=1)
+    arms: dict[Name, Arm] = Field(min_length=2)
+
+
 class Releases(_Section):
     keep: int = Field(5, ge=1)
     lease_minutes: float = Field(240.0, gt=0)
@@ -302,6 +326,8 @@ class Serve(_Section):
     events_url: str = ""
     recent_events: int = Field(100, ge=0, le=1000)
     items_poll_s: float = Field(0.5, gt=0)
+    replay_days: float = Field(7.0, ge=0)
+    exposure_days: float = Field(90.0, ge=0)
 
 
 class Settings(_Section):
@@ -326,6 +352,7 @@ class Settings(_Section):
     evidence: Evidence = Evidence()
     complements: Complements = Complements()
     scenarios: Scenarios = Scenarios()
+    experiments: dict[Name, Experiment] = {}
     releases: Releases = Releases()
     serve: Serve = Serve()
 
@@ -337,9 +364,14 @@ class Settings(_Section):
         return hashlib.sha256(self.release_json().encode()).hexdigest()
 
     def release_json(self) -> str:
-        """The settings that travel with a release: not those that say how it is served, nor `scenarios`, which may
-        change without a night."""
-        return self.model_dump_json(indent=2, exclude={"serve", "scenarios", "ingest", "finetune"})
+        """The settings that travel with a release: not those that say how it is served, nor `scenarios` and
+        `experiments`, which may change without a night."""
+        return self.model_dump_json(indent=2, exclude={"serve", "scenarios", "experiments", "ingest", "finetune"})
+
+    def experiment_releases(self) -> frozenset[str]:
+        """Ids of the releases that arms of experiments are served from."""
+        arms = [arm for experiment in self.experiments.values() for arm in experiment.arms.values()]
+        return frozenset(arm.release for arm in arms if arm.release)
 
 
 def find_settings(asked: Path | None, workspace_file: Path) -> Path | None:
@@ -389,7 +421,7 @@ def _explain(keys: tuple[str, ...], kind: str, message: str, value: object) -> s
     name = ".".join(keys)
     if kind != "extra_forbidden":
         return f"setting {name} = {value!r}: {message}"
-    nearest = difflib.get_close_matches(name, _known_names(), n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(name, [*_known_names(), *_beside(keys)], n=1, cutoff=0.0)
     return f"unknown setting {name}; did you mean {nearest[0]}?"
 
 
@@ -398,11 +430,29 @@ def _setting(location: tuple[int | str, ...]) -> tuple[str, ...]:
     keys: list[str] = []
     node: Any = Settings()
     for part in location:
-        if not isinstance(node, _Section):
+        if isinstance(node, dict):
+            node = _ENTRIES[keys[-1]]
+        elif isinstance(node, _Section):
+            node = getattr(node, str(part), None)
+        else:
             break
         keys.append(str(part))
-        node = getattr(node, str(part), None)
     return tuple(keys)
+
+
+_ENTRIES: Mapping[str, _Section] = {
+    "experiments": Experiment(arms={"a": Arm(), "b": Arm()}),
+    "arms": Arm(),
+}
+"""Of settings that hold sections by names of the shop's own: what such a section is like."""
+
+
+def _beside(keys: tuple[str, ...]) -> list[str]:
+    """Names of the settings that may stand where `keys` leads, in a section with a name of the shop's own."""
+    if keys[0] != "experiments" or len(keys) < 3:
+        return []
+    section = _ENTRIES["experiments" if len(keys) == 3 else "arms"]
+    return [".".join((*keys[:-1], name)) for name, _ in section]
 
 
 def _known(section: _Section, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -38,7 +38,8 @@ class Query:
     """Who asks and in what situation; every part is optional. `item_ids` are the items of the page or basket;
     `asked_at` tells how long ago things were bought, by default at the shopper's newest event;
     `text` is what `text_vector` was made of; `explain` asks why each item is in the list;
-    `search` looks for the words of `text` in titles, too, and hides nothing that was seen or bought."""
+    `search` looks for the words of `text` in titles, too, and hides nothing that was seen or bought;
+    `by_ranker` lets the release's trees order the best anew, where it has any."""
 
     user_id: str | None = None
     session: tuple[Signal, ...] = ()
@@ -51,6 +52,7 @@ class Query:
     text: str | None = None
     explain: bool = False
     search: bool = False
+    by_ranker: bool = True
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,9 @@ class Recommender:
             own = contributions[:, row]
             if query.search:
                 own = np.concatenate([own, self._title_scores(query.text or "")])
-            totals = self._ranked(own.sum(axis=0), standard[:, row], profile)
+            totals = own.sum(axis=0)
+            if query.by_ranker:
+                totals = self._ranked(totals, standard[:, row], profile)
             placed = self._placed(totals, profile.hidden_rows, query)
             n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
             items = self._items(placed, totals, own)

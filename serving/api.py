@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
+from features.answer_log import AnswerLog
 from features.api_keys import Scope
 from features.event_log import EventLog
 from features.item_changes import ItemChanges
@@ -19,6 +20,8 @@ from features.live_database import LiveDatabase
 from recsys.config import Settings
 from recsys.errors import QueryError
 from serving.access_log import AccessLog
+from serving.answer_writer import AnswerWriter
+from serving.answering import Answering
 from serving.batch_routes import batch_routes
 from serving.catalogue_routes import catalogue_routes
 from serving.contract import (
@@ -33,24 +36,26 @@ from serving.contract import (
 )
 from serving.event_routes import event_routes
 from serving.event_writer import EventWriter
+from serving.explain_routes import explain_routes
 from serving.gate import Gate
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
-from serving.metrics import count_slate
+from serving.lifespan import lifespan_of
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
 from serving.page_routes import page_routes
+from serving.past_releases import served_alone
 from serving.problems import ProblemError, answer_problems, documented
-from serving.query import check_count, sent, to_query, to_response
+from serving.query import check_count, sent, to_response
 from serving.release_watch import Live
-from serving.rules import ListRequest, wanted_count, with_rules
+from serving.rules import ListRequest
 from serving.scopes import guard_routes, needs
 from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
 from serving.shopper_routes import shopper_routes
 from serving.told import told_items
-from serving.tracing import note, span
+from serving.tracing import span
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
@@ -68,25 +73,32 @@ def create_app(
     keys: Callable[[], Keys] = lambda: NO_KEYS,
     access_log: AccessLog | None = None,
     *,
+    beside: Callable[[str], Live | None] = lambda _: None,
+    past: Callable[[str], Awaitable[Sequence[Live]]] | None = None,
     echo_request_id: bool = True,
 ) -> FastAPI:
     """The service.
 
     live: what to answer from at this moment, None before a first release is loaded. It is asked once for each request,
     so that a swap never shows half a release. database: where shoppers' events and changes of items go; without it
-    none are taken. keys: the API keys that count at this moment. echo_request_id: False where the server in front
-    sends request ids back by itself.
+    none are taken, and no list can be explained. keys: the API keys that count at this moment. beside: a release that
+    an arm of an experiment is served from, None while it is not loaded; past: any release, as `PastReleases.get`, by
+    default the live one alone. echo_request_id: False where the server in front sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
+    writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve)
     # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours (serving/tracing.py) do not.
     silent = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent)
+    lifespan = lifespan_of(writer, moment)
+    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent, lifespan=lifespan)
     answer_problems(app)
     app.include_router(_health(live))
     app.include_router(operations())
     app.include_router(page_routes())
-    app.include_router(_recommendations(live, settings, moment))
-    if database is not None:
+    answering = Answering(lambda: _ready(live), beside, settings, moment, writer)
+    app.include_router(_recommendations(live, settings, moment, answering))
+    if database is not None and writer is not None:
+        app.include_router(explain_routes(AnswerLog(database), writer, past or served_alone(live), settings))
         app.include_router(event_routes(EventWriter(EventLog(database)), settings))
         app.include_router(item_routes(ItemChanges(database)))
     routes = guard_routes(app)
@@ -109,7 +121,9 @@ def _health(live: Callable[[], Live | None]) -> APIRouter:
     return routes
 
 
-def _recommendations(live: Callable[[], Live | None], settings: Settings, moment: Moment | None) -> APIRouter:
+def _recommendations(
+    live: Callable[[], Live | None], settings: Settings, moment: Moment | None, answering: Answering
+) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
         HTTPStatus.BAD_REQUEST,
@@ -117,26 +131,6 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
-
-    # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
-    # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
-    async def recommend(request: ListRequest) -> SlateResponse:
-        start_s = time.perf_counter()
-        now = datetime.now(UTC)
-        count = wanted_count(request, settings.scenarios)
-        check_count(count, settings.recommend.max_count)
-        current = _ready(live)
-        if moment is not None:
-            request = await moment.of(request, current.release.manifest)
-        query = await to_query(request, current.texts, now, settings.embed.max_browsing_texts)
-        query = with_rules(query, request, count, settings.scenarios)
-        recommender = current.release.recommender
-        with span("recommend", count=count, release_id=current.release.release_id) as ranked:
-            slate = recommender.recommend([query])[0]
-            note(ranked, items=len(slate.items), fallback=slate.fallback or "none")
-        count_slate(slate.fallback)
-        items = told_items(slate, recommender, request.return_properties)
-        return to_response(slate, current.release.release_id, now, 1000 * (time.perf_counter() - start_s), items)
 
     @routes.post(
         "/recommend",
@@ -146,15 +140,15 @@ def _recommendations(live: Callable[[], Live | None], settings: Settings, moment
         openapi_extra=needs(Scope.READ),
     )
     async def recommended(request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)]) -> Response:
-        return sent(await recommend(request))
+        return sent(await answering.answer(request))
 
     async def gone(current: Live) -> frozenset[str]:
         return await moment.gone(current.release.manifest) if moment is not None else frozenset()
 
     routes.include_router(catalogue_routes(lambda: _ready(live), gone))
     routes.include_router(shopper_routes(lambda: _ready(live)))
-    routes.include_router(batch_routes(recommend, refusals))
-    routes.include_router(search_routes(recommend, {**SLATE_RESPONSES, **refusals}))
+    routes.include_router(batch_routes(answering.answer, refusals))
+    routes.include_router(search_routes(answering.answer, {**SLATE_RESPONSES, **refusals}))
     routes.include_router(shelf_routes(lambda: _ready(live), gone, settings, {**SLATE_RESPONSES, **refusals}))
 
     @routes.post(

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +26,13 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.access_log import AccessLog
 from serving.api import create_app
+from serving.arm_releases import ArmReleases
 from serving.hidden_watch import HiddenWatch
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
+from serving.past_releases import PastReleases
 from serving.proxy import EVERY_INTERFACE
-from serving.release_watch import ReleaseWatch, workspace_source
+from serving.release_watch import Live, ReleaseWatch, workspace_source
 from serving.request_id import RequestIdFilter
 from serving.tracing import start_tracing
 
@@ -59,13 +62,35 @@ class Storefront:
         self._hidden = HiddenWatch(workspace.hidden_reviews, settings.serve.release_poll_s)
         self._hidden.poll()
         self._hidden.start()
-        self._watch = ReleaseWatch(workspace_source(workspace, self._hidden), settings.serve)
+        source = workspace_source(workspace, self._hidden)
+        self._watch = ReleaseWatch(source, settings.serve)
         self._watch.poll()
         self._watch.start()
+        arms = settings.experiment_releases()
+        self._arms = ArmReleases(arms, source, lambda: self._watch.live, settings.serve)
+        self._arms.poll()
+        self._arms.start()
         self._database = open_live_database(workspace, settings.serve.events_url)
         changes = ItemChanges(self._database)
         self._catalogue = LiveCatalogue(lambda: self._watch.live, changes, settings.serve.items_poll_s)
         self._catalogue.start()
+        self._arm_catalogues = {
+            release_id: LiveCatalogue(partial(self._arms.get, release_id), changes, settings.serve.items_poll_s)
+            for release_id in arms
+        }
+        for catalogue in self._arm_catalogues.values():
+            catalogue.start()
+        self._past = PastReleases(source, self._loaded, settings.serve.text_cache)
+
+    def _beside(self, release_id: str) -> Live | None:
+        return self._arm_catalogues[release_id].live
+
+    def _loaded(self) -> list[Live]:
+        """With the day's changes of products, and as they were published."""
+        catalogues = [self._catalogue, *self._arm_catalogues.values()]
+        published = [self._watch.live, *map(self._arms.get, self._arm_catalogues)]
+        found = [*(catalogue.live for catalogue in catalogues), *published]
+        return list({id(live): live for live in found if live is not None}.values())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         access_log = AccessLog(Path(self._settings.serve.access_log)) if self._settings.serve.access_log else None
@@ -75,6 +100,8 @@ class Storefront:
             self._database,
             lambda: self._keys.keys,
             access_log,
+            beside=self._beside,
+            past=self._past.get,
             echo_request_id=False,  # Ray Serve's server does
         )
 

@@ -161,12 +161,15 @@ class SlateItem(BaseModel):
 
 class SlateResponse(BaseModel):
     """The ranked list, best first. `fallback` is null, or a word on why the list is not personal; `n_matched` comes
-    with a filter: how many items fulfil it and may be shown to this shopper."""
+    with a filter: how many items fulfil it and may be shown to this shopper; `experiment` and `arm` come where the
+    shopper is in one."""
 
     recommendation_id: str
     items: list[SlateItem]
     fallback: str | None
     n_matched: int | None = None
+    experiment: str | None = None
+    arm: str | None = None
     release_id: str
     took_ms: float
 

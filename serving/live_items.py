@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from features.item_changes import ItemChanges
 from features.manifest import Manifest
+
+MAX_RELEASES: Final = 8
+"""For so many what has gone is remembered: the one that answers, and those of experiments beside it."""
+
+NOTHING: Final[tuple[int, frozenset[str]]] = (-1, frozenset())
 
 
 class LiveItems:
@@ -11,13 +18,12 @@ class LiveItems:
 
     def __init__(self, changes: ItemChanges) -> None:
         self._changes = changes
-        self._known: tuple[int, int, frozenset[str]] = (-1, -1, frozenset())
-        """The version, the release's own, and what had gone then; replaced whole, as several threads read it."""
+        self._known: dict[str, tuple[int, frozenset[str]]] = {}
+        """By release: a version, and what had gone by then; replaced whole, as several threads read it."""
 
-    @property
-    def last_gone(self) -> frozenset[str]:
-        """As `gone` said last."""
-        return self._known[2]
+    def last_gone(self, manifest: Manifest) -> frozenset[str]:
+        """As `gone` said last of this release."""
+        return self._known.get(manifest.release_id, NOTHING)[1]
 
     def gone(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold, whatever the release says. Raises StoreError where the database cannot
@@ -25,8 +31,9 @@ class LiveItems:
         is_its_own = manifest.live.database_id == self._changes.database.id
         in_release = manifest.live.item_version if is_its_own else 0
         version = self._changes.version()
-        known_version, known_release, gone = self._known
-        if (known_version, known_release) != (version, in_release):
+        known_version, gone = self._known.get(manifest.release_id, NOTHING)
+        if known_version != version:
             gone = self._changes.gone(in_release)
-            self._known = (version, in_release, gone)
+            others = [one for one in self._known.items() if one[0] != manifest.release_id]
+            self._known = dict([*others[-MAX_RELEASES + 1 :], (manifest.release_id, (version, gone))])
         return gone

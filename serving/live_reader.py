@@ -48,8 +48,8 @@ class LiveReader:
             return None
 
     def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False)
+        """Return when the reads under way have ended, those that nobody waits for any more among them."""
+        self._threads.shutdown()
 
     def _note_failure(self, error: Exception) -> None:
         now = self._clock()

@@ -51,6 +51,14 @@ TEXTS_ENCODED: Final = TEXTS.labels("encoder")
 SLATES: Final = Counter(
     "recsys_slates", "Lists answered, by why they were not personal.", ("fallback",), registry=REGISTRY
 )
+ANSWERS: Final = Counter(
+    "recsys_answers",
+    "Lists to be kept for replays and experiments, by what became of them.",
+    ("outcome",),
+    registry=REGISTRY,
+)
+ANSWERS_RECORDED: Final = ANSWERS.labels("recorded")
+ANSWERS_DROPPED: Final = ANSWERS.labels("dropped")
 
 _SLATES_BY_FALLBACK: Final[dict[str | None, Counter]] = {}
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Final
+
+LONGEST_PAUSE_POLLS: Final = 64
 
 
 class Poller:
@@ -28,3 +31,28 @@ class Poller:
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s):
             self._poll()
+
+
+class Pauses:
+    """Which calls to leave out after failures, twice as many each time: what is arriving mends itself, and what is
+    damaged must not eat the machine."""
+
+    def __init__(self) -> None:
+        self._pause = 0
+        self._left = 0
+
+    def skip(self) -> bool:
+        """Whether to leave this call out, which counts as one."""
+        if self._left == 0:
+            return False
+        self._left -= 1
+        return True
+
+    def failed(self) -> None:
+        """Leave the next calls out."""
+        self._pause = min(max(1, 2 * self._pause), LONGEST_PAUSE_POLLS)
+        self._left = self._pause
+
+    def succeeded(self) -> None:
+        """Begin anew with one call at the next failure."""
+        self._pause = 0

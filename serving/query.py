@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 import numpy as np
 from starlette.responses import Response
 
+from recsys.experiments import Assignment
 from recsys.query import Query, Signal
 from recsys.recommend import RankedItem, Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
@@ -17,11 +19,18 @@ from serving.problems import FieldProblem, ProblemError
 from serving.text_cache import TextVectors
 
 
-async def to_query(request: RecommendRequest, texts: TextVectors, now: datetime, max_texts: int) -> Query:
+async def to_query(
+    request: RecommendRequest,
+    texts: TextVectors,
+    now: datetime,
+    max_texts: int,
+    gone: frozenset[str] = frozenset(),
+) -> Query:
     """What the recommender is asked. The one step that may wait, for texts that are not in the cache.
 
     now: the time of the request, UTC; an event without a timestamp or from the future gets it.
     max_texts: of a session's texts only the newest so many are read: encoding is what a request spends its time on.
+    gone: ids of items that no list may hold.
     """
     readable = _newest_texts(request.session, max_texts)
     wanted = [text for _, text in readable]
@@ -35,24 +44,34 @@ async def to_query(request: RecommendRequest, texts: TextVectors, now: datetime,
         item_ids=request.item_ids,
         text_vector=vectors[-1] if request.text is not None else None,
         count=request.count,
-        exclude_ids=frozenset(request.exclude_ids),
+        exclude_ids=gone.union(request.exclude_ids),
         asked_at=now,
         text=request.text,
     )
 
 
 def to_response(
-    slate: Slate, release_id: str, now: datetime, took_ms: float, items: Sequence[SlateItem] | None = None
+    slate: Slate,
+    release_id: str,
+    now: datetime,
+    took_ms: float,
+    items: Sequence[SlateItem] | None = None,
+    assignment: Assignment | None = None,
 ) -> SlateResponse:
-    """The slate as it is sent, under a new recommendation id. items: where more is told of them than their places."""
-    counted = {} if slate.n_matched is None else {"n_matched": slate.n_matched}  # what is not set is not sent
+    """The slate as it is sent, under a new recommendation id. items: where more is told of them than their places;
+    assignment: the shopper's part in an experiment."""
+    said: dict[str, Any] = {}  # what is not set is not sent
+    if slate.n_matched is not None:
+        said["n_matched"] = slate.n_matched
+    if assignment is not None:
+        said |= {"experiment": assignment.experiment, "arm": assignment.arm}
     return SlateResponse(
         recommendation_id=new_id(now),
         items=[slate_item(item) for item in slate.items] if items is None else list(items),
         fallback=slate.fallback,
         release_id=release_id,
         took_ms=round(took_ms, 3),
-        **counted,
+        **said,
     )
 
 

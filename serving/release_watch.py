@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from features.manifest import read_pointer
 from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
 from serving.metrics import REPLICAS
-from serving.poller import Poller
+from serving.poller import Pauses, Poller
 from serving.text_cache import TextEncoder, TextVectors
 
 if TYPE_CHECKING:
     from features.release import LoadedRelease
 
 log = logging.getLogger(__name__)
-
-LONGEST_PAUSE_POLLS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Source:
     """Where releases come from; the workspace, or a test's own."""
 
     current_id: Callable[[], str | None]
+    is_published: Callable[[str], bool]
     load: Callable[[str], LoadedRelease]
     load_encoder: Callable[[config.Encoder], TextEncoder]
 
@@ -46,8 +46,13 @@ def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> So
     from features.release import load_release
     from features.store import Store
 
+    def is_published(release_id: str) -> bool:
+        pointer = read_pointer(workspace.current)
+        return pointer is not None and release_id in pointer.published
+
     return Source(
         current_id=Store(workspace).current_id,
+        is_published=is_published,
         load=lambda release_id: load_release(workspace, release_id, hidden_reviews),
         load_encoder=_load_encoder,
     )
@@ -60,11 +65,32 @@ def _load_encoder(settings: config.Encoder) -> TextEncoder:
     return load_query_encoder(settings)
 
 
+def to_live(release: LoadedRelease, source: Source, known: Iterable[Live], text_cache: int) -> Live:
+    """The release with the text vectors of a known one where both have one encoder, else with its own, loaded."""
+    of_encoder = (live.texts for live in known if live.release.encoder == release.encoder)
+    texts = next(of_encoder, None)
+    if texts is None:
+        texts = TextVectors(lambda: _encoder(release, source), text_cache)
+        texts.wait_until_loaded()
+    return Live(release, texts)
+
+
+def _encoder(release: LoadedRelease, source: Source) -> TextEncoder:
+    encoder = source.load_encoder(release.encoder)
+    if encoder.id != release.manifest.encoder_id:
+        raise EncoderError(
+            f"release {release.release_id} was made with encoder {release.manifest.encoder_id}, and its settings "
+            f"now load {encoder.id}; run `recsys nightly` again"
+        )
+    encoder.encode(["ready"])  # the first call is many times slower than any later one
+    return encoder
+
+
 class ReleaseWatch:
     """Follows the workspace's current release.
 
     A release that does not load is logged once and the one before keeps answering; it is tried again after pauses
-    that double, since a copy that is still arriving mends itself and a damaged one must not eat the machine.
+    that double.
     """
 
     def __init__(self, source: Source, settings: config.Serve) -> None:
@@ -72,8 +98,7 @@ class ReleaseWatch:
         self._settings = settings
         self._live: Live | None = None
         self._failed_id: str | None = None
-        self._pause_polls = 0
-        self._polls_left = 0
+        self._pauses = Pauses()
         self._poller = Poller(self.poll, settings.release_poll_s, "release-watch")
 
     @property
@@ -91,8 +116,7 @@ class ReleaseWatch:
 
     def poll(self) -> bool:
         """Look once; True where another release answers from now on."""
-        if self._polls_left > 0:
-            self._polls_left -= 1
+        if self._pauses.skip():
             return False
         release_id: str | None = None
         try:
@@ -104,36 +128,22 @@ class ReleaseWatch:
             # Whatever a half-copied release raises, the thread and the release before must live on.
             self._note_failure(release_id, error)
             return False
-        self._failed_id, self._pause_polls = None, 0
+        self._failed_id = None
+        self._pauses.succeeded()
         return True
 
     def _swap(self, release: LoadedRelease) -> None:
         before = self._live
-        if before is not None and before.release.encoder == release.encoder:
-            texts = before.texts
-        else:
-            texts = TextVectors(lambda: self._encoder(release), self._settings.text_cache)
-            texts.wait_until_loaded()
+        live = to_live(release, self._source, [before] if before else [], self._settings.text_cache)
         # Requests under way still hold the one before, which goes when the last of them has been answered.
-        self._live = Live(release, texts)
+        self._live = live
         if before is not None:
             REPLICAS.labels(before.release.release_id).set(0)
         REPLICAS.labels(release.release_id).set(1)
         log.info("release loaded id=%s before=%s", release.release_id, before.release.release_id if before else None)
 
-    def _encoder(self, release: LoadedRelease) -> TextEncoder:
-        encoder = self._source.load_encoder(release.encoder)
-        if encoder.id != release.manifest.encoder_id:
-            raise EncoderError(
-                f"release {release.release_id} was made with encoder {release.manifest.encoder_id}, and its settings "
-                f"now load {encoder.id}; run `recsys nightly` again"
-            )
-        encoder.encode(["ready"])  # the first call is many times slower than any later one
-        return encoder
-
     def _note_failure(self, release_id: str | None, error: Exception) -> None:
-        self._pause_polls = min(max(1, 2 * self._pause_polls), LONGEST_PAUSE_POLLS)
-        self._polls_left = self._pause_polls
+        self._pauses.failed()
         if release_id is not None and release_id == self._failed_id:
             return
         self._failed_id = release_id

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -27,6 +27,8 @@ MAX_PINS: Final = 100
 MAX_FACTOR: Final = 100.0
 
 ScenarioName = Literal["home", "product", "cart", "search", "email"]
+PRESET: Final = ("diversity", "max_per_category", "max_per_brand", "collapse_variants", "new_items")
+"""What a scenario says of a list beyond how many items it has."""
 
 
 def _several(value: Any) -> Any:
@@ -195,45 +197,44 @@ class SearchRequest(ListRequest):
     text: ReadableText = Field(description="what the shopper looks for")
 
 
-def preset(request: ListRequest, scenarios: config.Scenarios) -> config.Scenario | None:
-    """The scenario that the request names."""
-    return None if request.scenario is None else getattr(scenarios, request.scenario)
+AnyList = TypeVar("AnyList", bound=ListRequest)
 
 
-def wanted_count(request: ListRequest, scenarios: config.Scenarios) -> int:
-    """The request's own count goes before the scenario's."""
-    named = preset(request, scenarios)
-    return request.count if named is None or "count" in request.model_fields_set else named.count
+def settled(request: AnyList, scenarios: config.Scenarios, arm: config.Arm | None = None) -> AnyList:
+    """The request with all that it leaves open: as the arm of an experiment has it, else as the scenario.
+
+    An arm's own scenario counts where the request names none, and says nothing of how many items there are.
+    """
+    named = None if request.scenario is None else getattr(scenarios, request.scenario)
+    preset = getattr(scenarios, arm.scenario) if named is None and arm is not None and arm.scenario else named
+    said: dict[str, Any] = {}
+    if named is not None and "count" not in request.model_fields_set:
+        said["count"] = named.count
+    for name in PRESET:
+        if getattr(request, name) is None:
+            of_arm = None if arm is None else getattr(arm, name)
+            value = of_arm if of_arm is not None else getattr(preset, name, None)
+            if value is not None:
+                said[name] = value
+    return request.model_copy(update=said) if said else request
 
 
-def with_rules(query: Query, request: ListRequest, count: int, scenarios: config.Scenarios) -> Query:
-    """The query with all that the request says of the list."""
-    return replace(
-        query,
-        count=count,
-        rules=to_rules(request, scenarios),
-        explain=request.explain,
-        search=isinstance(request, SearchRequest),
-    )
+def with_rules(query: Query, request: ListRequest, *, search: bool) -> Query:
+    """The query with all that a settled request says of the list. search: whether it came as a search."""
+    return replace(query, rules=to_rules(request), explain=request.explain, search=search)
 
 
-def to_rules(request: ListRequest, scenarios: config.Scenarios) -> Rules:
-    """As the recommender reads them; the request's own go before the scenario's."""
-    named = preset(request, scenarios)
-
-    def own(name: str, plain: Any) -> Any:
-        value = getattr(request, name)
-        return value if value is not None else plain if named is None else getattr(named, name)
-
+def to_rules(request: ListRequest) -> Rules:
+    """As the recommender reads them; the request is settled."""
     boosts = [(rule.filter, rule.factor) for rule in request.boosts]
     bury = [(rule.filter, rule.factor) for rule in request.bury]
     return Rules(
         filter=None if request.filter is None else request.filter.to_filter(),
         boosts=tuple(Boost(wanted.to_filter(), factor) for wanted, factor in [*boosts, *bury]),
         pins=tuple(Pin(pin.item_id, pin.position) for pin in request.pins),
-        diversity=own("diversity", 0.0),
-        max_per_category=own("max_per_category", 0),
-        max_per_brand=own("max_per_brand", 0),
-        collapse_variants=own("collapse_variants", plain=False),
-        new_items=own("new_items", None),
+        diversity=request.diversity or 0.0,
+        max_per_category=request.max_per_category or 0,
+        max_per_brand=request.max_per_brand or 0,
+        collapse_variants=request.collapse_variants or False,
+        new_items=request.new_items,
     )

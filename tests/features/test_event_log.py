@@ -76,6 +76,13 @@ def test_recent_events_are_found_by_an_index(log: EventLog) -> None:
         assert [row[3] for row in plan] == ["SEARCH events USING INDEX events_of_user (user_id=?)"]
 
 
+def test_events_of_one_type_are_read_from_a_moment_on(log: EventLog) -> None:
+    bought = replace(view("e1"), event_type="purchase")
+    log.append([bought, view("e2"), replace(bought, event_id="e3", timestamp=MIDNIGHT)])
+    assert log.of_type("purchase", NOON).to_dicts() == [{"event_id": "e1", "user_id": "ann", "timestamp": NOON}]
+    assert log.of_type("cart", NOON).schema == log.of_type("purchase", NOON).schema
+
+
 def test_batches_read_the_whole_log_once_in_order(log: EventLog) -> None:
     log.append([view(f"e{n}") for n in range(7)])
     newest, after, found = log.newest(), 0, []

@@ -463,6 +463,16 @@ def test_collection_keeps_the_newest_and_the_served_one(store: Store, workspace:
     assert tags_of(workspace) == {key: {"release-b", "release-d", "release-e"} for key in TABLES}
 
 
+def test_collection_keeps_what_is_also_asked_for(store: Store, tmp_path: Path) -> None:
+    for release_id in "bcd":
+        store.publish(draft_of(release_id, 5, tmp_path), NOW)
+
+    assert store.collect(1, NOW, {"b", "z"}) == ["a", "c"]
+
+    assert_whole(store, "b", 5)
+    assert store.collect(1, NOW) == ["b"]
+
+
 def test_a_collection_that_crashed_is_finished_by_the_next_writer(
     store: Store, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,17 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ),
         ("[finetune.mlm]\nepochs = 0\n", r"setting finetune\.mlm\.epochs = 0: input should be greater"),
         ('[finetune]\nstages = ["nlp"]\n', r"setting finetune\.stages = 'nlp': input should be 'mlm'"),
+        (
+            "[experiments.mix.arms.a]\n[experiments.mix.arms.b]\ndiversty = 1\n",
+            r"unknown setting experiments\.mix\.arms\.b\.diversty; did you mean experiments\.mix\.arms\.b\.diversity\?",
+        ),
+        ("[experiments.mix]\nshares = 1\n", r"setting experiments\.mix\.arms .*field required"),
+        ("[experiments.mix]\nshare = 2\n", r"setting experiments\.mix\.share = 2: input should be less"),
+        ("[experiments.mix.arms.a]\n", r"setting experiments\.mix\.arms = .* at least 2 items"),
+        (
+            '[experiments.mix.arms.a]\n[experiments.mix.arms.b]\nranker = "best"\n',
+            r"setting experiments\.mix\.arms\.b\.ranker = 'best': input should be 'learned' or 'weighted_sum'",
+        ),
         ("[serve]\nport = 0\n", r"setting serve\.port = 0: input should be greater than or equal to 1"),
         ("[serve\n", "not valid TOML"),
     ],
@@ -100,6 +111,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_equal_settings_have_equal_digests() -> None:
     assert Settings().digest() == Settings().digest()
     assert Settings(seed=1).digest() != Settings().digest()
+
+
+def test_the_releases_of_all_arms_are_named() -> None:
+    arms = {"a": {}, "b": {"release": "r1"}, "c": {"release": "r2"}}
+    settings = Settings.model_validate({"experiments": {"one": {"arms": arms}, "two": {"arms": arms}}})
+    assert settings.experiment_releases() == {"r1", "r2"}
+    assert "r1" not in settings.release_json()
+    assert Settings().experiment_releases() == frozenset()
 
 
 def test_how_an_encoder_was_tuned_is_told_by_its_own_digest() -> None:

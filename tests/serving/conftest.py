@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from release_shelf import Shelf
 from starlette.testclient import TestClient
 from storefronts import mute_sequence_model, no_item_features
 
@@ -186,6 +187,11 @@ def client_of() -> Callable[..., TestClient]:
         return TestClient(app, raise_server_exceptions=False)
 
     return make
+
+
+@pytest.fixture
+def shelf(encoder: WordEncoder) -> Shelf:
+    return Shelf(make_release, encoder)
 
 
 KEYS = {

@@ -231,8 +231,11 @@ def test_other_machines_are_let_in_only_with_keys(workspace: Path) -> None:
     assert "127.0.0.1" in refusal("--workspace", workspace, "--host", "10.1.2.3")
 
 
+ARMS = {"RECSYS_EXPERIMENTS__MIX__ARMS__NOW__WEIGHT": "1", "RECSYS_EXPERIMENTS__MIX__ARMS__THEN__RELEASE": "r1"}
+
+
 def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path) -> None:
-    with served(workspace) as service:
+    with served(workspace, **ARMS) as service:
         known = service.post("/v1/recommend", user_id="ann", count=3)
         assert known["items"][0]["item_id"] == "sock"
         assert known["fallback"] is None
@@ -254,6 +257,8 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
             if found["item_id"] == "umbrella":
                 break
         assert found["title"] == "umbrella for rainy days"
+        rainy = service.post("/v1/recommend", text="umbrella for rainy days")
+        assert service.get(f"/v1/explain/{rainy['recommendation_id']}")["same"]
 
         port = int(service.url.rpartition(":")[2])
         assert listening_addresses(port) == {"0100007F"}
@@ -267,6 +272,10 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
                 break
             assert service.post("/v1/recommend", user_id="ann")["items"]
         assert service.get("/v1/release")["release_id"] == "r2"
+        arms = {service.post("/v1/recommend", user_id=f"u{n}", count=1)["release_id"] for n in range(20)}
+        assert arms == {"r1", "r2"}
+        before = service.get(f"/v1/explain/{sentence['recommendation_id']}")
+        assert (before["release_id"], before["same"], before["items"][0]["item_id"]) == ("r1", True, "vase")
 
         counted = service.text("/metrics")
         assert 'recsys_release_replicas{release_id="r2"} 1.0' in counted

@@ -1,53 +1,19 @@
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
+from release_shelf import Shelf
 from starlette.testclient import TestClient
 
-from features.release import LoadedRelease
 from recsys import config
 from recsys.config import Settings
-from recsys.errors import StoreError
 from serving.api import create_app
-from serving.release_watch import LONGEST_PAUSE_POLLS, ReleaseWatch, Source
-from serving.text_cache import TextEncoder
-
-
-@dataclass
-class Shelf:
-    """Releases by id; a missing one does not load."""
-
-    make_release: Callable[..., LoadedRelease]
-    encoder: TextEncoder
-    current: str | None = None
-    releases: dict[str, LoadedRelease] = field(default_factory=dict)
-    loads: list[str] = field(default_factory=list)
-    encoders: list[config.Encoder] = field(default_factory=list)
-
-    def publish(self, release_id: str, **encoder: Any) -> None:
-        self.releases[release_id] = self.make_release(release_id, config.Encoder(**encoder))
-        self.current = release_id
-
-    def load(self, release_id: str) -> LoadedRelease:
-        self.loads.append(release_id)
-        if release_id not in self.releases:
-            raise StoreError(f"release {release_id}: damaged")
-        return self.releases[release_id]
-
-    def load_encoder(self, settings: config.Encoder) -> TextEncoder:
-        self.encoders.append(settings)
-        return self.encoder
-
-
-@pytest.fixture
-def shelf(release_of: Callable[..., LoadedRelease], encoder: TextEncoder) -> Shelf:
-    return Shelf(release_of, encoder)
+from serving.poller import LONGEST_PAUSE_POLLS
+from serving.release_watch import ReleaseWatch
 
 
 @pytest.fixture
 def watch(shelf: Shelf) -> ReleaseWatch:
-    return ReleaseWatch(Source(lambda: shelf.current, shelf.load, shelf.load_encoder), config.Serve())
+    return ReleaseWatch(shelf.source, config.Serve())
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from recsys.config import Settings
+from recsys.config import Arm, Settings
 from recsys.rules import PLAIN
 from serving.release_watch import Live
-from serving.rules import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, to_rules, wanted_count
+from serving.rules import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
 
 SCENARIOS = Settings().scenarios
 
@@ -162,15 +162,15 @@ def test_a_sentence_is_quoted_in_the_reason_and_answered_by_the_review_nearest_t
 
 
 def test_a_scenario_presets_what_the_request_leaves_open() -> None:
-    request = ListRequest(user_id="ann", scenario="email")
-    assert wanted_count(request, SCENARIOS) == SCENARIOS.email.count
-    rules = to_rules(request, SCENARIOS)
+    request = settled(ListRequest(user_id="ann", scenario="email"), SCENARIOS)
+    assert request.count == SCENARIOS.email.count
+    rules = to_rules(request)
     assert (rules.diversity, rules.max_per_brand, rules.collapse_variants) == (0.5, 2, True)
     assert rules.new_items == SCENARIOS.email.new_items
 
 
 def test_what_the_request_says_goes_before_its_scenario() -> None:
-    request = ListRequest(
+    asked = ListRequest(
         user_id="ann",
         scenario="email",
         count=10,
@@ -179,16 +179,27 @@ def test_what_the_request_says_goes_before_its_scenario() -> None:
         collapse_variants=False,
         new_items=0.5,
     )
-    assert wanted_count(request, SCENARIOS) == 10
-    rules = to_rules(request, SCENARIOS)
+    request = settled(asked, SCENARIOS, Arm(diversity=1.0, max_per_brand=5))
+    assert request.count == 10
+    rules = to_rules(request)
     assert (rules.diversity, rules.max_per_brand, rules.collapse_variants, rules.new_items) == (0.0, 0, False, 0.5)
     assert rules.max_per_category == SCENARIOS.email.max_per_category
 
 
 def test_without_a_scenario_the_rules_are_plain() -> None:
     request = ListRequest(user_id="ann")
-    assert to_rules(request, SCENARIOS) == PLAIN
-    assert wanted_count(request, SCENARIOS) == 10
+    assert settled(request, SCENARIOS) is request
+    assert to_rules(request) == PLAIN
+    assert request.count == 10
+
+
+def test_an_arm_goes_before_the_scenario_and_its_own_scenario_is_for_requests_without() -> None:
+    arm = Arm(scenario="email", diversity=0.0, max_per_category=3)
+    home = to_rules(settled(ListRequest(user_id="ann", scenario="home"), SCENARIOS, arm))
+    assert (home.diversity, home.max_per_category, home.max_per_brand) == (0.0, 3, SCENARIOS.home.max_per_brand)
+    plain = settled(ListRequest(user_id="ann"), SCENARIOS, arm)
+    assert (plain.diversity, plain.max_per_category, plain.max_per_brand) == (0.0, 3, SCENARIOS.email.max_per_brand)
+    assert plain.count == 10
 
 
 def test_the_shops_scenario_counts(live: Live, client_of: Callable[..., TestClient]) -> None:

@@ -1,0 +1,169 @@
+"""What lists were answered, so that they can be replayed, and which arms of experiments were shown to whom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+import sqlalchemy as sa
+
+from features.live_database import METADATA, LiveDatabase, microseconds, moment
+
+PRUNED_AT_ONCE: Final = 2_000
+"""Rows of a transaction: in SQLite events wait for it."""
+
+ANSWERS: Final = sa.Table(
+    "answers",
+    METADATA,
+    sa.Column("recommendation_id", sa.Text, primary_key=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("user_id", sa.Text, index=True),
+    sa.Column("release_id", sa.Text, nullable=False),
+    sa.Column("left_out", sa.Text),
+    sa.Column("content", sa.Text, nullable=False),
+)
+
+LEFT_OUT: Final = sa.Table(
+    "left_out",
+    METADATA,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("item_ids", sa.Text, nullable=False),
+)
+"""The items that had gone, a row for each set of them: thousands of ids, which nearly all answers have in common.
+`at_us` is the last answer's that it was left out of."""
+
+EXPOSURES: Final = sa.Table(
+    "exposures",
+    METADATA,
+    sa.Column("recommendation_id", sa.Text, primary_key=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("user_id", sa.Text, nullable=False, index=True),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("arm", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One list as it was asked for. left_out: ids of items that had gone by then; content: what its writer reads."""
+
+    recommendation_id: str
+    at: datetime
+    user_id: str | None
+    release_id: str
+    left_out: frozenset[str]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A list that a shopper was shown in an arm of an experiment."""
+
+    recommendation_id: str
+    at: datetime
+    user_id: str
+    experiment: str
+    arm: str
+
+
+class AnswerLog:
+    """The tables of answers and exposures in a live database. Every method raises StoreError where that fails."""
+
+    def __init__(self, database: LiveDatabase) -> None:
+        self.database = database
+
+    def record(self, answers: Sequence[Answer], exposures: Sequence[Exposure]) -> None:
+        """Store both in one transaction; what is known by its id changes nothing."""
+        digests = {answer.left_out: _digest(answer.left_out) for answer in answers if answer.left_out}
+        rows = [
+            {
+                "recommendation_id": answer.recommendation_id,
+                "at_us": microseconds(answer.at),
+                "user_id": answer.user_id,
+                "release_id": answer.release_id,
+                "left_out": digests.get(answer.left_out),
+                "content": answer.content,
+            }
+            for answer in answers
+        ]
+        exposed = [
+            {
+                "recommendation_id": one.recommendation_id,
+                "at_us": microseconds(one.at),
+                "user_id": one.user_id,
+                "experiment": one.experiment,
+                "arm": one.arm,
+            }
+            for one in exposures
+        ]
+        with self.database.write() as connection:
+            # In one order, that two replicas do not wait for each other.
+            for left_out, digest in sorted(digests.items(), key=lambda one: one[1]):
+                newest_us = microseconds(max(answer.at for answer in answers if answer.left_out == left_out))
+                kept = self.database.insert(LEFT_OUT).values(
+                    digest=digest, at_us=newest_us, item_ids=json.dumps(sorted(left_out))
+                )
+                connection.execute(kept.on_conflict_do_update(index_elements=["digest"], set_={"at_us": newest_us}))
+            if rows:
+                connection.execute(self.database.insert(ANSWERS).on_conflict_do_nothing(), rows)
+            if exposed:
+                connection.execute(self.database.insert(EXPOSURES).on_conflict_do_nothing(), exposed)
+
+    def find(self, recommendation_id: str) -> Answer | None:
+        """The answer of that id, None where it is not kept."""
+        both = ANSWERS.outerjoin(LEFT_OUT, ANSWERS.c.left_out == LEFT_OUT.c.digest)
+        wanted = sa.select(ANSWERS, LEFT_OUT.c.item_ids).select_from(both)
+        with self.database.read() as connection:
+            row = connection.execute(wanted.where(ANSWERS.c.recommendation_id == recommendation_id)).one_or_none()
+        if row is None:
+            return None
+        gone = frozenset(json.loads(row.item_ids)) if row.item_ids is not None else frozenset()
+        return Answer(row.recommendation_id, moment(row.at_us), row.user_id, row.release_id, gone, row.content)
+
+    def exposed(self, experiment: str) -> pl.DataFrame:
+        """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both."""
+        wanted = (
+            sa.select(EXPOSURES.c.user_id, EXPOSURES.c.arm, sa.func.min(EXPOSURES.c.at_us), sa.func.count())
+            .where(EXPOSURES.c.experiment == experiment)
+            .group_by(EXPOSURES.c.user_id, EXPOSURES.c.arm)
+            .order_by(EXPOSURES.c.user_id, EXPOSURES.c.arm)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(wanted).all()
+        schema = {"user_id": pl.String, "arm": pl.String, "first_at": pl.Int64, "n_exposures": pl.Int64}
+        frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+        return frame.with_columns(pl.col("first_at").cast(pl.Datetime("us", "UTC")))
+
+    def prune(self, answers_before: datetime, exposures_before: datetime) -> int:
+        """Forget older ones, in several transactions; how many there were."""
+        return sum(
+            self._prune(table, microseconds(before))
+            for table, before in (
+                (ANSWERS, answers_before),
+                (LEFT_OUT, answers_before),
+                (EXPOSURES, exposures_before),
+            )
+        )
+
+    def _prune(self, table: sa.Table, before_us: int) -> int:
+        (key,) = table.primary_key.columns
+        old = sa.select(key).where(table.c.at_us < before_us).limit(PRUNED_AT_ONCE)
+        n_pruned = 0
+        while True:
+            with self.database.read() as connection:
+                keys = list(connection.scalars(old))
+            if not keys:  # nobody waits for a transaction that changes nothing
+                return n_pruned
+            with self.database.write() as connection:
+                still_old = sa.delete(table).where(key.in_(keys), table.c.at_us < before_us)
+                n_pruned += connection.execute(still_old).rowcount
+
+
+def _digest(item_ids: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(item_ids)).encode()).hexdigest()

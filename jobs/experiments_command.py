@@ -1,0 +1,162 @@
+"""`recsys experiments …`: what is tried on shoppers, and what came of it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption, settings_of
+from recsys import config
+from recsys.errors import ConfigError
+from recsys.workspace import Workspace
+
+if TYPE_CHECKING:
+    from features.live_database import LiveDatabase
+    from jobs.experiment_report import ExperimentReport
+    from recsys.experiments import Lift
+
+# Commands import what they run: what reads the lake takes a second to import, and `recsys --help` shall not wait.
+
+experiments_app = typer.Typer(help="What is tried on shoppers, and what came of it.", no_args_is_help=True)
+
+
+class Metric(StrEnum):
+    """What counts as an outcome; the words that `--metric` takes."""
+
+    CLICK = "click"
+    CART = "cart"
+    PURCHASE = "purchase"
+
+
+@experiments_app.command("list")
+def list_command(workspace: WorkspaceOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """The experiments of the settings, with how many shoppers have been shown an arm."""
+    place = Workspace(workspace)
+    settings = settings_of(place, config)
+    with _live_database(place, settings) as database:
+        listed = [_listed(name, experiment, database) for name, experiment in settings.experiments.items()]
+    if as_json:
+        rows = [asdict(one) | {"since": one.since and one.since.isoformat()} for one in listed]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("experiment", "share", "arms", "shoppers", "since"):
+        table.add_column(column, justify="right" if column in ("share", "shoppers") else "left", no_wrap=True)
+    for one in listed:
+        arms = ", ".join(f"{arm} {weight:g}" for arm, weight in one.arms.items())
+        since = "-" if one.since is None else f"{one.since:%Y-%m-%d %H:%M}"
+        table.add_row(one.name, f"{one.share:.0%}", arms, f"{one.n_users:,}", since)
+    Console().print(table)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """arms: weights; n_users: who was shown any, since the first of them was."""
+
+    name: str
+    share: float
+    arms: Mapping[str, float]
+    n_users: int
+    since: datetime | None
+
+
+def _listed(name: str, experiment: config.Experiment, database: LiveDatabase) -> _Listed:
+    from features.answer_log import AnswerLog
+
+    weights = {arm: one.weight for arm, one in experiment.arms.items()}
+    if not database.exists:
+        return _Listed(name, experiment.share, weights, 0, None)
+    exposed = AnswerLog(database).exposed(name)
+    return _Listed(
+        name, experiment.share, weights, exposed["user_id"].n_unique(), min(exposed["first_at"], default=None)
+    )
+
+
+@experiments_app.command("report")
+def report_command(
+    name: Annotated[str, typer.Argument(help="Its name in the settings: [experiments.NAME].")],
+    workspace: WorkspaceOption,
+    metric: Annotated[Metric, typer.Option(help="The type of event that counts as an outcome.")] = Metric.PURCHASE,
+    json_path: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="File for the figures.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Users, outcomes and lift of each arm against the first, and whether the split can be trusted."""
+    from jobs.experiment_report import experiment_report
+    from jobs.lake import Lake
+
+    place = Workspace(workspace)
+    settings = settings_of(place, config)
+    experiment = _named(settings.experiments, name)
+    with _live_database(place, settings) as database:
+        report = experiment_report(name, experiment, metric.value, database, Lake(place.lake))
+    if json_path is not None:
+        json_path.write_text(json.dumps(report.to_json(), indent=1))
+    _print(report)
+
+
+@contextmanager
+def _live_database(place: Workspace, settings: config.Settings) -> Iterator[LiveDatabase]:
+    from features.live_database import open_live_database
+
+    database = open_live_database(place, settings.serve.events_url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _named(experiments: Mapping[str, config.Experiment], name: str) -> config.Experiment:
+    if name in experiments:
+        return experiments[name]
+    if not experiments:
+        raise ConfigError(f"no experiment {name!r}: the settings have none; see [experiments] in recsys.toml")
+    nearest = difflib.get_close_matches(name, experiments, n=1, cutoff=0.0)
+    raise ConfigError(f"no experiment {name!r} in the settings; did you mean {nearest[0]}?")
+
+
+def _print(report: ExperimentReport) -> None:
+    since = "nobody has seen one yet" if report.since is None else f"since {report.since:%Y-%m-%d %H:%M}"
+    title = f"{report.experiment}: {report.metric}s from a shopper's first list on, {since}"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("arm", "shoppers", "lists", f"{report.metric}s", "lift", "95 %"):
+        table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=column != "arm")
+    for arm in report.arms:
+        with_any = f"{arm.rate:.2%} of shoppers"
+        table.add_row(arm.arm, f"{arm.n_users:,}", f"{arm.n_exposures:,}", with_any, *_shown(arm.rate_lift))
+        table.add_row("", "", "", f"{arm.outcomes_per_user:.4f} a shopper", *_shown(arm.outcomes_lift))
+    console = Console()
+    console.print(title, soft_wrap=True, highlight=False)
+    console.print(table)
+    for line in _remarks(report):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _shown(found: Lift | None) -> list[str]:
+    return ["-", ""] if found is None else [f"{found.lift:+.1%}", f"{found.low:+.1%} … {found.high:+.1%}"]
+
+
+def _remarks(report: ExperimentReport) -> Iterator[str]:
+    if report.ratio.is_trusted:
+        yield f"sample ratio: as the weights have it (p = {report.ratio.p_value:.3g})"
+    else:
+        yield (
+            f"sample ratio: not as the weights have it (p = {report.ratio.p_value:.1e}); do not trust these lifts: "
+            "shoppers of an arm are lost, or its release is missing"
+        )
+    if report.n_switched:
+        yield f"{report.n_switched:,} shoppers were shown a second arm and count in their first"
+    if report.n_other:
+        yield f"{report.n_other:,} shoppers were shown an arm that the settings no longer have, and are left out"

@@ -1,0 +1,74 @@
+"""A request for a list, from the shopper's part in an experiment to the record of what was answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from recsys.config import Settings
+from recsys.experiments import Assignment, assigned
+from serving.answer_content import Answered
+from serving.answer_writer import AnswerWriter
+from serving.asked import Asked, slate_of
+from serving.contract import SlateResponse
+from serving.metrics import count_slate
+from serving.moment import Moment
+from serving.query import check_count, to_response
+from serving.release_watch import Live
+from serving.rules import ListRequest, SearchRequest, settled
+from serving.told import told_items
+
+
+class Answering:
+    """Answers /v1/recommend, its batches, and searches.
+
+    ready: the release that answers now, or an error; beside: a release that an arm is served from, None where it is not
+    loaded; moment: what has happened since a release was made; writer: None where nothing is recorded.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Live],
+        beside: Callable[[str], Live | None],
+        settings: Settings,
+        moment: Moment | None,
+        writer: AnswerWriter | None,
+    ) -> None:
+        self._ready = ready
+        self._beside = beside
+        self._settings = settings
+        self._moment = moment
+        self._writer = writer
+
+    async def answer(self, request: ListRequest) -> SlateResponse:
+        """The list. Raises ProblemError for more items than a list may have, and where no release is loaded."""
+        start_s = time.perf_counter()
+        now = datetime.now(UTC)
+        part = assigned(self._settings.experiments, request.user_id)
+        part, current = self._served(part)
+        request = settled(request, self._settings.scenarios, None if part is None else part.settings)
+        check_count(request.count, self._settings.recommend.max_count)
+        gone: frozenset[str] = frozenset()
+        if self._moment is not None:
+            request, gone = await self._moment.of(request, current.release.manifest)
+        by_ranker = part is None or part.settings.ranker == "learned"
+        asked = Asked(request, now, gone, isinstance(request, SearchRequest), by_ranker)
+        slate = await slate_of(asked, current, self._settings.embed.max_browsing_texts)
+        count_slate(slate.fallback)
+        items = told_items(slate, current.release.recommender, request.return_properties)
+        release_id = current.release.release_id
+        response = to_response(slate, release_id, now, 1000 * (time.perf_counter() - start_s), items, part)
+        if self._writer is not None:
+            item_ids = tuple(item.item_id for item in slate.items)
+            self._writer.add(Answered(response.recommendation_id, release_id, asked, item_ids, part))
+        return response
+
+    def _served(self, part: Assignment | None) -> tuple[Assignment | None, Live]:
+        """The part and the release of its arm. Where that is missing the shopper is in no arm, as every other shopper
+        of the arm: the ratio check then tells, where counting them would hide what the other list does."""
+        current = self._ready()
+        if part is None or not part.settings.release:
+            return part, current
+        beside = self._beside(part.settings.release)
+        return (None, current) if beside is None else (part, beside)

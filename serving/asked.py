@@ -1,0 +1,38 @@
+"""A request as it is answered: its session completed, its presets filled in; from it a list can be made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from recsys.recommend import Slate
+from serving.query import to_query
+from serving.release_watch import Live
+from serving.rules import ListRequest, with_rules
+from serving.tracing import note, span
+
+
+@dataclass(frozen=True)
+class Asked:
+    """request: settled (`serving/rules.py`), its session preceded by what the event log knew; gone: ids of items that
+    no list could hold; is_search: whether it came as a search; by_ranker: whether trees may order the list."""
+
+    request: ListRequest
+    at: datetime
+    gone: frozenset[str]
+    is_search: bool
+    by_ranker: bool
+
+
+async def slate_of(asked: Asked, live: Live, max_texts: int) -> Slate:
+    """The list. max_texts: as in `to_query`, whose waiting for texts is the only one."""
+    query = await to_query(asked.request, live.texts, asked.at, max_texts, asked.gone)
+    query = with_rules(query, asked.request, search=asked.is_search)
+    if not asked.by_ranker:
+        query = replace(query, by_ranker=False)
+    # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
+    # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
+    with span("recommend", count=query.count, release_id=live.release.release_id) as ranked:
+        slate = live.release.recommender.recommend([query])[0]
+        note(ranked, items=len(slate.items), fallback=slate.fallback or "none")
+    return slate

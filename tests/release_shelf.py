@@ -1,0 +1,47 @@
+"""Releases as a workspace has them, for tests of what follows, loads and replays them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from features.release import LoadedRelease
+from recsys import config
+from recsys.errors import StoreError
+from serving.release_watch import Source
+from serving.text_cache import TextEncoder
+
+
+@dataclass
+class Shelf:
+    """Releases by id. One that is missing does not load; those of `damaged` are published nevertheless."""
+
+    make_release: Callable[..., LoadedRelease]
+    encoder: TextEncoder
+    current: str | None = None
+    releases: dict[str, LoadedRelease] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+    loads: list[str] = field(default_factory=list)
+    encoders: list[config.Encoder] = field(default_factory=list)
+
+    @property
+    def source(self) -> Source:
+        return Source(lambda: self.current, self._is_published, self._load, self._load_encoder)
+
+    def publish(self, release_id: str, **encoder: Any) -> None:
+        self.releases[release_id] = self.make_release(release_id, config.Encoder(**encoder))
+        self.current = release_id
+
+    def _is_published(self, release_id: str) -> bool:
+        return release_id in self.releases or release_id in self.damaged
+
+    def _load(self, release_id: str) -> LoadedRelease:
+        self.loads.append(release_id)
+        if release_id not in self.releases:
+            raise StoreError(f"release {release_id}: damaged")
+        return self.releases[release_id]
+
+    def _load_encoder(self, settings: config.Encoder) -> TextEncoder:
+        self.encoders.append(settings)
+        return self.encoder

@@ -1,0 +1,133 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from features.answer_log import AnswerLog
+from features.live_database import LiveDatabase
+from features.release import LoadedRelease
+from recsys.config import Settings
+from recsys.experiments import arm_of
+from serving.api import create_app
+from serving.release_watch import Live
+
+ARMS = {
+    "as-is": {},
+    "mixed": {"diversity": 1.0, "max_per_category": 1},
+    "sum": {"ranker": "weighted_sum"},
+    "other": {"release": "r9"},
+}
+SETTINGS = Settings.model_validate({"experiments": {"mix": {"share": 0.8, "arms": ARMS}}})
+
+
+def someone_in(arm: str | None) -> str:
+    """A shopper whom the release does not know, in that arm."""
+    weights = dict.fromkeys(ARMS, 1.0)
+    return next(user for n in range(1_000) if arm_of("mix", 0.8, weights, user := f"u{n}") == arm)
+
+
+class Reversed:
+    """Trees that put the rows of the catalogue in their order, the last first."""
+
+    names = ()
+
+    def reads(self, _source: str) -> bool:
+        return True
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        return np.arange(len(features), dtype=np.float32)
+
+
+@pytest.fixture
+def beside(live: Live, release_of: Callable[..., LoadedRelease]) -> dict[str, Live]:
+    """The releases of arms that are loaded."""
+    return {"r9": Live(release_of("r9"), live.texts)}
+
+
+@pytest.fixture
+def client(live: Live, beside: dict[str, Live], live_database: LiveDatabase) -> Iterator[TestClient]:
+    app = create_app(lambda: live, SETTINGS, live_database, beside=beside.get)
+    with TestClient(app) as client:
+        yield client
+
+
+def recommend(client: TestClient, **request: Any) -> dict[str, Any]:
+    response = client.post("/v1/recommend", json=request)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def item_ids(answer: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+def exposures(database: LiveDatabase) -> list[tuple[str, str, int]]:
+    rows = AnswerLog(database).exposed("mix").select("user_id", "arm", "n_exposures").rows()
+    return [(str(user_id), str(arm), int(n)) for user_id, arm, n in rows]
+
+
+def test_a_shopper_gets_the_list_of_their_arm_and_is_told_which(client: TestClient) -> None:
+    control = recommend(client, user_id=someone_in("as-is"))
+    assert (control["experiment"], control["arm"]) == ("mix", "as-is")
+    mixed = recommend(client, user_id=someone_in("mixed"))
+    assert (mixed["experiment"], mixed["arm"]) == ("mix", "mixed")
+    assert len(item_ids(control)) == 6
+    assert len(item_ids(mixed)) == 4  # one of each category
+    own = recommend(client, user_id=someone_in("mixed"), diversity=0, max_per_category=0)
+    assert item_ids(own) == item_ids(control)
+
+
+def test_who_is_outside_the_share_and_who_has_no_id_is_in_no_experiment(
+    client: TestClient, live_database: LiveDatabase
+) -> None:
+    outside, guest = recommend(client, user_id=someone_in(None)), recommend(client, text="shoes")
+    for answer in (outside, guest):
+        assert not {"experiment", "arm"} & answer.keys()
+        assert client.get(f"/v1/explain/{answer['recommendation_id']}").json()["same"]
+    assert exposures(live_database) == []
+
+
+def test_every_list_of_an_arm_is_an_exposure(client: TestClient, live_database: LiveDatabase) -> None:
+    one, other = someone_in("as-is"), someone_in("mixed")
+    for user_id in (one, one, other):
+        last = recommend(client, user_id=user_id)
+    client.post("/v1/search", json={"text": "rug", "user_id": other})
+    client.post("/v1/recommend:batch", json={"requests": [{"user_id": one}, {"user_id": someone_in(None)}]})
+    explained = client.get(f"/v1/explain/{last['recommendation_id']}").json()
+    assert (explained["experiment"], explained["arm"], explained["same"]) == ("mix", "mixed", True)
+    assert sorted(exposures(live_database)) == sorted([(one, "as-is", 3), (other, "mixed", 2)])
+
+
+def test_an_arm_may_be_another_release_and_the_live_one_stands_in_without_being_counted(
+    client: TestClient, beside: dict[str, Live], live_database: LiveDatabase
+) -> None:
+    user_id = someone_in("other")
+    assert recommend(client, user_id=user_id)["release_id"] == "r9"
+    beside.clear()
+    answer = recommend(client, user_id=user_id)
+    assert answer["release_id"] == "r1"
+    assert "arm" not in answer
+    client.get(f"/v1/explain/{answer['recommendation_id']}")
+    assert exposures(live_database) == [(user_id, "other", 1)]
+
+
+def test_an_arm_may_leave_the_order_to_the_weighted_sum(
+    live: Live, live_database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trees know shoppers with a history only, so both have looked at a lamp."""
+    monkeypatch.setattr(live.release.recommender, "ranker", Reversed())
+    session = [{"item_id": "lamp", "event_type": "view"}]
+    with TestClient(create_app(lambda: live, SETTINGS, live_database)) as client:
+        by_trees = recommend(client, user_id=someone_in("as-is"), session=session)
+        by_sum = recommend(client, user_id=someone_in("sum"), session=session)
+        assert item_ids(by_trees) == ["vase", "sock", "rug", "coat", "boot"]
+        assert item_ids(by_sum) != item_ids(by_trees)
+        for answer in (by_trees, by_sum):
+            explained = client.get(f"/v1/explain/{answer['recommendation_id']}").json()
+            assert explained["same"]
+    monkeypatch.setattr(live.release.recommender, "ranker", None)
+    with TestClient(create_app(lambda: live, Settings(), live_database)) as client:
+        assert item_ids(recommend(client, user_id="nobody", session=session)) == item_ids(by_sum)

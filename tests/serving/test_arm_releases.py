@@ -1,0 +1,52 @@
+import pytest
+from release_shelf import Shelf
+
+from recsys.config import Serve
+from serving.arm_releases import ArmReleases
+from serving.poller import LONGEST_PAUSE_POLLS
+from serving.release_watch import Live
+
+
+def arms_of(shelf: Shelf, live: Live | None, *release_ids: str) -> ArmReleases:
+    return ArmReleases(release_ids, shelf.source, lambda: live, Serve())
+
+
+def test_releases_of_arms_are_loaded_once_beside_the_live_one(shelf: Shelf, live: Live) -> None:
+    for name in ("a", "b"):
+        shelf.publish(name)
+    arms = arms_of(shelf, live, "a", "b")
+    assert arms.get("a") is None
+    for _ in range(3):
+        arms.poll()
+    assert shelf.loads == ["a", "b"]
+    for name in ("a", "b"):
+        found = arms.get(name)
+        assert found is not None and found.release is shelf.releases[name]
+        assert found.texts is live.texts
+    assert arms.get("r1") is live
+
+
+def test_one_that_is_missing_is_logged_once_tried_seldomer_and_served_when_it_comes(
+    shelf: Shelf, live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.publish("b")
+    arms = arms_of(shelf, live, "a", "b")
+    for _ in range(20):
+        arms.poll()
+    assert arms.get("a") is None
+    assert arms.get("b") is not None
+    assert caplog.text.count("arm served by the live release id=a error=release a: damaged") == 1
+    assert 2 <= shelf.loads.count("a") < 6
+    shelf.publish("a")
+    for _ in range(LONGEST_PAUSE_POLLS + 1):
+        arms.poll()
+    assert arms.get("a") is not None
+
+
+def test_before_a_first_release_an_arm_may_be_loaded(shelf: Shelf) -> None:
+    shelf.publish("a")
+    arms = arms_of(shelf, None, "a")
+    arms.poll()
+    found = arms.get("a")
+    assert found is not None
+    found.texts.close()
