@@ -78,6 +78,7 @@ export interface SimilarRequest {
   item_id: string;
   count?: number;
   exclude_ids?: string[];
+  return_properties?: boolean;
 }
 
 export interface ComplementsRequest {
@@ -132,6 +133,8 @@ export interface ItemProperties {
   available: boolean;
   updated_at: string | null;
   attributes: Record<string, unknown> | null;
+  rating: number | null;
+  n_reviews: number;
 }
 
 export interface Reason {
@@ -166,7 +169,64 @@ export interface SlateResponse {
   fallback: string | null;
   n_matched?: number;
   release_id: string;
+  experiment?: string | null;
+  arm?: string | null;
   took_ms: number;
+}
+
+/** A list made again from its release; `same` says whether it holds `given_ids`, what was answered. */
+export interface ExplainResponse {
+  recommendation_id: string;
+  asked_at: string;
+  user_id: string | null;
+  release_id: string;
+  same: boolean;
+  given_ids: string[];
+  items: SlateItem[];
+  fallback: string | null;
+  experiment?: string | null;
+  arm?: string | null;
+  took_ms: number;
+}
+
+/** A product, and the sentences of its reviews that may be quoted. */
+export interface ItemDetail {
+  item_id: string;
+  properties: ItemProperties;
+  quotes: Evidence[];
+  release_id: string;
+}
+
+/** `path` is what filters take; all below it counts. */
+export interface Category {
+  path: string;
+  name: string;
+  depth: number;
+  n_items: number;
+}
+
+export interface Categories {
+  categories: Category[];
+  release_id: string;
+}
+
+export interface ShopperItem {
+  item_id: string;
+  title: string | null;
+  category: string | null;
+  event_type: string;
+}
+
+export interface Shopper {
+  user_id: string;
+  n_items: number;
+  recent: ShopperItem[];
+}
+
+export interface Shoppers {
+  shoppers: Shopper[];
+  n_shoppers: number;
+  release_id: string;
 }
 
 export interface FieldProblem {
@@ -294,6 +354,24 @@ export class Client {
 
   deleteItem(itemId: string): Promise<ItemResponse> {
     return this.bulk("DELETE", `/v1/items/${encodeURIComponent(itemId)}`);
+  }
+
+  item(itemId: string): Promise<ItemDetail> {
+    return this.bulk("GET", `/v1/items/${encodeURIComponent(itemId)}`);
+  }
+
+  categories(): Promise<Categories> {
+    return this.bulk("GET", "/v1/categories");
+  }
+
+  /** A few known shoppers to try lists with; needs the scope `admin`. */
+  shoppers(count = 8): Promise<Shoppers> {
+    return this.bulk("GET", `/v1/shoppers?count=${count}`);
+  }
+
+  /** Why a list was as it was. */
+  explain(recommendationId: string): Promise<ExplainResponse> {
+    return this.bulk("GET", `/v1/explain/${encodeURIComponent(recommendationId)}`);
   }
 
   release(): Promise<ReleaseResponse> {

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from features.answer_log import Answer, AnswerLog
 from features.api_keys import Scope
@@ -105,7 +105,7 @@ def explain_routes(
     ) -> ExplainResponse:
         start_s = time.perf_counter()
         answer = await _found(recommendation_id)
-        content = Content.model_validate_json(answer.content)
+        content = _content(answer)
         lives = await _loaded(answer)
         live, slate = await _replayed(content, content.asked(answer), lives, settings.embed.max_browsing_texts)
         part = {} if content.experiment is None else {"experiment": content.experiment, "arm": content.arm}
@@ -148,6 +148,15 @@ def explain_routes(
             raise _unavailable(error) from None
 
     return routes
+
+
+def _content(answer: Answer) -> Content:
+    try:
+        return Content.model_validate_json(answer.content)
+    except ValidationError:
+        raise ProblemError(
+            HTTPStatus.GONE, "record-outdated", "the list was kept by a version of the service that wrote it otherwise"
+        ) from None
 
 
 async def _replayed(content: Content, asked: Asked, lives: Sequence[Live], max_texts: int) -> tuple[Live, Slate]:

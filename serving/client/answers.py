@@ -26,6 +26,8 @@ class ItemProperties:
     available: bool
     updated_at: datetime | None
     attributes: Mapping[str, Any] | None
+    rating: float | None
+    n_reviews: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class SlateItem:
 
 @dataclass(frozen=True)
 class SlateResponse:
-    """The list, best first. `fallback` is None, or a word on why it is not personal."""
+    """The list, best first. `fallback` is None, or a word on why it is not personal; `experiment` and `arm` are those
+    that the shopper is in."""
 
     recommendation_id: str
     items: tuple[SlateItem, ...]
@@ -72,6 +75,8 @@ class SlateResponse:
     release_id: str
     took_ms: float
     n_matched: int | None = None
+    experiment: str | None = None
+    arm: str | None = None
 
     @property
     def item_ids(self) -> list[str]:
@@ -156,6 +161,79 @@ class ReleaseResponse:
     rows: Mapping[str, int]
     metrics: Mapping[str, Any]
     encoder_id: str
+
+
+@dataclass(frozen=True)
+class ExplainResponse:
+    """A list made again from its release; `same` says whether it holds `given_ids`, what was answered."""
+
+    recommendation_id: str
+    asked_at: datetime
+    user_id: str | None
+    release_id: str
+    same: bool
+    given_ids: tuple[str, ...]
+    items: tuple[SlateItem, ...]
+    fallback: str | None
+    took_ms: float
+    experiment: str | None = None
+    arm: str | None = None
+
+
+@dataclass(frozen=True)
+class ItemDetail:
+    """A product, and the sentences of its reviews that may be quoted."""
+
+    item_id: str
+    properties: ItemProperties
+    quotes: tuple[Evidence, ...]
+    release_id: str
+
+
+@dataclass(frozen=True)
+class Category:
+    """`path` is what filters take; all below it counts."""
+
+    path: str
+    name: str
+    depth: int
+    n_items: int
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Ascending by path."""
+
+    categories: tuple[Category, ...]
+    release_id: str
+
+
+@dataclass(frozen=True)
+class ShopperItem:
+    """What a shopper last did."""
+
+    item_id: str
+    title: str | None
+    category: str | None
+    event_type: str
+
+
+@dataclass(frozen=True)
+class Shopper:
+    """Newest first."""
+
+    user_id: str
+    n_items: int
+    recent: tuple[ShopperItem, ...]
+
+
+@dataclass(frozen=True)
+class Shoppers:
+    """A few of the `n_shoppers` that the release knows."""
+
+    shoppers: tuple[Shopper, ...]
+    n_shoppers: int
+    release_id: str
 
 
 def given_list(item_ids: Sequence[str]) -> SlateResponse:

@@ -102,6 +102,7 @@ class SimilarRequest(TypedDict, total=False):
     item_id: Required[str]
     count: int
     exclude_ids: Sequence[str]
+    return_properties: bool
 
 
 class ComplementsRequest(TypedDict, total=False):

@@ -11,10 +11,14 @@ from urllib.parse import quote, urlencode
 
 from .answers import (
     BatchResponse,
+    Categories,
     EventsResponse,
+    ExplainResponse,
+    ItemDetail,
     ItemResponse,
     ItemsResponse,
     ReleaseResponse,
+    Shoppers,
     SlateResponse,
     given_list,
 )
@@ -108,6 +112,22 @@ class Client:
     def delete_item(self, item_id: str) -> ItemResponse:
         """Take a product out of all lists."""
         return self._bulk(ItemResponse, "DELETE", _of_item(item_id), None)
+
+    def item(self, item_id: str) -> ItemDetail:
+        """What the lists know of a product."""
+        return self._bulk(ItemDetail, "GET", _of_item(item_id), None)
+
+    def categories(self) -> Categories:
+        """The categories, and how many products each has to show."""
+        return self._bulk(Categories, "GET", "/v1/categories", None)
+
+    def shoppers(self, count: int = 8) -> Shoppers:
+        """A few known shoppers to try lists with; needs the scope `admin`."""
+        return self._bulk(Shoppers, "GET", f"/v1/shoppers?count={count}", None)
+
+    def explain(self, recommendation_id: str) -> ExplainResponse:
+        """Why a list was as it was."""
+        return self._bulk(ExplainResponse, "GET", f"/v1/explain/{quote(recommendation_id, safe='')}", None)
 
     def release(self) -> ReleaseResponse:
         """What answers now."""

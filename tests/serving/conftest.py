@@ -30,6 +30,7 @@ from recsys.tables import EVENT_TYPES
 from recsys.together import learn_together
 from recsys.users import History, Users
 from recsys.whitening import Whitening
+from serving import live_reader
 from serving.api import create_app
 from serving.key_watch import Keys
 from serving.release_watch import Live
@@ -158,6 +159,12 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
     )
     catalogue = Catalogue(items, Settings())
     return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder(), catalogue)
+
+
+@pytest.fixture(autouse=True)
+def _patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a list would else go without what the database knows, as it should, and a test would fail."""
+    monkeypatch.setattr(live_reader, "TIMEOUT_S", 30.0)
 
 
 @pytest.fixture

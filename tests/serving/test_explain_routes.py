@@ -178,6 +178,16 @@ def test_a_release_that_is_gone_or_does_not_load_is_named(
     assert f"release {release_id}" in response.json()["detail"]
 
 
+def test_a_list_that_another_version_has_kept_is_told_as_such(shop: TestClient, live_database: LiveDatabase) -> None:
+    answer = recommend(shop, user_id="ann")
+    explain(shop, answer)
+    with live_database.write() as connection:
+        connection.execute(ANSWERS.update().values(content='{"another": "form"}'))
+    response = shop.get(f"/v1/explain/{answer['recommendation_id']}")
+    assert response.status_code == 410
+    assert "wrote it otherwise" in response.json()["detail"]
+
+
 def test_where_no_lists_are_kept_the_setting_is_named(live: Live, live_database: LiveDatabase) -> None:
     settings = Settings.model_validate({"serve": {"replay_days": 0}})
     with TestClient(create_app(lambda: live, settings, live_database)) as client:

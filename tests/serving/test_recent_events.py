@@ -149,7 +149,8 @@ def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom
 
     def n_read(at_s: float) -> int:
         now[0] = at_s
-        return len(asyncio.run(moment.of(request_with(), MANIFEST)).session)
+        request, _ = asyncio.run(moment.of(request_with(), MANIFEST))
+        return len(request.session)
 
     with caplog.at_level(logging.WARNING):
         assert [n_read(at_s) for at_s in (0.0, 0.5 * PAUSE_S, 1.5 * PAUSE_S)] == [0, 0, 0]

@@ -24,6 +24,10 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "put_item": lambda client: client.put_item("{item_id}"),
     "put_items": lambda client: client.put_items([]),
     "delete_item": lambda client: client.delete_item("{item_id}"),
+    "item": lambda client: client.item("{item_id}"),
+    "categories": lambda client: client.categories(),
+    "shoppers": lambda client: client.shoppers(),
+    "explain": lambda client: client.explain("{recommendation_id}"),
     "release": lambda client: client.release(),
 }
 """What a method calls, with ids that read like the path's parameters."""
@@ -42,7 +46,7 @@ class Recorder:
         self.asked: list[tuple[str, str, type]] = []
 
     def call(self, kind: type, method: str, path: str, *_: object) -> None:
-        self.asked.append((method, unquote(path), kind))
+        self.asked.append((method, unquote(path.partition("?")[0]), kind))
 
 
 def asked_by(name: str) -> tuple[str, str, type]:

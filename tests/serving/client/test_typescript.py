@@ -22,6 +22,14 @@ INTERFACE = re.compile(r"interface (\w+)(?: extends (\w+))? \{\n(.*?)\n\}", re.D
 FIELD = re.compile(r"^  (\w+)(\??): (.+);$", re.MULTILINE)
 
 
+PARAMETER = re.compile(r"\$\{encodeURIComponent\((\w+?)(Id)\)\}")
+
+
+def _parameter(found: re.Match[str]) -> str:
+    """`itemId` as the document writes it."""
+    return "{" + found[1] + "_id}"
+
+
 def interfaces() -> dict[str, dict[str, bool]]:
     """By name the fields of each, and whether they must be there."""
     found: dict[str, dict[str, bool]] = {}
@@ -43,7 +51,7 @@ def test_every_schema_and_field_is_in_the_file_and_the_other_way_round(described
 
 def test_every_route_is_called(described: dict[str, Any]) -> None:
     called = re.findall(r'"(POST|GET|PUT|DELETE)", [`"](/v1/[^?`"]+)', FILE.read_text())
-    named = {(method, path.replace("${encodeURIComponent(itemId)}", "{item_id}")) for method, path in called}
+    named = {(method, PARAMETER.sub(_parameter, path)) for method, path in called}
     assert named == {
         (method.upper(), path)
         for path, operations in described["paths"].items()
