@@ -27,6 +27,7 @@ from jobs.bench_product import buy_it_again, sequence, serve, true_taste
 from recsys.candidates import Factors
 from recsys.errors import RecsysError
 from recsys.hardware import peak_memory_mb
+from recsys.item_rows import ItemRows
 from recsys.linear import fit_linear
 from recsys.metrics import ndcg, target_ranks
 from recsys.recommend import batches
@@ -120,7 +121,7 @@ def _als(fitting: Fitting) -> Sequence[Scores]:
 
     def scores(history: sp.csr_matrix) -> np.ndarray:
         with threadpool_limits(limits=1, user_api="blas"):  # a busy pool makes small solves a hundred times slower
-            folded = factors.user_factors(history)
+            folded = factors.user_factors(ItemRows.of_matrix(history))
         return folded @ item_factors.T
 
     return (scores,)

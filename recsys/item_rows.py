@@ -35,6 +35,11 @@ class ItemRows:
         items, values = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return cls(indptr, items, values, n_items)
 
+    @classmethod
+    def of_matrix(cls, matrix: sp.csr_matrix) -> ItemRows:
+        """The rows of a matrix (n, n_items); arrays are shared."""
+        return cls(matrix.indptr, matrix.indices, matrix.data, matrix.shape[1])
+
     def __len__(self) -> int:
         return len(self.indptr) - 1
 

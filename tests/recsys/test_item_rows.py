@@ -46,6 +46,13 @@ def test_equals_the_dense_product_alone_and_in_a_batch(told: list[dict[int, floa
     np.testing.assert_allclose(alone, wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_the_rows_of_a_matrix() -> None:
+    dense = np.array([[0, 2, 0], [1, 0, 3]], dtype=np.float32)
+    rows = ItemRows.of_matrix(sp.csr_matrix(dense))
+    np.testing.assert_array_equal(rows.toarray(), dense)
+    np.testing.assert_array_equal(rows.row(1)[0], [0, 2])
+
+
 @pytest.mark.parametrize("n_rows", [1, 2])
 def test_rows_without_items_come_to_nothing(n_rows: int) -> None:
     rows = rows_of([{}] * n_rows)
