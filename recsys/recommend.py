@@ -25,6 +25,7 @@ from recsys.properties import Properties
 from recsys.query import Profile, Query, QueryReader
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
+from recsys.recent_reads import RecentReads
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
 from recsys.rules import PLAIN, Rules
 from recsys.sequence.histories import Sequences
@@ -34,6 +35,9 @@ from recsys.users import Users
 log = logging.getLogger(__name__)
 
 NEAREST_AMONG = 50
+RECENT_READS: Final = 10_000
+"""Of half a kilobyte each."""
+
 TITLE: Final = "title"
 """The `source` of an item that a search found by the words of its title."""
 NO_ROWS: Final = np.zeros(0, dtype=np.int64)
@@ -93,6 +97,7 @@ class Recommender:
         self.ranker = self._fitting_ranker()
         self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
+        self._recent_reads = RecentReads(RECENT_READS)
         self.rows = self._reader.rows
         is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1)
         is_new &= properties.available
@@ -261,6 +266,11 @@ class Recommender:
 
     def _wanted(self, profiles: Sequence[Profile]) -> np.ndarray:
         """(n, dim) query vectors of the sequence model."""
+        if len(profiles) != 1:
+            return self._read(profiles)
+        return self._recent_reads.of(profiles[0].read, profiles[0].read_texts, lambda: self._read(profiles))
+
+    def _read(self, profiles: Sequence[Profile]) -> np.ndarray:
         reads = [profile.read for profile in profiles]
         n_texts = np.cumsum([0] + [len(profile.read_texts) for profile in profiles])
         text_rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, slate_of
+from serving.asked import Asked, query_of, slate_of
 from serving.contract import SlateResponse
 from serving.metrics import count_slate
 from serving.moment import Moment
@@ -40,6 +41,9 @@ class Answering:
         self._settings = settings
         self._moment = moment
         self._writer = writer
+        self._turn = asyncio.Lock()
+        """One list in each round of the event loop, so that what arrives meanwhile is looked at in between, and
+        refused where it is too much."""
 
     async def answer(self, request: ListRequest) -> SlateResponse:
         """The list. Raises ProblemError for more items than a list may have, and where no release is loaded."""
@@ -54,7 +58,9 @@ class Answering:
             request, gone = await self._moment.of(request, current.release.manifest)
         by_ranker = part is None or part.settings.ranker == "learned"
         asked = Asked(request, now, gone, isinstance(request, SearchRequest), by_ranker)
-        slate = await slate_of(asked, current, self._settings.embed.max_browsing_texts)
+        query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
+        async with self._turn:
+            slate = slate_of(query, current)
         count_slate(slate.fallback)
         items = told_items(slate, current.release.recommender, request.return_properties)
         release_id = current.release.release_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from recsys.query import Query
 from recsys.recommend import Slate
 from serving.query import to_query
 from serving.release_watch import Live
@@ -24,14 +25,19 @@ class Asked:
     by_ranker: bool
 
 
-async def slate_of(asked: Asked, live: Live, max_texts: int) -> Slate:
-    """The list. max_texts: as in `to_query`, whose waiting for texts is the only one."""
+async def query_of(asked: Asked, live: Live, max_texts: int) -> Query:
+    """What the recommender is asked. max_texts: as in `to_query`, whose waiting for texts is the only one."""
     query = await to_query(asked.request, live.texts, asked.at, max_texts, asked.gone)
     query = with_rules(query, asked.request, search=asked.is_search)
-    if not asked.by_ranker:
-        query = replace(query, by_ranker=False)
-    # The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
-    # thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
+    return query if asked.by_ranker else replace(query, by_ranker=False)
+
+
+def slate_of(query: Query, live: Live) -> Slate:
+    """The list.
+
+    The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
+    thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
+    """
     with span("recommend", count=query.count, release_id=live.release.release_id) as ranked:
         slate = live.release.recommender.recommend([query])[0]
         note(ranked, items=len(slate.items), fallback=slate.fallback or "none")

@@ -20,7 +20,7 @@ from recsys.errors import StoreError
 from recsys.recommend import Slate
 from serving.answer_content import Content
 from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, slate_of
+from serving.asked import Asked, query_of, slate_of
 from serving.contract import Id, SlateItem
 from serving.past_releases import ReleaseGoneError
 from serving.problems import ProblemError, documented
@@ -162,7 +162,7 @@ def _content(answer: Answer) -> Content:
 async def _replayed(content: Content, asked: Asked, lives: Sequence[Live], max_texts: int) -> tuple[Live, Slate]:
     """The list from the first form of the release that makes it as it was given, else from the first of all."""
     asked = replace(asked, request=asked.request.model_copy(update={"explain": True}))
-    made = [(live, await slate_of(asked, live, max_texts)) for live in lives]
+    made = [(live, slate_of(await query_of(asked, live, max_texts), live)) for live in lives]
     return next((one for one in made if _holds(one[1], content)), made[0])
 
 

@@ -74,6 +74,7 @@ def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_worker_niceness": "0",  # 15 by default: whatever else the machine does would go before every shopper
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
