@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime
+from functools import partial
 
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
@@ -41,9 +44,12 @@ class Answering:
         self._settings = settings
         self._moment = moment
         self._writer = writer
-        self._turn = asyncio.Lock()
-        """One list in each round of the event loop, so that what arrives meanwhile is looked at in between, and
-        refused where it is too much."""
+        # One thread: several would share one interpreter lock. Replicas are the parallelism.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
+
+    def close(self) -> None:
+        """Return when no list is being made any more."""
+        self._thread.shutdown()
 
     async def answer(self, request: ListRequest) -> SlateResponse:
         """The list. Raises ProblemError for more items than a list may have, and where no release is loaded."""
@@ -59,8 +65,9 @@ class Answering:
         by_ranker = part is None or part.settings.ranker == "learned"
         asked = Asked(request, now, gone, isinstance(request, SearchRequest), by_ranker)
         query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
-        async with self._turn:
-            slate = slate_of(query, current)
+        # Not on the event loop, which meanwhile looks at what arrives, and refuses it if need be.
+        making = partial(copy_context().run, slate_of, query, current)
+        slate = await asyncio.get_running_loop().run_in_executor(self._thread, making)
         count_slate(slate.fallback)
         items = told_items(slate, current.release.recommender, request.return_properties)
         release_id = current.release.release_id

@@ -89,14 +89,14 @@ def create_app(
     writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve)
     # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours (serving/tracing.py) do not.
     silent = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
-    lifespan = lifespan_of(writer, moment)
+    answering = Answering(lambda: _ready(live), beside, settings, moment, writer)
+    lifespan = lifespan_of(answering, writer, moment)
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent, lifespan=lifespan)
     answer_problems(app)
+    app.include_router(_recommendations(live, settings, moment, answering))  # first, as routes are tried in turn
     app.include_router(_health(live))
     app.include_router(operations())
     app.include_router(page_routes())
-    answering = Answering(lambda: _ready(live), beside, settings, moment, writer)
-    app.include_router(_recommendations(live, settings, moment, answering))
     if database is not None and writer is not None:
         app.include_router(explain_routes(AnswerLog(database), writer, past or served_alone(live), settings))
         app.include_router(event_routes(EventWriter(EventLog(database)), settings))

@@ -40,6 +40,10 @@ APP_NAME: Final = "recsys"
 MAX_ONGOING: Final = 10_000
 """Never reached: a request too many is refused by `serving.gate`, at less cost than by Ray."""
 
+SWITCH_S: Final = 0.0005
+"""After so long a list that is being made lets the event loop look at what has arrived; Python's own 5 ms are several
+lists."""
+
 OBJECT_STORE_BYTES: Final = 80 * 2**20
 """Near the least that Ray takes: nothing goes through its object store here, and it claims 30 % of memory if let."""
 
@@ -53,6 +57,7 @@ class Storefront:
         handler.addFilter(RequestIdFilter())
         form = "%(levelname)s %(name)s %(message)s%(request)s"
         logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+        sys.setswitchinterval(SWITCH_S)
         start_tracing(os.environ)
         self._settings = settings
         is_public = settings.serve.host == EVERY_INTERFACE

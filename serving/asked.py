@@ -33,11 +33,7 @@ async def query_of(asked: Asked, live: Live, max_texts: int) -> Query:
 
 
 def slate_of(query: Query, live: Live) -> Slate:
-    """The list.
-
-    The recommender runs on the event loop: a list takes about a millisecond of processor time, and handing it to a
-    thread would add a switch each way and no parallelism under the interpreter lock. Replicas are the parallelism.
-    """
+    """The list."""
     with span("recommend", count=query.count, release_id=live.release.release_id) as ranked:
         slate = live.release.recommender.recommend([query])[0]
         note(ranked, items=len(slate.items), fallback=slate.fallback or "none")

@@ -9,20 +9,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from serving.answer_writer import AnswerWriter
+from serving.answering import Answering
 from serving.moment import Moment
 
 
 def lifespan_of(
-    writer: AnswerWriter | None, moment: Moment | None
+    answering: Answering, writer: AnswerWriter | None, moment: Moment | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """The writer starts with the service; at its end what waits is written, and nothing is read any more."""
+    """The writer starts with the service; at its end the last lists are made, what waits is written, and nothing is
+    read any more."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if writer is not None:
             writer.start()
         yield
-        for ending in (writer, moment):
+        for ending in (answering, writer, moment):
             if ending is not None:
                 await asyncio.to_thread(ending.close)
 
