@@ -168,8 +168,7 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
             "embed": {"inline_texts": 100_000},
             "factors": {"dim": 8},
             "evaluate": {"min_users": 30},
-            "encoder": {"precision": "fp32"},  # the same shop on every processor
-            "sequence": {"dim": 16, "layers": 1, "epochs": 2, "precision": "fp32"},
+            "sequence": {"dim": 16, "layers": 1, "epochs": 2},
             "fusion": {"min_targets": 5},
             "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
             "repeats": {"mode": "always"},
