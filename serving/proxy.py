@@ -12,6 +12,7 @@ import errno
 import importlib.util
 import logging
 import os
+import random
 import shutil
 import socket
 import sys
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 EVERY_INTERFACE: Final = "0.0.0.0"
+PORTS: Final = range(20_000, 32_000)
 METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
 """Where replicas keep what they count (`serving/metrics.py`)."""
 
@@ -108,9 +110,18 @@ def _has_haproxy() -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
+    """Outside the range from which the system gives a port to whoever asks for any, as Ray does many times before
+    HAProxy listens."""
     with ExitStack() as held:
-        # All held at once, or the same port would be handed out again.
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((EVERY_INTERFACE, 0))
-        return [probe.getsockname()[1] for probe in probes]
+        ports: list[int] = []
+        for port in random.sample(PORTS, len(PORTS)):
+            # All held at once, or the same port would be found again.
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind((EVERY_INTERFACE, port))
+            except OSError:
+                continue
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise ServeError(f"of the ports {PORTS.start} to {PORTS.stop - 1} not {count} are free; end what holds them")
