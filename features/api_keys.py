@@ -14,17 +14,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from features.durable import write_atomically
-from features.lease import hold_lease
+from features.workspace_file import one_writer, read_checked, write_checked
 from recsys.errors import KeysError
 
 PREFIX: Final = "rk_"
 """So that a scan for leaked secrets, and a person, can tell what was found."""
-
-LEASE_MINUTES: Final = 1.0
 
 
 class Scope(StrEnum):
@@ -78,16 +75,9 @@ def digest(key: bytes) -> str:
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """Every key ever made, oldest first; none without a file. Raises KeysError where the file cannot be read."""
-    try:
-        file = _JSON.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValidationError) as error:
-        said = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise KeysError(f"{path}: not a file of keys ({said}); restore it, or remove it and make new keys") from None
-    if file.version != _VERSION:
-        raise KeysError(f"{path}: version {file.version} of the file, {_VERSION} can be read; update recsys")
-    return file.keys
+    remedy = "restore it, or remove it and make new keys"
+    file = read_checked(path, _JSON, _VERSION, "keys", remedy, KeysError)
+    return () if file is None else file.keys
 
 
 def create_key(
@@ -104,7 +94,7 @@ def create_key(
     """
     if expires_at is not None and expires_at <= now:
         raise KeysError(f"--expires {expires_at:%Y-%m-%d %H:%M}: that has passed; name a later time")
-    with hold_lease(_lease(path), now, LEASE_MINUTES):
+    with one_writer(path, now):
         keys = read_keys(path)
         if any(key.name == name and key.is_valid(now) for key in keys):
             raise KeysError(f"a key named {name!r} is valid; choose another name, e.g. {name}-2, or revoke it first")
@@ -124,7 +114,7 @@ def create_key(
 
 def revoke_key(path: Path, name: str, now: datetime) -> None:
     """End the valid key of this name; it stays listed. Raises KeysError where there is none."""
-    with hold_lease(_lease(path), now, LEASE_MINUTES):
+    with one_writer(path, now):
         keys = read_keys(path)
         valid = [key.name for key in keys if key.is_valid(now)]
         if name not in valid:
@@ -135,9 +125,4 @@ def revoke_key(path: Path, name: str, now: datetime) -> None:
 
 
 def _write(path: Path, keys: tuple[ApiKey, ...]) -> None:
-    write_atomically(path, _JSON.dump_json(_File(_VERSION, keys), indent=1))
-
-
-def _lease(path: Path) -> Path:
-    """Two commands at once must not each write what the other has not seen."""
-    return path.with_name(f"{path.stem}-lease.json")
+    write_checked(path, _JSON, _File(_VERSION, keys))

@@ -7,14 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from features.durable import write_atomically
-from features.lease import hold_lease
+from features.workspace_file import one_writer, read_checked, write_checked
 from recsys.errors import DataError
-
-LEASE_MINUTES: Final = 1.0
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -37,18 +34,9 @@ _VERSION: Final = 1
 
 def read_hidden(path: Path) -> tuple[HiddenReview, ...]:
     """What is hidden, the first hidden first; nothing without a file. Raises DataError where it cannot be read."""
-    try:
-        file = _JSON.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValidationError) as error:
-        said = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise DataError(
-            f"{path}: not a file of hidden reviews ({said}); restore it, or remove it and hide them again"
-        ) from None
-    if file.version != _VERSION:
-        raise DataError(f"{path}: version {file.version} of the file, {_VERSION} can be read; update recsys")
-    return file.reviews
+    remedy = "restore it, or remove it and hide them again"
+    file = read_checked(path, _JSON, _VERSION, "hidden reviews", remedy, DataError)
+    return () if file is None else file.reviews
 
 
 def hidden_ids(path: Path) -> frozenset[str]:
@@ -58,7 +46,7 @@ def hidden_ids(path: Path) -> frozenset[str]:
 
 def hide_reviews(path: Path, review_ids: Iterable[str], now: datetime) -> None:
     """Hide these from now on; one that is hidden stays as it was."""
-    with hold_lease(_lease(path), now, LEASE_MINUTES):
+    with one_writer(path, now):
         hidden = read_hidden(path)
         known = {review.review_id for review in hidden}
         new = [HiddenReview(one, now) for one in dict.fromkeys(review_ids) if one not in known]
@@ -68,7 +56,7 @@ def hide_reviews(path: Path, review_ids: Iterable[str], now: datetime) -> None:
 def show_reviews(path: Path, review_ids: Iterable[str], now: datetime) -> None:
     """Quote these again. Raises DataError, and changes nothing, where one is not hidden."""
     shown = set(review_ids)
-    with hold_lease(_lease(path), now, LEASE_MINUTES):
+    with one_writer(path, now):
         hidden = read_hidden(path)
         unknown = sorted(shown - {review.review_id for review in hidden})
         if unknown:
@@ -77,9 +65,4 @@ def show_reviews(path: Path, review_ids: Iterable[str], now: datetime) -> None:
 
 
 def _write(path: Path, reviews: tuple[HiddenReview, ...]) -> None:
-    write_atomically(path, _JSON.dump_json(_File(_VERSION, reviews), indent=1))
-
-
-def _lease(path: Path) -> Path:
-    """Two commands at once must not each write what the other has not seen."""
-    return path.with_name(f"{path.stem}-lease.json")
+    write_checked(path, _JSON, _File(_VERSION, reviews))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from features.durable import mark_of
 from features.hidden_reviews import hidden_ids
-from recsys.errors import DataError
+from serving.file_watch import WatchedFile
 from serving.poller import Poller
-
-log = logging.getLogger(__name__)
 
 
 class HiddenWatch:
@@ -21,10 +18,9 @@ class HiddenWatch:
     """
 
     def __init__(self, path: Path, poll_s: float) -> None:
-        self._path = path
+        self._file = WatchedFile(path, hidden_ids, "hidden reviews")
         self._hidden: frozenset[str] | None = None
         """None hides every review."""
-        self._seen: tuple[int, int, int] | None = None
         self._poller = Poller(self.poll, poll_s, "hidden-watch")
         if mark_of(path) is None:
             self._hidden = frozenset()
@@ -43,18 +39,8 @@ class HiddenWatch:
 
     def poll(self) -> bool:
         """Look once; True where other reviews are hidden from now on."""
-        seen = mark_of(self._path)
-        if seen == self._seen:
+        hidden = self._file.look("no review is quoted" if self._hidden is None else "what is hidden stays so")
+        if hidden is None:
             return False
-        self._seen = seen
-        if seen is None:
-            log.error("file of hidden reviews gone path=%s what is hidden stays so", self._path)
-            return False
-        try:
-            self._hidden = hidden_ids(self._path)
-        except DataError as error:
-            said = "no review is quoted" if self._hidden is None else "what is hidden stays so"
-            log.error("hidden reviews not read error=%s %s", error, said)
-            return False
-        log.info("hidden reviews read path=%s reviews=%d", self._path, len(self._hidden))
+        self._hidden = hidden
         return True

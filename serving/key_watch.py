@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,11 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from features.api_keys import ApiKey, read_keys
-from features.durable import mark_of
-from recsys.errors import KeysError
+from serving.file_watch import WatchedFile
 from serving.poller import Poller
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,9 @@ class KeyWatch:
     """
 
     def __init__(self, path: Path, poll_s: float, *, always_required: bool) -> None:
-        self._path = path
+        self._file = WatchedFile(path, read_keys, "keys")
         self._always_required = always_required
         self._keys = Keys({}, are_required=always_required)
-        self._seen: tuple[int, int, int] | None = None
         self._poller = Poller(self.poll, poll_s, "key-watch")
 
     @property
@@ -69,18 +64,8 @@ class KeyWatch:
 
     def poll(self) -> bool:
         """Look once; True where other keys count from now on."""
-        seen = mark_of(self._path)
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        if seen is None:
-            log.error("keys file gone path=%s keys=%d count on", self._path, len(self._keys.by_digest))
-            return False
-        try:
-            keys = read_keys(self._path)
-        except KeysError as error:
-            log.error("keys not loaded error=%s keys=%d count on", error, len(self._keys.by_digest))
+        keys = self._file.look(f"keys={len(self._keys.by_digest)} count on")
+        if keys is None:
             return False
         self._keys = Keys({key.sha256: key for key in keys}, self._always_required or bool(keys))
-        log.info("keys loaded path=%s keys=%d", self._path, len(keys))
         return True

@@ -8,7 +8,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from features.hidden_reviews import hide_reviews, show_reviews
-from serving import hidden_watch
 from serving.hidden_watch import HiddenWatch
 from serving.release_watch import Live
 
@@ -66,7 +65,7 @@ def test_while_the_file_is_damaged_what_was_hidden_stays_so(
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:20])
-    with caplog.at_level(logging.ERROR, hidden_watch.__name__):
+    with caplog.at_level(logging.ERROR):
         assert not watch.poll()
         assert not watch.poll()
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
