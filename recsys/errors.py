@@ -37,5 +37,9 @@ class QueryError(RecsysError):
     """A request for recommendations that cannot be answered as it was put."""
 
 
+class UnknownItemError(QueryError):
+    """It is about an item that the release does not know."""
+
+
 class ServeError(RecsysError):
     """The service cannot start or be reached."""

@@ -14,7 +14,7 @@ import polars as pl
 
 from recsys import config
 from recsys.candidates import Shoppers
-from recsys.errors import QueryError
+from recsys.errors import UnknownItemError
 from recsys.explain import Explanation, Facts, explanations
 from recsys.filters import Filter, matching
 from recsys.fusion import SENTENCE, z_scores
@@ -212,10 +212,10 @@ class Recommender:
         return Slate(self.listed(scores, hidden, count, "similar"), None)
 
     def row_of(self, item_id: str) -> int:
-        """Raises QueryError, naming the nearest ids, for an item that the release does not know."""
+        """Raises UnknownItemError, naming the nearest ids, for an item that the release does not know."""
         row = self.rows.get(item_id)
         if row is None:
-            raise QueryError(
+            raise UnknownItemError(
                 f"item {item_id!r} is not in this release; nearest ids: {', '.join(self._nearest_ids(item_id))}"
             )
         return row

@@ -38,7 +38,7 @@ def complements(
 
     The score is the sum of the strengths of `recsys.together`. An item whose text has a cosine above `max_likeness`
     with one of them would be bought in its place, not with it, and so would another size or colour of it. Raises
-    QueryError where the release knows none of the items, naming ids near the first.
+    UnknownItemError where the release knows none of the items, naming ids near the first.
     """
     rows = recommender.known_rows(tuple(item_ids))
     if len(rows) == 0:

@@ -18,7 +18,6 @@ from features.event_log import EventLog
 from features.item_changes import ItemChanges
 from features.live_database import LiveDatabase
 from recsys.config import Settings
-from recsys.errors import QueryError
 from serving.access_log import AccessLog
 from serving.answer_writer import AnswerWriter
 from serving.answering import Answering
@@ -166,11 +165,8 @@ def _recommendations(
         current = _ready(live)
         release = current.release
         excluded = (await gone(current)).union(request.exclude_ids)
-        try:
-            with span("recommend", count=request.count, release_id=release.release_id):
-                slate = release.recommender.similar(request.item_id, request.count, excluded)
-        except QueryError as error:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
+        with span("recommend", count=request.count, release_id=release.release_id):
+            slate = release.recommender.similar(request.item_id, request.count, excluded)
         items = told_items(slate, release.recommender, request.return_properties)
         took_ms = 1000 * (time.perf_counter() - start_s)
         return to_response(slate, release.release_id, datetime.now(UTC), took_ms, items)

@@ -13,10 +13,9 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from features.api_keys import Scope
-from recsys.errors import QueryError
 from recsys.properties import PATH_SEPARATOR, Coded
 from serving.contract import Evidence, Id, ItemProperties
-from serving.problems import ProblemError, documented
+from serving.problems import documented
 from serving.release_watch import Live
 from serving.scopes import needs
 
@@ -69,10 +68,7 @@ def catalogue_routes(ready: Callable[[], Live], gone: Callable[[Live], Awaitable
     async def item(item_id: Annotated[Id, Path(description="the shop's id of the product")]) -> ItemDetail:
         current = ready()
         recommender = current.release.recommender
-        try:
-            row = recommender.row_of(item_id)
-        except QueryError as error:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
+        row = recommender.row_of(item_id)
         properties = ItemProperties(**recommender.properties.of_row(row))
         properties.available = properties.available and item_id not in await gone(current)
         said = recommender.facts.evidence.said_of(row, recommender.facts.hidden)

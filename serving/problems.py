@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from recsys.errors import EncoderError, QueryError, RecsysError
+from recsys.errors import EncoderError, QueryError, RecsysError, UnknownItemError
 from serving.request_id import REQUEST_ID
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ def answer_problems(app: FastAPI) -> None:
     """Make `app` answer every error, its own and the framework's, as a problem."""
     app.add_exception_handler(ProblemError, _raised)
     app.add_exception_handler(QueryError, _unanswerable)
+    app.add_exception_handler(UnknownItemError, _unknown_item)
     app.add_exception_handler(EncoderError, _no_encoder)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
@@ -97,6 +98,10 @@ async def _raised(_request: Request, error: Exception) -> JSONResponse:
 
 async def _unanswerable(_request: Request, error: Exception) -> JSONResponse:
     return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", str(error))
+
+
+async def _unknown_item(_request: Request, error: Exception) -> JSONResponse:
+    return problem_response(HTTPStatus.NOT_FOUND, "unknown-item", str(error))
 
 
 async def _no_encoder(_request: Request, error: Exception) -> JSONResponse:

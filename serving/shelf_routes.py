@@ -13,11 +13,10 @@ from pydantic import Field
 
 from features.api_keys import Scope
 from recsys.config import Settings
-from recsys.errors import QueryError
 from recsys.filters import InCategory
 from recsys.shelves import complements, popular
 from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
-from serving.problems import ProblemError, documented
+from serving.problems import documented
 from serving.query import check_count, to_response
 from serving.release_watch import Live
 from serving.rules import BoundedFilter
@@ -93,11 +92,8 @@ def shelf_routes(
         release = current.release
         wanted = None if request.filter is None else request.filter.to_filter()
         excluded = (await gone(current)).union(request.exclude_ids)
-        try:
-            with span("recommend", count=request.count, release_id=release.release_id):
-                slate = complements(release.recommender, request.item_ids, wanted, request.count, excluded)
-        except QueryError as error:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-item", str(error)) from None
+        with span("recommend", count=request.count, release_id=release.release_id):
+            slate = complements(release.recommender, request.item_ids, wanted, request.count, excluded)
         items = told_items(slate, release.recommender, request.return_properties)
         return to_response(slate, release.release_id, datetime.now(UTC), _since_ms(start_s), items)
 
