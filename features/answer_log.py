@@ -127,15 +127,18 @@ class AnswerLog:
         return Answer(row.recommendation_id, moment(row.at_us), row.user_id, row.release_id, gone, row.content)
 
     def exposed(self, experiment: str) -> pl.DataFrame:
-        """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both."""
+        """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both. Nobody
+        where the database has not been made yet, which this does not do."""
         wanted = (
             sa.select(EXPOSURES.c.user_id, EXPOSURES.c.arm, sa.func.min(EXPOSURES.c.at_us), sa.func.count())
             .where(EXPOSURES.c.experiment == experiment)
             .group_by(EXPOSURES.c.user_id, EXPOSURES.c.arm)
             .order_by(EXPOSURES.c.user_id, EXPOSURES.c.arm)
         )
-        with self.database.read() as connection:
-            rows = connection.execute(wanted).all()
+        rows: Sequence[sa.Row[tuple[str, str, int, int]]] = []
+        if self.database.exists:
+            with self.database.read() as connection:
+                rows = connection.execute(wanted).all()
         schema = {"user_id": pl.String, "arm": pl.String, "first_at": pl.Int64, "n_exposures": pl.Int64}
         frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
         return frame.with_columns(pl.col("first_at").cast(pl.Datetime("us", "UTC")))

@@ -72,7 +72,7 @@ def experiment_report(
     Events are looked for in the lake and in the live database, which has those of the day, and count by shopper: what
     they did after their first list, whichever list it came from.
     """
-    exposed = AnswerLog(database).exposed(name) if database.exists else _nobody()
+    exposed = AnswerLog(database).exposed(name)
     first = (
         exposed.sort("first_at", "arm")
         .group_by("user_id", maintain_order=True)
@@ -94,11 +94,6 @@ def experiment_report(
         n_switched=int((users["n_arms"] > 1).sum()),
         n_other=len(users) - sum(arm.n_users for arm in results),
     )
-
-
-def _nobody() -> pl.DataFrame:
-    moment = pl.Datetime("us", "UTC")
-    return pl.DataFrame(schema={"user_id": pl.String, "arm": pl.String, "first_at": moment, "n_exposures": pl.Int64})
 
 
 def _outcomes(

@@ -77,8 +77,6 @@ def _listed(name: str, experiment: config.Experiment, database: LiveDatabase) ->
     from features.answer_log import AnswerLog
 
     weights = {arm: one.weight for arm, one in experiment.arms.items()}
-    if not database.exists:
-        return _Listed(name, experiment.share, weights, 0, None)
     exposed = AnswerLog(database).exposed(name)
     return _Listed(
         name, experiment.share, weights, exposed["user_id"].n_unique(), min(exposed["first_at"], default=None)
