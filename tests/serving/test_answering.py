@@ -1,8 +1,8 @@
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
+from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
 from features.answer_log import AnswerLog
@@ -51,17 +51,6 @@ def client(live: Live, beside: dict[str, Live], live_database: LiveDatabase) -> 
     app = create_app(lambda: live, SETTINGS, live_database, beside=beside.get)
     with TestClient(app) as client:
         yield client
-
-
-def recommend(client: TestClient, **request: Any) -> dict[str, Any]:
-    response = client.post("/v1/recommend", json=request)
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def item_ids(answer: dict[str, Any]) -> list[str]:
-    return [item["item_id"] for item in answer["items"]]
 
 
 def exposures(database: LiveDatabase) -> list[tuple[str, str, int]]:

@@ -1,7 +1,7 @@
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
 from recsys.config import Settings
@@ -10,17 +10,6 @@ from serving.contract import RECOMMEND_EXAMPLES
 from serving.release_watch import Live
 
 Clients = Callable[..., TestClient]
-
-
-def recommend(client: TestClient, **request: Any) -> dict[str, Any]:
-    response = client.post("/v1/recommend", json=request)
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def item_ids(answer: dict[str, Any]) -> list[str]:
-    return [item["item_id"] for item in answer["items"]]
 
 
 def test_a_known_user_gets_what_goes_with_the_purchase_and_not_the_purchase(client: TestClient) -> None:

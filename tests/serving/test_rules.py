@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
 from recsys.config import Arm, Settings
@@ -10,17 +11,6 @@ from serving.release_watch import Live
 from serving.rules import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
 
 SCENARIOS = Settings().scenarios
-
-
-def recommend(client: TestClient, **request: Any) -> dict[str, Any]:
-    response = client.post("/v1/recommend", json=request)
-    assert response.status_code == 200, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def item_ids(answer: dict[str, Any]) -> list[str]:
-    return [item["item_id"] for item in answer["items"]]
 
 
 def nested(depth: int) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from features.live_database import open_live_database
 from features.release import load_release
 from recsys.config import Settings
 from recsys.workspace import Workspace
-from serving import live_reader
 from serving.api import create_app
 from serving.key_watch import NO_KEYS, Keys
 from serving.live_catalogue import LiveCatalogue
@@ -96,12 +95,9 @@ class Shop:
 def shop(published_shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with pytest.MonkeyPatch.context() as patch:
-        # On a busy machine a list would else go without what was just clicked, as it should, and a test would fail.
-        patch.setattr(live_reader, "TIMEOUT_S", 30.0)
-        running = Shop(published_shop.workspace, tmp_path_factory.mktemp("live"))
-        yield running
-        running.close()
+    running = Shop(published_shop.workspace, tmp_path_factory.mktemp("live"))
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="module")
