@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from recsys.config import Settings, find_settings, load_settings
+from recsys.config import Settings
 from recsys.errors import DataError
+from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)

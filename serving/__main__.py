@@ -21,8 +21,9 @@ from typing import Final, NoReturn
 
 from features.api_keys import read_keys
 from features.manifest import read_pointer
-from recsys.config import Settings, find_settings, load_settings
+from recsys.config import Settings
 from recsys.errors import RecsysError, ServeError, StoreError
+from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 from serving.proxy import LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
 from serving.tracing import check_tracing, variables

@@ -34,8 +34,9 @@ from jobs.finetune_command import print_report
 from jobs.ingest import ingest
 from jobs.nightly import Progress
 from jobs.sources.spec import SourceSpec
-from recsys.config import Settings, load_settings
+from recsys.config import Settings
 from recsys.metrics import bootstrap_difference
+from recsys.settings_file import load_settings
 from recsys.workspace import Workspace
 
 K = 10

@@ -30,7 +30,8 @@ from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.classification import Classification, classification
-from recsys.config import Settings, load_settings
+from recsys.config import Settings
+from recsys.settings_file import load_settings
 from recsys.workspace import Workspace
 
 N_DRAWS = 2000

@@ -36,8 +36,9 @@ from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.shop import newest_moment, read_shop
 from jobs.sources.spec import SourceSpec, assignments, constants
-from recsys.config import Settings, load_settings
+from recsys.config import Settings
 from recsys.metrics import bootstrap_difference, ndcg, recall
+from recsys.settings_file import load_settings
 from recsys.whitening import fit_whitening
 from recsys.workspace import Workspace
 
