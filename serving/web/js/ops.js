@@ -2,7 +2,6 @@
 
 import { ask, askText, Problem, service } from "./api.js";
 import { byId, el } from "./dom.js";
-import { experiments } from "./experiments.js";
 import { plot } from "./plot.js";
 import { between, buckets, parsed, quantile, sum } from "./prometheus.js";
 import { quality, releaseFacts } from "./release.js";
@@ -12,7 +11,7 @@ const POLL_MS = 3000;
 const WINDOW_S = 300;
 const SHORTEST_S = 60;
 const SECONDS = "recsys_request_seconds";
-const OWN = new Set(["/metrics", "/readyz", "/healthz", "/v1/release", "/v1/experiments", "unknown"]);
+const OWN = new Set(["/metrics", "/readyz", "/healthz", "/v1/release", "unknown"]);
 const QUANTILES = [["p50", 0.5], ["p95", 0.95], ["p99", 0.99]];
 
 /** What two readings say of the moment between them, the oldest first. */
@@ -29,7 +28,6 @@ async function poll() {
     noted(reading);
     drawn(reading, release);
     healthy(true, "Ready");
-    experiments();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     noted(null);
