@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ from features.text import clean
 from recsys import config
 from recsys.errors import EncoderError
 from recsys.hardware import compute_device, compute_dtype
+
+_LOADING: Final = threading.Lock()
+"""transformers sets PyTorch's default type for the whole process while it loads a model, and then the one that it found
+before: of two at once the second would put bf16 back for good."""
 
 CHARS_PER_TOKEN: Final = 16
 """No language writes tokens this long: characters past it times the token limit are never looked at."""
@@ -141,7 +146,7 @@ def load_encoder(settings: config.Encoder) -> Encoder:
     in_int8 = settings.precision == "int8"
     device = torch.device("cpu") if in_int8 else compute_device()
     try:
-        with no_progress_bars():
+        with _LOADING, no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
             # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
             model, loading = AutoModel.from_pretrained(

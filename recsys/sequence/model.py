@@ -147,7 +147,8 @@ class SequenceModel:
         try:
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 header = file.metadata()
-                network, epochs = Network(Shape.from_json(header["shape"])), int(header.get("epochs", 0))
+                # Whatever PyTorch's default type is: another thread may just be loading an encoder, which changes it.
+                network, epochs = Network(Shape.from_json(header["shape"])).float(), int(header.get("epochs", 0))
                 names = [name for name in file.keys() if name.startswith("network.")]  # noqa: SIM118 - no mapping
                 network.load_state_dict({name.removeprefix("network."): file.get_tensor(name) for name in names})
                 item_vectors, has_id = file.get_tensor("item_vectors").numpy(), file.get_tensor("has_id").numpy()

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,14 @@ def test_markup_does_not_change_the_vector(minilm: Encoder) -> None:
 def test_tokens_are_counted_without_special_tokens_or_a_limit(minilm: Encoder) -> None:
     assert minilm.count_tokens(["", "red shoes", "word " * 1000]) == [0, 2, 1000]
     assert minilm.count_tokens([]) == []
+
+
+def test_encoders_loaded_at_once_leave_the_default_type_as_it_was(tiny_bert: Path) -> None:
+    settings = Settings(model=str(tiny_bert), precision="bf16")
+    with ThreadPoolExecutor(4) as threads:
+        loaded = list(threads.map(load_encoder, [settings] * 16))
+    assert {encoder.model.dtype for encoder in loaded} == {torch.bfloat16}
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_bfloat16_says_the_same(minilm: Encoder) -> None:

@@ -420,6 +420,17 @@ def test_a_saved_model_answers_as_before(tmp_path: Path) -> None:
         SequenceModel.load(tmp_path / "absent")
 
 
+def test_a_model_is_loaded_as_it_was_saved_while_another_thread_loads_an_encoder(tmp_path: Path) -> None:
+    """Which sets PyTorch's default type for the whole process."""
+    fit_sequence(cycles(6, 6, 4), texts(6), 6, SMALL, seed=0).save(tmp_path)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        loaded = SequenceModel.load(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {weights.dtype for weights in loaded.network.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
