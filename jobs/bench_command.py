@@ -115,24 +115,32 @@ def sample_command(
     shoppers: Annotated[int, typer.Option(min=1)] = 3000,
     days: Annotated[int, typer.Option(min=1)] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of the storefront.")] = 0,
+    storefronts: Annotated[
+        int, typer.Option(min=1, help="So many, with this seed and the following; figures are over all their shoppers.")
+    ] = 1,
     models: ModelsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """The same on a simulated storefront, whose shoppers' true tastes are known: how much of the ceiling is reached."""
     from jobs.bench_models import MODELS
-    from jobs.bench_quality import bench_quality, print_report
+    from jobs.bench_quality import bench_quality, pooled, print_report
     from jobs.bench_read import read_bench
     from jobs.sources.sample import make_sample
 
     _check_folder(json_path)
     wanted = _wanted(models, list(MODELS))
     place = Workspace(_cache())
-    folder = place.root / f"sample-{products}-{shoppers}-{days}-{seed}"
     settings = settings_of(place, config)
+    reports = []
     with shown_progress() as progress:
-        spec = make_sample(folder, n_products=products, n_shoppers=shoppers, days=days, seed=seed, progress=progress)
-        data = read_bench(spec, ProtocolName.TEMPORAL.value, place, settings, datetime.now(UTC), progress)
-        report = bench_quality(data, wanted, 1, progress, sample=folder)
+        for of_shop in range(seed, seed + storefronts):
+            folder = place.root / f"sample-{products}-{shoppers}-{days}-{of_shop}"
+            spec = make_sample(
+                folder, n_products=products, n_shoppers=shoppers, days=days, seed=of_shop, progress=progress
+            )
+            data = read_bench(spec, ProtocolName.TEMPORAL.value, place, settings, datetime.now(UTC), progress)
+            reports.append(bench_quality(data, wanted, 1, progress, sample=folder))
+    report = pooled(reports)
     json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_report(report)
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -56,22 +56,25 @@ class Measured:
 
 @dataclass(frozen=True)
 class Report:
-    """slices: name -> mask over the test users, "all" first; empty ones are left out."""
+    """slices: name -> mask over the test users, "all" first; empty ones are left out. seed: of the bootstrap."""
 
-    data: BenchData
+    protocol: str
+    n_items: int
+    repeats: bool
+    seed: int
     slices: dict[str, np.ndarray]
     models: tuple[Measured, ...]
 
     def to_json(self) -> dict[str, Any]:
         """ci95 is the interval of ndcg@10; fit_s and peak_mb are those of the model, the same in each of its slices."""
         rows = [self._row(model, name) for model in self.models for name in self.slices]
-        n_users, n_items = len(self.data.test.targets), len(self.data.items)
-        return {"protocol": self.data.protocol, "n_users": n_users, "n_items": n_items, "rows": rows}
+        n_users = len(self.slices["all"])
+        return {"protocol": self.protocol, "n_users": n_users, "n_items": self.n_items, "rows": rows}
 
     def _row(self, model: Measured, name: str) -> dict[str, Any]:
         members = self.slices[name]
         means = {figure: round(float(model.figures[figure][members].mean()), 6) for figure in FIGURES}
-        interval = metrics.bootstrap_interval(model.figures["ndcg@10"][members], self.data.settings.seed)
+        interval = metrics.bootstrap_interval(model.figures["ndcg@10"][members], self.seed)
         return {
             "model": model.model,
             "slice": name,
@@ -119,7 +122,35 @@ def bench_quality(
             run = partial(run_peer, peers) if peers is not None and model in PEERS else _run
             n_runs = 1 if model in DETERMINISTIC | DETERMINISTIC_PEERS else n_seeds
             measured.append(_measure(partial(run, folder, model), data, past, model, n_runs))
-    return Report(data, _slices(data, past), tuple(measured))
+    slices = _slices(data, past)
+    return Report(data.protocol, len(data.items), data.repeats, data.settings.seed, slices, tuple(measured))
+
+
+def pooled(reports: Sequence[Report]) -> Report:
+    """The users of all reports as those of one: of shops of one size, measured by the same models.
+
+    What lists are like, and fits, are means over the shops; peaks the largest; settings those of the first shop.
+    """
+    names = dict.fromkeys(name for report in reports for name in report.slices)
+    nobody = [np.zeros(len(report.slices["all"]), dtype=bool) for report in reports]
+    slices = {
+        name: np.concatenate([report.slices.get(name, none) for report, none in zip(reports, nobody, strict=True)])
+        for name in names
+    }
+    models = tuple(_pooled(of_shops) for of_shops in zip(*(report.models for report in reports), strict=True))
+    return replace(reports[0], slices=slices, models=models)
+
+
+def _pooled(of_shops: Sequence[Measured]) -> Measured:
+    first = of_shops[0]
+    return Measured(
+        model=first.model,
+        figures={name: np.concatenate([one.figures[name] for one in of_shops]) for name in first.figures},
+        lists={name: float(np.mean([one.lists[name] for one in of_shops])) for name in first.lists},
+        fit_s=float(np.mean([one.fit_s for one in of_shops])),
+        peak_mb=max(one.peak_mb for one in of_shops),
+        chosen=first.chosen,
+    )
 
 
 def _measure(run: Callable[[int], Answered], data: BenchData, past: Past, model: str, n_runs: int) -> Measured:
@@ -169,7 +200,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console = Console(file=console.file, width=width)
     told = report.to_json()
-    hidden = "repeats count" if report.data.repeats else "what was had left out"
+    hidden = "repeats count" if report.repeats else "what was had left out"
     title = f"{told['protocol']}: {told['n_users']:,} users, {told['n_items']:,} items, all ranked, {hidden}"
     overall = _table(title, ["model", *FIGURES, "ndcg@10 95 %", "fit s", "peak MB"])
     for row in told["rows"]:
@@ -208,7 +239,7 @@ def _print_difference(report: Report, console: Console) -> None:
     for name, members in report.slices.items():
         best = max(others, key=lambda model: model.figures["ndcg@10"][members].mean())
         own, rival = ours.figures["ndcg@10"][members], best.figures["ndcg@10"][members]
-        low, high = metrics.bootstrap_difference(own, rival, report.data.settings.seed)
+        low, high = metrics.bootstrap_difference(own, rival, report.seed)
         difference = f"{own.mean() - rival.mean():+.4f}"
         figures = [f"{own.mean():.4f}", best.model, f"{rival.mean():.4f}", difference, f"{low:+.4f} to {high:+.4f}"]
         table.add_row(name, f"{len(own):,}", *figures)

@@ -16,7 +16,7 @@ from jobs.bench_models import MODELS
 from jobs.bench_models import main as run_model
 from jobs.bench_past import read_past
 from jobs.bench_product import rank_in
-from jobs.bench_quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, print_report
+from jobs.bench_quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, pooled, print_report
 from jobs.bench_read import read_bench
 from jobs.requests import requests
 from jobs.sources.sample import make_sample
@@ -284,7 +284,7 @@ def measured(model: str, ndcg: list[float]) -> Measured:
 def test_the_report_has_a_row_for_each_model_and_slice_and_fits_in_100_columns() -> None:
     slices = {"all": np.array([True] * 3), "target_0": np.array([False, True, True])}
     models = tuple(measured(name, [0.2, 0.4, 0.9]) for name in MODELS)
-    report = Report(bench_data(), slices, models)
+    report = Report("temporal", 40, False, 0, slices, models)
     rows = report.to_json()["rows"]
     assert [(row["model"], row["slice"]) for row in rows[:3]] == [
         ("popularity", "all"),
@@ -300,6 +300,33 @@ def test_the_report_has_a_row_for_each_model_and_slice_and_fits_in_100_columns()
     assert max(map(len, lines)) <= 100
     for name in (*MODELS, "0.5000", "0.6500", "target_0"):
         assert any(name in line for line in lines), name
+
+
+def test_the_shoppers_of_several_shops_are_pooled_by_slice() -> None:
+    first = Report("temporal", 40, False, 0, {"all": np.array([True] * 2)}, (measured("fused", [0.2, 0.4]),))
+    slices = {"all": np.array([True]), "target_0": np.array([True])}
+    second = Report("temporal", 40, False, 0, slices, (replace(measured("fused", [0.9]), fit_s=3.0, peak_mb=200.0),))
+    both = pooled([first, second])
+    rows = {row["slice"]: row for row in both.to_json()["rows"]}
+    assert both.to_json()["n_users"] == 3
+    assert (rows["all"]["ndcg@10"], rows["target_0"]["ndcg@10"]) == (0.5, 0.9)
+    assert (rows["all"]["fit_s"], rows["all"]["peak_mb"]) == (2.0, 300.0)
+
+
+def test_several_storefronts_are_measured_as_one(
+    tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "recsys.toml").write_text(f'[encoder]\nmodel = "{tiny_bert}"\n')
+    size = ["--products", "30", "--shoppers", "40", "--days", "10", "--models", "popularity"]
+    counts = []
+    for shops in (["--seed", "0"], ["--seed", "1"], ["--storefronts", "2"]):
+        out = tmp_path / "out.json"
+        assert (
+            main(["bench", "sample", "--json", str(out), "--config", str(tmp_path / "recsys.toml"), *size, *shops]) == 0
+        )
+        counts.append(json.loads(out.read_text())["n_users"])
+    assert counts[2] == counts[0] + counts[1]
 
 
 def test_more_seeds_are_averaged_and_a_deterministic_model_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
