@@ -2,17 +2,22 @@
 
 Stars are heavily skewed, so three remedies compete on validation users, by macro-F1: classes weighed by the inverse of
 their size, the focal loss (Lin et al. 2017, "Focal loss for dense object detection"), and batches in which every class
-is equally frequent. The winner is mixed with a regression on the words (`words.py`), in the share that is best on the
-validation users, and the probabilities are calibrated by a temperature. The encoder stays as it is, and its vectors are
-computed once; on request a copy of it is then tuned along, from the winning head on (Kumar et al. 2022,
-"Fine-tuning can distort pretrained features and underperform out-of-distribution": the head first).
+is equally frequent. With words, the mixture of one of these heads and a regression on the words (`words.py`) counts
+under which the validation users' classes are likeliest; F1 of so few rare reviews would choose by luck. A temperature
+calibrates the probabilities, and offsets of the logits decide from which probability on a class is named. The encoder
+stays as it is, and its vectors are computed once; on request a copy of it is then tuned along, from the winning head
+on (Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform out-of-distribution": the head
+first).
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +34,16 @@ from features.finetune.loop import Task, Told, Trained, autocast, steps_of, trai
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
 from features.finetune.tuning import Parameters, gradient_checkpointing, learning_rate, tune
-from features.finetune.words import fit_words
+from features.finetune.words import WordClassifier, fit_words
 from recsys import config
-from recsys.classification import Classification, classification, fit_temperature, softmax
+from recsys.classification import (
+    Classification,
+    calibrated_loss,
+    classification,
+    fit_offsets,
+    fit_temperature,
+    softmax,
+)
 from recsys.sequence.histories import length_bucketed
 
 WORDS_SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -42,9 +54,9 @@ class Sentiment:
     """A fitted head with its encoder: the one given, or a tuned copy of it (`tuned`), which is to be saved, loaded and
     its id put into the head before the two are used.
 
-    validation: macro-F1 of each variant, of the tuned encoder under "tuned", and of the best of these with words under
-    "with words"; test: of the winner, calibrated, on users that nothing was chosen by; majority: of always saying the
-    commonest class.
+    validation: macro-F1 of each variant, of the tuned encoder under "tuned", with words under "with words", and with
+    offsets at last under "with offsets"; test: of the winner, calibrated, on users that nothing was chosen by;
+    majority: of always saying the commonest class.
     """
 
     head: SentimentHead
@@ -93,9 +105,12 @@ def fit_sentiment(
             trained, counted = other.trained, other.counted
     rows = data.rows(1)
     if own.words:
-        head = _with_words(head, vectors, data, seed)
+        head = _with_words([head] if tuned else [one for one, _ in fitted.values()], vectors, data, seed)
         validation["with words"] = _macro_f1(head, vectors, data)
-    head = replace(head, temperature=fit_temperature(_logits(head, vectors, data, rows), data.labels[rows]))
+    logits, labels = _logits(head, vectors, data, rows), data.labels[rows]
+    offsets = tuple(fit_offsets(logits, labels).tolist())
+    head = replace(head, temperature=fit_temperature(logits, labels), offsets=offsets)
+    validation["with offsets"] = classification(softmax(logits), labels, head.classes(logits)).macro_f1
     return _told(head, encoder, tuned, validation, vectors, data, settings, trained, counted)
 
 
@@ -180,13 +195,20 @@ def _tune_along(
     return _TunedAlong(encoder, replace(head, network=network), trained, counted)
 
 
-def _with_words(head: SentimentHead, vectors: np.ndarray, data: Labelled, seed: int) -> SentimentHead:
-    """The head with the share of words that has the largest macro-F1 on validation, the smallest of equals."""
+def _with_words(heads: Sequence[SentimentHead], vectors: np.ndarray, data: Labelled, seed: int) -> SentimentHead:
+    """One of the heads with a regression and a share of it: those under which the classes of validation are likeliest
+    once they are calibrated, with fewest words of equals."""
     learned, judged = data.rows(0), data.rows(1)
-    told = [[data.texts[row] for row in rows] for rows in (learned, judged)]
-    words = fit_words(told[0], data.labels[learned], told[1], data.labels[judged], data.n_classes, seed)
-    trials = [replace(head, words=words if share else None, words_share=share) for share in WORDS_SHARES]
-    return max(trials, key=lambda trial: _macro_f1(trial, vectors, data))
+    labels, texts = data.labels[judged], [data.texts[row] for row in judged]
+    by_head = [head.logits(vectors[judged], texts) for head in heads]
+    best: tuple[float, float, SentimentHead, WordClassifier | None] = (math.inf, 0.0, heads[0], None)
+    for words in fit_words([data.texts[row] for row in learned], data.labels[learned], data.n_classes, seed):
+        by_words = words.logits(texts)
+        for share, (head, own) in product(WORDS_SHARES, zip(heads, by_head, strict=True)):
+            loss = calibrated_loss((1.0 - share) * own + share * by_words, labels)
+            best = min(best, (loss, share, head, words if share else None), key=itemgetter(0, 1))
+    _, share, head, chosen = best
+    return replace(head, words=chosen, words_share=share)
 
 
 def _file(folder: Path | None, stage: str) -> Path | None:
@@ -216,7 +238,7 @@ def _told(
     rows, learned = data.rows(2), data.labels[data.rows(0)]
     labels = data.labels[rows]
     logits = _logits(head, vectors, data, rows)
-    test = classification(softmax(logits / head.temperature), labels)
+    test = classification(softmax(logits / head.temperature), labels, head.classes(logits))
     uncalibrated = classification(softmax(logits), labels).calibration_error
     shares = np.bincount(learned, minlength=data.n_classes) / len(learned)
     commonest = np.zeros((len(rows), data.n_classes))
@@ -233,6 +255,7 @@ def _told(
         {
             "variant": head.variant,
             "words_share": head.words_share,
+            "offsets": head.offsets,
             "temperature": head.temperature,
             "validation_macro_f1": validation,
             "uncalibrated_error": uncalibrated,

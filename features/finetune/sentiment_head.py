@@ -45,7 +45,8 @@ class HeadNetwork(nn.Module):
 class SentimentHead:
     """A fitted head. It reads vectors of the encoder `encoder_id` only; `temperature` calibrates its probabilities.
 
-    words_share: how much the words say, from 0 to 1, against the network; `words` is None where that is 0.
+    words_share: how much the words say, from 0 to 1, against the network; `words` is None where that is 0. offsets: of
+    the classes' logits, where a class is to be named; a rare one is named before it is the most probable.
     """
 
     encoder_id: str
@@ -55,6 +56,7 @@ class SentimentHead:
     network: HeadNetwork
     words: WordClassifier | None = None
     words_share: float = 0.0
+    offsets: tuple[float, ...] = ()
 
     def logits(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """(n, dim) float32 vectors of norm 1 and the n texts to (n, n_classes) float32, before the temperature."""
@@ -70,6 +72,11 @@ class SentimentHead:
         """(n, n_classes) float64, from the worst class to the best; rows add up to 1."""
         return softmax(self.logits(vectors, texts) / self.temperature)
 
+    def classes(self, logits: np.ndarray) -> np.ndarray:
+        """(n,) int64 classes named for (n, n_classes) logits."""
+        named: np.ndarray = (logits + (np.array(self.offsets) if self.offsets else 0.0)).argmax(axis=1)
+        return named
+
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and header (JSON); the header comes last, and without it there is no head."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +91,7 @@ class SentimentHead:
             "dim": self.network.norm.normalized_shape[0],
             "hidden": self.network.out.in_features if isinstance(self.network.hidden, nn.Sequential) else 0,
             "words_share": self.words_share,
+            "offsets": self.offsets,
         }
         write_atomically(folder / WEIGHTS_FILE, save(weights))
         write_atomically(folder / HEADER_FILE, (json.dumps(header, indent=2) + "\n").encode())
@@ -107,6 +115,7 @@ class SentimentHead:
                 network=network.eval(),
                 words=WordClassifier(**named) if share else None,
                 words_share=share,
+                offsets=tuple(map(float, told.get("offsets", ()))),
             )
         except FileNotFoundError:
             raise StoreError(f"{folder}: no sentiment head; run `recsys finetune` with the sentiment stage") from None

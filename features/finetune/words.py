@@ -6,7 +6,7 @@ encoder may never have read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -17,11 +17,9 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from recsys.classification import classification, softmax
-
 N_FEATURES: Final = 2**16
 STRENGTHS: Final = (1.0, 3.0, 10.0, 30.0)
-"""Inverse strengths of the regression's penalty that are tried, each with and without weights of classes."""
+"""Inverse strengths of the regression's penalty that are tried."""
 
 NEVER: Final = -20.0
 """Logit of a class that it has not met."""
@@ -44,28 +42,15 @@ class WordClassifier:
         return result
 
 
-def fit_words(
-    texts: Sequence[str],
-    labels: np.ndarray,
-    judged_texts: Sequence[str],
-    judged_labels: np.ndarray,
-    n_classes: int,
-    seed: int,
-) -> WordClassifier:
-    """The regression of the (n,) int64 labels of the texts that has the largest macro-F1 on the judged ones."""
+def fit_words(texts: Sequence[str], labels: np.ndarray, n_classes: int, seed: int) -> Iterator[WordClassifier]:
+    """Regressions of the (n,) int64 labels of the texts: of each of `STRENGTHS`, with classes weighed and not."""
     counts = _counted(texts)
     rarity = np.log((1 + len(texts)) / (1 + counts.getnnz(axis=0))).astype(np.float32) + 1.0
-    features, judged = _weighed(counts, rarity), _weighed(_counted(judged_texts), rarity)
-    best, best_f1 = None, -1.0
+    features = _weighed(counts, rarity)
     for strength, balance in product(STRENGTHS, (None, "balanced")):
         regression = LogisticRegression(C=strength, class_weight=balance, max_iter=1000, random_state=seed)
         regression.fit(features, labels)
-        weights, bias = _spread(regression, n_classes)
-        reached = classification(softmax(judged @ weights.T + bias), judged_labels).macro_f1
-        if reached > best_f1:
-            best, best_f1 = WordClassifier(rarity, weights, bias), reached
-    assert best is not None
-    return best
+        yield WordClassifier(rarity, *_spread(regression, n_classes))
 
 
 def _counted(texts: Sequence[str]) -> sp.csr_matrix:

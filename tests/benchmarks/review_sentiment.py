@@ -57,12 +57,16 @@ def main() -> None:
     sentiment = fit_sentiment(encoder, reviews, settings.finetune, settings.seed)
     data = labelled_reviews(reviews, settings.finetune.sentiment.classes)
     texts = [data.texts[row] for row in data.rows(2)]
-    ours = sentiment.head.probabilities(sentiment.encoder.encode(texts), texts)
+    head, vectors = sentiment.head, sentiment.encoder.encode(texts)
+    ours, named = head.probabilities(vectors, texts), head.classes(head.logits(vectors, texts))
     words, chosen = by_words(data, settings)
-    found = {"recsys": ours, "TF-IDF + logistic regression": words}
-    told = {name: classification(one, data.labels[data.rows(2)]) for name, one in found.items()}
-    told["commonest class"] = sentiment.majority
-    low, high = difference(ours, words, data.labels[data.rows(2)], settings.seed)
+    labels = data.labels[data.rows(2)]
+    told = {
+        "recsys": classification(ours, labels, named),
+        "TF-IDF + logistic regression": classification(words, labels),
+        "commonest class": sentiment.majority,
+    }
+    low, high = difference(named, words.argmax(axis=1), labels, settings.seed)
     show(told, sentiment.record.details, chosen, (low, high))
     rows = [{"model": name, **asdict(one)} for name, one in told.items()]
     details = {"head": sentiment.record.details, "regression": chosen, "macro_f1_difference_ci95": [low, high]}
@@ -102,11 +106,13 @@ def spread(regression: LogisticRegression, features: object, n_classes: int) -> 
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, float]:
-    """The 95 % interval of macro-F1, ours less theirs, over draws of reviews."""
+    """The 95 % interval of macro-F1 of these (n,) classes, ours less theirs, over draws of reviews."""
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(N_DRAWS)]
+    one_hot = np.eye(int(labels.max()) + 1)
     gains = [
-        classification(ours[rows], labels[rows]).macro_f1 - classification(theirs[rows], labels[rows]).macro_f1
+        classification(one_hot[ours[rows]], labels[rows]).macro_f1
+        - classification(one_hot[theirs[rows]], labels[rows]).macro_f1
         for rows in drawn
     ]
     low, high = np.percentile(gains, [2.5, 97.5])

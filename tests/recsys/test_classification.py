@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as their_confusion
 
-from recsys.classification import calibration_error, classification, confusion_matrix, fit_temperature, softmax
+from recsys.classification import (
+    calibrated_loss,
+    calibration_error,
+    classification,
+    confusion_matrix,
+    fit_offsets,
+    fit_temperature,
+    softmax,
+)
 
 
 def sure_of(predicted: list[int], n_classes: int = 3, confidence: float = 1.0) -> np.ndarray:
@@ -89,3 +97,30 @@ def test_the_temperature_is_bounded() -> None:
 
 def test_softmax_bears_large_logits() -> None:
     np.testing.assert_allclose(softmax(np.array([[1000.0, 1000.0, -1000.0]])), [[0.5, 0.5, 0.0]])
+
+
+def test_offsets_name_a_rare_class_before_it_is_the_most_probable() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(2000) < 0.1).astype(np.int64)
+    logits = np.stack([np.full(2000, 1.5), 1.5 * labels + rng.normal(0, 0.7, 2000)], axis=1)
+    offsets = fit_offsets(logits, labels)
+    plain = classification(softmax(logits), labels)
+    shifted = classification(softmax(logits), labels, (logits + offsets).argmax(axis=1))
+    assert offsets[1] > offsets[0]
+    assert shifted.macro_f1 > plain.macro_f1
+    assert shifted.calibration_error == plain.calibration_error
+
+
+def test_offsets_stay_at_zero_where_nothing_is_gained() -> None:
+    labels = np.array([0, 1, 2, 2])
+    assert fit_offsets(np.eye(3)[labels] * 9.0, labels).tolist() == [0.0, 0.0, 0.0]
+    assert fit_offsets(np.empty((0, 3)), np.empty(0, dtype=np.int64)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_calibrated_loss_does_not_hang_on_how_sure_the_logits_are() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 300)
+    logits = np.eye(3)[labels] + rng.normal(0, 1, (300, 3))
+    assert calibrated_loss(logits * 7.0, labels) == pytest.approx(calibrated_loss(logits, labels), abs=1e-6)
+    assert calibrated_loss(logits, labels) < np.log(3)
+    assert calibrated_loss(np.empty((0, 3)), np.empty(0, dtype=np.int64)) == 0.0
