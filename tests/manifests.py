@@ -1,4 +1,4 @@
-"""What the tests of deploy/ read: every manifest, and the containers in it, wherever a kind keeps them."""
+"""What the tests of deploy/ read: every manifest, its containers, wherever a kind keeps them, and commands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from jobs.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -52,3 +56,13 @@ def values(container: Manifest) -> dict[str, str]:
     """The variables that a container is given as they are: the config map's, then its own."""
     shared = of_kind("ConfigMap")["data"] if "envFrom" in container else {}
     return {**shared, **{entry["name"]: entry["value"] for entry in container.get("env", ()) if "value" in entry}}
+
+
+def parsed(words: list[str]) -> str:
+    """The command that `recsys WORDS` runs, its options read as they would be. Raises as the command line does."""
+    command: Any = get_command(app)
+    context = command.make_context("recsys", list(words))
+    while isinstance(command, TyperGroup):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+    return str(context.command_path)

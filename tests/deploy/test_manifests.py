@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import DEPLOY, ROOT, Manifest, containers, manifests, of_kind, pod_specs, values
-from typer.core import TyperGroup
-from typer.main import get_command
+from manifests import DEPLOY, ROOT, Manifest, containers, manifests, of_kind, parsed, pod_specs, values
 
-from jobs.__main__ import app
 from recsys.config import Serve, Settings
 from recsys.settings_file import load_settings
 from serving import exporter
@@ -26,16 +23,6 @@ from serving.proxy import METRICS_VARIABLE, ray_environment
 PODS = [pod for manifest in manifests().values() for pod in pod_specs(manifest)]
 CONTAINERS = [container for pod in PODS for container in pod["containers"]]
 SECRET = re.compile(r"KEY|TOKEN|PASSWORD|SECRET|_URL", re.IGNORECASE)
-
-
-def parsed(words: list[str]) -> str:
-    """The command that `recsys WORDS` runs, its options read as they would be. Raises as the command line does."""
-    command: Any = get_command(app)
-    context = command.make_context("recsys", list(words))
-    while isinstance(command, TyperGroup):
-        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        context = command.make_context(name, rest, parent=context)
-    return str(context.command_path)
 
 
 def cluster_specs(node: Any) -> list[Manifest]:
