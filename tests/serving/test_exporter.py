@@ -12,6 +12,9 @@ from serving import exporter
 from serving.metrics import MEDIA_TYPE
 from serving.proxy import METRICS_VARIABLE
 
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A proxy of the environment would not reach this machine."""
+
 REPLICA = """
 import sys
 from serving.metrics import IN_FLIGHT, REQUESTS
@@ -48,13 +51,13 @@ def url(tmp_path: Path) -> Iterator[str]:
 def test_a_scrape_tells_what_replicas_count_and_forgets_what_the_dead_were_doing(
     replica: subprocess.Popen[str], url: str
 ) -> None:
-    with urllib.request.urlopen(url) as response:
+    with OPENER.open(url) as response:
         alive = response.read().decode()
         assert response.headers["Content-Type"] == MEDIA_TYPE
     assert 'recsys_requests_total{method="POST",route="/v1/recommend",status="200"} 3.0' in alive
     assert "recsys_requests_in_flight 1.0" in alive
     replica.communicate()
-    with urllib.request.urlopen(url) as response:
+    with OPENER.open(url) as response:
         dead = response.read().decode()
     assert 'recsys_requests_total{method="POST",route="/v1/recommend",status="200"} 3.0' in dead
     assert "recsys_requests_in_flight 1.0" not in dead
@@ -62,7 +65,7 @@ def test_a_scrape_tells_what_replicas_count_and_forgets_what_the_dead_were_doing
 
 def test_nothing_but_metrics_is_answered(url: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404") as refused:
-        urllib.request.urlopen(url.replace("/metrics", "/"))
+        OPENER.open(url.replace("/metrics", "/"))
     refused.value.close()
 
 
