@@ -11,8 +11,8 @@ FROM ${PYTHON} AS source
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 # Libraries before code: a change of code alone installs nothing again.
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-    e = p['optional-dependencies']; print(*p['dependencies'], *e['postgres'], *e['tracing'], sep='\n')" > requirements.txt
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; e = p['optional-dependencies']; \
+    print(*p['dependencies'], *(r for x in ('postgres', 's3', 'tracing') for r in e.get(x, ())), sep='\n')" > requirements.txt
 
 FROM source AS wheel
 COPY recsys recsys
