@@ -27,6 +27,7 @@ from features.durable import write_atomically
 from features.encoder import Encoder, encoder_id, load_encoder
 from features.text import text_hash
 from jobs.cluster import start_ray
+from jobs.encoder_shipping import Files, at_hand, encoder_files
 from recsys import config
 from recsys.errors import StoreError
 from recsys.interactions import positions
@@ -118,11 +119,12 @@ def numbered_texts(texts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
 
 
 class _ShardEncoder:
-    """The actor: loads the encoder once, then encodes shard after shard."""
+    """The actor: loads the encoder once, then encodes shard after shard. files: a reference to `encoder_files`."""
 
-    def __init__(self, settings: config.Encoder, n_threads: int) -> None:
+    def __init__(self, settings: config.Encoder, n_threads: int, files: ray.ObjectRef[Files | None]) -> None:
         torch.set_num_threads(n_threads)
-        self._encoder = load_encoder(settings)
+        with at_hand(settings, ray.get(files)) as found:
+            self._encoder = load_encoder(found)
 
     def __call__(self, shard: pa.Table) -> pa.Table:
         return _encode_shard(self._encoder, shard)
@@ -141,7 +143,11 @@ def _encode_on_ray(shards: list[pa.Table], encoder: config.Encoder, workers: int
     n_actors = min(len(shards), workers or n_gpus or max(1, n_cpus - 1))
     dataset = ray.data.from_arrow(shards).map_batches(
         _ShardEncoder,
-        fn_constructor_kwargs={"settings": encoder, "n_threads": max(1, n_cpus // n_actors)},
+        fn_constructor_kwargs={
+            "settings": encoder,
+            "n_threads": max(1, n_cpus // n_actors),
+            "files": ray.put(encoder_files(encoder) if len(ray.nodes()) > 1 else None),  # type: ignore[no-untyped-call]
+        },
         batch_size=None,  # a whole shard
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=n_actors),

@@ -14,8 +14,8 @@ from recsys.config import Arm, Experiment, Settings
 from recsys.errors import ConfigError
 
 ENV_PREFIX = "RECSYS_"
-ENV_OPTIONS = ("RECSYS_CONFIG", "RECSYS_WORKSPACE")
-"""Variables that stand for an option of the command line, not for a setting."""
+ENV_OPTIONS = ("RECSYS_CACHE", "RECSYS_CONFIG", "RECSYS_WORKSPACE")
+"""Variables that say where something lies, not what is set."""
 
 
 def find_settings(asked: Path | None, workspace_file: Path) -> Path | None:

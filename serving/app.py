@@ -17,12 +17,15 @@ from typing import Any, Final
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
 from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from recsys.config import Settings
+from recsys.errors import ServeError
+from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 from serving.access_log import AccessLog
 from serving.api import create_app
@@ -37,6 +40,8 @@ from serving.request_id import RequestIdFilter
 from serving.tracing import start_tracing
 
 APP_NAME: Final = "recsys"
+DEPLOYMENT_NAME: Final = "storefront"
+QUIET: Final = LoggingConfig(enable_access_log=False, log_level="WARNING")
 MAX_ONGOING: Final = 10_000
 """Never reached: a request too many is refused by `serving.gate`, at less cost than by Ray."""
 
@@ -140,15 +145,34 @@ def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, s
 
 def deploy(workspace: Workspace, settings: Settings) -> None:
     """Start the replicas and the proxy; returns when they answer. Needs `ray_cluster`."""
-    quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
     http = HTTPOptions(host=settings.serve.host, port=settings.serve.port)
-    serve.start(http_options=http, logging_config=quiet)
+    serve.start(http_options=http, logging_config=QUIET)
+    serve.run(_bound(workspace, settings), name=APP_NAME, route_prefix="/")
+
+
+def application(_arguments: dict[str, str]) -> Application:
+    """The service for a cluster that runs Ray Serve by itself (`import_path: serving.app:application`, deploy/).
+
+    Workspace and settings come from the environment, RECSYS_WORKSPACE and RECSYS_CONFIG among it. The proxies of a
+    cluster listen on every interface, so each call needs a key, whatever `serve.host` says; a release may be
+    published later. Raises ServeError where no workspace is named, ConfigError as `load_settings` does.
+    """
+    named, config = os.environ.get("RECSYS_WORKSPACE"), os.environ.get("RECSYS_CONFIG")
+    if not named:
+        raise ServeError("RECSYS_WORKSPACE: not set; name the workspace to serve in the environment of every Ray pod")
+    workspace = Workspace(Path(named).absolute())
+    settings = load_settings(find_settings(Path(config) if config else None, workspace.settings_file), os.environ)
+    serves = settings.serve.model_copy(update={"host": EVERY_INTERFACE})
+    return _bound(workspace, settings.model_copy(update={"serve": serves}))
+
+
+def _bound(workspace: Workspace, settings: Settings) -> Application:
     deployed = serve.deployment(
-        name="storefront",
+        name=DEPLOYMENT_NAME,
         num_replicas=settings.serve.replicas,
         max_ongoing_requests=MAX_ONGOING,
         max_queued_requests=-1,
-        logging_config=quiet,
+        logging_config=QUIET,
     )
     deployment = deployed(serve.ingress()(Storefront))
-    serve.run(deployment.bind(workspace, settings), name=APP_NAME, route_prefix="/")
+    return deployment.bind(workspace, settings)

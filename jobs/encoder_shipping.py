@@ -1,0 +1,36 @@
+"""The folder of an encoder, sent to workers on machines that do not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from recsys import config
+
+Files = Mapping[str, bytes]
+"""Contents by path below the folder."""
+
+
+def encoder_files(encoder: config.Encoder) -> Files | None:
+    """What the encoder's folder holds; None for an encoder that is no folder, which every machine finds by its name."""
+    folder = Path(encoder.model).expanduser()
+    if not folder.is_dir():
+        return None
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@contextmanager
+def at_hand(encoder: config.Encoder, files: Files | None) -> Iterator[config.Encoder]:
+    """The settings, with a folder of this machine for as long as the context lasts where the one named is not here."""
+    if files is None or Path(encoder.model).expanduser().is_dir():
+        yield encoder
+        return
+    with TemporaryDirectory(prefix="encoder-") as passing:
+        folder = Path(passing, Path(encoder.model).name)  # the name is a part of the encoder's id
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        yield encoder.model_copy(update={"model": str(folder)})

@@ -1,0 +1,41 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.encoder import load_encoder
+from jobs.encoder_shipping import at_hand, encoder_files
+from recsys.config import Encoder
+
+
+@pytest.fixture
+def tiny(tiny_bert: Path) -> Encoder:
+    return Encoder(model=str(tiny_bert), precision="fp32")
+
+
+def test_a_machine_without_the_folder_encodes_as_the_one_that_has_it(tiny: Encoder, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(tiny.model, here)
+    (here / "more").mkdir()
+    (here / "more" / "note.txt").write_text("kept below its folder")
+    settings = tiny.model_copy(update={"model": str(here)})
+    expected = load_encoder(settings)
+    files = encoder_files(settings)
+    shutil.rmtree(here)
+    with at_hand(settings, files) as found:
+        folder = Path(found.model)
+        assert (folder / "more" / "note.txt").read_text() == "kept below its folder"
+        encoder = load_encoder(found)
+    assert not folder.exists()
+    assert encoder.id == expected.id
+    np.testing.assert_array_equal(encoder.encode(["red shoes"]), expected.encode(["red shoes"]))
+
+
+def test_what_every_machine_has_is_not_copied(tiny: Encoder) -> None:
+    with at_hand(tiny, encoder_files(tiny)) as found:
+        assert found is tiny
+    named = Encoder()
+    assert encoder_files(named) is None
+    with at_hand(named, None) as found:
+        assert found is named

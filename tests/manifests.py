@@ -1,0 +1,68 @@
+"""What the tests of deploy/ read: every manifest, its containers, wherever a kind keeps them, and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from jobs.__main__ import app
+
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "deploy"
+KUSTOMIZE = {"Kustomization", "Component"}
+
+Manifest = dict[str, Any]
+
+
+def manifests() -> dict[str, Manifest]:
+    """`FILE KIND` -> manifest, of every resource; kustomize's own files are not applied to a cluster."""
+    return {
+        f"{path.relative_to(DEPLOY)} {document['kind']}": document
+        for path in sorted(DEPLOY.rglob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+        if document["kind"] not in KUSTOMIZE
+    }
+
+
+def of_kind(kind: str) -> Manifest:
+    """The only manifest of that kind."""
+    (found,) = (manifest for manifest in manifests().values() if manifest["kind"] == kind)
+    return found
+
+
+def pod_specs(node: Any) -> Iterator[Manifest]:
+    """Every pod's spec below `node`."""
+    if isinstance(node, dict):
+        if "containers" in node:
+            yield node
+        for value in node.values():
+            yield from pod_specs(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from pod_specs(value)
+
+
+def containers(node: Any) -> list[Manifest]:
+    """Every container below `node`."""
+    return [container for pod in pod_specs(node) for container in pod["containers"]]
+
+
+def values(container: Manifest) -> dict[str, str]:
+    """The variables that a container is given as they are: the config map's, then its own."""
+    shared = of_kind("ConfigMap")["data"] if "envFrom" in container else {}
+    return {**shared, **{entry["name"]: entry["value"] for entry in container.get("env", ()) if "value" in entry}}
+
+
+def parsed(words: list[str]) -> str:
+    """The command that `recsys WORDS` runs, its options read as they would be. Raises as the command line does."""
+    command: Any = get_command(app)
+    context = command.make_context("recsys", list(words))
+    while isinstance(command, TyperGroup):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+    return str(context.command_path)
