@@ -37,6 +37,7 @@ WRITERS_LOCK: Final = 7_242_001
 
 WAL_RETRIES: Final = 100
 WAL_PAUSE_S: Final = 0.02
+SCRUB_TRIES: Final = 3
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -131,10 +132,9 @@ class LiveDatabase:
                     connection.exec_driver_sql("RESET statement_timeout")
                 return
             connection.exec_driver_sql("VACUUM")
-            for _ in range(WAL_RETRIES):
+            for _ in range(SCRUB_TRIES):  # each waits for readers as long as a writer does
                 if not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
                     return
-                time.sleep(WAL_PAUSE_S)
         raise StoreError(f"{self.shown}: what was deleted stays in its log while others read it; try again")
 
     def close(self) -> None:
