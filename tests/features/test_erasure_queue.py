@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def queue(live_database: LiveDatabase) -> ErasureQueue:
                 LoggedEvent(f"{name}-2", name, None, "search", NOW, text=f"{SECRET} {name}"),
             ]
         )
-        content = '{"request": {"text": "%s", "session": [{"text": "read"}]}}' % SECRET
+        content = json.dumps({"request": {"text": SECRET, "session": [{"text": "read"}]}})
         answers.record([Answer(name, NOW, name, "r1", frozenset(), content)], [Exposure(name, NOW, name, "x", "a")])
     return ErasureQueue(live_database)
 
