@@ -80,9 +80,8 @@ def _print(receipt: Receipt, path: Path) -> None:
     )
     if receipt.known:
         without = receipt.first_without or "the next one made"
-        _say(
-            f"Models that learned from them: releases {', '.join(receipt.trained_with) or 'none'}; without: {without}."
-        )
+        learned = ", ".join(receipt.trained_with) or "none"
+        _say(f"Releases whose models learned from them: {learned}; the first without: {without}.")
     if receipt.encoders:
         _say(f"Encoders tuned before: {', '.join(receipt.encoders)}; their weights stay until they are tuned anew.")
     if receipt.sources:

@@ -56,11 +56,11 @@ def test_an_erased_shopper_is_a_guest_at_once_and_with_other_replicas_when_they_
         assert list_of(client)["fallback"] is None
     response = one.delete("/v1/users/ann")
     assert response.status_code == 202, response.text
-    assert list_of(one)["fallback"] == "guest"
+    assert list_of(one)["fallback"] == "unknown_user"
     other_list = list_of(other)
     assert other_list["fallback"] is None
     forgotten[1].poll()
-    assert list_of(other)["fallback"] == "guest"
+    assert list_of(other)["fallback"] == "unknown_user"
     assert [shopper["user_id"] for shopper in other.get("/v1/shoppers").json()["shoppers"]] == []
     (waiting,) = ErasureQueue(live_database).waiting()
     assert (waiting.user_id, waiting.request_id) == ("ann", response.json()["request_id"])
@@ -112,7 +112,7 @@ def test_who_was_erased_stays_a_guest_when_the_queue_is_empty(
     ErasureQueue(live_database).done("ann")
     for replica in forgotten:
         replica.poll()
-    assert [list_of(client)["fallback"] for client in (one, other)] == ["guest", "guest"]
+    assert [list_of(client)["fallback"] for client in (one, other)] == ["unknown_user"] * 2
 
 
 def test_what_cannot_be_read_is_logged_once_and_who_is_known_stays_forgotten(
