@@ -106,7 +106,7 @@ def create_app(
     if database is not None and writer is not None:
         app.include_router(explain_routes(AnswerLog(database), writer, past or served_alone(live), settings, forgotten))
         app.include_router(event_routes(EventWriter(EventLog(database)), settings, forgotten))
-        app.include_router(erasure_routes(ErasureQueue(database), forgotten))
+        app.include_router(erasure_routes(ErasureQueue(database), forgotten, writer))
         app.include_router(item_routes(ItemChanges(database)))
     routes = guard_routes(app)
     app.add_middleware(Gate, keys=keys, settings=settings.serve)

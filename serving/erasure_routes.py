@@ -11,8 +11,9 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from features.api_keys import Scope
-from features.erasure_queue import ErasureQueue
+from features.erasure_queue import ErasureQueue, ErasureRequest
 from recsys.errors import StoreError
+from serving.answer_writer import AnswerWriter
 from serving.contract import Id
 from serving.forgotten import Forgotten
 from serving.ids import new_id
@@ -33,7 +34,7 @@ class ErasureResponse(BaseModel):
     requested_at: datetime
 
 
-def erasure_routes(queue: ErasureQueue, forgotten: Forgotten) -> APIRouter:
+def erasure_routes(queue: ErasureQueue, forgotten: Forgotten, writer: AnswerWriter) -> APIRouter:
     """forgotten: told at once, so that this replica's next list is a guest's."""
     routes = APIRouter(prefix="/v1/users", tags=["shoppers"])
 
@@ -53,16 +54,22 @@ def erasure_routes(queue: ErasureQueue, forgotten: Forgotten) -> APIRouter:
     )
     async def erase(user_id: Annotated[Id, Path(description="the shop's id of the shopper")]) -> ErasureResponse:
         now = datetime.now(UTC)
+
+        def queued() -> ErasureRequest:
+            writer.flush()  # what was on its way to the record is in it, and deleted with the rest
+            return queue.add(user_id, new_id(now), now)
+
+        forgotten.add(user_id)  # first: nothing of theirs is recorded from here on
         try:
-            request = await asyncio.to_thread(queue.add, user_id, new_id(now), now)
+            request = await asyncio.to_thread(queued)
         except StoreError as error:
+            forgotten.discard(user_id)
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "erasure-not-stored",
                 f"nobody was queued: {error}; send it again",
                 retry_s=RETRY_S,
             ) from None
-        forgotten.add(user_id)
         return ErasureResponse(request_id=request.request_id, requested_at=request.requested_at)
 
     return routes

@@ -40,8 +40,12 @@ class Forgotten:
         )
 
     def add(self, user_id: str) -> None:
-        """Use nothing of this shopper from now on; they are in the queue already."""
+        """Use nothing of this shopper from now on; they are about to be queued."""
         self._asked_here = self._asked_here | {user_id}
+
+    def discard(self, user_id: str) -> None:
+        """They could not be queued."""
+        self._asked_here = self._asked_here - {user_id}
 
     def start(self) -> None:
         """Look every `poll_s` seconds, in a thread of its own."""
