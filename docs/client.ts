@@ -229,6 +229,11 @@ export interface Shoppers {
   release_id: string;
 }
 
+export interface ErasureResponse {
+  request_id: string;
+  requested_at: string;
+}
+
 export interface FieldProblem {
   field: string;
   message: string;
@@ -367,6 +372,11 @@ export class Client {
   /** A few known shoppers to try lists with; needs the scope `admin`. */
   shoppers(count = 8): Promise<Shoppers> {
     return this.bulk("GET", `/v1/shoppers?count=${count}`);
+  }
+
+  /** Use nothing of a shopper any more, and erase them with the next night; needs the scope `admin`. */
+  eraseUser(userId: string): Promise<ErasureResponse> {
+    return this.bulk("DELETE", `/v1/users/${encodeURIComponent(userId)}`);
   }
 
   /** Why a list was as it was. */

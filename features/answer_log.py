@@ -126,6 +126,11 @@ class AnswerLog:
         gone = frozenset(json.loads(row.item_ids)) if row.item_ids is not None else frozenset()
         return Answer(row.recommendation_id, moment(row.at_us), row.user_id, row.release_id, gone, row.content)
 
+    def contents_of(self, user_id: str) -> list[str]:
+        """`content` of every kept answer to the shopper."""
+        with self.database.read() as connection:
+            return list(connection.scalars(sa.select(ANSWERS.c.content).where(ANSWERS.c.user_id == user_id)))
+
     def exposed(self, experiment: str) -> pl.DataFrame:
         """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both. Nobody
         where the database has not been made yet, which this does not do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -122,6 +122,18 @@ class EventLog:
         with self.database.read() as connection:
             rows = connection.execute(_RECENT, wanted).all()
         return [RecentEvent(item, kind, moment(at_us), text, value) for item, kind, at_us, text, value in rows]
+
+    def texts_of(self, user_id: str) -> list[str]:
+        """What the shopper searched for and read, each text once."""
+        wanted = sa.select(EVENTS.c.text).distinct().where(EVENTS.c.user_id == user_id, EVENTS.c.text.is_not(None))
+        with self.database.read() as connection:
+            return list(connection.scalars(wanted))
+
+    def remove(self, user_ids: Collection[str]) -> int:
+        """Delete every event of these shoppers; how many there were."""
+        with self.database.write() as connection:
+            self.database.delete_unreadably(connection)
+            return connection.execute(sa.delete(EVENTS).where(EVENTS.c.user_id.in_(user_ids))).rowcount
 
     def of_type(self, event_type: str, since: datetime) -> pl.DataFrame:
         """event_id, user_id and timestamp (UTC) of the events of that type from `since` on, in no order."""

@@ -37,6 +37,7 @@ WRITERS_LOCK: Final = 7_242_001
 
 WAL_RETRIES: Final = 100
 WAL_PAUSE_S: Final = 0.02
+SCRUB_TRIES: Final = 3
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -111,6 +112,30 @@ class LiveDatabase:
             if not self._is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
             yield connection
+
+    def delete_unreadably(self, connection: Connection) -> None:
+        """What this connection deletes is overwritten with zeros where the database can: SQLite, apart from its log."""
+        if self._is_sqlite:
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+
+    def scrub(self) -> None:
+        """Take what was deleted off the disk: SQLite's file is written anew and its log emptied; PostgreSQL vacuums its
+        tables, so that their pages may be overwritten. Raises StoreError where readers keep the log in use."""
+        self._make_tables()
+        with self._told("cleared"), self._reading.connect() as connection:
+            if not self._is_sqlite:
+                connection.exec_driver_sql("SET statement_timeout = 0")
+                try:
+                    for table in METADATA.sorted_tables:
+                        connection.exec_driver_sql(f"VACUUM {table.name}")
+                finally:
+                    connection.exec_driver_sql("RESET statement_timeout")
+                return
+            connection.exec_driver_sql("VACUUM")
+            for _ in range(SCRUB_TRIES):  # each waits for readers as long as a writer does
+                if not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
+                    return
+        raise StoreError(f"{self.shown}: what was deleted stays in its log while others read it; try again")
 
     def close(self) -> None:
         """Close the connections that nobody uses."""

@@ -14,10 +14,14 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
-from features.durable import sha256_of, write_atomically
+from features.durable import sha256_of, sync, write_atomically
 from recsys.errors import StoreError
 
 MANIFEST_FILE: Final = "manifest.json"
+NEXT_FILE: Final = "manifest.next.json"
+"""The manifest of a release that is being rewritten: it counts as soon as `CURRENT` has its digest."""
+
+_MODEL: Final = "model"
 T = TypeVar("T")
 
 
@@ -61,6 +65,11 @@ class Manifest:
     metrics: dict[str, Any]
     live: LivePosition = BEGINNING
 
+    @property
+    def model_folder(self) -> str:
+        """Where the model files lie in the release's folder: `model`, another once the release was rewritten."""
+        return next(iter(self.files), _MODEL).partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Pointer:
@@ -82,10 +91,10 @@ def new_release_id(as_of: datetime, now: datetime, config_sha256: str) -> str:
     return f"{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> str:
+def write_manifest(folder: Path, manifest: Manifest, name: str = MANIFEST_FILE) -> str:
     """Write a release's manifest to its folder; returns the file's SHA-256."""
     content = _MANIFEST.dump_json(manifest, indent=2)
-    write_atomically(folder / MANIFEST_FILE, content)
+    write_atomically(folder / name, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -94,8 +103,23 @@ def read_manifest(folder: Path, sha256: str) -> Manifest:
     path = folder / MANIFEST_FILE
     content = _read(path)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise StoreError(f"{path}: altered since it was published; roll back to another release")
+        rewritten = folder / NEXT_FILE  # a rewrite that counts and was cut off before its last step
+        content = _read(rewritten) if rewritten.exists() else b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StoreError(f"{path}: altered since it was published; roll back to another release")
     return _parse(path, _MANIFEST, content)
+
+
+def take_next_manifest(folder: Path, sha256: str) -> None:
+    """Put a rewritten manifest in the place of the one before, where it is the published one; else remove it."""
+    rewritten = folder / NEXT_FILE
+    if not rewritten.exists():
+        return
+    if sha256_of(rewritten) == sha256:
+        rewritten.replace(folder / MANIFEST_FILE)
+    else:
+        rewritten.unlink()
+    sync(folder)
 
 
 def write_pointer(path: Path, pointer: Pointer) -> None:

@@ -3,7 +3,7 @@
 A publish writes new table versions, tags them, copies the model files, writes the manifest and last replaces
 `CURRENT`. Readers trust `CURRENT` and the manifest alone and open the versions named there, so a crash anywhere
 leaves the old release serving; the next publish discards what the crashed one left. No other module imports
-lancedb.
+lancedb; what a published release must not hold any more is taken out by `features/store_rewrite.py`.
 """
 
 from __future__ import annotations
@@ -95,6 +95,11 @@ class Store:
         self._workspace = workspace
         self._lease: Lease | None = None
 
+    @property
+    def workspace(self) -> Workspace:
+        """Whose releases these are."""
+        return self._workspace
+
     def current_id(self) -> str | None:
         """Id of the served release; None before the first."""
         pointer = read_pointer(self._workspace.current)
@@ -129,7 +134,7 @@ class Store:
             verify_files(folder, manifest.files)
         database = _connect(self._workspace)
         tables = {name: _open_version(database, name, manifest) for name in manifest.tables}
-        return Release(release_id, manifest, folder / _MODEL, tables)
+        return Release(release_id, manifest, folder / manifest.model_folder, tables)
 
     @contextmanager
     def lease(self, now: datetime, minutes: float) -> Iterator[None]:

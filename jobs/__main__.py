@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from jobs.bench_command import bench_app
 from jobs.command_line import configure_logging
 from jobs.compress_command import compress_command
+from jobs.erase_command import erase_command
 from jobs.experiments_command import experiments_app
 from jobs.finetune_command import finetune_command
 from jobs.ingest_command import ingest_app
@@ -37,6 +38,7 @@ app.command("compress")(compress_command)
 app.add_typer(experiments_app, name="experiments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(reviews_app, name="reviews")
+app.command("erase")(erase_command)
 app.add_typer(bench_app, name="bench")
 
 

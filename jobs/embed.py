@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -118,6 +118,27 @@ def numbered_texts(texts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
     return texts.with_columns(pl.Series("text_row", rows)), distinct
 
 
+def forget_vectors(workspace: Workspace, text_hashes: Collection[str]) -> tuple[int, list[Path]]:
+    """Remove the vectors of these texts, of every encoder; how many there were, and the shards written anew.
+
+    A text that others wrote too is embedded again when the next night meets it.
+    """
+    n_gone, written = 0, []
+    for folder in workspace.embeddings.glob("*/"):
+        for draft in folder.glob(".*.tmp"):  # of a run that was killed
+            draft.unlink()
+        for path in _shards(folder):
+            shard = pl.read_parquet(path)
+            stays = ~shard["text_hash"].is_in(list(text_hashes))
+            if stays.all():
+                continue
+            if stays.any():
+                written.append(_write_shard(folder, shard.filter(stays)))
+            path.unlink()  # last: a crash before it leaves some vectors twice, which harms nothing
+            n_gone += int((~stays).sum())
+    return n_gone, written
+
+
 class _ShardEncoder:
     """The actor: loads the encoder once, then encodes shard after shard. files: a reference to `encoder_files`."""
 
@@ -171,14 +192,20 @@ def _store(folder: Path, encoded: Iterable[pa.Table], n_texts: int, progress: Pr
     started, done = monotonic(), 0
     for table in encoded:
         shard = pl.DataFrame(table)
-        content = io.BytesIO()
-        shard.write_parquet(content, compression="lz4")
-        digest = hashlib.sha256("".join(shard["text_hash"].sort()).encode()).hexdigest()[:24]
-        write_atomically(folder / f"{digest}.parquet", content.getvalue())
+        _write_shard(folder, shard)
         done += shard.height
         log.info("embed shard done=%d of=%d texts_per_s=%.0f", done, n_texts, done / (monotonic() - started))
         if progress is not None:
             progress(done, n_texts)
+
+
+def _write_shard(folder: Path, shard: pl.DataFrame) -> Path:
+    content = io.BytesIO()
+    shard.write_parquet(content, compression="lz4")
+    digest = hashlib.sha256("".join(shard["text_hash"].sort()).encode()).hexdigest()[:24]
+    path = folder / f"{digest}.parquet"
+    write_atomically(path, content.getvalue())
+    return path
 
 
 def _stored_hashes(folder: Path) -> pl.DataFrame:

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from features.durable import sha256_of
+from features.erased_users import ErasedUsers, read_erased
 from features.lease import hold_lease
 from jobs.casting import cast_rows
 from jobs.checking import check_rows
+from jobs.kept_out import names_erased, of_erased
 from jobs.lake import Lake
 from jobs.merge import Merged, merge_table
 from jobs.naming import Naming, name_columns
@@ -51,7 +53,8 @@ MAX_REASONS: Final = 3
 
 @dataclass(frozen=True)
 class TableReport:
-    """Rows of one table in one run: read = new + updated + duplicates + bad; and how many rows broke each rule."""
+    """Rows of one table in one run: read = new + updated + duplicates + bad + erased; and how many rows broke each
+    rule. n_erased: rows of shoppers who were erased, which are taken nowhere, not even into the quarantine."""
 
     table: str
     n_read: int
@@ -60,6 +63,7 @@ class TableReport:
     n_duplicates: int
     n_bad: int
     reasons: Mapping[str, int]
+    n_erased: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class IngestReport:
 class _Count:
     n_read: int = 0
     n_bad: int = 0
+    n_erased: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     example: str = ""
 
@@ -132,6 +137,7 @@ def _take_files(
     namings = [name_columns(raw, spec) for raw in files]
     latest = now + timedelta(hours=settings.future_slack_hours)
     counts = {raw.table: _Count() for raw in files}
+    erased = read_erased(workspace)
     lake = Lake(workspace.lake)
     with Staging(workspace.lake / "staging") as staging:
         for raw, naming in zip(files, namings, strict=True):
@@ -139,7 +145,7 @@ def _take_files(
             with QuarantineFile(folder, raw.path, _content_digest(raw)) as quarantine:
                 n_rows = 0
                 for batch in raw.batches(settings.batch_rows):
-                    _stage_batch(batch, raw, naming, latest, staging, quarantine, counts[raw.table])
+                    _stage_batch(batch, raw, naming, latest, erased, staging, quarantine, counts[raw.table])
                     n_rows += batch.rows.height
                     if progress:
                         progress(f"read {raw.path.name}", n_rows, raw.n_rows)
@@ -159,20 +165,27 @@ def _stage_batch(
     raw: RawFile,
     naming: Naming,
     latest: datetime,
+    erased: ErasedUsers,
     staging: Staging,
     quarantine: QuarantineFile,
     count: _Count,
 ) -> None:
     columns = {ours: theirs for ours, theirs in naming.columns.items() if theirs in batch.rows.columns}
     rows = cast_rows(raw.table, batch.rows, columns, naming.constants)
+    given, numbered = batch.rows, batch.numbers
+    theirs = of_erased(rows, erased)
+    if theirs.any():
+        rows, given, numbered = rows.filter(~theirs), given.filter(~theirs), numbered.filter(~theirs)
+    broken = [row for row in batch.broken if not names_erased(row.text, erased)]
     checked = check_rows(raw.table, rows, latest)
     staging.add(raw.table, checked.good)
     bad = list(checked.bad_rows)
-    numbers = [*batch.numbers.gather(bad).to_list(), *(row.number for row in batch.broken)]
-    rules = [*checked.bad_rules, *(row.rule for row in batch.broken)]
-    data = [*as_given(batch.rows[bad]), *(row.text for row in batch.broken)]
+    numbers = [*numbered.gather(bad).to_list(), *(row.number for row in broken)]
+    rules = [*checked.bad_rules, *(row.rule for row in broken)]
+    data = [*as_given(given[bad]), *(row.text for row in broken)]
     quarantine.add(numbers, rules, data)
     count.n_read += batch.rows.height + len(batch.broken)
+    count.n_erased += int(theirs.sum()) + len(batch.broken) - len(broken)
     count.n_bad += len(rules)
     count.reasons.update(rule for said in rules for rule in said.split(", "))
     if rules and not count.example:
@@ -208,12 +221,12 @@ def _refuse_bad(
 
 def _report(table: str, count: _Count, merged: Merged | None) -> TableReport:
     n_new, n_updated = (merged.n_new, merged.n_updated) if merged else (0, 0)
-    n_known = count.n_read - count.n_bad - n_new - n_updated
+    n_known = count.n_read - count.n_bad - count.n_erased - n_new - n_updated
     reasons = dict(count.reasons.most_common())
-    report = TableReport(table, count.n_read, n_new, n_updated, n_known, count.n_bad, reasons)
+    report = TableReport(table, count.n_read, n_new, n_updated, n_known, count.n_bad, reasons, count.n_erased)
     log.info(
-        "table_ingested table=%s read=%d new=%d updated=%d duplicates=%d bad=%d",
-        *(table, report.n_read, n_new, n_updated, n_known, report.n_bad),
+        "table_ingested table=%s read=%d new=%d updated=%d duplicates=%d bad=%d erased=%d",
+        *(table, report.n_read, n_new, n_updated, n_known, report.n_bad, report.n_erased),
     )
     return report
 
@@ -233,6 +246,7 @@ def _summed(reports: Sequence[TableReport]) -> tuple[TableReport, ...]:
             n_duplicates=so_far.n_duplicates + report.n_duplicates,
             n_bad=so_far.n_bad + report.n_bad,
             reasons=dict(reasons.most_common()),
+            n_erased=so_far.n_erased + report.n_erased,
         )
     return tuple(sums.values())
 

@@ -133,3 +133,6 @@ def print_report(report: IngestReport, lake: Lake) -> None:
             reasons = ", ".join(f"{rule} {n:,}" for rule, n in table.reasons.items())
             line = f"bad rows of {table.table}: {reasons}; kept in {report.quarantine / table.table}"
             console.print(line, soft_wrap=True, highlight=False, markup=False)
+        if table.n_erased:
+            line = f"rows of {table.table} left out, as their shoppers were erased: {table.n_erased:,}"
+            console.print(line, soft_wrap=True, highlight=False, markup=False)

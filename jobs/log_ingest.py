@@ -18,11 +18,13 @@ from typing import Final
 import polars as pl
 
 from features.durable import write_atomically
+from features.erased_users import ErasedUsers, read_erased
 from features.event_log import EventLog
 from features.lease import hold_lease
 from features.manifest import LivePosition
 from jobs.checking import check_rows
 from jobs.ingest import LEASE, LEASE_MINUTES, TableReport
+from jobs.kept_out import of_erased
 from jobs.lake import Lake
 from jobs.merge import merge_table
 from jobs.quarantine import QuarantineFile, as_given
@@ -48,16 +50,19 @@ class LogReport:
 class _Count:
     n_read: int = 0
     n_bad: int = 0
+    erased: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
 
 def ingest_log(workspace: Workspace, events: EventLog, settings: Ingest, now: datetime) -> LogReport:
     """Take what the log has gained into the lake.
 
-    Bad rows go to the quarantine and, other than a file's, never stop a night: events are checked when they are
+    Events of shoppers who were erased leave the log, too, should a replica have stored any before it knew. Bad rows go
+    to the quarantine and, other than a file's, never stop a night: events are checked when they are
     stored, so only a log that others write to has any. Raises StoreError where the log cannot be read.
     """
     started = time.perf_counter()
+    kept_out = read_erased(workspace)
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
         path = workspace.lake / POSITION_FILE
         after = _read_position(path, events.database.id)
@@ -74,7 +79,7 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: Ingest, now: da
                     rows, numbers = events.batch(reached, up_to, settings.batch_rows)
                     if rows.is_empty():
                         break
-                    _stage(rows, numbers, latest, staging, quarantine, count)
+                    _stage(rows, numbers, latest, kept_out, staging, quarantine, count)
                     reached = int(numbers[-1])
             merged = merge_table(lake, staging, "events", settings.batch_rows) if staging.tables() else None
             if merged and merged.files:
@@ -82,13 +87,17 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: Ingest, now: da
         if up_to > after:
             content = {"version": 1, "database_id": events.database.id, "event_seq": up_to}
             write_atomically(path, json.dumps(content).encode())
+    if count.erased:
+        events.remove(count.erased)
+    n_erased = count.erased.total()
     n_new = merged.n_new if merged else 0
-    n_known = count.n_read - count.n_bad - n_new
+    n_known = count.n_read - count.n_bad - n_erased - n_new
     log.info(
-        "event_log_ingested read=%d new=%d duplicates=%d bad=%d seconds=%.2f",
-        *(count.n_read, n_new, n_known, count.n_bad, time.perf_counter() - started),
+        "event_log_ingested read=%d new=%d duplicates=%d bad=%d erased=%d seconds=%.2f",
+        *(count.n_read, n_new, n_known, count.n_bad, n_erased, time.perf_counter() - started),
     )
-    report = TableReport("events", count.n_read, n_new, 0, n_known, count.n_bad, dict(count.reasons.most_common()))
+    reasons = dict(count.reasons.most_common())
+    report = TableReport("events", count.n_read, n_new, 0, n_known, count.n_bad, reasons, n_erased)
     return LogReport(report, LivePosition(events.database.id, up_to))
 
 
@@ -96,15 +105,20 @@ def _stage(
     rows: pl.DataFrame,
     numbers: pl.Series,
     latest: datetime,
+    kept_out: ErasedUsers,
     staging: Staging,
     quarantine: QuarantineFile,
     count: _Count,
 ) -> None:
+    theirs = of_erased(rows, kept_out)
+    count.n_read += rows.height
+    if theirs.any():
+        count.erased.update(rows["user_id"].filter(theirs))
+        rows, numbers = rows.filter(~theirs), numbers.filter(~theirs)
     checked = check_rows("events", rows.with_columns(unreadable=pl.lit("")), latest)
     staging.add("events", checked.good)
     bad = list(checked.bad_rows)
     quarantine.add(numbers.gather(bad).to_list(), list(checked.bad_rules), as_given(rows[bad]))
-    count.n_read += rows.height
     count.n_bad += len(bad)
     count.reasons.update(rule for said in checked.bad_rules for rule in said.split(", "))
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from features.adoption import Adopted, in_use, located, read_adopted
 from features.encoder import load_encoder
+from features.erasure_receipt import note_release
 from features.event_log import EventLog
 from features.hidden_reviews import hidden_ids
 from features.item_changes import ItemChanges
@@ -26,6 +27,7 @@ from features.quotes import review_quotes
 from features.store import Store
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors, numbered_texts
+from jobs.erase import erase_before_the_night
 from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
 from jobs.item_ingest import ingest_items
@@ -85,6 +87,7 @@ def nightly(
     Raises DataError where there is nothing to learn from, EncoderError where the encoder is missing or altered; the
     live release serves on whatever happens before the end.
     """
+    erase_before_the_night(workspace, settings, now, progress)
     store = Store(workspace)
     with store.lease(now, settings.releases.lease_minutes):
         return _run(store, workspace, settings, as_of, now, progress)
@@ -165,6 +168,7 @@ def _run(
     with step("publish"):
         manifest = publish(store, workspace, made, settings, now)
     report.release_id = manifest.release_id
+    note_release(workspace, manifest.release_id)
     fits.forget()
     _write(workspace, report)
     return report

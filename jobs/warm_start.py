@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from features.erasure_receipt import trained_with_erased
 from features.store import Store
 from jobs.sequence_training import train_sequence
 from jobs.train import FitSequence
@@ -52,7 +53,8 @@ def read_warm_start(
     """What the served release left for a model of what preceded `cut`.
 
     None unless `settings.warm_start`, and where there is no release, where it was made with another encoder or cannot
-    be read, or where its model has seen something at or after `cut`.
+    be read, where its model has seen something at or after `cut`, and where it has learned from a shopper who was
+    erased since.
     """
     if not settings.warm_start or store.current_id() is None:
         return None
@@ -60,6 +62,9 @@ def read_warm_start(
         release = store.open()
         folder = release.model_dir / FOLDER
         if release.manifest.encoder_id != encoder_id or _as_of(folder) > cut:
+            return None
+        if release.release_id in trained_with_erased(store.workspace):
+            log.warning("warm start left out reason=the model has learned from a shopper who was erased since")
             return None
         model = Model.load(release.model_dir)
         rows = positions(item_ids, model.item_ids)

@@ -41,5 +41,9 @@ class UnknownItemError(QueryError):
     """It is about an item that the release does not know."""
 
 
+class ErasureError(RecsysError):
+    """A shopper cannot be erased as it was asked, something of them is left, or a receipt does not hold."""
+
+
 class ServeError(RecsysError):
     """The service cannot start or be reached."""

@@ -103,6 +103,11 @@ class Workspace:
         return self.root / "hidden-reviews.json"
 
     @property
+    def erasures(self) -> Path:
+        """Receipts of erased shoppers, whom ingest keeps out, and the key that their ids are hashed with."""
+        return self.root / "erasures"
+
+    @property
     def settings_file(self) -> Path:
         """This shop's own settings, where it has any."""
         return self.root / "recsys.toml"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,11 +31,12 @@ class AnswerWriter:
     """Adding costs a request microseconds; a thread writes what was added every `PAUSE_S` seconds.
 
     What was added last before a process is killed is lost, and so is what the database does not take: no shopper waits
-    for a record.
+    for a record. forgotten: shoppers whose lists are not written, though they were made.
     """
 
-    def __init__(self, answers: AnswerLog, settings: config.Serve) -> None:
+    def __init__(self, answers: AnswerLog, settings: config.Serve, forgotten: Container[object] = ()) -> None:
         self._answers = answers
+        self._forgotten = forgotten
         self._replay = timedelta(days=settings.replay_days)
         self._exposure = timedelta(days=settings.exposure_days)
         self._waiting: deque[Answered] = deque()
@@ -70,12 +72,14 @@ class AnswerWriter:
                     return
 
     def _write(self, group: list[Answered]) -> bool:
+        newest_at = group[-1].asked.at
+        group = [one for one in group if one.asked.request.user_id not in self._forgotten]
         try:
             self._answers.record(
                 [to_answer(one) for one in group] if self._replay else [],
                 [exposure for one in group if (exposure := _exposure(one)) is not None],
             )
-            self._prune(group[-1].asked.at)
+            self._prune(newest_at)
         except Exception as error:
             # Whatever it is, the thread must live on; the next group comes after a pause.
             ANSWERS_DROPPED.inc(len(group))

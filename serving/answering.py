@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -28,7 +28,8 @@ class Answering:
     """Answers /v1/recommend, its batches, and searches.
 
     ready: the release that answers now, or an error; beside: a release that an arm is served from, None where it is not
-    loaded; moment: what has happened since a release was made; writer: None where nothing is recorded.
+    loaded; moment: what has happened since a release was made; writer: None where nothing is recorded; forgotten:
+    shoppers who are answered as guests are.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Answering:
         settings: Settings,
         moment: Moment | None,
         writer: AnswerWriter | None,
+        forgotten: Container[object] = (),
     ) -> None:
         self._ready = ready
         self._beside = beside
         self._settings = settings
         self._moment = moment
         self._writer = writer
+        self._forgotten = forgotten
         # One thread: several would share one interpreter lock. Replicas are the parallelism.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
 
@@ -55,6 +58,8 @@ class Answering:
         """The list. Raises ProblemError for more items than a list may have, and where no release is loaded."""
         start_s = time.perf_counter()
         now = datetime.now(UTC)
+        if request.user_id in self._forgotten:
+            request = request.model_copy(update={"user_id": None})
         part = assigned(self._settings.experiments, request.user_id)
         part, current = self._served(part)
         request = settled(request, self._settings.scenarios, None if part is None else part.settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from features.answer_log import AnswerLog
 from features.api_keys import Scope
+from features.erasure_queue import ErasureQueue
 from features.event_log import EventLog
 from features.item_changes import ItemChanges
 from features.live_database import LiveDatabase
@@ -33,9 +34,11 @@ from serving.contract import (
     SimilarRequest,
     SlateResponse,
 )
+from serving.erasure_routes import erasure_routes
 from serving.event_routes import event_routes
 from serving.event_writer import EventWriter
 from serving.explain_routes import explain_routes
+from serving.forgotten import Forgotten
 from serving.gate import Gate
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
@@ -74,6 +77,7 @@ def create_app(
     *,
     beside: Callable[[str], Live | None] = lambda _: None,
     past: Callable[[str], Awaitable[Sequence[Live]]] | None = None,
+    forgotten: Forgotten | None = None,
     echo_request_id: bool = True,
 ) -> FastAPI:
     """The service.
@@ -82,23 +86,27 @@ def create_app(
     so that a swap never shows half a release. database: where shoppers' events and changes of items go; without it
     none are taken, and no list can be explained. keys: the API keys that count at this moment. beside: a release that
     an arm of an experiment is served from, None while it is not loaded; past: any release, as `PastReleases.get`, by
-    default the live one alone. echo_request_id: False where the server in front sends request ids back by itself.
+    default the live one alone. forgotten: the shoppers of whom nothing may be used. echo_request_id: False where the
+    server in front sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
-    writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve)
+    forgotten = forgotten or Forgotten()
+    writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve, forgotten)
     # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours (serving/tracing.py) do not.
     silent = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
-    answering = Answering(lambda: _ready(live), beside, settings, moment, writer)
+    answering = Answering(lambda: _ready(live), beside, settings, moment, writer, forgotten)
     lifespan = lifespan_of(answering, writer, moment)
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent, lifespan=lifespan)
     answer_problems(app)
-    app.include_router(_recommendations(live, settings, moment, answering))  # first, as routes are tried in turn
+    # first, as routes are tried in turn
+    app.include_router(_recommendations(live, settings, moment, answering, forgotten))
     app.include_router(_health(live))
     app.include_router(operations())
     app.include_router(page_routes())
     if database is not None and writer is not None:
-        app.include_router(explain_routes(AnswerLog(database), writer, past or served_alone(live), settings))
-        app.include_router(event_routes(EventWriter(EventLog(database)), settings))
+        app.include_router(explain_routes(AnswerLog(database), writer, past or served_alone(live), settings, forgotten))
+        app.include_router(event_routes(EventWriter(EventLog(database)), settings, forgotten))
+        app.include_router(erasure_routes(ErasureQueue(database), forgotten, writer))
         app.include_router(item_routes(ItemChanges(database)))
     routes = guard_routes(app)
     app.add_middleware(Gate, keys=keys, settings=settings.serve)
@@ -121,7 +129,11 @@ def _health(live: Callable[[], Live | None]) -> APIRouter:
 
 
 def _recommendations(
-    live: Callable[[], Live | None], settings: Settings, moment: Moment | None, answering: Answering
+    live: Callable[[], Live | None],
+    settings: Settings,
+    moment: Moment | None,
+    answering: Answering,
+    forgotten: Container[object],
 ) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
@@ -145,7 +157,7 @@ def _recommendations(
         return await moment.gone(current.release.manifest) if moment is not None else frozenset()
 
     routes.include_router(catalogue_routes(lambda: _ready(live), gone))
-    routes.include_router(shopper_routes(lambda: _ready(live)))
+    routes.include_router(shopper_routes(lambda: _ready(live), forgotten))
     routes.include_router(batch_routes(answering.answer, refusals))
     routes.include_router(search_routes(answering.answer, {**SLATE_RESPONSES, **refusals}))
     routes.include_router(shelf_routes(lambda: _ready(live), gone, settings, {**SLATE_RESPONSES, **refusals}))

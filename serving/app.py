@@ -21,6 +21,7 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
+from features.erasure_queue import ErasureQueue
 from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from recsys.config import Settings
@@ -30,6 +31,7 @@ from recsys.workspace import Workspace
 from serving.access_log import AccessLog
 from serving.api import create_app
 from serving.arm_releases import ArmReleases
+from serving.forgotten import Forgotten
 from serving.hidden_watch import HiddenWatch
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
@@ -81,6 +83,9 @@ class Storefront:
         self._arms.poll()
         self._arms.start()
         self._database = open_live_database(workspace, settings.serve.events_url)
+        self._forgotten = Forgotten(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
+        self._forgotten.poll()
+        self._forgotten.start()
         changes = ItemChanges(self._database)
         self._catalogue = LiveCatalogue(lambda: self._watch.live, changes, settings.serve.items_poll_s)
         self._catalogue.start()
@@ -112,6 +117,7 @@ class Storefront:
             access_log,
             beside=self._beside,
             past=self._past.get,
+            forgotten=self._forgotten,
             echo_request_id=False,  # Ray Serve's server does
         )
 

@@ -26,7 +26,8 @@ class ArmReleases:
         self._live = live
         self._text_cache = settings.text_cache
         self._loaded: dict[str, Live] = {}
-        self._missing = {release_id: Pauses() for release_id in sorted(release_ids)}
+        self._digests: dict[str, str | None] = {}
+        self._pauses = {release_id: Pauses() for release_id in sorted(release_ids)}
         self._told: set[str] = set()
         self._poller = Poller(self.poll, settings.release_poll_s, "arm-releases")
 
@@ -36,8 +37,8 @@ class ArmReleases:
         return live if live is not None and live.release.release_id == release_id else self._loaded.get(release_id)
 
     def start(self) -> None:
-        """Look every `serve.release_poll_s` seconds, in a thread of its own, until all are loaded."""
-        if self._missing:
+        """Look every `serve.release_poll_s` seconds, in a thread of its own, where there are any."""
+        if self._pauses:
             self._poller.start()
 
     def close(self) -> None:
@@ -45,12 +46,17 @@ class ArmReleases:
         self._poller.close()
 
     def poll(self) -> None:
-        """Load what is missing."""
-        for release_id, pauses in list(self._missing.items()):
+        """Load what is missing, and what somebody was erased from."""
+        for release_id, pauses in self._pauses.items():
             if pauses.skip():
                 continue
             try:
+                digest = self._source.digest(release_id)
+                if release_id in self._loaded and digest in (None, self._digests[release_id]):
+                    continue
                 self._load(release_id)
+                self._digests[release_id] = digest
+                pauses.succeeded()
             except Exception as error:
                 # Whatever a damaged release raises, shoppers of its arm get the live one.
                 pauses.failed()
@@ -64,5 +70,4 @@ class ArmReleases:
         known = [*([before] if before else []), *self._loaded.values()]
         live = to_live(self._source.load(release_id), self._source, known, self._text_cache)
         self._loaded = {**self._loaded, release_id: live}
-        del self._missing[release_id]
         log.info("arm release loaded id=%s", release_id)

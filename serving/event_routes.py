@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -28,8 +29,8 @@ from serving.scopes import needs
 RETRY_S: Final = 2
 
 
-def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
-    """The routes through which shoppers' events come in."""
+def event_routes(writer: EventWriter, settings: Settings, forgotten: Container[object] = ()) -> APIRouter:
+    """The routes through which shoppers' events come in. forgotten: shoppers of whom none are taken."""
     routes = APIRouter(prefix="/v1", tags=["events"])
     slack = timedelta(hours=settings.ingest.future_slack_hours)
 
@@ -41,7 +42,7 @@ def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
         description='One event, or `{"events": [...]}` with up to 1,000. The answer comes when the events are on the '
         "disk: the shopper's next list reads them, and the next night learns from them. An `event_id` that is known "
         "changes nothing, so a request without an answer may be sent again. Of a mixed batch the good events are "
-        "stored and the others listed; 422 says that none was good.",
+        "stored and the others listed; 422 says that none was good. Events of a shopper who was erased are refused.",
         responses={
             202: {"content": {"application/json": {"example": EVENTS_EXAMPLE}}},
             **documented(
@@ -54,7 +55,7 @@ def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
     )
     async def events(batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)]) -> EventsResponse:
         now = datetime.now(UTC)
-        good, errors = sorted_out([_past(event, now + slack) for event in batch.events], "events")
+        good, errors = sorted_out([_taken(event, now + slack, forgotten) for event in batch.events], "events")
         logged = {index: _logged(event, now) for index, event in good.items()}
         try:
             await writer.append(list(logged.values()))
@@ -71,9 +72,13 @@ def event_routes(writer: EventWriter, settings: Settings) -> APIRouter:
     return routes
 
 
-def _past(event: ShopEvent | Refused, latest: datetime) -> ShopEvent | Refused:
-    """The event, refused where it has not happened yet."""
-    if isinstance(event, Refused) or event.timestamp is None or event.timestamp <= latest:
+def _taken(event: ShopEvent | Refused, latest: datetime, forgotten: Container[object]) -> ShopEvent | Refused:
+    """The event, refused where it has not happened yet or its shopper was erased."""
+    if isinstance(event, Refused):
+        return event
+    if event.user_id in forgotten:
+        return Refused((FieldProblem(field="user_id", message="this shopper was erased: nothing of theirs is taken"),))
+    if event.timestamp is None or event.timestamp <= latest:
         return event
     return Refused((FieldProblem(field="timestamp", message="lies in the future; send UTC, or leave it out"),))
 

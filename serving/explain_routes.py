@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -80,9 +80,13 @@ class ExplainResponse(BaseModel):
 
 
 def explain_routes(
-    answers: AnswerLog, writer: AnswerWriter, past: Callable[[str], Awaitable[Sequence[Live]]], settings: Settings
+    answers: AnswerLog,
+    writer: AnswerWriter,
+    past: Callable[[str], Awaitable[Sequence[Live]]],
+    settings: Settings,
+    forgotten: Container[object] = (),
 ) -> APIRouter:
-    """past: loads a release, as `PastReleases.get`."""
+    """past: loads a release, as `PastReleases.get`; forgotten: shoppers whose lists are not made again."""
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
 
     @routes.get(
@@ -133,6 +137,9 @@ def explain_routes(
             raise _unavailable(error) from None
         if answer is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-recommendation", _unknown(recommendation_id, settings))
+        if answer.user_id in forgotten:
+            said = "its shopper asked to be erased, so the list is not made again"
+            raise ProblemError(HTTPStatus.GONE, "shopper-erased", said)
         return answer
 
     async def _loaded(answer: Answer) -> Sequence[Live]:

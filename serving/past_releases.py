@@ -31,6 +31,7 @@ class PastReleases:
         self._known = known
         self._text_cache = text_cache
         self._loaded: OrderedDict[str, Live] = OrderedDict()
+        self._digests: dict[str, str | None] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="past-releases")
 
     async def get(self, release_id: str) -> Sequence[Live]:
@@ -47,16 +48,19 @@ class PastReleases:
 
     def _get(self, release_id: str) -> Live:
         live = self._loaded.get(release_id)
-        if live is None:
+        digest = self._source.digest(release_id)
+        if live is None or digest not in (None, self._digests[release_id]):
             try:
                 live = self._load(release_id)
             except StoreError:
                 self._check(release_id)  # it may have been collected meanwhile
                 raise
             self._loaded[release_id] = live
+            self._digests[release_id] = digest
         self._loaded.move_to_end(release_id)
         while len(self._loaded) > KEPT:
-            self._loaded.popitem(last=False)
+            gone, _ = self._loaded.popitem(last=False)
+            del self._digests[gone]
         return live
 
     def _load(self, release_id: str) -> Live:
@@ -65,7 +69,7 @@ class PastReleases:
         return to_live(self._source.load(release_id), self._source, known, self._text_cache)
 
     def _check(self, release_id: str) -> None:
-        if not self._source.is_published(release_id):
+        if self._source.digest(release_id) is None:
             raise ReleaseGoneError(f"release {release_id} has left the workspace")
 
 

@@ -31,10 +31,14 @@ class Live:
 
 @dataclass(frozen=True)
 class Source:
-    """Where releases come from; the workspace, or a test's own."""
+    """Where releases come from; the workspace, or a test's own.
+
+    digest: SHA-256 of a published release's manifest, None of one that is not published. It changes when somebody was
+    erased from the release.
+    """
 
     current_id: Callable[[], str | None]
-    is_published: Callable[[str], bool]
+    digest: Callable[[str], str | None]
     load: Callable[[str], LoadedRelease]
     load_encoder: Callable[[config.Encoder], TextEncoder]
 
@@ -46,13 +50,13 @@ def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> So
     from features.release import load_release
     from features.store import Store
 
-    def is_published(release_id: str) -> bool:
+    def digest(release_id: str) -> str | None:
         pointer = read_pointer(workspace.current)
-        return pointer is not None and release_id in pointer.published
+        return None if pointer is None else pointer.published.get(release_id)
 
     return Source(
         current_id=Store(workspace).current_id,
-        is_published=is_published,
+        digest=digest,
         load=lambda release_id: load_release(workspace, release_id, hidden_reviews),
         load_encoder=_load_encoder,
     )
@@ -97,6 +101,8 @@ class ReleaseWatch:
         self._source = source
         self._settings = settings
         self._live: Live | None = None
+        self._digest: str | None = None
+        """Of the live release, when it was loaded."""
         self._failed_id: str | None = None
         self._pauses = Pauses()
         self._poller = Poller(self.poll, settings.release_poll_s, "release-watch")
@@ -121,9 +127,12 @@ class ReleaseWatch:
         release_id: str | None = None
         try:
             release_id = self._source.current_id()
-            if release_id is None or (self._live and self._live.release.release_id == release_id):
+            digest = None if release_id is None else self._source.digest(release_id)
+            is_live = self._live is not None and self._live.release.release_id == release_id
+            if release_id is None or (is_live and digest == self._digest):
                 return False
             self._swap(self._source.load(release_id))
+            self._digest = digest
         except Exception as error:
             # Whatever a half-copied release raises, the thread and the release before must live on.
             self._note_failure(release_id, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -46,8 +46,8 @@ class Shoppers(BaseModel):
     release_id: str
 
 
-def shopper_routes(ready: Callable[[], Live]) -> APIRouter:
-    """ready: what answers now."""
+def shopper_routes(ready: Callable[[], Live], forgotten: Container[object] = ()) -> APIRouter:
+    """ready: what answers now; forgotten: shoppers who are left out."""
     routes = APIRouter()
 
     @routes.get(
@@ -62,7 +62,7 @@ def shopper_routes(ready: Callable[[], Live]) -> APIRouter:
         release = ready().release
         users = release.recommender.users
         return Shoppers(
-            shoppers=some_shoppers(release.recommender, count),
+            shoppers=[one for one in some_shoppers(release.recommender, count) if one.user_id not in forgotten],
             n_shoppers=len(users.rows),
             release_id=release.release_id,
         )

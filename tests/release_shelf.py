@@ -15,26 +15,29 @@ from serving.text_cache import TextEncoder
 
 @dataclass
 class Shelf:
-    """Releases by id. One that is missing does not load; those of `damaged` are published nevertheless."""
+    """Releases by id. One that is missing does not load; those of `damaged` are published nevertheless. A release that
+    somebody was erased from has another of the `digests`."""
 
     make_release: Callable[..., LoadedRelease]
     encoder: TextEncoder
     current: str | None = None
     releases: dict[str, LoadedRelease] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
     encoders: list[config.Encoder] = field(default_factory=list)
 
     @property
     def source(self) -> Source:
-        return Source(lambda: self.current, self._is_published, self._load, self._load_encoder)
+        return Source(lambda: self.current, self._digest, self._load, self._load_encoder)
 
     def publish(self, release_id: str, **encoder: Any) -> None:
         self.releases[release_id] = self.make_release(release_id, config.Encoder(**encoder))
         self.current = release_id
 
-    def _is_published(self, release_id: str) -> bool:
-        return release_id in self.releases or release_id in self.damaged
+    def _digest(self, release_id: str) -> str | None:
+        is_published = release_id in self.releases or release_id in self.damaged
+        return self.digests.get(release_id, "as published") if is_published else None
 
     def _load(self, release_id: str) -> LoadedRelease:
         self.loads.append(release_id)

@@ -236,6 +236,14 @@ class Shoppers:
     release_id: str
 
 
+@dataclass(frozen=True)
+class ErasureResponse:
+    """`request_id` stands in the receipt of the erasure."""
+
+    request_id: str
+    requested_at: datetime
+
+
 def given_list(item_ids: Sequence[str]) -> SlateResponse:
     """A list of the caller's own, as one that was answered."""
     items = [SlateItem(item_id, 0.0, rank, UNAVAILABLE, None) for rank, item_id in enumerate(item_ids, 1)]

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from .answers import (
     BatchResponse,
     Categories,
+    ErasureResponse,
     EventsResponse,
     ExplainResponse,
     ItemDetail,
@@ -124,6 +125,10 @@ class Client:
     def shoppers(self, count: int = 8) -> Shoppers:
         """A few known shoppers to try lists with; needs the scope `admin`."""
         return self._bulk(Shoppers, "GET", f"/v1/shoppers?count={count}", None)
+
+    def erase_user(self, user_id: str) -> ErasureResponse:
+        """Use nothing of a shopper any more, and erase them with the next night; needs the scope `admin`."""
+        return self._bulk(ErasureResponse, "DELETE", f"/v1/users/{quote(user_id, safe='')}", None)
 
     def explain(self, recommendation_id: str) -> ExplainResponse:
         """Why a list was as it was."""

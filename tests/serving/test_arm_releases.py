@@ -50,3 +50,17 @@ def test_before_a_first_release_an_arm_may_be_loaded(shelf: Shelf) -> None:
     found = arms.get("a")
     assert found is not None
     found.texts.close()
+
+
+def test_one_that_somebody_was_erased_from_is_loaded_anew_and_one_that_is_gone_stays(shelf: Shelf, live: Live) -> None:
+    shelf.publish("a")
+    arms = arms_of(shelf, live, "a")
+    arms.poll()
+    shelf.digests["a"] = "rewritten"
+    for _ in range(3):
+        arms.poll()
+    assert shelf.loads == ["a", "a"]
+    del shelf.releases["a"]
+    arms.poll()
+    assert arms.get("a") is not None
+    assert shelf.loads == ["a", "a"]

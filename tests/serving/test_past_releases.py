@@ -84,3 +84,12 @@ def test_one_that_is_collected_while_it_loads_is_gone(
     monkeypatch.setattr(Shelf, "_load", collected)
     with pytest.raises(ReleaseGoneError):
         get(PastReleases(shelf.source, list, text_cache=1), "r2")
+
+
+def test_one_that_somebody_was_erased_from_is_loaded_anew(shelf: Shelf, past: PastReleases) -> None:
+    shelf.publish("r0")
+    (before,) = get(past, "r0")
+    shelf.digests["r0"] = "rewritten"
+    (after,) = get(past, "r0")
+    assert after is not before
+    assert shelf.loads == ["r0", "r0"]

@@ -94,3 +94,13 @@ def test_vectors_of_another_encoder_than_the_releases_are_refused(
     assert response.status_code == 503
     assert "made with encoder other" in response.json()["detail"]
     assert client.post("/v1/recommend", json={"user_id": "ann"}).status_code == 200
+
+
+def test_a_release_that_somebody_was_erased_from_is_loaded_anew(shelf: Shelf, watch: ReleaseWatch) -> None:
+    shelf.publish("r1")
+    watch.poll()
+    before = watch.live
+    shelf.digests["r1"] = "rewritten"
+    assert [watch.poll() for _ in range(2)] == [True, False]
+    assert shelf.loads == ["r1", "r1"]
+    assert watch.live is not before

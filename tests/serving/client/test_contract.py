@@ -27,6 +27,7 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "item": lambda client: client.item("{item_id}"),
     "categories": lambda client: client.categories(),
     "shoppers": lambda client: client.shoppers(),
+    "erase_user": lambda client: client.erase_user("{user_id}"),
     "explain": lambda client: client.explain("{recommendation_id}"),
     "release": lambda client: client.release(),
 }

@@ -1,0 +1,63 @@
+"""What of a release belongs to a shopper: rows of tables, sentences of their reviews, vectors of their searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.release import TEXTS_FILE
+from recsys.evidence import QUOTES_FILE, VECTORS_FILE
+
+
+@dataclass(frozen=True)
+class WithoutShopper:
+    """A change for `features.store_rewrite`. review_ids: of the reviews that the shopper wrote."""
+
+    user_id: str
+    review_ids: frozenset[str]
+
+    def stays(self, table: str, rows: pl.DataFrame) -> pl.Series:
+        """True for each row that neither is the shopper's nor one of their reviews."""
+        theirs = rows["user_id"] == self.user_id
+        if table == "reviews":
+            theirs = theirs | rows["review_id"].is_in(list(self.review_ids))
+        return ~theirs
+
+    def write_model(self, old: Path, new: Path, users: pl.DataFrame) -> dict[str, int]:
+        """Sentences of their reviews go; vectors of texts that nobody's history points to become zero."""
+        counts = {"sentences to quote": self._quotes(old, new), "vectors of searches": _texts(old, new, users)}
+        return {name: count for name, count in counts.items() if count}
+
+    def _quotes(self, old: Path, new: Path) -> int:
+        if not (old / QUOTES_FILE).exists():
+            return 0
+        quotes = pl.read_parquet(old / QUOTES_FILE)
+        stays = ~quotes["review_id"].is_in(list(self.review_ids))
+        if stays.all():
+            return 0
+        vectors = np.load(old / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
+        quotes.filter(stays).write_parquet(new / QUOTES_FILE)
+        np.save(new / VECTORS_FILE, vectors[stays.to_numpy()], allow_pickle=False)
+        return int((~stays).sum())
+
+
+def _texts(old: Path, new: Path, users: pl.DataFrame) -> int:
+    """Rows stay where they are, as histories point to them by number. A text that others searched for, too, stays
+    theirs."""
+    if not (old / TEXTS_FILE).exists():
+        return 0
+    texts = np.load(old / TEXTS_FILE, mmap_mode="r", allow_pickle=False)
+    entries = users["history"].explode().drop_nulls()
+    read = entries.struct.field("text_row").drop_nulls().unique().to_numpy()
+    unread = np.ones(len(texts), dtype=bool)
+    unread[read] = False
+    unread &= np.any(texts != 0, axis=1)
+    if not unread.any():
+        return 0
+    kept = np.array(texts)
+    kept[unread] = 0
+    np.save(new / TEXTS_FILE, kept, allow_pickle=False)
+    return int(unread.sum())

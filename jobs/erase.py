@@ -1,0 +1,320 @@
+"""Erasing a shopper: every place of the workspace, then a search that finds nothing, then a receipt.
+
+What the shopper wrote is read first and kept in `erasures/pending-*.json` until the end, so that a run that was cut off
+anywhere is finished by the next one, though half of the places know nothing of the shopper by then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from features.durable import sha256_of, sync, write_atomically
+from features.erased_users import add_erased
+from features.erasure_queue import ErasureQueue, erase_rows
+from features.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
+from features.hidden_reviews import hidden_ids, show_reviews
+from features.lease import Lease, hold_lease
+from features.live_database import LiveDatabase, open_live_database
+from features.release_erasure import WithoutShopper
+from features.store import Store
+from features.store_rewrite import rewrite_releases
+from jobs.embed import forget_vectors
+from jobs.erase_places import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
+from jobs.erase_search import Needles, holds_shopper, needles_of, search
+from jobs.erase_traces import Traces, traces_of
+from jobs.ingest import LEASE as LAKE_LEASE
+from jobs.remembered import load_remembered
+from recsys.config import Settings
+from recsys.errors import ErasureError, RecsysError
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+PENDING: Final = "pending-"
+
+
+@checked_dataclass
+class Plan:
+    """An erasure under way: whose it is, what they wrote, and what has left which place so far."""
+
+    user_id: str
+    request_id: str
+    requested_at: AwareDatetime | None
+    n_rows_at_request: int
+    runs: int = 0
+    review_ids: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    removed: dict[str, dict[str, int]] = field(default_factory=dict)
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    def traces(self) -> Traces:
+        return Traces(frozenset(self.review_ids), frozenset(self.texts), frozenset(self.hashes))
+
+
+_PLAN: Final = TypeAdapter(Plan)
+
+
+@dataclass
+class _Erasure:
+    """What the steps share."""
+
+    workspace: Workspace
+    database: LiveDatabase
+    plan: Plan
+    lease: Lease
+    now: datetime
+    subject: str = ""
+    needles: Needles | None = None
+    searched: Searched | None = None
+    done: tuple[Receipt, Path] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.workspace.erasures / f"{PENDING}{self.subject[:16]}.json"
+
+    def save(self) -> None:
+        write_atomically(self.path, _PLAN.dump_json(self.plan))
+
+    def note(self, place: str, removed: dict[str, int], files: Iterable[Path] = ()) -> None:
+        """Count what has left a place, and what was written there instead."""
+        counts = self.plan.removed.setdefault(place, {})
+        for name, count in removed.items():
+            counts[name] = counts.get(name, 0) + count
+        names = {str(path.relative_to(self.workspace.root)) for path in files}
+        self.plan.files[place] = sorted(names.union(self.plan.files.get(place, ())))
+        self.save()
+
+
+def erase(
+    workspace: Workspace, settings: Settings, user_id: str, now: datetime, progress: Progress
+) -> tuple[Receipt, Path]:
+    """Erase the shopper from everything in the workspace and from its live database; the receipt and where it lies.
+
+    Nobody's id is refused but the empty one: of someone unknown the receipt says so. Raises StoreError where a night,
+    an ingest or a fine-tuning run writes meanwhile, ErasureError where something is left.
+    """
+    if not user_id:
+        raise ErasureError("an empty id names nobody; give the shopper's id, as in the column user_id")
+    return _erase(workspace, settings, Plan(user_id, "", None, 0), now, progress)
+
+
+def erase_queued(
+    workspace: Workspace, settings: Settings, now: datetime, progress: Progress
+) -> list[tuple[Receipt, Path]]:
+    """Finish what was cut off, then erase every shopper who waits in the live database; raises as `erase`."""
+    plans = [plan for path in sorted(workspace.erasures.glob(f"{PENDING}*.json")) if (plan := _read_plan(path))]
+    database = open_live_database(workspace, settings.serve.events_url)
+    try:
+        waiting = ErasureQueue(database).waiting()
+    finally:
+        database.close()
+    known = {plan.user_id for plan in plans}
+    plans += [
+        Plan(one.user_id, one.request_id, one.requested_at, one.n_rows) for one in waiting if one.user_id not in known
+    ]
+    return [_erase(workspace, settings, plan, now, progress) for plan in plans]
+
+
+def _erase(
+    workspace: Workspace, settings: Settings, plan: Plan, now: datetime, progress: Progress
+) -> tuple[Receipt, Path]:
+    if not workspace.root.is_dir():
+        raise ErasureError(f"{workspace.root}: no such folder; name the workspace with --workspace")
+    minutes = settings.releases.lease_minutes
+    database = open_live_database(workspace, settings.serve.events_url)
+    try:
+        with (
+            hold_lease(workspace.lease, now, minutes) as lease,
+            hold_lease(workspace.tuning_lease, now, minutes),
+            hold_lease(workspace.lake / LAKE_LEASE, now, minutes),
+        ):
+            erasure = _Erasure(workspace, database, plan, lease, now)
+            for number, (name, step) in enumerate(ERASE_STEPS):
+                log.info("erase step=%s", name)
+                progress("erase", number, len(ERASE_STEPS))
+                step(erasure)
+            progress("erase", len(ERASE_STEPS), len(ERASE_STEPS))
+            assert erasure.done is not None
+            return erasure.done
+    finally:
+        database.close()
+
+
+def _keep_out(erasure: _Erasure) -> None:
+    """First of all, so that neither ingest nor the service takes anything of the shopper any more."""
+    erasure.subject = add_erased(erasure.workspace, erasure.plan.user_id, erasure.now)
+    begun = _read_plan(erasure.path)
+    if begun is not None:
+        erasure.plan = begun
+    if not erasure.plan.request_id and erasure.database.exists:
+        for waiting in ErasureQueue(erasure.database).waiting():
+            if waiting.user_id == erasure.plan.user_id:
+                erasure.plan.request_id, erasure.plan.requested_at = waiting.request_id, waiting.requested_at
+                erasure.plan.n_rows_at_request = waiting.n_rows
+    erasure.plan.runs += 1
+
+
+def _find_traces(erasure: _Erasure) -> None:
+    found = traces_of(erasure.workspace, erasure.database, erasure.plan.user_id) | erasure.plan.traces()
+    erasure.plan.review_ids = sorted(found.review_ids)
+    erasure.plan.texts = sorted(found.texts)
+    erasure.plan.hashes = sorted(found.hashes)
+    erasure.save()
+
+
+def _embeddings(erasure: _Erasure) -> None:
+    n_vectors, written = forget_vectors(erasure.workspace, erasure.plan.hashes)
+    erasure.note("embeddings", {"vectors": n_vectors}, written)
+
+
+def _releases(erasure: _Erasure) -> None:
+    change = WithoutShopper(erasure.plan.user_id, frozenset(erasure.plan.review_ids))
+    rewritten = rewrite_releases(erasure.workspace, erasure.lease, change, lambda: datetime.now(UTC))
+    for release_id, one in rewritten.items():
+        manifest = erasure.workspace.releases / release_id / "manifest.json"
+        erasure.note(f"release {release_id}", one.removed, [manifest] if any(one.removed.values()) else ())
+
+
+def _quarantine(erasure: _Erasure) -> None:
+    n_rows, written = erase_from_quarantine(erasure.workspace, erasure.plan.user_id, erasure.plan.texts)
+    erasure.note("quarantine", {"rows": n_rows}, written)
+
+
+def _lake(erasure: _Erasure) -> None:
+    removed, written = erase_from_lake(erasure.workspace, erasure.plan.user_id, erasure.plan.review_ids)
+    erasure.note("lake", removed, written)
+
+
+def _live_database(erasure: _Erasure) -> None:
+    removed = erase_rows(erasure.database, erasure.plan.user_id) if erasure.database.exists else {}
+    if "live database" not in erasure.plan.removed:
+        removed = {**removed, "rows at the request": erasure.plan.n_rows_at_request}
+    erasure.note("live database", removed)
+    if erasure.database.exists:
+        ErasureQueue(erasure.database).done(erasure.plan.user_id)  # from here on the plan remembers the shopper
+
+
+def _half_done(erasure: _Erasure) -> None:
+    """States of runs that were cut off, and outputs that steps of a night keep for the next: all of them, as they were
+    made of what the shopper did, and are made again when they are needed."""
+    if any(count for counts in erasure.plan.removed.values() for count in counts.values()):
+        erasure.note("half-done work", remove_half_done(erasure.workspace))
+
+
+def _runs(erasure: _Erasure) -> None:
+    erasure.needles = needles_of(erasure.workspace, erasure.database, erasure.plan.user_id, erasure.plan.texts)
+    removed, written = erase_from_runs(erasure.workspace, erasure.needles)
+    erasure.note("runs", removed, written)
+
+
+def _hidden_reviews(erasure: _Erasure) -> None:
+    """After the releases: a running service must not quote what was hidden until then."""
+    path = erasure.workspace.hidden_reviews
+    hidden = hidden_ids(path).intersection(erasure.plan.review_ids)
+    if hidden:
+        show_reviews(path, hidden, erasure.now)
+    erasure.note("hidden reviews", {"ids": len(hidden)}, [path] if hidden else ())
+
+
+def _search(erasure: _Erasure) -> None:
+    assert erasure.needles is not None
+    workspace = erasure.workspace
+    for draft in workspace.erasures.glob(f".{PENDING}*"):  # of a run that was killed
+        draft.unlink()
+    erasure.searched, places = search(
+        workspace, erasure.database, erasure.needles, [workspace.sample, erasure.path, *_source_files(workspace)]
+    )
+    if places:
+        raise ErasureError(
+            f"{workspace.root}: something of the shopper is left in {len(places)} places, the first is {places[0]}; "
+            "remove it by hand or run the same again; no receipt was written"
+        )
+
+
+def _write_receipt(erasure: _Erasure) -> None:
+    assert erasure.needles is not None and erasure.searched is not None
+    workspace, plan = erasure.workspace, erasure.plan
+    places = {
+        name: Place(removed, {path: sha256_of(workspace.root / path) for path in _there(workspace, plan.files[name])})
+        for name, removed in plan.removed.items()
+    }
+    receipt = Receipt(
+        version=VERSION,
+        subject=erasure.subject,
+        known=bool(total(places)),
+        requested_at=plan.requested_at,
+        request_id=plan.request_id,
+        erased_at=erasure.now,
+        runs=plan.runs,
+        places=places,
+        searched=erasure.searched,
+        trained_with=tuple(manifest.release_id for manifest in Store(workspace).releases()),
+        encoders=tuple(sorted(path.name for path in workspace.encoders.glob("[!.]*/"))),
+        first_without="",
+        sources=tuple(str(path) for path in _source_files(workspace) if holds_shopper(path, erasure.needles)),
+    )
+    erasure.done = receipt, write_receipt(workspace, receipt)
+
+
+def _forget_plan(erasure: _Erasure) -> None:
+    erasure.path.unlink()
+    sync(erasure.workspace.erasures)
+
+
+ERASE_STEPS: tuple[tuple[str, Callable[[_Erasure], None]], ...] = (
+    ("keep out", _keep_out),
+    ("find traces", _find_traces),
+    ("embeddings", _embeddings),
+    ("releases", _releases),
+    ("quarantine", _quarantine),
+    ("lake", _lake),
+    ("live database", _live_database),
+    ("half-done work", _half_done),
+    ("runs", _runs),
+    ("hidden reviews", _hidden_reviews),
+    ("search", _search),
+    ("receipt", _write_receipt),
+    ("forget the plan", _forget_plan),
+)
+"""In order. What the lake alone tells is read first and needed until the end; so it is kept in the plan."""
+
+
+def _read_plan(path: Path) -> Plan | None:
+    try:
+        return _PLAN.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise ErasureError(f"{path}: damaged ({said}); remove it and erase the same shopper again") from None
+
+
+def _there(workspace: Workspace, names: Iterable[str]) -> list[str]:
+    """Of the files that were written those that no later step, or run, has replaced."""
+    return [name for name in names if (workspace.root / name).is_file()]
+
+
+def _source_files(workspace: Workspace) -> list[Path]:
+    """The shop's own files that were taken in, as far as they are still there."""
+    taken = {file.path for entry in load_remembered(workspace.lake / "sources.json") for file in entry.files}
+    return [path for path in map(Path, sorted(taken)) if path.is_file()]
+
+
+def erase_before_the_night(workspace: Workspace, settings: Settings, now: datetime, progress: Progress) -> int:
+    """Erase who waits; how many. What keeps that from happening is logged, and no reason to leave a shop without a
+    release: they wait on, and are kept out of lists meanwhile."""
+    try:
+        return len(erase_queued(workspace, settings, now, progress))
+    except RecsysError as error:
+        log.error("shoppers not erased, they wait on error=%s", error)
+        return 0

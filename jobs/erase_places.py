@@ -1,0 +1,120 @@
+"""What leaves the folders of a workspace with a shopper: rows of lake and quarantine, half-done work, lines of runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from features.durable import write_atomically
+from jobs.erase_search import Needles, field_pattern, holds_any, word_pattern
+from jobs.lake import TABLES, Lake
+from jobs.staging import groups
+from recsys.workspace import Workspace
+
+ROWS_AT_ONCE: Final = 1_000_000
+PLAIN: Final = frozenset({".json", ".jsonl", ".html", ".txt", ".log", ".md", ".csv", ".toml", ".svg"})
+INSTEAD: Final = b"(erased)"
+
+
+def erase_from_lake(
+    workspace: Workspace, user_id: str, review_ids: Collection[str]
+) -> tuple[dict[str, int], list[Path]]:
+    """Rows removed by table, and the files that were written, in one commit; half-written files of killed runs go, too.
+    Needs the lease of the lake."""
+    lake = Lake(workspace.lake)
+    removed, written = {}, []
+    for table in ("events", "reviews"):
+        theirs = pl.col("user_id") == user_id
+        if table == "reviews":
+            theirs = theirs | pl.col("review_id").is_in(list(review_ids))
+        place = TABLES[table].partition().alias("partition")
+        touched = lake.scan(table).filter(theirs).select(place).unique().collect()["partition"].to_list()
+        sizes = {file.partition: file.rows for file in lake.files if file.table == table and file.partition in touched}
+        removed[table] = 0
+        for partitions in groups(sizes, ROWS_AT_ONCE):
+            rows = lake.partitions(table, partitions).collect()
+            stays = rows.filter(~theirs)
+            removed[table] += len(rows) - len(stays)
+            written += lake.write(table, stays, partitions)
+    lake = lake.commit(written)
+    shutil.rmtree(workspace.lake / "staging", ignore_errors=True)
+    files = [workspace.lake / file.path for file in written if file.rows]
+    return removed, [*files, *([lake.manifest] if written else [])]
+
+
+def erase_from_quarantine(workspace: Workspace, user_id: str, texts: Collection[str]) -> tuple[int, list[Path]]:
+    """Rows removed, and the files that were written: rows with the id or a text of the shopper in any field, as no
+    rule says which column of a bad row is whose."""
+    n_rows, written = 0, []
+    wanted = {user_id, *texts}
+    for path in workspace.quarantine.rglob("*"):
+        if path.suffix == ".tmp" or path.name.startswith("."):
+            path.unlink()
+        elif path.suffix == ".parquet":
+            rows = pl.read_parquet(path)
+            stays = pl.Series([not _is_theirs(data, user_id, wanted) for data in rows["data"]], dtype=pl.Boolean)
+            if stays.all():
+                continue
+            n_rows += int((~stays).sum())
+            if stays.any():
+                content = io.BytesIO()
+                rows.filter(stays).write_parquet(content)
+                write_atomically(path, content.getvalue())
+                written.append(path)
+            else:
+                path.unlink()
+    return n_rows, written
+
+
+def _is_theirs(data: str, user_id: str, wanted: Collection[str]) -> bool:
+    try:
+        fields = json.loads(data)
+    except ValueError:  # a line that could not be read at all
+        return re.search(rf"(?<![\w-]){re.escape(user_id)}(?![\w-])", data) is not None
+    return any(str(value) in wanted for value in fields.values()) if isinstance(fields, dict) else data in wanted
+
+
+def remove_half_done(workspace: Workspace) -> dict[str, int]:
+    """Files removed. Needs the leases of the night and of fine-tuning: nobody is at work."""
+    steps = workspace.root / "steps"
+    left = [*workspace.training.glob("*"), *steps.glob("*"), *workspace.runs.glob("staging-*")]
+    left += workspace.encoders.glob(".draft-*")
+    n_files = 0
+    for path in left:
+        n_files += sum(1 for one in path.rglob("*") if one.is_file()) if path.is_dir() else 1
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return {"files": n_files}
+
+
+def erase_from_runs(workspace: Workspace, needles: Needles) -> tuple[dict[str, int], list[Path]]:
+    """Places of reports and logs that named the shopper or quoted them, and the files that were written; a file of
+    another kind goes as a whole."""
+    n_places, n_files, written = 0, 0, []
+    for path in workspace.runs.rglob("*"):
+        if not path.is_file() or not holds_any(path, needles):
+            continue
+        if path.suffix not in PLAIN:
+            path.unlink()
+            n_files += 1
+            continue
+        content = path.read_bytes()
+        pattern = word_pattern(needles.user_id) if needles.in_bytes else field_pattern(needles.user_id)
+        content, n_ids = pattern.subn(INSTEAD if needles.in_bytes else b'"user_id": "(erased)"', content)
+        n_places += n_ids
+        for text in sorted(needles.texts, key=len, reverse=True):
+            said = text.encode("utf-8", "replace")
+            n_places += content.count(said)
+            content = content.replace(said, INSTEAD)
+        write_atomically(path, content)
+        written.append(path)
+    return {"mentions": n_places, "files": n_files}, written

@@ -1,0 +1,92 @@
+"""What a shopper wrote: found in the lake, the releases and the live database before anything is removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from features.answer_log import AnswerLog
+from features.event_log import EventLog
+from features.live_database import LiveDatabase
+from features.sentences import split_sentences
+from features.store import Store
+from features.text import clean, newest_reviews, review_texts, text_hash
+from jobs.lake import Lake
+from recsys.errors import StoreError
+from recsys.tables import Reviews
+from recsys.workspace import Workspace
+
+_REVIEW_COLUMNS = ("review_id", "user_id", "item_id", "title", "text", "timestamp")
+
+
+@dataclass(frozen=True)
+class Traces:
+    """review_ids: of the shopper's reviews; texts: their searches, pages, titles, reviews and the sentences of these;
+    hashes: by which the vectors of such texts are stored."""
+
+    review_ids: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    hashes: frozenset[str] = frozenset()
+
+    def __or__(self, other: Traces) -> Traces:
+        return Traces(self.review_ids | other.review_ids, self.texts | other.texts, self.hashes | other.hashes)
+
+
+def traces_of(workspace: Workspace, database: LiveDatabase, user_id: str) -> Traces:
+    """Everything that the shopper wrote, wherever it still is."""
+    lake = Lake(workspace.lake)
+    theirs = pl.col("user_id") == user_id
+    reviews = [lake.scan("reviews").filter(theirs).select(_REVIEW_COLUMNS).collect()]
+    reviews += _published_reviews(workspace, user_id)
+    written = lake.scan("events").filter(theirs & pl.col("text").is_not_null()).select("text").unique().collect()
+    said = {*written["text"], *_live_texts(database, user_id)}
+    found = _of_reviews(pl.concat(reviews).unique())
+    return found | Traces(frozenset(), frozenset(said), frozenset(_hashes(said)))
+
+
+def _of_reviews(reviews: pl.DataFrame) -> Traces:
+    whole = [text for name in ("title", "text") for text in reviews[name].drop_nulls()]
+    plain = newest_reviews(reviews, reviews["item_id"].unique(), len(reviews))["text"]
+    sentences = [sentence for text in plain for sentence in split_sentences(text)]
+    texts = frozenset(text for text in (*whole, *sentences) if text.strip())
+    hashes = frozenset((*_hashes(sentences), *review_texts(reviews)["text_hash"]))
+    return Traces(frozenset(reviews["review_id"]), texts, hashes)
+
+
+def _published_reviews(workspace: Workspace, user_id: str) -> Iterator[pl.DataFrame]:
+    store = Store(workspace)
+    for manifest in store.releases():
+        try:
+            release = store.open(manifest.release_id, verify=False)
+        except StoreError:  # one that cannot be opened is removed as a whole
+            continue
+        reviews = release.table("reviews", _REVIEW_COLUMNS).filter(pl.col("user_id") == user_id)
+        yield reviews.cast(
+            {name: column.dtype for name, column in Reviews.columns().items() if name in _REVIEW_COLUMNS}
+        )
+
+
+def _live_texts(database: LiveDatabase, user_id: str) -> set[str]:
+    if not database.exists:
+        return set()
+    texts = set(EventLog(database).texts_of(user_id))
+    for content in AnswerLog(database).contents_of(user_id):
+        texts.update(_texts_in(json.loads(content).get("request", {})))
+    return texts
+
+
+def _texts_in(request: dict[str, Any]) -> Iterator[str]:
+    for part in (request, *request.get("session", ())):
+        if part.get("text"):
+            yield part["text"]
+
+
+def _hashes(texts: Iterable[str]) -> Iterator[str]:
+    """As searches and quoted sentences are stored: cleaned, or as they are."""
+    for text in texts:
+        yield text_hash(text)
+        yield text_hash(clean(text))

@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from features.erased_users import read_erased
+from features.erasure_queue import ErasureQueue
+from features.live_database import open_live_database
+from jobs.__main__ import main
+from jobs.ingest import IngestReport
+from recsys.workspace import Workspace
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def shop(
+    workspace: Workspace, ingest_table: Callable[..., IngestReport], write_file: Callable[[str, str], Path]
+) -> list[str]:
+    """`--workspace` of a shop with two shoppers."""
+    rows = "event_id,user_id,item_id,event_type,timestamp\n"
+    rows += "".join(f"e-{name},{name},boot,view,2024-05-01T00:00:00Z\n" for name in ("ann-1842", "bea-1907"))
+    ingest_table(events=write_file("events.csv", rows))
+    return ["--workspace", str(workspace.root)]
+
+
+def receipt_of(workspace: Workspace) -> str:
+    (path,) = workspace.erasures.glob("*Z-*.json")
+    return str(path)
+
+
+def test_a_shopper_is_erased_and_the_receipt_can_be_checked(
+    workspace: Workspace, shop: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["erase", "ann-1842", *shop]) == 0
+    told = capsys.readouterr().out
+    assert "lake" in told and "nothing left" in told
+    assert "1 of your own files still name them, the first is " in told
+    assert "ann-1842" not in told
+    assert main(["erase", "--verify", receipt_of(workspace), *shop]) == 0
+    assert capsys.readouterr().out == told
+    Path(receipt_of(workspace)).write_text(Path(receipt_of(workspace)).read_text().replace('"events":1', '"events":0'))
+    Path(receipt_of(workspace)).write_text(
+        Path(receipt_of(workspace)).read_text().replace('"events": 1', '"events": 0')
+    )
+    assert main(["erase", "--verify", receipt_of(workspace), *shop]) == 2
+    assert "the signature does not hold" in capsys.readouterr().err
+
+
+def test_of_an_unknown_shopper_it_is_said(shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["erase", "nobody-at-all", *shop]) == 0
+    assert "Nobody of this id was known; they are kept out from now on." in capsys.readouterr().out
+
+
+def test_who_waits_is_erased(workspace: Workspace, shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["erase", "--queued", *shop]) == 0
+    assert capsys.readouterr().out == "Nobody waits to be erased.\n"
+    database = open_live_database(workspace, "")
+    ErasureQueue(database).add("bea-1907", "q1", NOW)
+    database.close()
+    assert main(["erase", "--queued", *shop]) == 0
+    assert "Receipt: " in capsys.readouterr().out
+    assert "bea-1907" in read_erased(workspace)
+
+
+def test_an_erased_shopper_may_be_taken_again(
+    workspace: Workspace, shop: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["erase", "--readmit", "ann-1842", *shop]) == 2
+    assert "'ann-1842' was not erased" in capsys.readouterr().err
+    main(["erase", "ann-1842", *shop])
+    assert main(["erase", "--readmit", "ann-1842", *shop]) == 0
+    assert "ann-1842" not in read_erased(workspace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "whom to erase? give one id"),
+        (["ann-1842", "--queued"], "whom to erase? give one id"),
+        ([""], "an empty id names nobody"),
+        (["--verify", "nowhere.json"], "not a receipt of an erasure"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    shop: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["erase", *arguments, *shop]) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line)
+    assert said in line
