@@ -22,6 +22,7 @@ from ray.serve.schema import LoggingConfig
 
 from features.item_changes import ItemChanges
 from features.live_database import open_live_database
+from features.workspace_place import served
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.access_log import AccessLog
@@ -30,6 +31,7 @@ from serving.arm_releases import ArmReleases
 from serving.hidden_watch import HiddenWatch
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
+from serving.mirror_watch import MirrorWatch
 from serving.past_releases import PastReleases
 from serving.proxy import EVERY_INTERFACE
 from serving.release_watch import Live, ReleaseWatch, workspace_source
@@ -51,7 +53,7 @@ OBJECT_STORE_BYTES: Final = 80 * 2**20
 class Storefront:
     """One replica: a live release, kept up to date, behind the HTTP contract."""
 
-    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+    def __init__(self, place: str, settings: Settings) -> None:
         # A replica is a process of its own. Not `sys.stderr`, which Serve has turned into its own log, of warnings.
         handler = logging.StreamHandler(sys.__stderr__)
         handler.addFilter(RequestIdFilter())
@@ -60,6 +62,11 @@ class Storefront:
         sys.setswitchinterval(SWITCH_S)
         start_tracing(os.environ)
         self._settings = settings
+        # Here and not where Ray is started: a replica on another machine has a copy of its own.
+        workspace, mirror = served(place)
+        self._mirror = MirrorWatch(mirror, settings.serve.release_poll_s) if mirror else None
+        if self._mirror:
+            self._mirror.start()
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
@@ -151,4 +158,4 @@ def deploy(workspace: Workspace, settings: Settings) -> None:
         logging_config=quiet,
     )
     deployment = deployed(serve.ingress()(Storefront))
-    serve.run(deployment.bind(workspace, settings), name=APP_NAME, route_prefix="/")
+    serve.run(deployment.bind(workspace.shown, settings), name=APP_NAME, route_prefix="/")
