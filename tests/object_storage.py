@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+SERVER = Path(sys.executable).parent / "weed"
 START_TIMEOUT_S = 90.0
 LOWEST_PORT, HIGHEST_PORT = 15_000, 50_000
 """SeaweedFS listens for its own parts 10,000 ports above each."""
@@ -38,7 +39,6 @@ class Endpoint:
 @contextmanager
 def s3_server() -> Iterator[int]:
     """The port of a SeaweedFS that keeps nothing when it ends; it makes buckets when they are first written to."""
-    weed = Path(sys.executable).parent / "weed"
     folder = Path(tempfile.mkdtemp(prefix="s3-"))
     access = {"name": "test", "credentials": [{"accessKey": "test", "secretKey": "secret"}], "actions": ["Admin"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [access]}))
@@ -49,7 +49,7 @@ def s3_server() -> Iterator[int]:
     ports += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     rest = ["-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=50"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([weed, "server", *here, *ports, *rest], stdout=log, stderr=log)
+        process = subprocess.Popen([SERVER, "server", *here, *ports, *rest], stdout=log, stderr=log)
     try:
         _wait_for(port, process, folder / "log")
         yield port
