@@ -127,7 +127,7 @@ class Store:
         release_id = release_id or pointer.current
         if release_id not in pointer.published:
             nearest = difflib.get_close_matches(release_id, pointer.published, n=3, cutoff=0.0)
-            raise StoreError(f"{self._workspace.root}: no release {release_id}; nearest: {', '.join(nearest)}")
+            raise StoreError(f"{self._workspace.shown}: no release {release_id}; nearest: {', '.join(nearest)}")
         folder = self._workspace.releases / release_id
         manifest = read_manifest(folder, pointer.published[release_id])
         if verify:
@@ -179,7 +179,7 @@ class Store:
         to remove by their age. What a crashed publish wrote between two releases stays until the older one goes.
         """
         if keep < 1:
-            raise StoreError(f"{self._workspace.root}: cannot keep {keep} releases; keep 1 or more")
+            raise StoreError(f"{self._workspace.shown}: cannot keep {keep} releases; keep 1 or more")
         with self._writing(now):
             pointer = read_pointer(self._workspace.current)
             if pointer is None:
@@ -203,10 +203,10 @@ class Store:
                 yield lease
 
     def _pointer(self) -> Pointer:
-        root = self._workspace.root
+        shown = self._workspace.shown
         pointer = read_pointer(self._workspace.current)
         if pointer is None:
-            raise StoreError(f"{root}: no release published yet; run `recsys nightly --workspace {root}`")
+            raise StoreError(f"{shown}: no release published yet; run `recsys nightly --workspace {shown}`")
         return pointer
 
 

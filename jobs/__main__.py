@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from jobs.bench_command import bench_app
 from jobs.command_line import configure_logging
 from jobs.compress_command import compress_command
+from jobs.copy_command import copy_command
 from jobs.erase_command import erase_command
 from jobs.experiments_command import experiments_app
 from jobs.finetune_command import finetune_command
@@ -35,6 +36,7 @@ app.command("serve")(serve_command)
 app.command("recommend")(recommend_command)
 app.add_typer(releases_app, name="releases")
 app.command("compress")(compress_command)
+app.command("copy")(copy_command)
 app.add_typer(experiments_app, name="experiments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(reviews_app, name="reviews")

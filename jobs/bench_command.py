@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from features.workspace_place import local_workspace
 from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
 from jobs.ingest_command import CatalogOption, MapOption, SetOption, absolute_paths
 from jobs.sources.spec import SourceSpec, assignments, constants
@@ -163,7 +164,7 @@ def serve_command(
 
     _check_folder(json_path)
     with shown_progress() as progress:
-        report = bench_serve(Workspace(workspace), config, api_key, seconds, rounds, progress, overload=overload)
+        report = bench_serve(local_workspace(workspace), config, api_key, seconds, rounds, progress, overload=overload)
     json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_serve_report(report)
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from features.workspace_place import checked_place
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.settings_file import find_settings, load_settings
@@ -26,13 +27,14 @@ from recsys.workspace import Workspace
 log = logging.getLogger(__name__)
 
 WorkspaceOption = Annotated[
-    Path,
+    str,
     typer.Option(
         "--workspace",
         "-w",
         envvar="RECSYS_WORKSPACE",
-        file_okay=False,
-        help="Folder that holds the shop's lake, store, releases and runs.",
+        parser=checked_place,
+        metavar="FOLDER",
+        help="Folder, or s3://bucket/prefix, that holds the shop's lake, store, releases and runs.",
     ),
 ]
 ConfigOption = Annotated[
@@ -47,6 +49,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 AsOfOption = Annotated[
     str | None, typer.Option(help="Take the shop as it stood then (ISO time, UTC); by default its newest event.")
 ]
+
+
+def clock() -> datetime:
+    """The time now, for whoever must ask again and again."""
+    return datetime.now(UTC)
 
 
 def settings_of(workspace: Workspace, config: Path | None) -> Settings:

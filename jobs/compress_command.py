@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
+from features.workspace_place import TUNING, working
+from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from recsys.errors import DataError
-from recsys.workspace import Workspace
 
 
 def compress_command(
@@ -25,10 +25,10 @@ def compress_command(
 
     if json_path is not None and not json_path.absolute().parent.is_dir():
         raise DataError(f"--json {json_path}: no such folder; make it first")
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
-    with shown_progress() as progress:
-        report = compress(place, settings, runs, progress)
+    with working(workspace, TUNING, clock) as place:
+        settings = settings_of(place, config)
+        with shown_progress() as progress:
+            report = compress(place, settings, runs, progress)
     if json_path is not None:
         json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_compress_report(report)

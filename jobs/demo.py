@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -19,6 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from features.workspace_place import local_workspace
 from jobs.lake import Lake
 from jobs.service_process import LOOPBACK, running
 from recsys.errors import RecsysError
@@ -45,12 +45,12 @@ class Call:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where every list is non-empty and personal."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--workspace", required=True)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--once", action="store_true", help="stop after the three calls")
     options = parser.parse_args(arguments)
     try:
-        return _demo(Workspace(options.workspace), options.port, once=options.once)
+        return _demo(local_workspace(options.workspace), options.port, once=options.once)
     except RecsysError as error:
         print(f"demo: error: {error}", file=sys.stderr)  # noqa: T201
         return 2

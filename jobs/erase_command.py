@@ -14,7 +14,8 @@ from rich.table import Table
 
 from features.erased_users import readmit
 from features.erasure_receipt import Receipt, verify_receipt
-from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
+from features.workspace_place import NIGHT, reading, working
+from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 
@@ -34,15 +35,18 @@ def erase_command(
     """Erase a shopper: live database, lake, store, releases, everything; search for what is left; sign a receipt."""
     if [user is not None, queued, verify is not None, readmit_user is not None].count(True) != 1:
         raise ErasureError("whom to erase? give one id, or --queued, or --verify RECEIPT, or --readmit USER")
-    place, now = Workspace(workspace), datetime.now(UTC)
+    now = datetime.now(UTC)
     if verify is not None:
-        _print(verify_receipt(place, verify), verify)
-    elif readmit_user is not None:
-        if not readmit(place, readmit_user, now):
-            raise ErasureError(f"{readmit_user!r} was not erased from {place.root}; nothing changed")
-        _say("Their data is taken again from now on; what was erased stays so.")
-    else:
-        _erase(place, user, now, config)
+        with reading(workspace, "erasures") as place:
+            _print(verify_receipt(place, verify), verify)
+        return
+    with working(workspace, NIGHT, clock) as place:
+        if readmit_user is None:
+            _erase(place, user, now, config)
+        elif readmit(place, readmit_user, now):
+            _say("Their data is taken again from now on; what was erased stays so.")
+        else:
+            raise ErasureError(f"{readmit_user!r} was not erased from {place.shown}; nothing changed")
 
 
 def _erase(place: Workspace, user: str | None, now: datetime, config: Path | None) -> None:

@@ -18,6 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from features.workspace_place import reading
 from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption, settings_of
 from recsys import config
 from recsys.errors import ConfigError
@@ -44,8 +45,8 @@ class Metric(StrEnum):
 @experiments_app.command("list")
 def list_command(workspace: WorkspaceOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """The experiments of the settings, with how many shoppers have been shown an arm."""
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
+    with reading(workspace) as place:
+        settings = settings_of(place, config)
     with _live_database(place, settings) as database:
         listed = [_listed(name, experiment, database) for name, experiment in settings.experiments.items()]
     if as_json:
@@ -95,8 +96,8 @@ def report_command(
     from jobs.experiment_report import experiment_report
     from jobs.lake import Lake
 
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
+    with reading(workspace, "lake") as place:
+        settings = settings_of(place, config)
     experiment = _named(settings.experiments, name)
     with _live_database(place, settings) as database:
         report = experiment_report(name, experiment, metric.value, database, Lake(place.lake))

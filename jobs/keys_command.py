@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from features.api_keys import ApiKey, Limits, Scope, create_key, read_keys, revoke_key
+from features.workspace_place import editing
 from jobs.command_line import JsonOption, WorkspaceOption, moment
-from recsys.workspace import Workspace
 
 keys_app = typer.Typer(help="Make, list and end the API keys of a workspace.", no_args_is_help=True)
 
@@ -33,11 +33,11 @@ def create_command(
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="By default serve.key_max_concurrent.")] = None,
 ) -> None:
     """Make a key and print it, this once: the workspace keeps only its SHA-256."""
-    place = Workspace(workspace)
-    place.root.mkdir(parents=True, exist_ok=True)
     limits = Limits(requests_per_s, max_concurrent)
     scopes = tuple(dict.fromkeys(scope or [Scope.READ]))
-    secret = create_key(place.api_keys, name, scopes, datetime.now(UTC), moment(expires, "--expires"), limits)
+    with editing(workspace) as place:
+        place.root.mkdir(parents=True, exist_ok=True)
+        secret = create_key(place.api_keys, name, scopes, datetime.now(UTC), moment(expires, "--expires"), limits)
     sys.stdout.write(f"{secret}\n")
     # Beside the key, which alone goes to where standard output is led.
     sys.stderr.write("Keep it now: it cannot be shown again. A running service takes it within seconds.\n")
@@ -46,7 +46,8 @@ def create_command(
 @keys_app.command("list")
 def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
     """Every key ever made, oldest first; never the keys themselves."""
-    keys, now = read_keys(Workspace(workspace).api_keys), datetime.now(UTC)
+    with editing(workspace) as place:
+        keys, now = read_keys(place.api_keys), datetime.now(UTC)
     if as_json:
         sys.stdout.write(json.dumps([_described(key, now) for key in keys], indent=2) + "\n")
         return
@@ -62,7 +63,8 @@ def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> Non
 @keys_app.command("revoke")
 def revoke_command(name: NameArgument, workspace: WorkspaceOption) -> None:
     """End a key; a running service refuses it within seconds."""
-    revoke_key(Workspace(workspace).api_keys, name, datetime.now(UTC))
+    with editing(workspace) as place:
+        revoke_key(place.api_keys, name, datetime.now(UTC))
 
 
 def _described(key: ApiKey, now: datetime) -> dict[str, object]:

@@ -27,7 +27,7 @@ def print_summary(report: Report, workspace: Workspace) -> None:
     console = Console()
     console.print(Columns([_counts(report), _times(report)], padding=(0, 4)))
     console.print(_quality(report))
-    console.print(f"release {report.release_id} is live in {workspace.root}", highlight=False, soft_wrap=True)
+    console.print(f"release {report.release_id} is live in {workspace.shown}", highlight=False, soft_wrap=True)
 
 
 def _counts(report: Report) -> Table:

@@ -15,17 +15,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from features.workspace_place import NIGHT, reading, working
 from jobs.command_line import (
     AsOfOption,
     ConfigOption,
     JsonOption,
     WorkspaceOption,
+    clock,
     moment,
     settings_of,
     shown_progress,
 )
 from recsys.errors import QueryError
-from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
     from recsys.recommend import RankedItem
@@ -45,10 +46,10 @@ def nightly_command(
     from jobs.nightly import nightly
     from jobs.nightly_summary import print_summary
 
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
-    with shown_progress() as progress:
-        report = nightly(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
+    with working(workspace, NIGHT, clock) as place:
+        settings = settings_of(place, config)
+        with shown_progress() as progress:
+            report = nightly(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
     print_summary(report, place)
 
 
@@ -63,7 +64,7 @@ def serve_command(
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
     sys.stdout.flush()
     # The service is a program of its own: jobs and serving share the store, never code.
-    os.execv(sys.executable, [sys.executable, "-m", "serving", "--workspace", str(workspace), *options])
+    os.execv(sys.executable, [sys.executable, "-m", "serving", "--workspace", workspace, *options])
 
 
 @releases_app.command("list")
@@ -71,8 +72,9 @@ def releases_command(workspace: WorkspaceOption, as_json: JsonOption = False) ->
     """The published releases, oldest first, with the quality of their lists and the NDCG of popularity beside it."""
     from features.store import Store
 
-    store = Store(Workspace(workspace))
-    current, manifests = store.current_id(), store.releases()
+    with reading(workspace) as place:
+        store = Store(place)
+        current, manifests = store.current_id(), store.releases()
     if as_json:
         listed = [asdict(manifest) | {"current": manifest.release_id == current} for manifest in manifests]
         sys.stdout.write(json.dumps(listed, indent=2, default=datetime.isoformat) + "\n")
@@ -115,7 +117,8 @@ def recommend_command(
     item_ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
     if not (user or sentence or item_ids):
         raise QueryError("nobody to recommend to; pass --user, --text or --items")
-    loaded = load_release(Workspace(workspace), release)
+    with reading(workspace) as place:
+        loaded = load_release(place, release)
     vector = load_query_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
     query = Query(user, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
     (slate,) = loaded.recommender.recommend([query])

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.hidden_reviews import hide_reviews, read_hidden, show_reviews
+from features.workspace_place import editing
 from jobs.command_line import JsonOption, WorkspaceOption
 from jobs.lake import Lake
 from recsys.workspace import Workspace
@@ -27,10 +28,11 @@ IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help="Review 
 @reviews_app.command("hide")
 def hide_command(review_ids: IdsArgument, workspace: WorkspaceOption) -> None:
     """Never quote these reviews; a running service stops within seconds."""
-    place = Workspace(workspace)
-    place.root.mkdir(parents=True, exist_ok=True)
-    hide_reviews(place.hidden_reviews, review_ids, datetime.now(UTC))
-    unknown = _unknown(place, review_ids)
+    with editing(workspace) as place:
+        place.root.mkdir(parents=True, exist_ok=True)
+        hide_reviews(place.hidden_reviews, review_ids, datetime.now(UTC))
+        # The lake of a workspace on object storage is not fetched for this.
+        unknown = [] if place.url else _unknown(place, review_ids)
     if unknown:
         # Hidden all the same: it may be that the review has yet to be taken in.
         sys.stderr.write(f"No review in the lake has the id {', '.join(map(repr, unknown))}; see that it is right.\n")
@@ -39,13 +41,15 @@ def hide_command(review_ids: IdsArgument, workspace: WorkspaceOption) -> None:
 @reviews_app.command("show")
 def show_command(review_ids: IdsArgument, workspace: WorkspaceOption) -> None:
     """Quote these reviews again where the release has them, else from the next one on."""
-    show_reviews(Workspace(workspace).hidden_reviews, review_ids, datetime.now(UTC))
+    with editing(workspace) as place:
+        show_reviews(place.hidden_reviews, review_ids, datetime.now(UTC))
 
 
 @reviews_app.command("list")
 def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
     """The reviews that are hidden, the first hidden first."""
-    hidden = read_hidden(Workspace(workspace).hidden_reviews)
+    with editing(workspace) as place:
+        hidden = read_hidden(place.hidden_reviews)
     if as_json:
         told = [{"review_id": one.review_id, "hidden_at": one.hidden_at.isoformat()} for one in hidden]
         sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")

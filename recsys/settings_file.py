@@ -14,8 +14,8 @@ from recsys.config import Arm, Experiment, Settings
 from recsys.errors import ConfigError
 
 ENV_PREFIX = "RECSYS_"
-ENV_OPTIONS = ("RECSYS_CACHE", "RECSYS_CONFIG", "RECSYS_WORKSPACE")
-"""Variables that say where something lies, not what is set."""
+ENV_OPTIONS = ("RECSYS_CONFIG", "RECSYS_WORKSPACE", "RECSYS_CACHE")
+"""Variables that are no settings: options of the command line, and where this machine keeps its copies."""
 
 
 def find_settings(asked: Path | None, workspace_file: Path) -> Path | None:

@@ -8,9 +8,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Workspace:
-    """Paths of one shop's workspace; naming them creates nothing."""
+    """Paths of one shop's workspace; naming them creates nothing.
+
+    url: where it lies, if `root` is this machine's copy of a workspace on object storage.
+    """
 
     root: Path
+    url: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What a person calls it, and passes as `--workspace`."""
+        return self.url or str(self.root)
 
     @property
     def lake(self) -> Path:

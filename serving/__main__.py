@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 
 from features.api_keys import read_keys
 from features.manifest import read_pointer
+from features.workspace_place import checked_place, served
 from recsys.config import Settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.settings_file import find_settings, load_settings
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
-    parser.add_argument("--workspace", type=Path, required=True, help="folder of the shop")
+    parser.add_argument("--workspace", required=True, help="folder of the shop, or s3://bucket/prefix")
     parser.add_argument("--host", help="127.0.0.1 (default) or 0.0.0.0, which needs keys: recsys keys create")
     parser.add_argument("--port", help="default: serve.port, 8000")
     parser.add_argument(
@@ -76,13 +77,18 @@ def _settings(options: argparse.Namespace, workspace: Workspace) -> Settings:
 
 def _serve(options: argparse.Namespace) -> None:
     """All that can be refused is refused before Ray, whose start takes seconds."""
-    workspace = Workspace(options.workspace.absolute())
+    workspace, _ = served(checked_place(options.workspace))
     settings = _settings(options, workspace)
+    if workspace.url and not settings.serve.events_url:
+        raise ServeError(
+            f"{workspace.url}: object storage cannot hold the database of events; set RECSYS_SERVE__EVENTS_URL (or "
+            "serve.events_url) to postgresql://user:password@host/name"
+        )
     # Not through the store: lancedb must not be loaded in the process that starts Ray (serving/release_watch.py).
     if read_pointer(workspace.current) is None:
-        shown = options.workspace
+        shown = workspace.shown
         raise StoreError(f"{shown}: no release published yet; run `recsys nightly --workspace {shown}`")
-    check_reach(settings.serve, read_keys(workspace.api_keys), datetime.now(UTC), options.workspace)
+    check_reach(settings.serve, read_keys(workspace.api_keys), datetime.now(UTC), workspace.shown)
     check_tracing(os.environ)
     address = os.environ.get("RAY_ADDRESS")
     if address is None:
@@ -131,7 +137,7 @@ def _served_release(workspace: Workspace, port: int) -> str:
     finally:
         connection.close()
     if response.status != HTTPStatus.OK:
-        raise ServeError(f"{workspace.root}: its current release does not load")
+        raise ServeError(f"{workspace.shown}: its current release does not load")
     release_id: str = json.loads(body)["release_id"]
     return release_id
 

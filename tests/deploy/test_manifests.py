@@ -44,7 +44,7 @@ config = ServeDeploySchema.model_validate(json.load(sys.stdin))
 module, _, function = application.import_path.partition(":")
 make = getattr(importlib.import_module(module), function)
 deployment = make({})._bound_deployment
-workspace, settings = deployment.init_args
+place, settings = deployment.init_args
 del os.environ["RECSYS_WORKSPACE"]
 try:
     refusal = make({})
@@ -55,7 +55,7 @@ print(json.dumps({
     "port": config.http_options.port,
     "host": settings.serve.host,
     "replicas": deployment.num_replicas,
-    "workspace": str(workspace.root),
+    "workspace": place,
     "object_store_bytes": app.OBJECT_STORE_BYTES,
     "refusal": refusal,
 }))

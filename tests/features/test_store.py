@@ -2,7 +2,8 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import polars as pl
 import pytest
 
 from features import store as store_module
-from features.store import PUBLISH_STEPS, Draft, Store, _removal_age
+from features.mirror import Mirror
+from features.object_store import Bucket
+from features.store import PUBLISH_STEPS, Draft, Manifest, Store, _removal_age
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
@@ -85,15 +88,57 @@ def published_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "shop"
 
 
-@pytest.fixture
-def workspace(published_a: Path, tmp_path: Path) -> Workspace:
-    """A workspace of its own, where release `a` of 3 items is served."""
-    return Workspace(Path(shutil.copytree(published_a, tmp_path / "shop")))
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, published_a: Path, tmp_path: Path) -> Store:
+    """A workspace of its own, where release `a` of 3 items is served: in a folder, or read on a machine that has
+    everything from the bucket, while another machine writes."""
+    if request.param == "folder":
+        return Store(Workspace(Path(shutil.copytree(published_a, tmp_path / "shop"))))
+    url = request.getfixturevalue("s3_url")
+    writer, reader = (Mirror(Bucket(url, 30), tmp_path / name) for name in ("writer", "reader"))
+    shutil.copytree(published_a, writer.root, dirs_exist_ok=True)
+    writer.push()
+    reader.pull()
+    return BucketStore(writer, reader)
+
+
+in_one_folder = pytest.mark.parametrize("store", ["folder"], indirect=True)
+"""What is about a moment inside a write, or a lock, within one folder; of a bucket: test_mirror, test_bucket_lease."""
+
+
+class BucketStore(Store):
+    """Reads on one machine what writes on another."""
+
+    def __init__(self, writer: Mirror, reader: Mirror) -> None:
+        super().__init__(Workspace(reader.root))
+        self._writer, self._reader = writer, reader
+
+    @contextmanager
+    def _elsewhere(self) -> Iterator[Store]:
+        self._writer.pull()
+        try:
+            yield Store(Workspace(self._writer.root))
+        finally:
+            self._writer.push()
+            self._reader.pull()
+
+    def publish(self, draft: Draft, now: datetime) -> Manifest:
+        with self._elsewhere() as store:
+            return store.publish(draft, now)
+
+    def rollback(self, release_id: str, now: datetime) -> None:
+        with self._elsewhere() as store:
+            store.rollback(release_id, now)
+
+    def collect(self, keep: int, now: datetime, also: Container[str] = ()) -> list[str]:
+        with self._elsewhere() as store:
+            return store.collect(keep, now, also)
 
 
 @pytest.fixture
-def store(workspace: Workspace) -> Store:
-    return Store(workspace)
+def workspace(store: Store) -> Workspace:
+    """The workspace of `store`."""
+    return store._workspace
 
 
 def assert_whole(store: Store, release_id: str, size: int) -> None:
@@ -344,6 +389,7 @@ def test_a_crash_in_the_first_publish_of_all_is_recovered_from(tmp_path: Path, m
     assert_whole(store, "a", 4)
 
 
+@in_one_folder
 def test_readers_see_the_old_release_until_the_new_one_is_whole(
     store: Store, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,6 +467,7 @@ def test_rollback_serves_the_older_release_and_keeps_the_newer(store: Store, tmp
     assert_whole(store, "b", 5)
 
 
+@in_one_folder
 def test_rollback_to_a_damaged_or_unknown_release_changes_nothing(
     store: Store, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -511,6 +558,7 @@ def test_versions_are_removed_from_midway_before_the_oldest_kept_one() -> None:
     assert _removal_age(times, 3, NOW) is None  # a clock before them all
 
 
+@in_one_folder
 def test_writers_wait_for_nobody_and_are_refused_while_another_writes(
     store: Store, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -530,6 +578,7 @@ def test_writers_wait_for_nobody_and_are_refused_while_another_writes(
     assert store.current_id() == "c"
 
 
+@in_one_folder
 def test_a_run_that_lost_its_lease_publishes_nothing(store: Store, workspace: Workspace, tmp_path: Path) -> None:
     with store.lease(NOW, minutes=10):
         workspace.lease.write_text("")  # as after a takeover on a file system that does not pass locks on

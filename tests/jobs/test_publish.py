@@ -3,7 +3,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from features.store import Store
+from features.workspace_place import NIGHT, reading, working
 from jobs.publish import Made, publish
 from recsys.config import Settings
 from recsys.workspace import Workspace
@@ -17,20 +20,36 @@ class PublishedShop(Protocol):
     made: Made
 
 
-def test_a_night_keeps_the_releases_that_experiments_are_served_from(
-    published_shop: PublishedShop, tmp_path: Path
-) -> None:
-    place = Workspace(tmp_path / "shop")
-    shutil.copytree(published_shop.workspace.root, place.root)
-    store = Store(place)
-    first = store.current_id()
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, published_shop: PublishedShop, tmp_path: Path) -> str:
+    """A copy of the published shop, as a person passes it."""
+    if request.param == "folder":
+        return str(shutil.copytree(published_shop.workspace.root, tmp_path / "shop"))
+    url: str = request.getfixturevalue("s3_url")
+    with working(url, NIGHT, lambda: NOW) as workspace:
+        shutil.copytree(published_shop.workspace.root, workspace.root, dirs_exist_ok=True)
+    return url
+
+
+def releases(place: str) -> list[str]:
+    """The ids of what is published, and last the served one again."""
+    with reading(place) as workspace:
+        store = Store(workspace)
+        return [*(manifest.release_id for manifest in store.releases()), store.open().release_id]
+
+
+def test_a_night_keeps_the_releases_that_experiments_are_served_from(published_shop: PublishedShop, place: str) -> None:
+    first, _ = releases(place)
 
     def night(day: int, experiments: dict[str, object]) -> list[str]:
         changed = {"releases": {"keep": 1}, "experiments": experiments}
         settings = Settings.model_validate(published_shop.settings.model_dump() | changed)
-        publish(store, place, published_shop.made, settings, NOW + timedelta(days=day))
-        return [manifest.release_id for manifest in store.releases()]
+        with working(place, NIGHT, lambda: NOW) as workspace:
+            publish(Store(workspace), workspace, published_shop.made, settings, NOW + timedelta(days=day))
+        return releases(place)
 
-    second = night(1, {"mix": {"arms": {"now": {}, "then": {"release": first}}}})
-    assert second == [first, store.current_id()]
-    assert night(2, {}) == [store.current_id()]
+    kept, second, served = night(1, {"mix": {"arms": {"now": {}, "then": {"release": first}}}})
+    assert (kept, second) == (first, served)
+    third, served = night(2, {})
+    assert third == served
+    assert third not in (first, second)

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from object_storage import Endpoint
 from storefronts import item_entry, mute_sequence_model, no_item_features
 
 from features.api_keys import Scope, create_key, revoke_key
@@ -27,6 +28,7 @@ from features.draft import Draft
 from features.encoder import load_encoder
 from features.release import SETTINGS_FILE, TEXTS_FILE
 from features.store import Store
+from features.workspace_place import NIGHT, editing, working
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.fusion import Fusion
@@ -144,7 +146,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def served(workspace: Path, **extra: str) -> Iterator[Service]:
+def served(workspace: Path | str, **extra: str) -> Iterator[Service]:
     """The service from its line on standard output to its end, which must be clean."""
     port = free_port()
     process = subprocess.Popen(
@@ -294,3 +296,44 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         assert service.post("/v1/recommend", key, user_id="ann")["status"] == 401
         assert service.get("/readyz")["release_id"] == "r2"
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+
+
+def test_object_storage_without_a_database_of_events_is_refused(s3_url: str, tmp_path: Path) -> None:
+    with working(s3_url, NIGHT, lambda: datetime.now(UTC)) as workspace:
+        (workspace.root / "note").touch()
+    said = refusal("--workspace", s3_url, RECSYS_CACHE=str(tmp_path / "served"))
+    assert "set RECSYS_SERVE__EVENTS_URL" in said
+
+
+@pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
+def test_a_workspace_on_object_storage_is_served_and_followed(
+    s3_url: str, s3: Endpoint, live_url: str, tmp_path: Path
+) -> None:
+    def publish_there(release_id: str) -> None:
+        with working(s3_url, NIGHT, lambda: datetime.now(UTC)) as workspace:
+            publish(workspace.root, release_id)
+
+    publish_there("r1")
+    with served(s3_url, RECSYS_CACHE=str(tmp_path / "served"), RECSYS_SERVE__EVENTS_URL=live_url) as service:
+        assert service.post("/v1/recommend", user_id="ann", count=1)["items"][0]["item_id"] == "sock"
+        assert service.post("/v1/events", user_id="zoe", event_type="cart", item_id="lamp")["accepted"] == 1
+
+        s3.fail = lambda _method, _path: 503
+        s3.requests.clear()
+        while not s3.requests:  # a replica has looked
+            assert service.post("/v1/recommend", user_id="ann")["release_id"] == "r1"
+        s3.fail = lambda _method, _path: None
+
+        publish_there("r2")
+        for _ in range(20_000):
+            if service.get("/readyz")["release_id"] == "r2":
+                break
+            assert service.post("/v1/recommend", user_id="ann")["items"]
+        assert service.get("/v1/release")["release_id"] == "r2"
+
+        with editing(s3_url) as workspace:
+            create_key(workspace.api_keys, "shop", (Scope.READ,), datetime.now(UTC))
+        for _ in range(20_000):
+            if service.post("/v1/recommend", user_id="ann").get("status") == 401:
+                break
+        assert service.post("/v1/recommend", user_id="ann")["status"] == 401

@@ -1,0 +1,39 @@
+"""`recsys copy FROM TO`: a workspace moves between a folder and object storage."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Annotated
+
+import typer
+
+from features.lease import hold_lease
+from features.mirror_index import stays_here
+from features.workspace_place import NIGHT, checked_place, working
+from jobs.command_line import clock
+from recsys.errors import StoreError
+
+LEASE_MINUTES = 60.0
+
+
+def copy_command(
+    source: Annotated[str, typer.Argument(metavar="FROM", parser=checked_place, help="Folder or s3://bucket/prefix.")],
+    target: Annotated[str, typer.Argument(metavar="TO", parser=checked_place, help="The same, still empty.")],
+) -> None:
+    """Copy a workspace, with every release; what belongs to one machine, such as its SQLite, stays behind."""
+    with (
+        working(source, NIGHT, clock) as origin,
+        hold_lease(origin.lease, clock(), LEASE_MINUTES),
+        working(target, NIGHT, clock) as place,
+    ):
+        if place.root.exists() and any(place.root.iterdir()):
+            raise StoreError(f"{target}: not empty; name a place where there is nothing")
+        names = sorted(path.relative_to(origin.root).as_posix() for path in origin.root.rglob("*") if path.is_file())
+        names = [name for name in names if not stays_here(name)]
+        if not names:
+            raise StoreError(f"{source}: no workspace; run `recsys ingest` first")
+        for name in names:
+            (place.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(origin.root / name, place.root / name)
+    sys.stdout.write(f"copied {len(names):,} files to {target}\n")

@@ -1,0 +1,95 @@
+"""What a workspace on object storage costs a night and a service, against a server of this machine.
+
+PYTHONPATH=.:tests python tests/benchmarks/bucket_nights.py --workspace W
+
+A copy of W goes into the bucket; then a night, a night with nothing new, a service's first copy and its poll. Printed:
+seconds, of these fetching and sending, requests, megabytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from object_storage import counting_proxy, s3_server
+
+from features.mirror import Mirror
+from features.workspace_place import NIGHT, follow, served, working
+from jobs.__main__ import main as recsys
+
+URL = "s3://shops/measured"
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def timed(spent: dict[str, float], name: str) -> None:
+    """Let `spent` add up what the mirror's method of this name takes."""
+    method: Callable[..., object] = getattr(Mirror, name)
+
+    def measured(self: Mirror, *rest: object) -> object:
+        started = monotonic()
+        try:
+            return method(self, *rest)
+        finally:
+            spent[name] = spent.get(name, 0.0) + monotonic() - started
+
+    setattr(Mirror, name, measured)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True, help="a workspace with a release; it stays as it is")
+    workspace = parser.parse_args().workspace
+    spent: dict[str, float] = {}
+    for name in ("pull", "push", "sweep"):
+        timed(spent, name)
+    with tempfile.TemporaryDirectory() as folder, s3_server() as port, counting_proxy(port) as endpoint:
+        access = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+        os.environ.update(access | {"AWS_ENDPOINT_URL": endpoint.url, "RECSYS_CACHE": f"{folder}/one"})
+        row = "{:<34} {:>7} {:>6} {:>6} {:>6} {:>9} {:>8}"
+        print(row.format("", "s", "pull", "push", "sweep", "requests", "MB"))
+
+        @contextmanager
+        def told(what: str) -> Iterator[None]:
+            spent.clear()
+            endpoint.requests.clear()
+            endpoint.n_bytes = 0
+            started = monotonic()
+            yield
+            took = [f"{spent.get(name, 0.0):.2f}" for name in ("pull", "push", "sweep")]
+            n_bytes = f"{endpoint.n_bytes / 1e6:.2f}"
+            print(row.format(what, f"{monotonic() - started:.2f}", *took, len(endpoint.requests), n_bytes), flush=True)
+
+        measure(workspace, folder, told)
+
+
+def measure(workspace: Path, folder: str, told: Callable[[str], AbstractContextManager[None]]) -> None:
+    with told("everything for the first time"), working(URL, NIGHT, clock) as place:
+        shutil.copytree(workspace, place.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("live"))
+    with told("a command that changes nothing"), working(URL, NIGHT, clock):
+        pass
+    for what in ("a night", "a night with nothing new"):
+        with told(what):
+            if recsys(["nightly", "--workspace", URL]):
+                raise SystemExit("the night failed")
+    os.environ["RECSYS_CACHE"] = f"{folder}/two"
+    with told("a service's first copy"):
+        _, mirror = served(URL)
+    assert mirror is not None
+    with told("a poll of the service"):
+        follow(mirror)
+    with told("a command on another machine"), working(URL, NIGHT, clock):
+        pass
+
+
+if __name__ == "__main__":
+    main()
