@@ -173,21 +173,28 @@ class Store:
         Their model files and table versions leave the disk. `now` is the machine's time: Lance finds the versions
         to remove by their age. What a crashed publish wrote between two releases stays until the older one goes.
         """
-        if keep < 1:
-            raise StoreError(f"{self._workspace.root}: cannot keep {keep} releases; keep 1 or more")
         with self._writing(now):
+            going = self.collectable(keep, also)
             pointer = read_pointer(self._workspace.current)
             if pointer is None:
                 return []
-            staying = {*list(pointer.published)[-keep:], pointer.current}
-            staying |= {release_id for release_id in pointer.published if release_id in also}
-            published = {key: sha256 for key, sha256 in pointer.published.items() if key in staying}
+            published = {key: sha256 for key, sha256 in pointer.published.items() if key not in going}
             # unlisted first: a crash after this line leaves folders that the next writer discards
             write_pointer(self._workspace.current, replace(pointer, published=published))
             _discard_all_but(published, self._workspace)
             for table in _open_tables(_connect(self._workspace)):
                 _remove_old_versions(table, now)
-        return [release_id for release_id in pointer.published if release_id not in staying]
+        return going
+
+    def collectable(self, keep: int, also: Container[str] = ()) -> list[str]:
+        """The ids that `collect` would remove, oldest first."""
+        if keep < 1:
+            raise StoreError(f"{self._workspace.root}: cannot keep {keep} releases; keep 1 or more")
+        pointer = read_pointer(self._workspace.current)
+        if pointer is None:
+            return []
+        staying = {*list(pointer.published)[-keep:], pointer.current}
+        return [key for key in pointer.published if key not in staying and key not in also]
 
     @contextmanager
     def _writing(self, now: datetime) -> Iterator[Lease]:

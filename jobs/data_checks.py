@@ -38,8 +38,8 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Foresight:
-    """How often the served release preferred what a shopper then chose to what another one chose, 0 to 1; 0.5 is
-    chance. error: standard error of the mean of `n` shoppers."""
+    """How often the served release preferred what a shopper then dealt with to what others did, 0 to 1; 0.5 is chance.
+    error: standard error of the mean of `n` shoppers."""
 
     value: float
     error: float
@@ -258,7 +258,7 @@ def _text_findings(kind: str, new: Texts, days: Sequence[Texts], settings: confi
 def _foresight(data: NewData, settings: config.Checks) -> list[Finding]:
     """What was foreseen above chance, against what used to be; who knows little beyond chance says nothing."""
     found, usual = data.foresight, data.foreseen
-    if found is None or usual is None or found.n < settings.min_rows:
+    if found is None or usual is None:
         return []
     advantage = usual.value - 0.5
     error = settings.sigmas * math.hypot(found.error, usual.error)
@@ -267,7 +267,10 @@ def _foresight(data: NewData, settings: config.Checks) -> list[Finding]:
     limit = settings.foresight
     lost = (usual.value - found.value) / advantage
     severity: Severity = _severity(lost, 0.0, limit) if usual.value - found.value > error else "ok"
-    says = f"the served release preferred what was chosen in {found.value:.1%} of comparisons, {usual.value:.1%} before"
+    says = (
+        f"the served release preferred what shoppers then dealt with in {found.value:.1%} of comparisons, in "
+        f"{usual.value:.1%} before"
+    )
     low = usual.value - max(limit.warn * advantage, error)
     remedy = "see whether item or user ids of the new events were mixed up"
     return [_found("foresight", found.value, low, math.inf, severity, says, remedy)]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+CHECKS_FILE: Final = "data_checks.json"
+GATE_FILE: Final = "gate.json"
+"""In the folder of each published release's run: what the checks found, and the gate's verdict."""
 
 Severity = Literal["ok", "warning", "stop"]
 

@@ -11,23 +11,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from features.release import load_release
 from features.store import Store
 from jobs.data_checks import Arrivals, Foresight, NewData
-from jobs.findings import Finding
+from jobs.findings import CHECKS_FILE, Finding
 from jobs.foresight import foresight
 from jobs.lake import Lake
 from jobs.night_profile import Window, profiles
 from jobs.shop import Shop
 from recsys.config import Settings
-from recsys.split import new_items, target_events
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-CHECKS_FILE: Final = "data_checks.json"
-"""In the folder of each published release's run."""
 
 MAX_NIGHTS: Final = 28
 
@@ -59,7 +56,7 @@ def read_new_data(
         after=shop.items.select(told),
     )
     return replace(
-        data, foresight=_foresight(workspace, shop, served.manifest.as_of, window, settings), foreseen=_foreseen(nights)
+        data, foresight=_foresight(workspace, shop, window, served.manifest.as_of, settings), foreseen=_foreseen(nights)
     )
 
 
@@ -94,14 +91,12 @@ def earlier_nights(runs: Path, release_ids: Sequence[str]) -> list[Mapping[str, 
 
 
 def _foresight(
-    workspace: Workspace, shop: Shop, served_until: datetime, window: Window, settings: Settings
+    workspace: Workspace, shop: Shop, window: Window, served_until: datetime, settings: Settings
 ) -> Foresight | None:
     served = load_release(workspace).recommender
     start = max(window.start, served_until)  # what the release has learned from is no foresight
-    targets = target_events(shop.events.lazy()).collect(engine="in-memory")
-    repeats = served.model.repeats.allowed
-    chosen = new_items(targets, shop.events, shop.items["item_id"], start, window.end, repeats)
-    return foresight(served, chosen, settings.checks.foresight_targets, settings.seed)
+    done = shop.events.filter(pl.col("timestamp") >= start)
+    return foresight(served, done, settings.checks.foresight_users, settings.seed)
 
 
 def _foreseen(nights: Sequence[Mapping[str, Any]]) -> Foresight | None:
@@ -111,5 +106,5 @@ def _foreseen(nights: Sequence[Mapping[str, Any]]) -> Foresight | None:
     if not found:
         return None
     values = np.array([one.value for one in found])
-    middle = found[int(np.argsort(values)[(len(values) - 1) // 2])]
-    return replace(middle, value=float(np.median(values)))
+    errors = np.array([one.error for one in found])
+    return Foresight(float(np.median(values)), float(errors.mean() / np.sqrt(len(found))), sum(one.n for one in found))

@@ -332,7 +332,7 @@ class Checks(_Section):
     letters: Limit = Limit(warn=0.1, stop=0.3)
     scripts: Limit = Limit(warn=0.05, stop=0.3)
     foresight: Limit = Limit(warn=0.25, stop=0.5)
-    foresight_targets: int = Field(1000, ge=20)
+    foresight_users: int = Field(500, ge=20)
 
 
 class Gate(_Section):
