@@ -1,4 +1,4 @@
-"""`recsys nightly`, `recsys releases`, `recsys recommend` and `recsys serve`."""
+"""`recsys releases`, `recsys recommend` and `recsys serve`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import (
-    AsOfOption,
-    ConfigOption,
-    JsonOption,
-    WorkspaceOption,
-    moment,
-    settings_of,
-    shown_progress,
-)
+from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption
 from recsys.errors import QueryError
 from recsys.workspace import Workspace
 
@@ -34,22 +26,6 @@ if TYPE_CHECKING:
 
 
 releases_app = typer.Typer(help="Look at the published releases.", no_args_is_help=True)
-
-
-def nightly_command(
-    workspace: WorkspaceOption,
-    as_of: AsOfOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Learn from everything in the lake, measure it on the last days, and publish a release."""
-    from jobs.nightly import nightly
-    from jobs.nightly_summary import print_summary
-
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
-    with shown_progress() as progress:
-        report = nightly(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
-    print_summary(report, place)
 
 
 def serve_command(

@@ -297,6 +297,11 @@ class Experiment(_Section):
     arms: dict[Name, Arm] = Field(min_length=2)
 
 
+class Nightly(_Section):
+    free_disk_mb: int = Field(1000, ge=0)
+    free_memory_mb: int = Field(1000, ge=0)
+
+
 class Releases(_Section):
     keep: int = Field(5, ge=1)
     lease_minutes: float = Field(240.0, gt=0)
@@ -343,6 +348,7 @@ class Settings(_Section):
     complements: Complements = Complements()
     scenarios: Scenarios = Scenarios()
     experiments: dict[Name, Experiment] = {}
+    nightly: Nightly = Nightly()
     releases: Releases = Releases()
     serve: Serve = Serve()
 
@@ -356,7 +362,8 @@ class Settings(_Section):
     def release_json(self) -> str:
         """The settings that travel with a release: not those that say how it is served, nor `scenarios` and
         `experiments`, which may change without a night."""
-        return self.model_dump_json(indent=2, exclude={"serve", "scenarios", "experiments", "ingest", "finetune"})
+        unsaid = {"serve", "scenarios", "experiments", "ingest", "finetune", "nightly"}
+        return self.model_dump_json(indent=2, exclude=unsaid)
 
     def experiment_releases(self) -> frozenset[str]:
         """Ids of the releases that arms of experiments are served from."""
