@@ -39,12 +39,13 @@ from features.manifest import (
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
-__all__ = ["Draft", "Manifest", "Release", "Store"]
+__all__ = ["MODEL_FOLDER", "Draft", "Manifest", "Release", "Store"]
 
 log = logging.getLogger(__name__)
 
 _TAG: Final = "release-"
-_MODEL: Final = "model"
+MODEL_FOLDER: Final = "model"
+"""Below a release's folder."""
 _SHORT_LEASE_MINUTES: Final = 10.0
 """Of a publish, rollback or collection outside a longer lease."""
 
@@ -129,7 +130,7 @@ class Store:
             verify_files(folder, manifest.files)
         database = _connect(self._workspace)
         tables = {name: _open_version(database, name, manifest) for name in manifest.tables}
-        return Release(release_id, manifest, folder / _MODEL, tables)
+        return Release(release_id, manifest, folder / MODEL_FOLDER, tables)
 
     @contextmanager
     def lease(self, now: datetime, minutes: float) -> Iterator[None]:
@@ -272,8 +273,8 @@ def _tag_tables(publication: _Publication) -> None:
 
 
 def _copy_model(publication: _Publication) -> None:
-    copied = copy_files(publication.draft.model_dir, publication.folder / _MODEL)
-    publication.files = {f"{_MODEL}/{name}": sha256 for name, sha256 in copied.items()}
+    copied = copy_files(publication.draft.model_dir, publication.folder / MODEL_FOLDER)
+    publication.files = {f"{MODEL_FOLDER}/{name}": sha256 for name, sha256 in copied.items()}
 
 
 def _write_manifest(publication: _Publication) -> None:

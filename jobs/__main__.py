@@ -16,7 +16,8 @@ from jobs.experiments_command import experiments_app
 from jobs.finetune_command import finetune_command
 from jobs.ingest_command import ingest_app
 from jobs.keys_command import keys_app
-from jobs.release_commands import nightly_command, recommend_command, serve_command
+from jobs.nightly_command import nightly_command
+from jobs.release_commands import recommend_command, serve_command
 from jobs.releases_command import releases_app
 from jobs.reviews_command import reviews_app
 from recsys.errors import RecsysError

@@ -66,12 +66,14 @@ def moment(text: str | None, option: str) -> datetime | None:
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Warnings in colour on a terminal, whose progress bars say the rest; everything in plain lines elsewhere."""
+    """Warnings in colour on a terminal, whose progress bars say the rest; everything in plain lines elsewhere.
+
+    What the terminal does not show is made all the same, for the log file of a run.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
-        level = logging.INFO if verbose else logging.WARNING
-        handler: logging.Handler = RichHandler(console=console, show_path=False)
-        logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+        handler = RichHandler(console=console, show_path=False, level=logging.INFO if verbose else logging.WARNING)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
     else:
         level = logging.DEBUG if verbose else logging.INFO
         form = "%(asctime)s %(levelname)s %(name)s %(message)s"

@@ -1,4 +1,4 @@
-"""`recsys nightly`, `recsys recommend` and `recsys serve`."""
+"""`recsys recommend` and `recsys serve`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.command_line import (
-    AsOfOption,
-    ConfigOption,
-    JsonOption,
-    WorkspaceOption,
-    moment,
-    settings_of,
-    shown_progress,
-)
+from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption
 from recsys.errors import QueryError
 from recsys.workspace import Workspace
 
@@ -30,22 +22,6 @@ if TYPE_CHECKING:
     from recsys.recommend import RankedItem
 
 # Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
-
-
-def nightly_command(
-    workspace: WorkspaceOption,
-    as_of: AsOfOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Learn from everything in the lake, measure it on the last days, and publish a release."""
-    from jobs.nightly import nightly
-    from jobs.nightly_summary import print_summary
-
-    place = Workspace(workspace)
-    settings = settings_of(place, config)
-    with shown_progress() as progress:
-        report = nightly(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
-    print_summary(report, place)
 
 
 def serve_command(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -142,8 +143,16 @@ class SequenceFits:
 
     def forget(self) -> None:
         """Removes the checkpoints: the run is done."""
-        for path in self.folder.glob("*.safetensors"):
+        forget_checkpoints(self.folder)
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Remove those of nightly runs, and what killed ones left."""
+    for pattern in ("*.safetensors", ".*.safetensors.*.tmp"):
+        for path in folder.glob(pattern):
             path.unlink()
+    for left in folder.glob("sequence-*/"):
+        shutil.rmtree(left)
 
 
 def histories_of(users: Users, targets: pl.DataFrame) -> Sequences:

@@ -349,6 +349,11 @@ class Gate(_Section):
     smoke_users: int = Field(50, ge=0)
 
 
+class Nightly(_Section):
+    free_disk_mb: int = Field(1000, ge=0)
+    free_memory_mb: int = Field(1000, ge=0)
+
+
 class Releases(_Section):
     keep: int = Field(5, ge=1)
     lease_minutes: float = Field(240.0, gt=0)
@@ -372,7 +377,7 @@ class Serve(_Section):
     exposure_days: float = Field(90.0, ge=0)
 
 
-_NOT_OF_A_RELEASE: Final = {"serve", "scenarios", "experiments", "ingest", "finetune", "checks", "gate"}
+_NOT_OF_A_RELEASE: Final = {"serve", "scenarios", "experiments", "ingest", "finetune", "checks", "gate", "nightly"}
 
 
 class Settings(_Section):
@@ -400,6 +405,7 @@ class Settings(_Section):
     experiments: dict[Name, Experiment] = {}
     checks: Checks = Checks()
     gate: Gate = Gate()
+    nightly: Nightly = Nightly()
     releases: Releases = Releases()
     serve: Serve = Serve()
 

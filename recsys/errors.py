@@ -29,6 +29,10 @@ class StoreError(RecsysError):
     """The workspace's store or a release in it is missing, damaged, or held by another run."""
 
 
+class RoomError(RecsysError):
+    """This machine has too little disk or memory, or does not let a run write."""
+
+
 class KeysError(RecsysError):
     """The file of API keys is damaged, or a key cannot be made or ended as it was asked."""
 

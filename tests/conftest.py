@@ -15,6 +15,7 @@ import hypothesis
 import psycopg
 import pytest
 
+import jobs.night_steps
 import jobs.nightly
 from features.live_database import LiveDatabase, open_live_database
 from features.manifest import Manifest
@@ -183,6 +184,6 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
         return publish(store, workspace, made, settings, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.nightly, "publish", publish_and_hold)
+        patch.setattr(jobs.night_steps, "publish", publish_and_hold)
         report = jobs.nightly.nightly(workspace, settings, None, NIGHT, lambda *_: None)
     return PublishedShop(workspace, settings, report, held[0])

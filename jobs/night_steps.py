@@ -1,0 +1,283 @@
+"""The steps of a night: what each reads, makes and writes down.
+
+Each is a function of the night so far and of where its result goes; it returns counts to be told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Final
+
+import polars as pl
+
+from features.adoption import located
+from features.durable import copy_files
+from features.encoder import encoder_id, load_encoder
+from features.event_log import EventLog
+from features.hidden_reviews import hidden_ids
+from features.item_changes import ItemChanges
+from features.live_database import open_live_database
+from features.manifest import BEGINNING, new_release_id
+from features.query_encoder import query_settings
+from features.quotes import review_quotes
+from features.text import browsing_texts, item_texts, review_texts
+from jobs.embed import embed_texts, numbered_texts
+from jobs.evaluate import evaluate
+from jobs.ingest import ingest_new
+from jobs.item_ingest import ingest_items
+from jobs.log_ingest import ingest_log
+from jobs.night import (
+    ENCODER_FILE,
+    LIVE_FILE,
+    METRICS_FILE,
+    MODEL,
+    MOMENTS_FILE,
+    TRIAL,
+    Learned,
+    Night,
+)
+from jobs.publish import Made, MadeFrom, made_from, publish
+from jobs.review_sentiment import review_sentiment
+from jobs.steps import Draft, Step
+from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
+from jobs.warm_start import AS_OF_FILE, read_warm_start
+from recsys.errors import StoreError
+from recsys.fusion import Fusion
+from recsys.split import next_items
+
+log = logging.getLogger(__name__)
+
+Counts = dict[str, int]
+
+MODELLING: Final = (
+    *("interactions", "embed", "factors", "linear", "sequence", "fusion", "ranking"),
+    *("recommend", "repeats", "new_items"),
+)
+"""Sections that shape a model, or the lists that are made with it."""
+
+RELEASE_FILE: Final = "release.json"
+
+DONE_NOW: Final = frozenset({"texts embedded"})
+"""Counts of what was done: not told again where a result is reused."""
+
+
+def ingest(night: Night, draft: Draft) -> Counts:
+    """New files of remembered sources, and what the service has stored since the last night, go into the lake."""
+    settings = night.settings.ingest
+    ingested = ingest_new(night.workspace, settings, night.now)
+    counts = {"new rows": sum(table.n_new for table in ingested.tables) if ingested else 0}
+    live = BEGINNING
+    database = open_live_database(night.workspace, night.settings.serve.events_url)
+    if database.exists:
+        try:
+            taken = ingest_log(night.workspace, EventLog(database), settings, night.now)
+            n_changed, item_version = ingest_items(night.workspace, ItemChanges(database), settings, night.now)
+        finally:
+            database.close()
+        counts |= {"events from the log": taken.events.n_new, "changed items": n_changed}
+        live = replace(taken.position, item_version=item_version)
+    (draft.folder / LIVE_FILE).write_text(json.dumps(asdict(live)))
+    return counts
+
+
+def read(night: Night, draft: Draft) -> Counts:
+    """The shop as it stands, and the moments that part what is learned from what is measured."""
+    shop = night.shop
+    night.find_moments().save(draft.folder / MOMENTS_FILE)
+    return {
+        "items": len(shop.items),
+        "users": shop.events["user_id"].n_unique(),
+        "events on items": len(shop.events),
+        "searches and page texts": len(shop.searches),
+        "reviews": len(shop.reviews),
+        "items not in the catalogue": shop.n_unknown_items,
+    }
+
+
+def embed(night: Night, draft: Draft) -> Counts:
+    """Every text that has no vector yet gets one. Item texts are made twice: the second time of what was said before
+    the held-out days."""
+    shop, settings = night.shop, night.settings
+    named = located(night.workspace, settings.encoder)
+    query_settings(named)  # a reader of queries that does not fit is refused now, not when it is served
+    encoder = load_encoder(named)
+    said_before = shop.reviews.filter(pl.col("timestamp") < night.moments.valid_cut)
+    items = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)
+    items_before = item_texts(shop.items, said_before, settings.text, encoder.count_tokens)
+    reviews, browsing = review_texts(shop.reviews), browsing_texts(shop.searches)
+    texts = pl.concat([frame.select("text_hash", "text") for frame in (items, items_before, reviews, browsing)])
+    done = embed_texts(night.workspace, texts, named, settings.embed, _told(night, "embed"))
+    (draft.folder / ENCODER_FILE).write_text(json.dumps({"id": done.encoder_id, "sha256": encoder.sha256}))
+    read, hashes = numbered_texts(browsing)
+    made = {"items": items, "items_before": items_before, "reviews": reviews, "read": read}
+    for name, frame in (made | {"read_hashes": hashes.to_frame("text_hash")}).items():
+        frame.write_parquet(draft.folder / f"{name}.parquet")
+    return {"texts": done.n_texts, "texts embedded": done.n_new}
+
+
+def quote(night: Night, draft: Draft) -> Counts:
+    """How each review feels, and the sentences that may be quoted."""
+    settings, reviews, told = night.settings, night.frame("embed", "reviews"), _told(night, "quotes")
+    named = located(night.workspace, settings.encoder)
+    sentiment = review_sentiment(night.workspace, night.adopted, named, reviews, settings.embed, told)
+    felt = night.shop.reviews.join(sentiment, on="review_id", how="left", maintain_order="left")
+    hidden = hidden_ids(night.workspace.hidden_reviews)
+    quotes = review_quotes(felt, settings.evidence, settings.text.max_reviews_read, hidden)
+    embed_texts(night.workspace, quotes, named, settings.embed, told)
+    sentiment.write_parquet(draft.folder / "sentiment.parquet")
+    quotes.write_parquet(draft.folder / "quotes.parquet")
+    return {"sentences to quote": len(quotes)}
+
+
+def learn(night: Night, draft: Draft) -> Counts:
+    """The first model, of all before the validation days; on these the weights of the sources, and the ranker."""
+    settings, moments, before = night.settings, night.moments, night.inputs_before
+    start = read_warm_start(
+        night.store, night.encoder["id"], before.items["item_id"], moments.valid_cut, settings.sequence
+    )
+    whitening = start.whitening if start else whiten(before, settings)
+    known = before.before(moments.valid_cut)
+    _, users = users_of(known, settings)
+    held_out = night.held_out(moments.valid_cut, moments.test_cut)
+    fit = night.fits.measured(held_out.targets, start)
+    first = fit_model(known, users, whitening, Fusion(), None, moments.valid_cut, settings, fit)
+    fusion = learn_fusion(known, first, users, held_out, settings)
+    ranker = learn_ranker(known, replace(first, fusion=fusion), users, held_out, settings)
+    Learned(first.sequence, whitening, fusion, ranker).save(draft.folder)
+    return {}
+
+
+def try_out(night: Night, draft: Draft) -> Counts:
+    """The trial model, of all before the last days, and how good its lists are on these."""
+    settings, moments, learned = night.settings, night.moments, night.learned
+    known = night.inputs_before.before(moments.test_cut)
+    _, users = users_of(known, settings)
+    fit = night.fits.again("evaluate", learned.sequence)
+    model = fit_model(known, users, learned.whitening, learned.fusion, learned.ranker, moments.test_cut, settings, fit)
+    held_out = night.held_out(moments.test_cut, moments.as_of)
+    held_out = replace(held_out, targets=next_items(held_out.targets))
+    trial = recommender(known, model, users, settings)
+    metrics = evaluate(trial, held_out, known.read_text, settings.evaluate.max_users, settings.seed)
+    model.save(draft.folder / TRIAL)
+    (draft.folder / TRIAL / AS_OF_FILE).write_text(json.dumps(moments.test_cut.isoformat()))
+    (draft.folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2))
+    return {}
+
+
+def fit(night: Night, draft: Draft) -> Counts:
+    """The model of everything."""
+    learned, (_, users) = night.learned, night.everybody
+    fit_sequence = night.fits.again("fit", night.trial.sequence)
+    model = fit_model(
+        night.inputs,
+        users,
+        learned.whitening,
+        learned.fusion,
+        learned.ranker,
+        night.moments.as_of,
+        night.settings,
+        fit_sequence,
+    )
+    model.save(draft.folder / MODEL)
+    return {}
+
+
+def publish_release(night: Night, draft: Draft) -> Counts:
+    """The release, unless the newest one was made from the very same; its trial model stays beside its report."""
+    release_id = None if "publish" in night.anew else published_from(night, draft.key)
+    if release_id is None:
+        settings = night.settings
+        release_id = new_release_id(night.moments.as_of, night.now, settings.digest())
+        _keep_trial(night, release_id)
+        table, users = night.everybody
+        made = Made(
+            as_of=night.moments.as_of,
+            shop=night.shop,
+            model=night.model,
+            recommender=recommender(night.inputs, night.model, users, settings),
+            users=table,
+            warm_start=(night.learned.sequence, night.moments.valid_cut),
+            items_text=night.frame("embed", "items"),
+            reviews_text=night.frame("embed", "reviews"),
+            encoder_id=night.encoder["id"],
+            encoder_sha256=night.encoder["sha256"],
+            sentiment=night.frame("quotes", "sentiment"),
+            quotes=night.frame("quotes", "quotes"),
+            metrics=night.metrics,
+            live=night.live,
+            made_from=MadeFrom(draft.key),
+        )
+        publish(night.store, night.workspace, made, settings, night.now)
+    (draft.folder / RELEASE_FILE).write_text(json.dumps({"release_id": release_id}))
+    return {}
+
+
+def published_from(night: Night, key: str) -> str | None:
+    """The newest release, where it was made from what this key stands for and is whole."""
+    releases = night.store.releases()
+    newest = releases[-1].release_id if releases else None
+    if newest is None or made_from(night.workspace, newest) != MadeFrom(key):
+        return None
+    try:
+        night.store.open(newest)
+    except StoreError as error:
+        log.warning("newest release damaged, published again release_id=%s error=%s", newest, error)
+        return None
+    return newest
+
+
+def _keep_trial(night: Night, release_id: str) -> None:
+    """Beside the report of the release: what the next candidates are compared with. Those of releases that are neither
+    served nor new go."""
+    kept = {release_id, night.store.current_id()}
+    for folder in night.workspace.runs.glob(f"*/{TRIAL}"):
+        if folder.parent.name not in kept:
+            shutil.rmtree(folder)
+    copy_files(night.made("evaluate") / TRIAL, night.workspace.runs / release_id / TRIAL)
+
+
+def _told(night: Night, step: str) -> Callable[[int, int], None]:
+    return lambda done, total: night.progress(step, done, total)
+
+
+def _lake(night: Night) -> dict[str, str]:
+    return {"lake": night.lake.digest(night.as_of), "as_of": night.as_of.isoformat()}
+
+
+def _encoder(night: Night) -> dict[str, str]:
+    return {"encoder": encoder_id(located(night.workspace, night.settings.encoder))}
+
+
+def _feelings(night: Night) -> dict[str, str]:
+    adopted = night.adopted
+    head = json.dumps(adopted.files, sort_keys=True) if adopted and adopted.head else ""
+    return {"hidden reviews": " ".join(sorted(hidden_ids(night.workspace.hidden_reviews))), "sentiment head": head}
+
+
+def _warm_start(night: Night) -> dict[str, str]:
+    """What the first model may start from."""
+    return {"served release": night.store.current_id() or ""} if night.settings.sequence.warm_start else {}
+
+
+NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
+    Step("ingest", ingest, also=lambda night: {"run": night.run_id}),
+    Step("read", read, settings=("evaluate",), also=_lake),
+    Step("embed", embed, ("read",), ("text", "encoder", "embed"), _encoder),
+    Step("quotes", quote, ("read", "embed"), ("text", "encoder", "embed", "evidence"), _feelings),
+    Step("learn", learn, ("read", "embed"), MODELLING, _warm_start),
+    Step("evaluate", try_out, ("read", "embed", "learn"), (*MODELLING, "evaluate")),
+    Step("fit", fit, ("read", "embed", "learn", "evaluate"), MODELLING),
+    Step(
+        "publish",
+        publish_release,
+        ("read", "embed", "quotes", "learn", "evaluate", "fit"),
+        ("complements",),
+        lambda night: {"settings of the release": night.settings.digest()},
+        lambda night, key: published_from(night, key) is not None,
+    ),
+)
+"""In order. Every result is kept by what it was made from (`jobs/steps.py`); `ingest` is done anew in each run."""

@@ -1,0 +1,90 @@
+"""`recsys nightly`: one run, a part of one, what one would do, or one every so many hours."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from time import monotonic, sleep
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
+from recsys.errors import ConfigError
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+STOPPED = 128 + signal.SIGTERM
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+
+# The command imports what it runs: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
+
+
+def nightly_command(
+    workspace: WorkspaceOption,
+    as_of: AsOfOption = None,
+    config: ConfigOption = None,
+    only: Annotated[str, typer.Option(help="Make this step anew, and nothing that follows.")] = "",
+    since: Annotated[str, typer.Option("--from", help="Make this step and all that follow anew.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run, as of the moment it had.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; do nothing.")] = False,
+    every: Annotated[str | None, typer.Option(help="Run again and again, as 24h, 90m or 1d; SIGTERM ends it.")] = None,
+) -> None:
+    """Learn from everything in the lake, measure it on the last days, and publish a release, if anything changed."""
+    place = Workspace(workspace)
+    signal.signal(signal.SIGTERM, _stop)
+    if every is not None:
+        if as_of or only or since or resume or dry_run:
+            raise ConfigError("--every runs whole nights of now; leave the other options out")
+        settings_of(place, config)  # what is wrong with them is said now
+        given = ["--workspace", str(workspace), *(["--config", str(config)] if config else [])]
+        run_every(seconds_of(every), [sys.executable, "-m", "jobs", "nightly", *given])
+    from jobs.nightly import Choice, dry_run_plan, nightly
+    from jobs.nightly_summary import print_plan, print_summary
+
+    settings, choice = settings_of(place, config), Choice(only, since, resume)
+    given_as_of = moment(as_of, "--as-of")
+    if dry_run:
+        print_plan(dry_run_plan(place, settings, given_as_of, datetime.now(UTC), choice))
+        return
+    with shown_progress() as progress:
+        report = nightly(place, settings, given_as_of, datetime.now(UTC), progress, choice)
+    print_summary(report, place)
+
+
+def seconds_of(text: str) -> float:
+    """Of "90m", "24h" or "1d". Raises ConfigError for anything else."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([mhd])", text)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds < 1:
+        raise ConfigError(f"--every {text!r}: not a time between runs; write it like 24h, 90m or 1d")
+    return seconds
+
+
+def run_every(seconds: float, command: list[str]) -> NoReturn:
+    """Run the command now and whenever so much time has passed since it last began, each in a process of its own: what
+    it leaves in memory, or a crash, ends with it. A run that takes longer is followed at once by the next."""
+    while True:
+        started = monotonic()
+        night = subprocess.Popen(command)
+        try:
+            code = night.wait()
+        except SystemExit:  # SIGTERM: the run is told, and may end as it does alone
+            night.terminate()
+            night.wait()
+            raise
+        if code:
+            log.error("night failed exit_code=%d; the next one goes on where it stopped", code)
+        wait = max(0.0, seconds - (monotonic() - started))
+        log.info("next night in_s=%.0f", wait)
+        sleep(wait)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what signal handlers are given
+    raise SystemExit(STOPPED)
