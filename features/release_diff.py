@@ -126,7 +126,7 @@ def slate_churn(before: Recommender, after: Recommender, user_ids: Sequence[str]
         for user_id, old, new in zip(user_ids, *lists, strict=True)
     ]
     titles = pl.List(pl.String)
-    schema = {"user_id": pl.String, "churn": pl.Float64, "before": titles, "after": titles}
+    schema: dict[str, pl.DataType] = {"user_id": pl.String(), "churn": pl.Float64(), "before": titles, "after": titles}
     return pl.DataFrame(rows, schema=schema).sort("churn", "user_id", descending=[True, False])
 
 

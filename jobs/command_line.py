@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+HELD_BACK: Final = 3
+"""Exit code of a night whose data or candidate did not pass: nothing is broken, and the served release stays."""
 
 WorkspaceOption = Annotated[
     Path,

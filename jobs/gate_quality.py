@@ -17,7 +17,7 @@ import polars as pl
 
 from jobs.findings import Finding, Severity
 from jobs.requests import requests, sampled
-from jobs.train import Inputs
+from jobs.train import Inputs, users_of
 from recsys import config
 from recsys.config import Settings
 from recsys.interactions import positions
@@ -61,22 +61,34 @@ class Comparison:
     n_shown_served: int
 
 
-def served_trial(
-    model: Model, settings: Settings, known: Inputs, users: pl.DataFrame, candidate: Recommender
-) -> Recommender:
-    """The served release's trial model with the candidate's shoppers and catalogue.
+def trials(
+    known: Inputs,
+    model: Model,
+    settings: Settings,
+    served: Model | None,
+    served_settings: Settings | None,
+    is_same_encoder: bool,
+) -> tuple[Recommender, Recommender | None]:
+    """The candidate's trial, and the served release's with the same shoppers and catalogue; None without one.
 
-    users: user_id, history, as of the candidate. Where the two encoders differ in dimension, the vectors of what
-    shoppers read mean nothing to this model and are left out.
+    known: what there was before the held-out days. Vectors of another encoder mean nothing to a model, so where the
+    two releases have different ones, neither is told what shoppers searched for and read.
     """
-    browsing, texts = candidate.users.browsing, candidate.users.texts
-    if model.text.shape[1] != browsing.shape[1]:
-        users = without_texts(users)
-        browsing, texts = (np.zeros((n, model.text.shape[1]), np.float32) for n in (len(users), 0))
-    own = users_from_table(users, browsing, texts, model.item_ids)
-    items = model.item_ids.to_frame("item_id").join(known.items, on="item_id", how="left", maintain_order="left")
+    table, users = users_of(known, settings)
+    browsing, texts = users.browsing, users.texts
+    if not is_same_encoder:
+        table, browsing, texts = without_texts(table), np.zeros_like(browsing), texts[:0]
+        users = users_from_table(table, browsing, texts, model.item_ids)
+    candidate = Recommender.of_release(model, users, known.items, settings)
+    if served is None or served_settings is None:
+        return candidate, None
+    if not is_same_encoder:
+        dim = served.text.shape[1]
+        browsing, texts = np.zeros((len(table), dim), np.float32), np.zeros((0, dim), np.float32)
+    own = users_from_table(table, browsing, texts, served.item_ids)
+    items = served.item_ids.to_frame("item_id").join(known.items, on="item_id", how="left", maintain_order="left")
     items = items.with_columns(pl.col("available").fill_null(value=False))
-    return Recommender.of_release(model, own, items, settings)
+    return candidate, Recommender.of_release(served, own, items, served_settings)
 
 
 def without_texts(users: pl.DataFrame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 from features.release import load_release
 from features.store import Store
 from jobs.data_checks import Arrivals, Foresight, NewData
-from jobs.findings import CHECKS_FILE, Finding
+from jobs.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.foresight import foresight
 from jobs.lake import Lake
 from jobs.night_profile import Window, profiles
@@ -77,17 +77,22 @@ def as_json(found: Foresight | None) -> dict[str, float] | None:
 
 
 def earlier_nights(runs: Path, release_ids: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The kept checks of the last nights that were published, oldest first; one that cannot be read is left out."""
-    nights = []
-    for release_id in release_ids[-MAX_NIGHTS:]:
-        path = runs / release_id / CHECKS_FILE
-        try:
-            nights.append(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            log.warning("checks unreadable path=%s error=%s", path, error)
-    return nights
+    """What checks and gate have kept of the last nights that were published, oldest first."""
+    kept = (CHECKS_FILE, GATE_FILE)
+    nights = ([earlier_record(runs, release_id, name) for name in kept] for release_id in release_ids[-MAX_NIGHTS:])
+    return [{**checks, **gate} for checks, gate in nights]
+
+
+def earlier_record(runs: Path, release_id: str, name: str) -> Mapping[str, Any]:
+    """What a published night kept in this file; empty where there is none, or where it cannot be read."""
+    try:
+        record: Mapping[str, Any] = json.loads((runs / release_id / name).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        log.warning("record unreadable path=%s error=%s", runs / release_id / name, error)
+        return {}
+    return record
 
 
 def _foresight(

@@ -44,6 +44,7 @@ ENCODER_FILE = "encoder.json"
 METRICS_FILE = "metrics.json"
 TRIAL = "trial"
 MODEL = "model"
+ARRIVALS_FILE = "arrivals.json"
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class Learned:
 @dataclass
 class Night:
     """One run's view of the workspace. `moment`: what is newer is not looked at where no `as_of` was asked for; `now`:
-    the machine's clock; `anew`: steps whose earlier results do not count; `outputs`: of the steps that are done, by
-    name."""
+    the machine's clock; `anew`: steps whose earlier results do not count; `forced`: checks and
+    gate stop nothing; `told`: their warnings, and what was forced; `outputs`: of the steps that are done, by name."""
 
     workspace: Workspace
     settings: Settings
@@ -112,6 +113,8 @@ class Night:
     now: datetime
     anew: frozenset[str]
     progress: Progress
+    forced: bool = False
+    told: list[str] = field(default_factory=list)
     outputs: dict[str, Output] = field(default_factory=dict)
 
     @cached_property

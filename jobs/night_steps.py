@@ -31,6 +31,7 @@ from jobs.ingest import ingest_new
 from jobs.item_ingest import ingest_items
 from jobs.log_ingest import ingest_log
 from jobs.night import (
+    ARRIVALS_FILE,
     ENCODER_FILE,
     LIVE_FILE,
     METRICS_FILE,
@@ -40,6 +41,7 @@ from jobs.night import (
     Learned,
     Night,
 )
+from jobs.night_verdicts import check, gate, keep_verdicts
 from jobs.publish import Made, MadeFrom, made_from, publish
 from jobs.review_sentiment import review_sentiment
 from jobs.steps import Draft, Step
@@ -69,7 +71,8 @@ def ingest(night: Night, draft: Draft) -> Counts:
     """New files of remembered sources, and what the service has stored since the last night, go into the lake."""
     settings = night.settings.ingest
     ingested = ingest_new(night.workspace, settings, night.now)
-    counts = {"new rows": sum(table.n_new for table in ingested.tables) if ingested else 0}
+    tables = list(ingested.tables) if ingested else []
+    counts = {"new rows": sum(table.n_new for table in tables)}
     live = BEGINNING
     database = open_live_database(night.workspace, night.settings.serve.events_url)
     if database.exists:
@@ -79,8 +82,12 @@ def ingest(night: Night, draft: Draft) -> Counts:
         finally:
             database.close()
         counts |= {"events from the log": taken.events.n_new, "changed items": n_changed}
+        tables.append(taken.events)
         live = replace(taken.position, item_version=item_version)
     (draft.folder / LIVE_FILE).write_text(json.dumps(asdict(live)))
+    arrivals = {"n_read": sum(table.n_read for table in tables), "n_bad": sum(table.n_bad for table in tables)}
+    (draft.folder / ARRIVALS_FILE).write_text(json.dumps(arrivals))
+    counts |= {"rows that broke a rule": arrivals["n_bad"]} if arrivals["n_bad"] else {}
     return counts
 
 
@@ -193,6 +200,7 @@ def publish_release(night: Night, draft: Draft) -> Counts:
         settings = night.settings
         release_id = new_release_id(night.moments.as_of, night.now, settings.digest())
         _keep_trial(night, release_id)
+        keep_verdicts(night, release_id)
         table, users = night.everybody
         made = Made(
             as_of=night.moments.as_of,
@@ -266,11 +274,19 @@ def _warm_start(night: Night) -> dict[str, str]:
 NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
     Step("ingest", ingest, also=lambda night: {"run": night.run_id}),
     Step("read", read, settings=("evaluate",), also=_lake),
+    Step("check", check, ("read",), ("checks",), lambda night: {"run": night.run_id}),
     Step("embed", embed, ("read",), ("text", "encoder", "embed"), _encoder),
     Step("quotes", quote, ("read", "embed"), ("text", "encoder", "embed", "evidence"), _feelings),
     Step("learn", learn, ("read", "embed"), MODELLING, _warm_start),
     Step("evaluate", try_out, ("read", "embed", "learn"), (*MODELLING, "evaluate")),
     Step("fit", fit, ("read", "embed", "learn", "evaluate"), MODELLING),
+    Step(
+        "gate",
+        gate,
+        ("read", "embed", "learn", "evaluate", "fit"),
+        ("gate",),
+        lambda night: {"served release": night.store.current_id() or "", "forced": str(night.forced)},
+    ),
     Step(
         "publish",
         publish_release,
@@ -280,4 +296,5 @@ NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
         lambda night, key: published_from(night, key) is not None,
     ),
 )
-"""In order. Every result is kept by what it was made from (`jobs/steps.py`); `ingest` is done anew in each run."""
+"""In order. Every result is kept by what it was made from (`jobs/steps.py`); `ingest` and `check` are done anew in each
+run. `publish` does not read what `check` and `gate` say, as they hang on the served release, which it changes."""

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from features.adoption import in_use, read_adopted
 from features.store import Store
+from jobs.findings import GATE_FILE
 from jobs.machine_room import check_room, disk_errors_told
 from jobs.night import Night, Progress
 from jobs.night_plan import Planned, plan
 from jobs.night_steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
+from jobs.night_verdicts import FORCED
 from jobs.run_record import RunRecord, StepRun, new_run_id, read_runs, recorded, write_run
 from jobs.steps import Output, Step, key_of
 from jobs.warm_start import forget_checkpoints
@@ -36,11 +38,12 @@ KEPT_NIGHTS: Final = 2
 @dataclass(frozen=True)
 class Choice:
     """Which steps run: all of them, reusing what has not changed; `only` one, anew; `since` one, anew with all that
-    follow. resume: go on with the last run, where it did not end well."""
+    follow. resume: go on with the last run, where it did not end well. force: checks and gate stop nothing."""
 
     only: str = ""
     since: str = ""
     resume: bool = False
+    force: bool = False
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Report:
 
     published: whether a new release is live; release_id: the one that was made, now or, where nothing has changed,
     before; "" where the run ended earlier. reused: the steps whose earlier results were taken. resumed: whether an
-    unfinished run was gone on with.
+    unfinished run was gone on with. gate: its verdict; told: warnings of checks and gate, and what was forced.
     """
 
     as_of: datetime
@@ -61,6 +64,13 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    gate: str = ""
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def forced(self) -> bool:
+        """Whether checks or gate would have stopped it."""
+        return any(line.startswith(FORCED) for line in self.told)
 
 
 def nightly(
@@ -76,7 +86,8 @@ def nightly(
 
     All its vectors are of one encoder: the one that was adopted in the place of the one in the settings, if any.
     Raises DataError where there is nothing to learn from, EncoderError where the encoder is missing or altered,
-    RoomError where disk or memory do not suffice; the live release serves on whatever happens before the end.
+    RoomError where disk or memory do not suffice, HeldBackError where checks or gate do not let it pass; the live
+    release serves on whatever happens before the end.
     """
     _check(choice)
     store = Store(workspace)
@@ -120,6 +131,7 @@ def _record(
     last = runs[-1] if runs else None
     if choice.resume and last and not last.done:
         log.info("night resumed run=%s status=%s", last.run_id, last.status)
+        last.forced = choice.force
         return last
     if choice.resume:
         log.warning("no unfinished run to resume; a new one starts")
@@ -129,7 +141,7 @@ def _record(
             write_run(workspace, run)
     names = step_names()
     anew = [choice.only] if choice.only else names[names.index(choice.since) :] if choice.since else []
-    return RunRecord(new_run_id(workspace, now), now, as_of, choice.only or names[-1], anew)
+    return RunRecord(new_run_id(workspace, now), now, as_of, choice.only or names[-1], anew, forced=choice.force)
 
 
 def _night(
@@ -149,6 +161,7 @@ def _night(
         now=now,
         anew=frozenset(record.anew) - made,
         progress=progress,
+        forced=record.forced,
     )
 
 
@@ -159,6 +172,7 @@ def _run(night: Night, record: RunRecord) -> Report:
         with _step(night, record, step.name) as told:
             output = _made_or_kept(night, step, told)
         night.outputs[step.name] = output
+        record.told = night.told
         report.counts |= told.counts
         report.seconds[step.name] = told.seconds
         report.reused += [step.name] if told.status == "reused" else []
@@ -168,6 +182,9 @@ def _run(night: Night, record: RunRecord) -> Report:
         report.as_of = night.moments.as_of
     if "evaluate" in night.outputs:
         report.metrics = night.metrics
+    report.told = night.told
+    if "gate" in night.outputs:
+        report.gate = json.loads((night.made("gate") / GATE_FILE).read_text())["outcome"]
     if "publish" in night.outputs:
         report.release_id = json.loads((night.made("publish") / RELEASE_FILE).read_text())["release_id"]
         report.published = report.release_id not in before

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
+from jobs.command_line import HELD_BACK, AsOfOption, ConfigOption, WorkspaceOption, moment, settings_of, shown_progress
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 
@@ -34,13 +34,17 @@ def nightly_command(
     since: Annotated[str, typer.Option("--from", help="Make this step and all that follow anew.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run, as of the moment it had.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; do nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Publish whatever checks and gate say; it is noted.")] = False,
     every: Annotated[str | None, typer.Option(help="Run again and again, as 24h, 90m or 1d; SIGTERM ends it.")] = None,
 ) -> None:
-    """Learn from everything in the lake, measure it on the last days, and publish a release, if anything changed."""
+    """Learn from everything in the lake, measure it on the last days, and publish a release, if anything changed.
+
+    Ends with 3 where new data or the new release did not pass the checks: what was served before stays.
+    """
     place = Workspace(workspace)
     signal.signal(signal.SIGTERM, _stop)
     if every is not None:
-        if as_of or only or since or resume or dry_run:
+        if as_of or only or since or resume or dry_run or force:
             raise ConfigError("--every runs whole nights of now; leave the other options out")
         settings_of(place, config)  # what is wrong with them is said now
         given = ["--workspace", str(workspace), *(["--config", str(config)] if config else [])]
@@ -48,7 +52,7 @@ def nightly_command(
     from jobs.nightly import Choice, dry_run_plan, nightly
     from jobs.nightly_summary import print_plan, print_summary
 
-    settings, choice = settings_of(place, config), Choice(only, since, resume)
+    settings, choice = settings_of(place, config), Choice(only, since, resume, force)
     given_as_of = moment(as_of, "--as-of")
     if dry_run:
         print_plan(dry_run_plan(place, settings, given_as_of, datetime.now(UTC), choice))
@@ -79,7 +83,9 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
             night.terminate()
             night.wait()
             raise
-        if code:
+        if code == HELD_BACK:
+            log.warning("night held back; the served release stays, and the next night looks again")
+        elif code:
             log.error("night failed exit_code=%d; the next one goes on where it stopped", code)
         wait = max(0.0, seconds - (monotonic() - started))
         log.info("next night in_s=%.0f", wait)

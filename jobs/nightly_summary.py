@@ -30,12 +30,15 @@ def print_summary(report: Report, workspace: Workspace) -> None:
     console.print(Columns([_counts(report), _times(report)], padding=(0, 4)))
     if report.metrics:
         console.print(_quality(report))
+    for line in report.told:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print(_outcome(report, workspace), highlight=False, soft_wrap=True, markup=False)
 
 
 def _outcome(report: Report, workspace: Workspace) -> str:
     if report.published:
-        return f"release {report.release_id} is live in {workspace.root}"
+        forced = ", although checks or gate would have held it back" if report.forced else ""
+        return f"release {report.release_id} is live in {workspace.root}{forced}"
     if not report.release_id:
         return f"no release was asked for; {workspace.runs / report.run_id}"
     served = Store(workspace).current_id()

@@ -16,7 +16,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
 from features.durable import write_atomically
-from recsys.errors import RecsysError
+from recsys.errors import HeldBackError, RecsysError
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "log.txt"
 _PREFIX: Final = "night-"
 
-RunStatus = Literal["running", "failed", "stopped", "finished", "published"]
+RunStatus = Literal["running", "failed", "stopped", "held back", "finished", "published"]
 StepStatus = Literal["running", "made", "reused", "failed"]
 
 
@@ -44,7 +44,9 @@ class StepRun:
 @dataclass
 class RunRecord:
     """One run. asked_as_of, until, anew: what was asked for; moment: the clock when it first started, which a resumed
-    run goes by; status "finished": there was nothing new to publish, or no more than some steps were asked for."""
+    run goes by; status "finished": there was nothing new to publish, or no more than some steps were asked for;
+    "held back": checks or gate did not let it pass, as `error` says. forced: whether they may not stop it; told: what
+    they would have stopped it for, or only told."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -56,6 +58,8 @@ class RunRecord:
     status: RunStatus = "running"
     ended_at: AwareDatetime | None = None
     release_id: str = ""
+    forced: bool = False
+    told: list[str] = field(default_factory=list)
     error: str = ""
     steps: list[StepRun] = field(default_factory=list)
 
@@ -116,6 +120,7 @@ def recorded(workspace: Workspace, record: RunRecord) -> Iterator[RunRecord]:
         except BaseException as error:
             # SIGTERM arrives as SystemExit, Ctrl-C as KeyboardInterrupt: neither is a failure
             record.status = "failed" if isinstance(error, Exception) else "stopped"
+            record.status = "held back" if isinstance(error, HeldBackError) else record.status
             record.error = " ".join(str(error).split()) or type(error).__name__
             for step in record.steps:
                 step.status = "failed" if step.status == "running" else step.status
