@@ -20,7 +20,6 @@ from recsys.errors import StoreError
 from recsys.interactions import positions
 from recsys.query import Query
 from recsys.recommend import Recommender
-from recsys.top_k import top_k
 from recsys.whitening import unit_rows
 
 NEIGHBOURS: Final = 10
@@ -91,10 +90,11 @@ def neighbour_churn(before: Recommender, after: Recommender, seed: int = 0) -> p
 
 
 def nearest(units: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
-    """(n, k) rows of the `k` nearest others of each of `rows`. units: (n_items, dim), norm 1 or zero."""
+    """(n, k) rows of the `k` nearest others of each of `rows`, in no order. units: (n_items, dim), norm 1 or zero."""
     likeness = units[rows] @ units.T
     likeness[np.arange(len(rows)), rows] = -np.inf
-    return top_k(likeness, k)
+    found: np.ndarray = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
+    return found
 
 
 def fixed_shoppers(recommenders: Sequence[Recommender], n: int) -> list[str]:

@@ -219,12 +219,10 @@ def _rows(title: str, frame: pl.DataFrame, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.0%}"
-    return (
-        ", ".join(map(str, value[:3])) + ", …" if isinstance(value, list) else str(value if value is not None else "")
-    )
+def _cell(value: str | float | list[str] | None) -> str:
+    if isinstance(value, list):
+        return ", ".join(value[:3]) + ", …"
+    return f"{value:.0%}" if isinstance(value, float) else value or ""
 
 
 def _headline(metrics: Mapping[str, Any]) -> list[str]:

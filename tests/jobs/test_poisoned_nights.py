@@ -56,8 +56,8 @@ class ShopInTwoParts:
             paths[name] = (str(path),)
         ingest(workspace, SourceSpec("table", paths), self.settings.ingest, NIGHT)
 
-    def night(self, workspace: Workspace, choice: Choice = Choice(), now: datetime = NIGHT) -> Report:
-        return nightly(workspace, self.settings, None, now, lambda *_: None, choice)
+    def night(self, workspace: Workspace, now: datetime = NIGHT, force: bool = False) -> Report:
+        return nightly(workspace, self.settings, None, now, lambda *_: None, Choice(force=force))
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +167,10 @@ def test_a_worse_candidate_is_held_back_and_forced_only_when_asked(
     changed = replace(shop, settings=shop.settings.model_copy(update={"seed": 7}))
     monkeypatch.setattr(jobs.night_verdicts, "judge", refused)
     later = NIGHT + timedelta(hours=2)
-    with pytest.raises(HeldBackError, match="held back by the gate: quality, all: NDCG 0.1000.*stays live"):
+    with pytest.raises(HeldBackError, match=r"held back by the gate: quality, all: NDCG 0\.1000.*stays live"):
         changed.night(workspace, now=later)
     assert Store(workspace).current_id() == first
-    report = changed.night(workspace, Choice(force=True), now=later + timedelta(hours=1))
+    report = changed.night(workspace, later + timedelta(hours=1), force=True)
     assert report.published and report.forced and report.gate == "forced"
     assert "fit" in report.reused
     assert Store(workspace).current_id() == report.release_id != first
