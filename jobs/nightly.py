@@ -48,8 +48,8 @@ class Report:
     """What one night did, as written to `runs/RELEASE_ID/report.json` where it published.
 
     published: whether a new release is live; release_id: the one that was made, now or, where nothing has changed,
-    before; "" where the run ended earlier. reused: the steps whose earlier results were taken. resumed: whether an
-    unfinished run was gone on with.
+    before; "" where the run ended earlier. taken_from: the release whose weights and ranker were taken over; reused:
+    the steps whose earlier results were; resumed: whether an unfinished run was gone on with.
     """
 
     as_of: datetime
@@ -57,6 +57,7 @@ class Report:
     release_id: str = ""
     published: bool = False
     resumed: bool = False
+    taken_from: str = ""
     reused: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -166,6 +167,8 @@ def _run(night: Night, record: RunRecord) -> Report:
             break
     if "read" in night.outputs:
         report.as_of = night.moments.as_of
+    if "learn" in night.outputs:
+        report.taken_from = night.taken_from
     if "evaluate" in night.outputs:
         report.metrics = night.metrics
     if "publish" in night.outputs:

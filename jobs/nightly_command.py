@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -20,7 +25,9 @@ from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-STOPPED = 128 + signal.SIGTERM
+STOPPED: Final = 128 + signal.SIGTERM
+PATIENCE_S: Final = 20.0
+"""Less than the half minute after which Kubernetes kills."""
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
 # The command imports what it runs: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
@@ -38,22 +45,21 @@ def nightly_command(
 ) -> None:
     """Learn from everything in the lake, measure it on the last days, and publish a release, if anything changed."""
     place = Workspace(workspace)
-    signal.signal(signal.SIGTERM, _stop)
+    settings = settings_of(place, config)
     if every is not None:
         if as_of or only or since or resume or dry_run:
             raise ConfigError("--every runs whole nights of now; leave the other options out")
-        settings_of(place, config)  # what is wrong with them is said now
         given = ["--workspace", str(workspace), *(["--config", str(config)] if config else [])]
-        run_every(seconds_of(every), [sys.executable, "-m", "jobs", "nightly", *given])
+        with ended_by_sigterm():
+            run_every(seconds_of(every), [sys.executable, "-m", "jobs", "nightly", *given])
     from jobs.nightly import Choice, dry_run_plan, nightly
     from jobs.nightly_summary import print_plan, print_summary
 
-    settings, choice = settings_of(place, config), Choice(only, since, resume)
-    given_as_of = moment(as_of, "--as-of")
+    choice, given_as_of = Choice(only, since, resume), moment(as_of, "--as-of")
     if dry_run:
         print_plan(dry_run_plan(place, settings, given_as_of, datetime.now(UTC), choice))
         return
-    with shown_progress() as progress:
+    with ended_by_sigterm(), shown_progress() as progress:
         report = nightly(place, settings, given_as_of, datetime.now(UTC), progress, choice)
     print_summary(report, place)
 
@@ -86,5 +92,35 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
         sleep(wait)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what signal handlers are given
-    raise SystemExit(STOPPED)
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does: leases are given back, and the record says that it was stopped.
+
+    Where a library does not come back to Python within `PATIENCE_S`, the process ends all the same; the operating
+    system then gives back its locks, and the record is left as after a kill.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what handlers are given
+        raise SystemExit(STOPPED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    woken_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    done = threading.Event()
+    threading.Thread(target=_end_late, args=(reader, done), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(woken_before)
+        signal.signal(signal.SIGTERM, before)
+        done.set()
+        writer.close()
+
+
+def _end_late(reader: socket.socket, done: threading.Event) -> None:
+    """The interpreter writes the number of each signal as it arrives, whatever library is running."""
+    with reader:
+        while numbers := reader.recv(64):
+            if signal.SIGTERM in numbers and not done.wait(PATIENCE_S):
+                os._exit(STOPPED)

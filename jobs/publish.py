@@ -33,9 +33,16 @@ MADE_FROM_FILE: Final = "made_from.json"
 
 @dataclass(frozen=True)
 class MadeFrom:
-    """What a release was made from: the key of the night's last step, "" where no night made it."""
+    """What a release was made from. key: of the night's last step, "" where no night made it.
+
+    rules: digest of the settings and code of its models; learned_at, n_events: the `as_of` of the night that last
+    learned all from the start (ISO, "" where unknown), and the events on items that it knew.
+    """
 
     key: str = ""
+    rules: str = ""
+    learned_at: str = ""
+    n_events: int = 0
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,11 @@ _JSON: Final = TypeAdapter(Output)
 
 @dataclass(frozen=True)
 class Draft:
-    """Where a step writes its result, and the key that it is to be kept under."""
+    """Where a step writes its result, and what that is made from: the inputs and their key."""
 
     folder: Path
     key: str
+    inputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Outputs:
         for left in place.parent.glob(f"{_DRAFT}*"):  # by a run that was killed
             shutil.rmtree(left)
         draft.mkdir(parents=True)
-        counts = dict(step.make(context, Draft(draft, key)))
+        counts = dict(step.make(context, Draft(draft, key, inputs)))
         files = {path.relative_to(draft).as_posix(): sha256_of(path) for path in _files(draft)}
         output = Output(step.name, key, inputs, files, counts, round(monotonic() - started, 2))
         write_atomically(draft / OUTPUT_FILE, _JSON.dump_json(output, indent=2))
@@ -146,6 +147,12 @@ class Outputs:
 def key_of(step: str, inputs: Mapping[str, str]) -> str:
     """SHA-256, cut to 32 hex digits."""
     return _digest_of({"step": step, "inputs": inputs})[:32]
+
+
+def rules_of(inputs: Mapping[str, str]) -> str:
+    """Digest of a step's settings, code and libraries: of how it works, whatever it works on."""
+    rules = versions().keys()
+    return _digest_of({name: value for name, value in inputs.items() if name.startswith("settings ") or name in rules})
 
 
 def changed(inputs: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
