@@ -130,6 +130,11 @@ class Night:
     def kept(self) -> Outputs:
         return Outputs(self.workspace.steps)
 
+    @property
+    def run_folder(self) -> Path:
+        """Where the run's record lies, and what a step has to tell of it whether it succeeds or not."""
+        return self.workspace.runs / self.run_id
+
     def made(self, step: str) -> Path:
         """The folder of what a finished step made."""
         return self.kept.folder(self.outputs[step])

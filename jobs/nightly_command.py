@@ -77,13 +77,14 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
     """Run the command now and whenever so much time has passed since it last began, each in a process of its own: what
     it leaves in memory, or a crash, ends with it. A run that takes longer is followed at once by the next."""
     while True:
-        started = monotonic()
-        night = subprocess.Popen(command)
+        started, night = monotonic(), None
         try:
+            night = subprocess.Popen(command)
             code = night.wait()
         except SystemExit:  # SIGTERM: the run is told, and may end as it does alone
-            night.terminate()
-            night.wait()
+            if night is not None:
+                night.terminate()
+                night.wait()
             raise
         if code:
             log.error("night failed exit_code=%d; the next one goes on where it stopped", code)
@@ -108,7 +109,7 @@ def ended_by_sigterm() -> Iterator[None]:
     writer.setblocking(False)
     woken_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     done = threading.Event()
-    threading.Thread(target=_end_late, args=(reader, done), daemon=True).start()
+    threading.Thread(target=end_late, args=(reader, done), daemon=True).start()
     try:
         yield
     finally:
@@ -118,8 +119,9 @@ def ended_by_sigterm() -> Iterator[None]:
         writer.close()
 
 
-def _end_late(reader: socket.socket, done: threading.Event) -> None:
-    """The interpreter writes the number of each signal as it arrives, whatever library is running."""
+def end_late(reader: socket.socket, done: threading.Event) -> None:
+    """End the process `PATIENCE_S` after SIGTERM unless `done` by then. The interpreter writes the number of each
+    signal to the other end of `reader` as it arrives, whatever library is running."""
     with reader:
         while numbers := reader.recv(64):
             if signal.SIGTERM in numbers and not done.wait(PATIENCE_S):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 from datetime import timedelta
@@ -16,7 +17,7 @@ import jobs.nightly_command
 from features.lease import hold_lease
 from features.store import Store
 from jobs.__main__ import main
-from jobs.nightly_command import STOPPED, run_every, seconds_of
+from jobs.nightly_command import STOPPED, end_late, ended_by_sigterm, run_every, seconds_of
 from jobs.run_record import read_runs
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
@@ -68,14 +69,22 @@ def test_sigterm_stops_a_run_at_once_and_gives_the_lease_back(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_run_that_does_not_come_back_to_python_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library may compute for minutes; the watching thread does not wait for it."""
-    ended = threading.Event()
+@pytest.mark.parametrize(("came_back", "codes"), [(False, [STOPPED]), (True, [])])
+def test_a_run_that_does_not_come_back_to_python_is_ended(
+    came_back: bool, codes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library may compute for minutes: the interpreter tells the watching thread of the signal all the same."""
+    ended: list[int] = []
     monkeypatch.setattr(jobs.nightly_command, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(jobs.nightly_command.os, "_exit", lambda code: ended.set() if code == STOPPED else None)
-    with pytest.raises(SystemExit), jobs.nightly_command.ended_by_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-        ended.wait(60)
+    monkeypatch.setattr(jobs.nightly_command.os, "_exit", ended.append)
+    reader, writer = socket.socketpair()
+    done = threading.Event()
+    if came_back:
+        done.set()
+    with writer:
+        writer.send(bytes([signal.SIGCHLD, signal.SIGTERM]))
+    end_late(reader, done)
+    assert ended == codes
 
 
 def test_another_run_keeps_a_night_out(
@@ -123,16 +132,19 @@ def test_a_failed_night_is_logged_and_the_next_one_comes(
 
 
 def test_the_end_of_a_schedule_ends_its_night(monkeypatch: pytest.MonkeyPatch) -> None:
-    nights = []
-    popen = jobs.nightly_command.subprocess.Popen
+    class Night:
+        ended = False
 
-    def start(command: list[str]) -> object:
-        nights.append(popen(command))
-        os.kill(os.getpid(), signal.SIGTERM)
-        return nights[-1]
+        def wait(self) -> int:
+            if not self.ended:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return STOPPED
 
-    monkeypatch.setattr(jobs.nightly_command.subprocess, "Popen", start)
-    with pytest.raises(SystemExit), jobs.nightly_command.ended_by_sigterm():
-        run_every(3600, [sys.executable, "-c", "import time; time.sleep(600)"])
-    nights[0].terminate()
-    assert nights[0].wait(60) != 0
+        def terminate(self) -> None:
+            self.ended = True
+
+    night = Night()
+    monkeypatch.setattr(jobs.nightly_command.subprocess, "Popen", lambda command: night)
+    with pytest.raises(SystemExit), ended_by_sigterm():
+        run_every(3600, ["recsys", "nightly"])
+    assert night.ended
