@@ -42,7 +42,7 @@ from jobs.night import (
 )
 from jobs.publish import Made, MadeFrom, made_from, publish
 from jobs.review_sentiment import review_sentiment
-from jobs.steps import Draft, Step, rules_of
+from jobs.steps import Draft, Step, digest_of, rules_of
 from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
 from jobs.warm_start import AS_OF_FILE, read_warm_start
 from recsys.errors import StoreError
@@ -270,6 +270,8 @@ def _keep_trial(night: Night, release_id: str) -> None:
     for folder in night.workspace.runs.glob(f"*/{TRIAL}"):
         if folder.parent.name not in kept:
             shutil.rmtree(folder)
+            if not any(folder.parent.iterdir()):  # of a publish that was killed
+                folder.parent.rmdir()
     copy_files(night.made("evaluate") / TRIAL, trial_folder(night.workspace, release_id))
 
 
@@ -287,8 +289,9 @@ def _encoder(night: Night) -> dict[str, str]:
 
 def _feelings(night: Night) -> dict[str, str]:
     adopted = night.adopted
-    head = json.dumps(adopted.files, sort_keys=True) if adopted and adopted.head else ""
-    return {"hidden reviews": " ".join(sorted(hidden_ids(night.workspace.hidden_reviews))), "sentiment head": head}
+    head = adopted.files if adopted and adopted.head else {}
+    hidden = sorted(hidden_ids(night.workspace.hidden_reviews))
+    return {"hidden reviews": digest_of(hidden), "sentiment head": digest_of(head)}
 
 
 NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (

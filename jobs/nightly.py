@@ -17,6 +17,7 @@ from jobs.machine_room import check_room, disk_errors_told
 from jobs.night import Night, Progress
 from jobs.night_plan import Planned, plan
 from jobs.night_steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
+from jobs.publish import forget_killed
 from jobs.run_record import RunRecord, StepRun, new_run_id, read_runs, recorded, write_run
 from jobs.steps import Output, Step, key_of
 from jobs.warm_start import forget_checkpoints
@@ -83,7 +84,8 @@ def nightly(
     store = Store(workspace)
     with disk_errors_told(workspace.root), store.lease(now, settings.releases.lease_minutes):
         record = _record(workspace, as_of, now, choice)
-        resumed = bool(record.steps)
+        resumed = (workspace.runs / record.run_id).exists()
+        forget_killed(workspace)
         with recorded(workspace, record):
             check_room(workspace.root, settings.nightly)
             report = _run(_night(workspace, settings, store, record, now, progress), record)

@@ -52,7 +52,7 @@ class Output:
     @property
     def digest(self) -> str:
         """SHA-256 of all its files: what came out the same makes no later step run again."""
-        return _digest_of(self.files)
+        return digest_of(self.files)
 
 
 _JSON: Final = TypeAdapter(Output)
@@ -85,7 +85,7 @@ class Step(Generic[C]):
     def inputs(self, context: C, outputs: Mapping[str, Output], settings: Settings) -> dict[str, str]:
         """Digests by name of all that its result hangs on; `outputs` are those of the steps that it reads."""
         told = {f"step {name}": outputs[name].digest for name in self.reads}
-        told |= {f"settings {name}": _digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
+        told |= {f"settings {name}": digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
         return told | dict(self.also(context)) | versions()
 
 
@@ -146,13 +146,13 @@ class Outputs:
 
 def key_of(step: str, inputs: Mapping[str, str]) -> str:
     """SHA-256, cut to 32 hex digits."""
-    return _digest_of({"step": step, "inputs": inputs})[:32]
+    return digest_of({"step": step, "inputs": inputs})[:32]
 
 
 def rules_of(inputs: Mapping[str, str]) -> str:
     """Digest of a step's settings, code and libraries: of how it works, whatever it works on."""
     rules = versions().keys()
-    return _digest_of({name: value for name, value in inputs.items() if name.startswith("settings ") or name in rules})
+    return digest_of({name: value for name, value in inputs.items() if name.startswith("settings ") or name in rules})
 
 
 def changed(inputs: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
@@ -178,7 +178,8 @@ def _section(settings: Settings, name: str) -> Any:
     return settings.model_dump(mode="json", include={name})
 
 
-def _digest_of(content: Any) -> str:
+def digest_of(content: Any) -> str:
+    """SHA-256 of anything that is JSON, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
