@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ import polars as pl
 from features.adoption import Adopted
 from features.manifest import LivePosition
 from features.store import Store
+from jobs.base_release import TRIAL, Base, load_base
 from jobs.embed import load_vectors
 from jobs.lake import Lake
+from jobs.publish import MadeFrom
 from jobs.shop import Shop, newest_moment, read_shop
 from jobs.steps import Output, Outputs
 from jobs.train import Inputs, users_of
@@ -41,8 +43,8 @@ WHITENING_FILES = ("whitening_mean.npy", "whitening_projection.npy")
 LIVE_FILE = "live.json"
 MOMENTS_FILE = "moments.json"
 ENCODER_FILE = "encoder.json"
+LEARNED_FILE = "learned.json"
 METRICS_FILE = "metrics.json"
-TRIAL = "trial"
 MODEL = "model"
 ARRIVALS_FILE = "arrivals.json"
 
@@ -70,14 +72,21 @@ class Moments:
 
 @dataclass(frozen=True)
 class Learned:
-    """What held-out days have taught. sequence: the model of all before them; its epochs are what later fits take."""
+    """What held-out days have taught. sequence: the model of all before them; its epochs are what later fits take.
+
+    made_from: when that was, and by which rules; taken_from: the release whose it was before, "" where it is tonight's.
+    """
 
     sequence: SequenceModel
     whitening: Whitening
     fusion: Fusion
     ranker: Ranker | None
+    made_from: MadeFrom
+    taken_from: str = ""
 
     def save(self, folder: Path) -> None:
+        told = {"made_from": asdict(self.made_from), "taken_from": self.taken_from}
+        (folder / LEARNED_FILE).write_text(json.dumps(told, indent=2))
         self.sequence.save(folder)
         self.fusion.save(folder / FUSION_FILE)
         for name, array in zip(WHITENING_FILES, (self.whitening.mean, self.whitening.projection), strict=True):
@@ -89,11 +98,14 @@ class Learned:
     def load(cls, folder: Path) -> Learned:
         mean, projection = (np.load(folder / name, allow_pickle=False) for name in WHITENING_FILES)
         ranker = folder / RANKER_FILE
+        told = json.loads((folder / LEARNED_FILE).read_text())
         return cls(
             SequenceModel.load(folder),
             Whitening(mean, projection),
             Fusion.load(folder / FUSION_FILE),
             Ranker.load(ranker) if ranker.exists() else None,
+            MadeFrom(**told["made_from"]),
+            told["taken_from"],
         )
 
 
@@ -120,6 +132,11 @@ class Night:
     @cached_property
     def kept(self) -> Outputs:
         return Outputs(self.workspace.steps)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run's record lies, and what a step has to tell of it whether it succeeds or not."""
+        return self.workspace.runs / self.run_id
 
     def made(self, step: str) -> Path:
         """The folder of what a finished step made."""
@@ -213,6 +230,18 @@ class Night:
     @cached_property
     def learned(self) -> Learned:
         return Learned.load(self.made("learn"))
+
+    @cached_property
+    def base(self) -> Base | None:
+        """The release whose models tonight's go on from; None where all is learned from the start."""
+        release_id = self.taken_from
+        return load_base(self.workspace, self.store.open(release_id)) if release_id else None
+
+    @property
+    def taken_from(self) -> str:
+        """The release whose weights, ranker and epochs are taken over; "" where all is learned from the start."""
+        told: str = json.loads((self.made("learn") / LEARNED_FILE).read_text())["taken_from"]
+        return told
 
     @cached_property
     def trial(self) -> Model:

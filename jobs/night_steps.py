@@ -25,6 +25,7 @@ from features.manifest import BEGINNING, new_release_id
 from features.query_encoder import query_settings
 from features.quotes import review_quotes
 from features.text import browsing_texts, item_texts, review_texts
+from jobs.base_release import TRIAL, Base, find_base, over, trial_folder
 from jobs.embed import embed_texts, numbered_texts
 from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
@@ -37,14 +38,13 @@ from jobs.night import (
     METRICS_FILE,
     MODEL,
     MOMENTS_FILE,
-    TRIAL,
     Learned,
     Night,
 )
 from jobs.night_verdicts import check, gate, keep_verdicts
 from jobs.publish import Made, MadeFrom, made_from, publish
 from jobs.review_sentiment import review_sentiment
-from jobs.steps import Draft, Step
+from jobs.steps import Draft, Step, digest_of, rules_of
 from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
 from jobs.warm_start import AS_OF_FILE, read_warm_start
 from recsys.errors import StoreError
@@ -141,7 +141,21 @@ def quote(night: Night, draft: Draft) -> Counts:
 
 
 def learn(night: Night, draft: Draft) -> Counts:
-    """The first model, of all before the validation days; on these the weights of the sources, and the ranker."""
+    """The first model, of all before the validation days; on these the weights of the sources, and the ranker. Where
+    little is new, those of the served release."""
+    base = None if "learn" in night.anew else _base(night, draft)
+    learned = _learned(night, draft) if base is None else _taken_over(night, base)
+    learned.save(draft.folder)
+    return {}
+
+
+def _taken_over(night: Night, base: Base) -> Learned:
+    log.info("taken over release_id=%s learned_at=%s", base.release_id, base.made_from.learned_at)
+    first, final = over(night.shop.items["item_id"], base.first, base.final.item_ids), base.final
+    return Learned(first, final.whitening, final.fusion, final.ranker, base.made_from, base.release_id)
+
+
+def _learned(night: Night, draft: Draft) -> Learned:
     settings, moments, before = night.settings, night.moments, night.inputs_before
     start = read_warm_start(
         night.store, night.encoder["id"], before.items["item_id"], moments.valid_cut, settings.sequence
@@ -154,8 +168,21 @@ def learn(night: Night, draft: Draft) -> Counts:
     first = fit_model(known, users, whitening, Fusion(), None, moments.valid_cut, settings, fit)
     fusion = learn_fusion(known, first, users, held_out, settings)
     ranker = learn_ranker(known, replace(first, fusion=fusion), users, held_out, settings)
-    Learned(first.sequence, whitening, fusion, ranker).save(draft.folder)
-    return {}
+    made_from = MadeFrom("", rules_of(draft.inputs), moments.as_of.isoformat(), len(night.shop.events))
+    return Learned(first.sequence, whitening, fusion, ranker, made_from)
+
+
+def _base(night: Night, draft: Draft) -> Base | None:
+    return find_base(
+        night.workspace,
+        night.store,
+        night.settings.nightly,
+        rules=rules_of(draft.inputs),
+        encoder_id=night.encoder["id"],
+        n_events=len(night.shop.events),
+        as_of=night.moments.as_of,
+        test_cut=night.moments.test_cut,
+    )
 
 
 def try_out(night: Night, draft: Draft) -> Counts:
@@ -164,6 +191,8 @@ def try_out(night: Night, draft: Draft) -> Counts:
     known = night.inputs_before.before(moments.test_cut)
     _, users = users_of(known, settings)
     fit = night.fits.again("evaluate", learned.sequence)
+    if base := night.base:
+        fit = night.fits.touched_up("evaluate", over(known.items["item_id"], base.trial.sequence, base.trial.item_ids))
     model = fit_model(known, users, learned.whitening, learned.fusion, learned.ranker, moments.test_cut, settings, fit)
     held_out = night.held_out(moments.test_cut, moments.as_of)
     held_out = replace(held_out, targets=next_items(held_out.targets))
@@ -179,6 +208,9 @@ def fit(night: Night, draft: Draft) -> Counts:
     """The model of everything."""
     learned, (_, users) = night.learned, night.everybody
     fit_sequence = night.fits.again("fit", night.trial.sequence)
+    if base := night.base:
+        start = over(night.shop.items["item_id"], base.final.sequence, base.final.item_ids)
+        fit_sequence = night.fits.touched_up("fit", start)
     model = fit_model(
         night.inputs,
         users,
@@ -217,7 +249,7 @@ def publish_release(night: Night, draft: Draft) -> Counts:
             quotes=night.frame("quotes", "quotes"),
             metrics=night.metrics,
             live=night.live,
-            made_from=MadeFrom(draft.key),
+            made_from=replace(night.learned.made_from, key=draft.key),
         )
         publish(night.store, night.workspace, made, settings, night.now)
     (draft.folder / RELEASE_FILE).write_text(json.dumps({"release_id": release_id}))
@@ -228,7 +260,8 @@ def published_from(night: Night, key: str) -> str | None:
     """The newest release, where it was made from what this key stands for and is whole."""
     releases = night.store.releases()
     newest = releases[-1].release_id if releases else None
-    if newest is None or made_from(night.workspace, newest) != MadeFrom(key):
+    told = made_from(night.workspace, newest) if newest else None
+    if newest is None or told is None or told.key != key:
         return None
     try:
         night.store.open(newest)
@@ -245,7 +278,9 @@ def _keep_trial(night: Night, release_id: str) -> None:
     for folder in night.workspace.runs.glob(f"*/{TRIAL}"):
         if folder.parent.name not in kept:
             shutil.rmtree(folder)
-    copy_files(night.made("evaluate") / TRIAL, night.workspace.runs / release_id / TRIAL)
+            if not any(folder.parent.iterdir()):  # of a publish that was killed
+                folder.parent.rmdir()
+    copy_files(night.made("evaluate") / TRIAL, trial_folder(night.workspace, release_id))
 
 
 def _told(night: Night, step: str) -> Callable[[int, int], None]:
@@ -262,13 +297,9 @@ def _encoder(night: Night) -> dict[str, str]:
 
 def _feelings(night: Night) -> dict[str, str]:
     adopted = night.adopted
-    head = json.dumps(adopted.files, sort_keys=True) if adopted and adopted.head else ""
-    return {"hidden reviews": " ".join(sorted(hidden_ids(night.workspace.hidden_reviews))), "sentiment head": head}
-
-
-def _warm_start(night: Night) -> dict[str, str]:
-    """What the first model may start from."""
-    return {"served release": night.store.current_id() or ""} if night.settings.sequence.warm_start else {}
+    head = adopted.files if adopted and adopted.head else {}
+    hidden = sorted(hidden_ids(night.workspace.hidden_reviews))
+    return {"hidden reviews": digest_of(hidden), "sentiment head": digest_of(head)}
 
 
 NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
@@ -277,7 +308,7 @@ NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
     Step("check", check, ("read",), ("checks",), lambda night: {"run": night.run_id}),
     Step("embed", embed, ("read",), ("text", "encoder", "embed"), _encoder),
     Step("quotes", quote, ("read", "embed"), ("text", "encoder", "embed", "evidence"), _feelings),
-    Step("learn", learn, ("read", "embed"), MODELLING, _warm_start),
+    Step("learn", learn, ("read", "embed"), MODELLING),
     Step("evaluate", try_out, ("read", "embed", "learn"), (*MODELLING, "evaluate")),
     Step("fit", fit, ("read", "embed", "learn", "evaluate"), MODELLING),
     Step(
@@ -297,4 +328,5 @@ NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
     ),
 )
 """In order. Every result is kept by what it was made from (`jobs/steps.py`); `ingest` and `check` are done anew in each
-run. `publish` does not read what `check` and `gate` say, as they hang on the served release, which it changes."""
+run. Which release a model goes on from is no input: what was once made of the same data by the same rules is good
+enough. Nor does `publish` read what `check` and `gate` say: they hang on the served release, which it changes."""

@@ -12,13 +12,14 @@ from typing import Any, Final
 import polars as pl
 
 from features.release import LoadedRelease, load_release
+from jobs.base_release import trial_folder
 from jobs.data_checks import Arrivals, Foresight, check_data
 from jobs.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings
 from jobs.foresight import foresight
 from jobs.gate import Verdict, judge
 from jobs.gate_quality import Comparison, compare, trials, without_read
 from jobs.new_data import as_json, checks_record, earlier_record, read_new_data
-from jobs.night import ARRIVALS_FILE, TRIAL, Night
+from jobs.night import ARRIVALS_FILE, Night
 from jobs.steps import Draft
 from jobs.train import recommender
 from recsys.config import Settings
@@ -119,7 +120,7 @@ def _served_trial(night: Night, served: LoadedRelease | None) -> Model | None:
     if served is None:
         return None
     try:
-        return Model.load(night.workspace.runs / served.release_id / TRIAL)
+        return Model.load(trial_folder(night.workspace, served.release_id))
     except StoreError as error:
         night.told.append(f"quality not compared: release {served.release_id} has left no trial model")
         log.warning("quality not compared reason=%s", error)

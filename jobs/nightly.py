@@ -19,6 +19,7 @@ from jobs.night import Night, Progress
 from jobs.night_plan import Planned, plan
 from jobs.night_steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
 from jobs.night_verdicts import FORCED
+from jobs.publish import forget_killed
 from jobs.run_record import RunRecord, StepRun, new_run_id, read_runs, recorded, write_run
 from jobs.steps import Output, Step, key_of
 from jobs.warm_start import forget_checkpoints
@@ -51,8 +52,9 @@ class Report:
     """What one night did, as written to `runs/RELEASE_ID/report.json` where it published.
 
     published: whether a new release is live; release_id: the one that was made, now or, where nothing has changed,
-    before; "" where the run ended earlier. reused: the steps whose earlier results were taken. resumed: whether an
-    unfinished run was gone on with. gate: its verdict; told: warnings of checks and gate, and what was forced.
+    before; "" where the run ended earlier. taken_from: the release whose weights and ranker were taken over; reused:
+    the steps whose earlier results were; resumed: whether an unfinished run was gone on with. gate: its verdict; told:
+    warnings of checks and gate, and what was forced.
     """
 
     as_of: datetime
@@ -60,6 +62,7 @@ class Report:
     release_id: str = ""
     published: bool = False
     resumed: bool = False
+    taken_from: str = ""
     reused: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -93,7 +96,8 @@ def nightly(
     store = Store(workspace)
     with disk_errors_told(workspace.root), store.lease(now, settings.releases.lease_minutes):
         record = _record(workspace, as_of, now, choice)
-        resumed = bool(record.steps)
+        resumed = (workspace.runs / record.run_id).exists()
+        forget_killed(workspace)
         with recorded(workspace, record):
             check_room(workspace.root, settings.nightly)
             report = _run(_night(workspace, settings, store, record, now, progress), record)
@@ -180,6 +184,8 @@ def _run(night: Night, record: RunRecord) -> Report:
             break
     if "read" in night.outputs:
         report.as_of = night.moments.as_of
+    if "learn" in night.outputs:
+        report.taken_from = night.taken_from
     if "evaluate" in night.outputs:
         report.metrics = night.metrics
     report.told = night.told

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -20,7 +25,9 @@ from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-STOPPED = 128 + signal.SIGTERM
+STOPPED: Final = 128 + signal.SIGTERM
+PATIENCE_S: Final = 20.0
+"""Less than the half minute after which Kubernetes kills."""
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
 # The command imports what it runs: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
@@ -42,22 +49,21 @@ def nightly_command(
     Ends with 3 where new data or the new release did not pass the checks: what was served before stays.
     """
     place = Workspace(workspace)
-    signal.signal(signal.SIGTERM, _stop)
+    settings = settings_of(place, config)
     if every is not None:
         if as_of or only or since or resume or dry_run or force:
             raise ConfigError("--every runs whole nights of now; leave the other options out")
-        settings_of(place, config)  # what is wrong with them is said now
         given = ["--workspace", str(workspace), *(["--config", str(config)] if config else [])]
-        run_every(seconds_of(every), [sys.executable, "-m", "jobs", "nightly", *given])
+        with ended_by_sigterm():
+            run_every(seconds_of(every), [sys.executable, "-m", "jobs", "nightly", *given])
     from jobs.nightly import Choice, dry_run_plan, nightly
     from jobs.nightly_summary import print_plan, print_summary
 
-    settings, choice = settings_of(place, config), Choice(only, since, resume, force)
-    given_as_of = moment(as_of, "--as-of")
+    choice, given_as_of = Choice(only, since, resume, force), moment(as_of, "--as-of")
     if dry_run:
         print_plan(dry_run_plan(place, settings, given_as_of, datetime.now(UTC), choice))
         return
-    with shown_progress() as progress:
+    with ended_by_sigterm(), shown_progress() as progress:
         report = nightly(place, settings, given_as_of, datetime.now(UTC), progress, choice)
     print_summary(report, place)
 
@@ -75,13 +81,14 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
     """Run the command now and whenever so much time has passed since it last began, each in a process of its own: what
     it leaves in memory, or a crash, ends with it. A run that takes longer is followed at once by the next."""
     while True:
-        started = monotonic()
-        night = subprocess.Popen(command)
+        started, night = monotonic(), None
         try:
+            night = subprocess.Popen(command)
             code = night.wait()
         except SystemExit:  # SIGTERM: the run is told, and may end as it does alone
-            night.terminate()
-            night.wait()
+            if night is not None:
+                night.terminate()
+                night.wait()
             raise
         if code == HELD_BACK:
             log.warning("night held back; the served release stays, and the next night looks again")
@@ -92,5 +99,36 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
         sleep(wait)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what signal handlers are given
-    raise SystemExit(STOPPED)
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does: leases are given back, and the record says that it was stopped.
+
+    Where a library does not come back to Python within `PATIENCE_S`, the process ends all the same; the operating
+    system then gives back its locks, and the record is left as after a kill.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what handlers are given
+        raise SystemExit(STOPPED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    woken_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    done = threading.Event()
+    threading.Thread(target=end_late, args=(reader, done), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(woken_before)
+        signal.signal(signal.SIGTERM, before)
+        done.set()
+        writer.close()
+
+
+def end_late(reader: socket.socket, done: threading.Event) -> None:
+    """End the process `PATIENCE_S` after SIGTERM unless `done` by then. The interpreter writes the number of each
+    signal to the other end of `reader` as it arrives, whatever library is running."""
+    with reader:
+        while numbers := reader.recv(64):
+            if signal.SIGTERM in numbers and not done.wait(PATIENCE_S):
+                os._exit(STOPPED)

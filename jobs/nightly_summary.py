@@ -38,7 +38,8 @@ def print_summary(report: Report, workspace: Workspace) -> None:
 def _outcome(report: Report, workspace: Workspace) -> str:
     if report.published:
         forced = ", although checks or gate would have held it back" if report.forced else ""
-        return f"release {report.release_id} is live in {workspace.root}{forced}"
+        taken = f"; little is new: it goes on from {report.taken_from}" if report.taken_from else ""
+        return f"release {report.release_id} is live in {workspace.root}{forced}{taken}"
     if not report.release_id:
         return f"no release was asked for; {workspace.runs / report.run_id}"
     served = Store(workspace).current_id()

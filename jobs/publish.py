@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,14 +29,22 @@ from recsys.sequence import SequenceModel
 from recsys.together import learn_together
 from recsys.workspace import Workspace
 
+_STAGING: Final = "staging-"
 MADE_FROM_FILE: Final = "made_from.json"
 
 
 @dataclass(frozen=True)
 class MadeFrom:
-    """What a release was made from: the key of the night's last step, "" where no night made it."""
+    """What a release was made from. key: of the night's last step, "" where no night made it.
+
+    rules: digest of the settings and code of its models; learned_at, n_events: the `as_of` of the night that last
+    learned all from the start (ISO, "" where unknown), and the events on items that it knew.
+    """
 
     key: str = ""
+    rules: str = ""
+    learned_at: str = ""
+    n_events: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
     """Write the release and point `CURRENT` at it; older ones beyond `releases.keep` are collected, but for those that
     experiments are served from."""
     workspace.runs.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="staging-", dir=workspace.runs) as folder:
+    with TemporaryDirectory(prefix=_STAGING, dir=workspace.runs) as folder:
         model_dir = Path(folder)
         made.model.save(model_dir)
         save_warm_start(*made.warm_start, model_dir)
@@ -97,6 +106,12 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
         manifest = store.publish(draft, now)
     store.collect(settings.releases.keep, now, settings.experiment_releases())
     return manifest
+
+
+def forget_killed(workspace: Workspace) -> None:
+    """Remove what publishes that were killed have left among the runs; the store does the same with its own."""
+    for left in workspace.runs.glob(f"{_STAGING}*/"):
+        shutil.rmtree(left)
 
 
 def made_from(workspace: Workspace, release_id: str) -> MadeFrom | None:

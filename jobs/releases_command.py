@@ -208,7 +208,8 @@ def _print_diff(diff: ReleaseDiff) -> None:
 
 def _sum_of(frame: pl.DataFrame) -> str:
     if "churn" in frame.columns and len(frame):
-        return f"{len(frame):,} compared, {frame['churn'].mean():.0%} changed in the mean"
+        mean = sum(frame["churn"].to_list()) / len(frame)
+        return f"{len(frame):,} compared, {mean:.0%} changed in the mean"
     return f"{len(frame):,}"
 
 

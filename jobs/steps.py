@@ -52,7 +52,7 @@ class Output:
     @property
     def digest(self) -> str:
         """SHA-256 of all its files: what came out the same makes no later step run again."""
-        return _digest_of(self.files)
+        return digest_of(self.files)
 
 
 _JSON: Final = TypeAdapter(Output)
@@ -60,10 +60,11 @@ _JSON: Final = TypeAdapter(Output)
 
 @dataclass(frozen=True)
 class Draft:
-    """Where a step writes its result, and the key that it is to be kept under."""
+    """Where a step writes its result, and what that is made from: the inputs and their key."""
 
     folder: Path
     key: str
+    inputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Step(Generic[C]):
     def inputs(self, context: C, outputs: Mapping[str, Output], settings: Settings) -> dict[str, str]:
         """Digests by name of all that its result hangs on; `outputs` are those of the steps that it reads."""
         told = {f"step {name}": outputs[name].digest for name in self.reads}
-        told |= {f"settings {name}": _digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
+        told |= {f"settings {name}": digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
         return told | dict(self.also(context)) | versions()
 
 
@@ -125,7 +126,7 @@ class Outputs:
         for left in place.parent.glob(f"{_DRAFT}*"):  # by a run that was killed
             shutil.rmtree(left)
         draft.mkdir(parents=True)
-        counts = dict(step.make(context, Draft(draft, key)))
+        counts = dict(step.make(context, Draft(draft, key, inputs)))
         files = {path.relative_to(draft).as_posix(): sha256_of(path) for path in _files(draft)}
         output = Output(step.name, key, inputs, files, counts, round(monotonic() - started, 2))
         write_atomically(draft / OUTPUT_FILE, _JSON.dump_json(output, indent=2))
@@ -145,7 +146,13 @@ class Outputs:
 
 def key_of(step: str, inputs: Mapping[str, str]) -> str:
     """SHA-256, cut to 32 hex digits."""
-    return _digest_of({"step": step, "inputs": inputs})[:32]
+    return digest_of({"step": step, "inputs": inputs})[:32]
+
+
+def rules_of(inputs: Mapping[str, str]) -> str:
+    """Digest of a step's settings, code and libraries: of how it works, whatever it works on."""
+    rules = versions().keys()
+    return digest_of({name: value for name, value in inputs.items() if name.startswith("settings ") or name in rules})
 
 
 def changed(inputs: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
@@ -171,7 +178,8 @@ def _section(settings: Settings, name: str) -> Any:
     return settings.model_dump(mode="json", include={name})
 
 
-def _digest_of(content: Any) -> str:
+def digest_of(content: Any) -> str:
+    """SHA-256 of anything that is JSON, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

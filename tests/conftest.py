@@ -173,6 +173,7 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
             "fusion": {"min_targets": 5},
             "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
             "repeats": {"mode": "always"},
+            "nightly": {"relearn_share": 0.0, "free_disk_mb": 0, "free_memory_mb": 0},
         }
     )
     sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)
