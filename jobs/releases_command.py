@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +33,9 @@ releases_app = typer.Typer(
 ReleaseArgument = Annotated[str, typer.Argument(metavar="ID", help="A release's id, or `current`.")]
 
 MAX_SHOWN = 10
-"""Rows of each table of a diff; --json has them all."""
+MAX_SLATES = 5
+MAX_TITLES = 2
+"""Rows of a diff's tables, and titles in a row; --json has them all."""
 
 
 @releases_app.command("list")
@@ -201,9 +203,20 @@ def _print_diff(diff: ReleaseDiff) -> None:
         ("New items", diff.new_items, ("item_id", "title")),
         ("Gone items", diff.gone_items, ("item_id", "title")),
         ("Items whose neighbours changed most", diff.neighbours, ("item_id", "title", "churn")),
-        ("Lists that changed most", diff.slates, ("user_id", "churn", "before", "after")),
     ):
-        console.print(_rows(f"{title}: {_sum_of(frame)}", frame, columns))
+        _print_rows(console, f"{title}: {_sum_of(frame)}", frame.head(MAX_SHOWN).select(columns).iter_rows(), columns)
+    changed = (
+        (slate["user_id"], slate["churn"], *_swapped(slate["before"], slate["after"]))
+        for slate in diff.slates.head(MAX_SLATES).iter_rows(named=True)
+    )
+    columns = ("user_id", "churn", "no longer", "now")
+    _print_rows(console, f"Lists that changed most: {_sum_of(diff.slates)}", changed, columns)
+
+
+def _swapped(before: list[str], after: list[str]) -> tuple[str, str]:
+    """The first titles that are in one list and not in the other."""
+    gone, come = ([title for title in one if title not in other] for one, other in ((before, after), (after, before)))
+    return "; ".join(gone[:MAX_TITLES]), "; ".join(come[:MAX_TITLES])
 
 
 def _sum_of(frame: pl.DataFrame) -> str:
@@ -213,17 +226,12 @@ def _sum_of(frame: pl.DataFrame) -> str:
     return f"{len(frame):,}"
 
 
-def _rows(title: str, frame: pl.DataFrame, columns: tuple[str, ...]) -> Table:
+def _print_rows(console: Console, title: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
+    """A table, or its title alone where it has no rows."""
     table = _table(title, *columns)
-    for row in frame.head(MAX_SHOWN).select(columns).iter_rows():
-        table.add_row(*(_cell(value) for value in row))
-    return table
-
-
-def _cell(value: str | float | list[str] | None) -> str:
-    if isinstance(value, list):
-        return ", ".join(value[:3]) + ", …"
-    return f"{value:.0%}" if isinstance(value, float) else value or ""
+    for row in rows:
+        table.add_row(*(f"{value:.0%}" if isinstance(value, float) else value or "" for value in row))
+    console.print(table if table.rows else f"{title}\n", highlight=False)
 
 
 def _headline(metrics: Mapping[str, Any]) -> list[str]:
@@ -233,14 +241,14 @@ def _headline(metrics: Mapping[str, Any]) -> list[str]:
     return [f"{fused['recall']:.4f}", f"{fused['ndcg']:.4f}", f"{popular['ndcg']:.4f}"]
 
 
-_WORDS = ("release", "", "slice", "title", "item_id", "user_id", "key", "a", "b", "before", "after")
+_WORDS = ("release", "", "slice", "title", "item_id", "user_id", "key", "a", "b", "no longer", "now")
 """Columns of words stand at the left, figures at the right."""
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        wraps = name in ("title", "before", "after", "a", "b")
+        wraps = name in ("title", "no longer", "now", "a", "b")
         table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=not wraps)
     return table
 
