@@ -78,9 +78,9 @@ class Storm:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.draw = random.Random(seed)
-        # Nights are forked from a process that has imported everything: a start takes no seconds.
+        # Nights are forked from a process that has imported what is slow to import, but not LanceDB, which has threads.
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["jobs.nightly"])
+        self.processes.set_forkserver_preload(["jobs.train", "jobs.embed", "jobs.log_ingest", "jobs.sequence_training"])
         self.shop = Workspace(folder / "shop")
         now = datetime.now(UTC)
         sample = make_sample(self.shop.sample, n_products=80, n_shoppers=120, days=20, seed=1)
