@@ -29,7 +29,7 @@ def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: An
         "as_of": shop.report.as_of,
         "test_cut": shop.report.as_of,
     }
-    nightly_settings = changes.pop("settings", Nightly())
+    nightly_settings = changes.pop("settings", Nightly(relearn_share=0.05))
     place = workspace or shop.workspace
     return find_base(place, Store(place), nightly_settings, **asked | changes)
 
