@@ -78,9 +78,10 @@ class Storm:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.draw = random.Random(seed)
-        # Nights are forked from a process that has imported everything: a start takes no seconds.
+        # Nights are forked from a process that has imported what is slow to import, but neither polars nor LanceDB:
+        # their threads do not survive a fork.
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["jobs.nightly"])
+        self.processes.set_forkserver_preload(["torch", "transformers", "lightgbm", "scipy.sparse", "ray", "implicit"])
         self.shop = Workspace(folder / "shop")
         now = datetime.now(UTC)
         sample = make_sample(self.shop.sample, n_products=80, n_shoppers=120, days=20, seed=1)

@@ -29,7 +29,7 @@ def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: An
         "as_of": shop.report.as_of,
         "test_cut": shop.report.as_of,
     }
-    nightly_settings = changes.pop("settings", Nightly())
+    nightly_settings = changes.pop("settings", Nightly(relearn_share=0.05))
     place = workspace or shop.workspace
     return find_base(place, Store(place), nightly_settings, **asked | changes)
 
@@ -76,7 +76,8 @@ def test_a_night_with_little_news_keeps_weights_and_ranker_and_touches_the_model
 ) -> None:
     workspace = Workspace(tmp_path / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
-    told = published_shop.settings.model_dump() | {"nightly": {"relearn_share": 0.5}}
+    anywhere = {"free_disk_mb": 0, "free_memory_mb": 0}
+    told = published_shop.settings.model_dump() | {"nightly": {"relearn_share": 0.5, **anywhere}}
     epochs: list[tuple[int, int | None]] = []
 
     def progress(step: str, done: int, total: int | None) -> None:

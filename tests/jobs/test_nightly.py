@@ -295,9 +295,9 @@ def test_every_source_that_speaks_is_measured(published_shop: PublishedShop) -> 
     assert "again" in measured  # this shop's purchases come back
 
 
-def test_an_empty_lake_says_what_to_do(tmp_path) -> None:
+def test_an_empty_lake_says_what_to_do(published_shop: PublishedShop, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run `recsys ingest` first"):
-        nightly(Workspace(tmp_path / "shop"), Settings(), None, NIGHT, lambda *_: None)
+        nightly(Workspace(tmp_path / "shop"), published_shop.settings, None, NIGHT, lambda *_: None)
 
 
 def test_an_as_of_before_everything_says_so(published_shop: PublishedShop) -> None:

@@ -50,7 +50,7 @@ def test_a_night_without_news_says_so_and_which_release_serves(
 def test_a_dry_run_is_a_row_a_step(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nightly", "--workspace", str(workspace.root), "--dry-run", "--from", "fit"]) == 0
     said = capsys.readouterr().out
-    (row,) = [line for line in said.splitlines() if line.startswith("fit")]
+    (row,) = [line for line in said.splitlines() if line.split()[:1] == ["fit"]]
     assert "run" in row and " s " in row and "asked for" in row
     assert len(read_runs(workspace)) == 1
 
