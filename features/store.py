@@ -39,12 +39,13 @@ from features.manifest import (
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
-__all__ = ["Draft", "Manifest", "Release", "Store"]
+__all__ = ["MODEL_FOLDER", "Draft", "Manifest", "Release", "Store"]
 
 log = logging.getLogger(__name__)
 
 _TAG: Final = "release-"
-_MODEL: Final = "model"
+MODEL_FOLDER: Final = "model"
+"""Below a release's folder."""
 _SHORT_LEASE_MINUTES: Final = 10.0
 """Of a publish, rollback or collection outside a longer lease."""
 
@@ -178,21 +179,28 @@ class Store:
         Their model files and table versions leave the disk. `now` is the machine's time: Lance finds the versions
         to remove by their age. What a crashed publish wrote between two releases stays until the older one goes.
         """
-        if keep < 1:
-            raise StoreError(f"{self._workspace.shown}: cannot keep {keep} releases; keep 1 or more")
         with self._writing(now):
+            going = self.collectable(keep, also)
             pointer = read_pointer(self._workspace.current)
             if pointer is None:
                 return []
-            staying = {*list(pointer.published)[-keep:], pointer.current}
-            staying |= {release_id for release_id in pointer.published if release_id in also}
-            published = {key: sha256 for key, sha256 in pointer.published.items() if key in staying}
+            published = {key: sha256 for key, sha256 in pointer.published.items() if key not in going}
             # unlisted first: a crash after this line leaves folders that the next writer discards
             write_pointer(self._workspace.current, replace(pointer, published=published))
             _discard_all_but(published, self._workspace)
             for table in _open_tables(_connect(self._workspace)):
                 _remove_old_versions(table, now)
-        return [release_id for release_id in pointer.published if release_id not in staying]
+        return going
+
+    def collectable(self, keep: int, also: Container[str] = ()) -> list[str]:
+        """The ids that `collect` would remove, oldest first."""
+        if keep < 1:
+            raise StoreError(f"{self._workspace.shown}: cannot keep {keep} releases; keep 1 or more")
+        pointer = read_pointer(self._workspace.current)
+        if pointer is None:
+            return []
+        staying = {*list(pointer.published)[-keep:], pointer.current}
+        return [key for key in pointer.published if key not in staying and key not in also]
 
     @contextmanager
     def _writing(self, now: datetime) -> Iterator[Lease]:
@@ -270,8 +278,8 @@ def _tag_tables(publication: _Publication) -> None:
 
 
 def _copy_model(publication: _Publication) -> None:
-    copied = copy_files(publication.draft.model_dir, publication.folder / _MODEL)
-    publication.files = {f"{_MODEL}/{name}": sha256 for name, sha256 in copied.items()}
+    copied = copy_files(publication.draft.model_dir, publication.folder / MODEL_FOLDER)
+    publication.files = {f"{MODEL_FOLDER}/{name}": sha256 for name, sha256 in copied.items()}
 
 
 def _write_manifest(publication: _Publication) -> None:

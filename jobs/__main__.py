@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from jobs.bench_command import bench_app
-from jobs.command_line import configure_logging
+from jobs.command_line import HELD_BACK, configure_logging
 from jobs.compress_command import compress_command
 from jobs.copy_command import copy_command
 from jobs.erase_command import erase_command
@@ -18,9 +18,11 @@ from jobs.experiments_command import experiments_app
 from jobs.finetune_command import finetune_command
 from jobs.ingest_command import ingest_app
 from jobs.keys_command import keys_app
-from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
+from jobs.nightly_command import nightly_command
+from jobs.release_commands import recommend_command, serve_command
+from jobs.releases_command import releases_app
 from jobs.reviews_command import reviews_app
-from recsys.errors import RecsysError
+from recsys.errors import HeldBackError, RecsysError
 
 app = typer.Typer(
     name="recsys",
@@ -54,9 +56,11 @@ def common(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (that of the process by default) and return its exit code: 0, 2 for an error that the user
-    can mend, 130 after Ctrl-C. Defects keep their traceback."""
+    can mend, 3 for a night that was held back, 130 after Ctrl-C. Defects keep their traceback."""
     try:
         code = app(args=arguments, prog_name="recsys", standalone_mode=False)
+    except HeldBackError as error:
+        return _failed(str(error), HELD_BACK)
     except RecsysError as error:
         return _failed(str(error))
     except TyperException as error:
@@ -69,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _failed(message: str) -> int:
+def _failed(message: str, code: int = 2) -> int:
     """Print on one line, whatever line breaks a value in the message brings along."""
     sys.stderr.write(f"recsys: error: {' '.join(message.split())}\n")
-    return 2
+    return code
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -25,6 +25,9 @@ from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+HELD_BACK: Final = 3
+"""Exit code of a night whose data or candidate did not pass: nothing is broken, and the served release stays."""
 
 WorkspaceOption = Annotated[
     str,
@@ -73,12 +76,14 @@ def moment(text: str | None, option: str) -> datetime | None:
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Warnings in colour on a terminal, whose progress bars say the rest; everything in plain lines elsewhere."""
+    """Warnings in colour on a terminal, whose progress bars say the rest; everything in plain lines elsewhere.
+
+    What the terminal does not show is made all the same, for the log file of a run.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
-        level = logging.INFO if verbose else logging.WARNING
-        handler: logging.Handler = RichHandler(console=console, show_path=False)
-        logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+        handler = RichHandler(console=console, show_path=False, level=logging.INFO if verbose else logging.WARNING)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
     else:
         level = logging.DEBUG if verbose else logging.INFO
         form = "%(asctime)s %(levelname)s %(name)s %(message)s"

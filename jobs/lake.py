@@ -123,9 +123,13 @@ class Lake:
         """Rows of `table`, from the manifest alone."""
         return sum(file.rows for file in self.files if file.table == table)
 
-    def digest(self) -> str:
-        """SHA-256 over the live files, hex: two lakes with equal rows have equal digests."""
-        content = "\n".join(f"{file.path} {file.digest}" for file in sorted(self.files, key=lambda f: f.path))
+    def digest(self, before: datetime | None = None) -> str:
+        """SHA-256 over the live files, hex: two lakes with equal rows have equal digests.
+
+        before: without the partitions that begin after it.
+        """
+        listed = [file for file in self.files if before is None or _begins_by(file, before)]
+        content = "\n".join(f"{file.path} {file.digest}" for file in sorted(listed, key=lambda f: f.path))
         return hashlib.sha256(content.encode()).hexdigest()
 
     def write(self, table: str, rows: pl.DataFrame, partitions: Iterable[str]) -> list[LakeFile]:
@@ -189,6 +193,11 @@ def _read_manifest(path: Path) -> tuple[LakeFile, ...]:
 
 _SYNC_ALL_FROM = 64
 """Above so many new files one sync of the machine is cheaper than one flush a file (`docs/decisions.md`)."""
+
+
+def _begins_by(file: LakeFile, moment: datetime) -> bool:
+    day_format = TABLES[file.table].day_format
+    return day_format is None or file.partition <= moment.strftime(day_format)
 
 
 def _delete_unlisted(root: Path, listed: set[str]) -> None:

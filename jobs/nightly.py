@@ -1,273 +1,246 @@
-"""The nightly run: new files and events -> embed -> fit -> learn the fusion -> evaluate on the last days -> publish."""
+"""The nightly run: new files and events -> embed -> learn -> evaluate on the last days -> fit -> publish."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
-import polars as pl
-
-from features.adoption import Adopted, in_use, located, read_adopted
-from features.encoder import load_encoder
+from features.adoption import in_use, read_adopted
 from features.erasure_receipt import note_release
-from features.event_log import EventLog
-from features.hidden_reviews import hidden_ids
-from features.item_changes import ItemChanges
-from features.live_database import open_live_database
-from features.manifest import BEGINNING, LivePosition
-from features.query_encoder import query_settings
-from features.quotes import review_quotes
 from features.store import Store
-from features.text import browsing_texts, item_texts, review_texts
-from jobs.embed import embed_texts, load_vectors, numbered_texts
 from jobs.erase import erase_before_the_night
-from jobs.evaluate import evaluate
-from jobs.ingest import ingest_new
-from jobs.item_ingest import ingest_items
-from jobs.lake import Lake
-from jobs.log_ingest import ingest_log
-from jobs.publish import Made, publish
-from jobs.review_sentiment import review_sentiment
-from jobs.shop import Shop, newest_moment, read_shop
-from jobs.train import Inputs, fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
-from jobs.warm_start import SequenceFits, read_warm_start
+from jobs.findings import GATE_FILE
+from jobs.machine_room import check_room, disk_errors_told
+from jobs.night import Night, Progress
+from jobs.night_plan import Planned, plan
+from jobs.night_steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
+from jobs.night_verdicts import FORCED
+from jobs.publish import forget_killed
+from jobs.run_record import RunRecord, StepRun, new_run_id, read_runs, recorded, write_run
+from jobs.steps import Output, Step, key_of
+from jobs.warm_start import forget_checkpoints
 from recsys.config import Settings
-from recsys.fusion import Fusion
-from recsys.repeats import Repeats, learn_repeats
-from recsys.split import HeldOut, new_items, next_items, target_events, temporal_cut, visits
+from recsys.errors import ConfigError
+from recsys.hardware import forget_peak_memory, peak_memory_mb
 from recsys.workspace import Workspace
+
+__all__ = ["Choice", "Progress", "Report", "dry_run_plan", "nightly"]
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a step's name, what is done of it and what there is to do."""
+KEPT_NIGHTS: Final = 2
+"""Results of so many nights stay: with the last one's a run is resumed, or one that was rolled back is made again."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which steps run: all of them, reusing what has not changed; `only` one, anew; `since` one, anew with all that
+    follow. resume: go on with the last run, where it did not end well. force: checks and gate stop nothing."""
+
+    only: str = ""
+    since: str = ""
+    resume: bool = False
+    force: bool = False
 
 
 @dataclass
 class Report:
-    """What one night did, as written to `runs/RELEASE_ID/report.json`."""
+    """What one night did, as written to `runs/RELEASE_ID/report.json` where it published.
+
+    published: whether a new release is live; release_id: the one that was made, now or, where nothing has changed,
+    before; "" where the run ended earlier. taken_from: the release whose weights and ranker were taken over; reused:
+    the steps whose earlier results were; resumed: whether an unfinished run was gone on with. gate: its verdict; told:
+    warnings of checks and gate, and what was forced.
+    """
 
     as_of: datetime
+    run_id: str = ""
     release_id: str = ""
+    published: bool = False
+    resumed: bool = False
+    taken_from: str = ""
+    reused: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    gate: str = ""
+    told: list[str] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class _Embedded:
-    """Texts with their vectors. `items_before`: (n_items, dim), with what was said before the held-out days alone;
-    `read` and `read_text` are as in `jobs.train.Inputs`, `sentiment` and `quotes` as in `jobs.publish.Made`."""
-
-    encoder_id: str
-    encoder_sha256: str
-    items_text: pl.DataFrame
-    reviews_text: pl.DataFrame
-    items: np.ndarray
-    items_before: np.ndarray
-    read: pl.DataFrame
-    read_text: np.ndarray
-    sentiment: pl.DataFrame
-    quotes: pl.DataFrame
+    @property
+    def forced(self) -> bool:
+        """Whether checks or gate would have stopped it."""
+        return any(line.startswith(FORCED) for line in self.told)
 
 
 def nightly(
-    workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
+    workspace: Workspace,
+    settings: Settings,
+    as_of: datetime | None,
+    now: datetime,
+    progress: Progress,
+    choice: Choice = Choice(),
 ) -> Report:
-    """Publish a release of all that happened before `as_of`, by default up to the newest event that is not after `now`.
+    """Publish a release of all that happened before `as_of`, by default up to the newest event that is not after `now`,
+    unless the newest release was made of the very same.
 
     All its vectors are of one encoder: the one that was adopted in the place of the one in the settings, if any.
-    Raises DataError where there is nothing to learn from, EncoderError where the encoder is missing or altered; the
-    live release serves on whatever happens before the end.
+    Raises DataError where there is nothing to learn from, EncoderError where the encoder is missing or altered,
+    RoomError where disk or memory do not suffice, HeldBackError where checks or gate do not let it pass; the live
+    release serves on whatever happens before the end.
     """
-    erase_before_the_night(workspace, settings, now, progress)
+    _check(choice)
     store = Store(workspace)
-    with store.lease(now, settings.releases.lease_minutes):
-        return _run(store, workspace, settings, as_of, now, progress)
+    erase_before_the_night(workspace, settings, now, progress)
+    with disk_errors_told(workspace.root), store.lease(now, settings.releases.lease_minutes):
+        record = _record(workspace, as_of, now, choice)
+        resumed = (workspace.runs / record.run_id).exists()
+        forget_killed(workspace)
+        with recorded(workspace, record):
+            check_room(workspace.root, settings.nightly)
+            report = _run(_night(workspace, settings, store, record, now, progress), record)
+            report.resumed = resumed
+            return report
 
 
-def _run(
-    store: Store, workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
-) -> Report:
-    report = Report(as_of or now)
-    step = _Steps(report, progress)
+def dry_run_plan(
+    workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, choice: Choice = Choice()
+) -> list[Planned]:
+    """What `nightly` would do, by the lake as it stands. Nothing is written, and no lease is held."""
+    _check(choice)
+    record = _record(workspace, as_of, now, choice, looking=True)
+    unasked: Progress = lambda *_: None  # noqa: E731
+    return plan(_night(workspace, settings, Store(workspace), record, now, unasked), record.until)
+
+
+def step_names() -> list[str]:
+    return [step.name for step in NIGHT_STEPS]
+
+
+def _check(choice: Choice) -> None:
+    for option, name in (("--only", choice.only), ("--from", choice.since)):
+        if name and name not in step_names():
+            raise ConfigError(f"{option} {name}: no such step; choose one of {', '.join(step_names())}")
+    if bool(choice.only) + bool(choice.since) + choice.resume > 1:
+        raise ConfigError("--only, --from and --resume exclude each other; pass one of them")
+
+
+def _record(
+    workspace: Workspace, as_of: datetime | None, now: datetime, choice: Choice, *, looking: bool = False
+) -> RunRecord:
+    """A new record, or that of the run that is resumed; those that were killed say so from now on."""
+    runs = read_runs(workspace)
+    last = runs[-1] if runs else None
+    if choice.resume and last and not last.done:
+        log.info("night resumed run=%s status=%s", last.run_id, last.status)
+        last.forced = choice.force
+        return last
+    if choice.resume:
+        log.warning("no unfinished run to resume; a new one starts")
+    for run in () if looking else runs:
+        if run.status == "running":
+            run.status, run.error = "failed", "killed"
+            write_run(workspace, run)
+    names = step_names()
+    anew = [choice.only] if choice.only else names[names.index(choice.since) :] if choice.since else []
+    return RunRecord(new_run_id(workspace, now), now, as_of, choice.only or names[-1], anew, forced=choice.force)
+
+
+def _night(
+    workspace: Workspace, settings: Settings, store: Store, record: RunRecord, now: datetime, progress: Progress
+) -> Night:
     adopted = read_adopted(workspace, settings.encoder.model)
     settings = settings.model_copy(update={"encoder": in_use(settings.encoder, adopted)})
-    with step("ingest"):
-        ingested = ingest_new(workspace, settings.ingest, now)
-        report.counts["new rows"] = sum(table.n_new for table in ingested.tables) if ingested else 0
-        live = _ingest_live(workspace, settings, now, report)
-    with step("read"):
-        lake = Lake(workspace.lake)
-        report.as_of = as_of or min(newest_moment(lake), now)
-        shop = read_shop(lake, report.as_of)
-        targets = target_events(shop.events.lazy()).collect(engine="in-memory")
-        test_cut = temporal_cut(targets, report.as_of, settings.evaluate)
-        valid_cut = temporal_cut(targets, test_cut, settings.evaluate)
-        _count(report, shop)
-    with step("embed"):
-        embedded = _embed(
-            workspace, shop, valid_cut, settings, adopted, report, lambda done, n: progress("embed", done, n)
-        )
-    inputs = Inputs(shop.items, shop.events, shop.impressions, embedded.items, embedded.read, embedded.read_text)
-    before = replace(inputs, text=embedded.items_before)
-    item_ids = inputs.items["item_id"]
-    start = read_warm_start(store, embedded.encoder_id, item_ids, valid_cut, settings.sequence)
-    whitening = start.whitening if start else whiten(before, settings)
-    fits = SequenceFits(
-        workspace.training,
-        item_ids,
-        settings,
-        lambda epoch: progress("train the sequence model", epoch.number, epoch.of),
+    made = {step.name for step in record.steps if step.status == "made"}
+    return Night(
+        workspace=workspace,
+        settings=settings,
+        adopted=adopted,
+        store=store,
+        run_id=record.run_id,
+        asked_as_of=record.asked_as_of,
+        moment=record.moment,
+        now=now,
+        anew=frozenset(record.anew) - made,
+        progress=progress,
+        forced=record.forced,
     )
-    repeats, _ = learn_repeats(shop.events, item_ids, settings.repeats)
-    with step("learn fusion"):
-        known = before.before(valid_cut)
-        _, users = users_of(known, settings)
-        held_out = _held_out(before, targets, valid_cut, test_cut, repeats)
-        fit = fits.measured(held_out.targets, start)
-        first = fit_model(known, users, whitening, Fusion(), None, valid_cut, settings, fit)
-        fusion = learn_fusion(known, first, users, held_out, settings)
-        ranker = learn_ranker(known, replace(first, fusion=fusion), users, held_out, settings)
-    with step("evaluate"):
-        known = before.before(test_cut)
-        _, users = users_of(known, settings)
-        fit = fits.again("evaluate", first.sequence)
-        model = fit_model(known, users, whitening, fusion, ranker, test_cut, settings, fit)
-        held_out = _held_out(before, targets, test_cut, report.as_of, repeats)
-        held_out = replace(held_out, targets=next_items(held_out.targets))
-        trial = recommender(known, model, users, settings)
-        report.metrics = evaluate(trial, held_out, known.read_text, settings.evaluate.max_users, settings.seed)
-    with step("fit"):
-        table, users = users_of(inputs, settings)
-        fit = fits.again("fit", model.sequence)
-        model = fit_model(inputs, users, whitening, fusion, ranker, report.as_of, settings, fit)
-        made = Made(
-            as_of=report.as_of,
-            shop=shop,
-            model=model,
-            recommender=recommender(inputs, model, users, settings),
-            users=table,
-            warm_start=(first.sequence, valid_cut),
-            items_text=embedded.items_text,
-            reviews_text=embedded.reviews_text,
-            encoder_id=embedded.encoder_id,
-            encoder_sha256=embedded.encoder_sha256,
-            sentiment=embedded.sentiment,
-            quotes=embedded.quotes,
-            metrics=report.metrics,
-            live=live,
-        )
-    with step("publish"):
-        manifest = publish(store, workspace, made, settings, now)
-    report.release_id = manifest.release_id
-    note_release(workspace, manifest.release_id)
-    fits.forget()
-    _write(workspace, report)
+
+
+def _run(night: Night, record: RunRecord) -> Report:
+    report = Report(night.asked_as_of or night.moment, record.run_id)
+    before = {manifest.release_id for manifest in night.store.releases()}
+    for step in NIGHT_STEPS:
+        with _step(night, record, step.name) as told:
+            output = _made_or_kept(night, step, told)
+        night.outputs[step.name] = output
+        record.told = night.told
+        report.counts |= told.counts
+        report.seconds[step.name] = told.seconds
+        report.reused += [step.name] if told.status == "reused" else []
+        if step.name == record.until:
+            break
+    if "read" in night.outputs:
+        report.as_of = night.moments.as_of
+    if "learn" in night.outputs:
+        report.taken_from = night.taken_from
+    if "evaluate" in night.outputs:
+        report.metrics = night.metrics
+    report.told = night.told
+    if "gate" in night.outputs:
+        report.gate = json.loads((night.made("gate") / GATE_FILE).read_text())["outcome"]
+    if "publish" in night.outputs:
+        report.release_id = json.loads((night.made("publish") / RELEASE_FILE).read_text())["release_id"]
+        report.published = report.release_id not in before
+        _tidy(night, record)
+    record.release_id = report.release_id
+    record.status = "published" if report.published else "finished"
+    if report.published:
+        note_release(night.workspace, report.release_id)
+        _write(night.workspace, report)
     return report
 
 
-def _ingest_live(workspace: Workspace, settings: Settings, now: datetime, report: Report) -> LivePosition:
-    """What the service has stored since the last night, taken into the lake; how far that goes."""
-    database = open_live_database(workspace, settings.serve.events_url)
-    if not database.exists:
-        return BEGINNING
+@contextmanager
+def _step(night: Night, record: RunRecord, name: str) -> Iterator[StepRun]:
+    """Times the step, measures its memory, and tells the progress of the run."""
+    told = record.step(name)
+    write_run(night.workspace, record)
+    night.progress(name, 0, 1)
+    forget_peak_memory()
+    started = monotonic()
     try:
-        taken = ingest_log(workspace, EventLog(database), settings.ingest, now)
-        n_changed, item_version = ingest_items(workspace, ItemChanges(database), settings.ingest, now)
+        yield told
     finally:
-        database.close()
-    report.counts |= {"events from the log": taken.events.n_new, "changed items": n_changed}
-    return replace(taken.position, item_version=item_version)
+        told.seconds, told.peak_mb = round(monotonic() - started, 2), round(peak_memory_mb())
+    log.info("step %s step=%s seconds=%.1f peak_mb=%.0f", told.status, name, told.seconds, told.peak_mb)
+    write_run(night.workspace, record)
+    night.progress(name, 1, 1)
 
 
-class _Steps:
-    """Times each step and tells the progress of the run."""
-
-    def __init__(self, report: Report, progress: Progress) -> None:
-        self._report = report
-        self._progress = progress
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self._progress(name, 0, 1)
-        started = monotonic()
-        yield
-        self._report.seconds[name] = round(monotonic() - started, 2)
-        log.info("step done step=%s seconds=%.1f", name, self._report.seconds[name])
-        self._progress(name, 1, 1)
+def _made_or_kept(night: Night, step: Step[Night], told: StepRun) -> Output:
+    inputs = step.inputs(night, night.outputs, night.settings)
+    told.key = key_of(step.name, inputs)
+    output = None if step.name in night.anew else night.kept.find(step.name, told.key)
+    if output is not None and step.holds(night, told.key):
+        told.status, told.counts = "reused", {name: n for name, n in output.counts.items() if name not in DONE_NOW}
+    else:
+        output = night.kept.make(step, night, inputs)
+        told.status, told.counts = "made", output.counts
+    return output
 
 
-def _embed(
-    workspace: Workspace,
-    shop: Shop,
-    before: datetime,
-    settings: Settings,
-    adopted: Adopted | None,
-    report: Report,
-    progress: Callable[[int, int], None],
-) -> _Embedded:
-    named = located(workspace, settings.encoder)
-    query_settings(named)  # a reader of queries that does not fit is refused now, not when it is served
-    encoder = load_encoder(named)
-    said_before = shop.reviews.filter(pl.col("timestamp") < before)
-    items = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)
-    items_before = item_texts(shop.items, said_before, settings.text, encoder.count_tokens)
-    reviews, browsing = review_texts(shop.reviews), browsing_texts(shop.searches)
-    texts = pl.concat([frame.select("text_hash", "text") for frame in (items, items_before, reviews, browsing)])
-    done = embed_texts(workspace, texts, named, settings.embed, progress)
-    report.counts |= {"texts": done.n_texts, "texts embedded": done.n_new}
-
-    def vectors(hashes: pl.Series) -> np.ndarray:
-        return load_vectors(workspace, done.encoder_id, hashes)
-
-    sentiment = review_sentiment(workspace, adopted, named, reviews, settings.embed, progress)
-    felt = shop.reviews.join(sentiment, on="review_id", how="left", maintain_order="left")
-    quotes = review_quotes(
-        felt, settings.evidence, settings.text.max_reviews_read, hidden_ids(workspace.hidden_reviews)
-    )
-    report.counts["sentences to quote"] = len(quotes)
-    embed_texts(workspace, quotes, named, settings.embed, progress)
-    read, distinct = numbered_texts(browsing)
-    return _Embedded(
-        encoder_id=done.encoder_id,
-        encoder_sha256=encoder.sha256,
-        items_text=items,
-        reviews_text=reviews,
-        items=vectors(items["text_hash"]),
-        items_before=vectors(items_before["text_hash"]),
-        read=read,
-        read_text=vectors(distinct),
-        sentiment=sentiment,
-        quotes=quotes,
-    )
-
-
-def _held_out(inputs: Inputs, targets: pl.DataFrame, start: datetime, end: datetime, repeats: Repeats) -> HeldOut:
-    """What the shoppers chose in that time, and what they had just done then; where what was bought comes back, all
-    they chose, and nothing of what they had just done, which the item itself would be among."""
-    wanted = new_items(targets, inputs.events, inputs.items["item_id"], start, end, repeats.allowed)
-    since = pl.concat([inputs.events, inputs.read], how="diagonal").filter(pl.col("timestamp") >= start)
-    since = visits(since.sort("timestamp"), wanted.clear() if repeats.allowed else wanted)
-    return HeldOut(inputs.before(start).events, wanted, start, since)
-
-
-def _count(report: Report, shop: Shop) -> None:
-    report.counts |= {
-        "items": len(shop.items),
-        "users": shop.events["user_id"].n_unique(),
-        "events on items": len(shop.events),
-        "searches and page texts": len(shop.searches),
-        "reviews": len(shop.reviews),
-        "items not in the catalogue": shop.n_unknown_items,
-    }
+def _tidy(night: Night, record: RunRecord) -> None:
+    """What the run no longer needs goes: results that are older than the last nights', checkpoints of training."""
+    others = [run for run in read_runs(night.workspace) if run.done and run.run_id != record.run_id]
+    keys = record.keys.union(*(run.keys for run in others[-(KEPT_NIGHTS - 1) :]))
+    night.kept.remove_all_but(keys)
+    forget_checkpoints(night.workspace.training)
 
 
 def _write(workspace: Workspace, report: Report) -> None:

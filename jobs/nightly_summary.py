@@ -7,6 +7,8 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 
+from features.store import Store
+from jobs.night_plan import Planned
 from jobs.nightly import Report
 from recsys.workspace import Workspace
 
@@ -26,8 +28,33 @@ def print_summary(report: Report, workspace: Workspace) -> None:
     """Counts and times side by side, quality by slice, and where the release is."""
     console = Console()
     console.print(Columns([_counts(report), _times(report)], padding=(0, 4)))
-    console.print(_quality(report))
-    console.print(f"release {report.release_id} is live in {workspace.shown}", highlight=False, soft_wrap=True)
+    if report.metrics:
+        console.print(_quality(report))
+    for line in report.told:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(_outcome(report, workspace), highlight=False, soft_wrap=True, markup=False)
+
+
+def _outcome(report: Report, workspace: Workspace) -> str:
+    if report.published:
+        forced = ", although checks or gate would have held it back" if report.forced else ""
+        taken = f"; little is new: it goes on from {report.taken_from}" if report.taken_from else ""
+        return f"release {report.release_id} is live in {workspace.shown}{forced}{taken}"
+    if not report.release_id:
+        return f"no release was asked for; {workspace.runs / report.run_id}"
+    served = Store(workspace).current_id()
+    live = "it is live" if served == report.release_id else f"{served} is live"
+    return f"nothing has changed since release {report.release_id}; {live} in {workspace.root}"
+
+
+def print_plan(planned: list[Planned]) -> None:
+    """A row a step: what would be done with it, why, and what it took last time."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("step", "would", "last took", "why"):
+        table.add_column(name, justify="right" if name == "last took" else "left", no_wrap=name != "why")
+    for step in planned:
+        table.add_row(step.step, step.verdict, "-" if step.seconds is None else f"{step.seconds:.1f} s", step.why)
+    Console().print(table)
 
 
 def _counts(report: Report) -> Table:
@@ -40,7 +67,7 @@ def _counts(report: Report) -> Table:
 def _times(report: Report) -> Table:
     table = _table("What it took", "step", "seconds")
     for name, seconds in report.seconds.items():
-        table.add_row(name, f"{seconds:.1f}")
+        table.add_row(name, "reused" if name in report.reused else f"{seconds:.1f}")
     table.add_row("together", f"{sum(report.seconds.values()):.1f}", style="bold")
     return table
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from features.manifest import BEGINNING, LivePosition, Manifest, new_release_id
 from features.release import SETTINGS_FILE, TEXTS_FILE
-from features.store import Draft, Store
+from features.store import MODEL_FOLDER, Draft, Store
 from jobs.embed import EMPTY, load_vectors
 from jobs.shop import Shop
 from jobs.warm_start import save_warm_start
@@ -27,6 +29,23 @@ from recsys.sequence import SequenceModel
 from recsys.together import learn_together
 from recsys.workspace import Workspace
 
+_STAGING: Final = "staging-"
+MADE_FROM_FILE: Final = "made_from.json"
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What a release was made from. key: of the night's last step, "" where no night made it.
+
+    rules: digest of the settings and code of its models; learned_at, n_events: the `as_of` of the night that last
+    learned all from the start (ISO, "" where unknown), and the events on items that it knew.
+    """
+
+    key: str = ""
+    rules: str = ""
+    learned_at: str = ""
+    n_events: int = 0
+
 
 @dataclass(frozen=True)
 class Made:
@@ -35,7 +54,7 @@ class Made:
     users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
     has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded. sentiment: review_id
     and sentiment (-1 to 1) of the reviews that a sentiment head has read; quotes: as `features.quotes.review_quotes`;
-    live: how far the live database was read.
+    live: how far the live database was read; made_from: how the next night tells that nothing has changed.
     """
 
     as_of: datetime
@@ -52,13 +71,14 @@ class Made:
     quotes: pl.DataFrame
     metrics: Mapping[str, Any]
     live: LivePosition = BEGINNING
+    made_from: MadeFrom = MadeFrom()
 
 
 def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
     """Write the release and point `CURRENT` at it; older ones beyond `releases.keep` are collected, but for those that
     experiments are served from."""
     workspace.runs.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="staging-", dir=workspace.runs) as folder:
+    with TemporaryDirectory(prefix=_STAGING, dir=workspace.runs) as folder:
         model_dir = Path(folder)
         made.model.save(model_dir)
         save_warm_start(*made.warm_start, model_dir)
@@ -67,6 +87,7 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
         quoted = load_vectors(workspace, made.encoder_id, made.quotes["text_hash"])
         Evidence.of(made.quotes, quoted, made.model.item_ids).save(model_dir)
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
+        (model_dir / MADE_FROM_FILE).write_text(json.dumps(asdict(made.made_from)))
         draft = Draft(
             release_id=new_release_id(made.as_of, now, settings.digest()),
             as_of=made.as_of,
@@ -85,6 +106,20 @@ def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, 
         manifest = store.publish(draft, now)
     store.collect(settings.releases.keep, now, settings.experiment_releases())
     return manifest
+
+
+def forget_killed(workspace: Workspace) -> None:
+    """Remove what publishes that were killed have left among the runs; the store does the same with its own."""
+    for left in workspace.runs.glob(f"{_STAGING}*/"):
+        shutil.rmtree(left)
+
+
+def made_from(workspace: Workspace, release_id: str) -> MadeFrom | None:
+    """What that release was made from; None where it does not say, as one of an earlier version."""
+    try:
+        return MadeFrom(**json.loads((workspace.releases / release_id / MODEL_FOLDER / MADE_FROM_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def items_table(made: Made) -> pl.DataFrame:

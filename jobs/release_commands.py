@@ -1,11 +1,10 @@
-"""`recsys nightly`, `recsys releases`, `recsys recommend` and `recsys serve`."""
+"""`recsys recommend` and `recsys serve`."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,42 +14,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.workspace_place import NIGHT, reading, working
-from jobs.command_line import (
-    AsOfOption,
-    ConfigOption,
-    JsonOption,
-    WorkspaceOption,
-    clock,
-    moment,
-    settings_of,
-    shown_progress,
-)
+from features.workspace_place import reading
+from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption
 from recsys.errors import QueryError
 
 if TYPE_CHECKING:
     from recsys.recommend import RankedItem
 
 # Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
-
-
-releases_app = typer.Typer(help="Look at the published releases.", no_args_is_help=True)
-
-
-def nightly_command(
-    workspace: WorkspaceOption,
-    as_of: AsOfOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Learn from everything in the lake, measure it on the last days, and publish a release."""
-    from jobs.nightly import nightly
-    from jobs.nightly_summary import print_summary
-
-    with working(workspace, NIGHT, clock) as place:
-        settings = settings_of(place, config)
-        with shown_progress() as progress:
-            report = nightly(place, settings, moment(as_of, "--as-of"), datetime.now(UTC), progress)
-    print_summary(report, place)
 
 
 def serve_command(
@@ -65,37 +36,6 @@ def serve_command(
     sys.stdout.flush()
     # The service is a program of its own: jobs and serving share the store, never code.
     os.execv(sys.executable, [sys.executable, "-m", "serving", "--workspace", workspace, *options])
-
-
-@releases_app.command("list")
-def releases_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
-    """The published releases, oldest first, with the quality of their lists and the NDCG of popularity beside it."""
-    from features.store import Store
-
-    with reading(workspace) as place:
-        store = Store(place)
-        current, manifests = store.current_id(), store.releases()
-    if as_json:
-        listed = [asdict(manifest) | {"current": manifest.release_id == current} for manifest in manifests]
-        sys.stdout.write(json.dumps(listed, indent=2, default=datetime.isoformat) + "\n")
-        return
-    if not manifests:
-        store.open()  # says what to do
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("release", "items", "users", "recall", "ndcg", "popular", ""):
-        table.add_column(name, justify="left" if name in ("release", "") else "right", no_wrap=True)
-    for manifest in manifests:
-        rows = [f"{manifest.rows[name]:,}" for name in ("items", "users")]
-        served = "served" if manifest.release_id == current else ""
-        table.add_row(manifest.release_id, *rows, *_headline(manifest.metrics), served)
-    Console().print(table)
-
-
-def _headline(metrics: Mapping[str, Any]) -> list[str]:
-    if not metrics.get("fused", {}).get("all", {}).get("n_users"):
-        return ["-", "-", "-"]
-    fused, popular = metrics["fused"]["all"], metrics["popularity"]["all"]
-    return [f"{fused['recall']:.4f}", f"{fused['ndcg']:.4f}", f"{popular['ndcg']:.4f}"]
 
 
 def recommend_command(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -116,7 +117,19 @@ class SequenceFits:
         def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
             if self.settings.sequence.warm_start:
                 return self._fit(name, users, text, texts, None, before)
-            return self._fit(name, users, text, texts, None, None, stop_after=before.epochs if before else 0)
+            stop_after = (before.epochs if before else 0) or self.settings.sequence.stop_after
+            return self._fit(name, users, text, texts, None, None, stop_after=stop_after)
+
+        return fit
+
+    def touched_up(self, name: str, start: SequenceModel) -> FitSequence:
+        """Goes on from a model of nearly the same days for `nightly.touch_up_epochs`; `name` as in `again`."""
+        nightly = self.settings.nightly
+        pace = self.settings.sequence.learning_rate * nightly.touch_up_pace
+
+        def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
+            changes = {"warm_epochs": nightly.touch_up_epochs, "learning_rate": pace}
+            return self._fit(name, users, text, texts, None, start, **changes)
 
         return fit
 
@@ -128,14 +141,13 @@ class SequenceFits:
         texts: np.ndarray | None,
         validation: tuple[Sequences, np.ndarray] | None,
         start: SequenceModel | None,
-        stop_after: int = 0,
+        **changes: float,
     ) -> SequenceModel:
-        sequence = self.settings.sequence
         return train_sequence(
             users.sequences(),
             text,
             self.n_items,
-            sequence.model_copy(update={"stop_after": stop_after or sequence.stop_after}),
+            self.settings.sequence.model_copy(update=changes),
             self.settings.seed,
             storage=self.folder,
             browsing_text=texts,
@@ -147,8 +159,16 @@ class SequenceFits:
 
     def forget(self) -> None:
         """Removes the checkpoints: the run is done."""
-        for path in self.folder.glob("*.safetensors"):
+        forget_checkpoints(self.folder)
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Remove those of nightly runs, and what killed ones left."""
+    for pattern in ("*.safetensors", ".*.safetensors.*.tmp"):
+        for path in folder.glob(pattern):
             path.unlink()
+    for left in folder.glob("sequence-*/"):
+        shutil.rmtree(left)
 
 
 def histories_of(users: Users, targets: pl.DataFrame) -> Sequences:

@@ -6,9 +6,9 @@ Read once at the entry point (`recsys/settings_file.py`); each function receives
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 
 class _Section(BaseModel):
@@ -297,6 +297,67 @@ class Experiment(_Section):
     arms: dict[Name, Arm] = Field(min_length=2)
 
 
+class Limit(_Section):
+    """How far outside what is usual a figure of the night's data may lie: beyond `warn` it is told, beyond `stop` the
+    night ends."""
+
+    warn: float = Field(ge=0)
+    stop: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Limit:
+        if self.stop < self.warn:
+            raise ValueError(f"stop = {self.stop} lies below warn = {self.warn}; give it the same or more")
+        return self
+
+
+class Checks(_Section):
+    enabled: bool = True
+    days: int = Field(28, ge=3)
+    min_days: int = Field(3, ge=1)
+    min_rows: int = Field(50, ge=1)
+    sigmas: float = Field(4.0, ge=0)
+    volume: Limit = Limit(warn=2.0, stop=5.0)
+    stalled_hours: Limit = Limit(warn=36.0, stop=240.0)
+    repeated: Limit = Limit(warn=0.02, stop=0.2)
+    unknown_items: Limit = Limit(warn=0.05, stop=0.25)
+    quarantined: Limit = Limit(warn=0.01, stop=0.1)
+    one_user: Limit = Limit(warn=0.1, stop=0.25)
+    event_mix: Limit = Limit(warn=0.1, stop=0.3)
+    items_gone: Limit = Limit(warn=0.1, stop=0.5)
+    price_level: Limit = Limit(warn=1.2, stop=2.0)
+    price_jumps: Limit = Limit(warn=0.02, stop=0.2)
+    paid: Limit = Limit(warn=1.5, stop=3.0)
+    text_length: Limit = Limit(warn=1.5, stop=3.0)
+    letters: Limit = Limit(warn=0.1, stop=0.3)
+    scripts: Limit = Limit(warn=0.05, stop=0.3)
+    foresight: Limit = Limit(warn=0.25, stop=0.5)
+    foresight_users: int = Field(500, ge=20)
+
+
+class Gate(_Section):
+    enabled: bool = True
+    max_users: int = Field(2000, ge=1)
+    min_users: int = Field(50, ge=2)
+    level: float = Field(0.99, gt=0, lt=1)
+    max_loss: float = Field(0.03, ge=0, le=1)
+    max_slice_loss: float = Field(0.15, ge=0, le=1)
+    max_coverage_loss: float = Field(0.5, ge=0, le=1)
+    max_degenerate: float = Field(0.02, ge=0, le=1)
+    max_neighbour_churn: float = Field(0.9, ge=0, le=1)
+    max_slate_churn: float = Field(0.95, ge=0, le=1)
+    smoke_users: int = Field(50, ge=0)
+
+
+class Nightly(_Section):
+    free_disk_mb: int = Field(1000, ge=0)
+    free_memory_mb: int = Field(1000, ge=0)
+    relearn_share: float = Field(0.0, ge=0, lt=1)
+    relearn_days: float = Field(7.0, gt=0)
+    touch_up_epochs: int = Field(1, ge=1)
+    touch_up_pace: float = Field(0.5, gt=0, le=1)
+
+
 class Releases(_Section):
     keep: int = Field(5, ge=1)
     lease_minutes: float = Field(240.0, gt=0)
@@ -318,6 +379,9 @@ class Serve(_Section):
     items_poll_s: float = Field(0.5, gt=0)
     replay_days: float = Field(7.0, ge=0)
     exposure_days: float = Field(90.0, ge=0)
+
+
+_NOT_OF_A_RELEASE: Final = {"serve", "scenarios", "experiments", "ingest", "finetune", "checks", "gate", "nightly"}
 
 
 class Settings(_Section):
@@ -343,6 +407,9 @@ class Settings(_Section):
     complements: Complements = Complements()
     scenarios: Scenarios = Scenarios()
     experiments: dict[Name, Experiment] = {}
+    checks: Checks = Checks()
+    gate: Gate = Gate()
+    nightly: Nightly = Nightly()
     releases: Releases = Releases()
     serve: Serve = Serve()
 
@@ -354,9 +421,9 @@ class Settings(_Section):
         return hashlib.sha256(self.release_json().encode()).hexdigest()
 
     def release_json(self) -> str:
-        """The settings that travel with a release: not those that say how it is served, nor `scenarios` and
-        `experiments`, which may change without a night."""
-        return self.model_dump_json(indent=2, exclude={"serve", "scenarios", "experiments", "ingest", "finetune"})
+        """The settings that travel with a release: not those that say how it is served or whether it may be published,
+        nor `scenarios` and `experiments`, which may change without a night."""
+        return self.model_dump_json(indent=2, exclude=_NOT_OF_A_RELEASE)
 
     def experiment_releases(self) -> frozenset[str]:
         """Ids of the releases that arms of experiments are served from."""

@@ -29,6 +29,14 @@ class StoreError(RecsysError):
     """The workspace's store or a release in it is missing, damaged, or held by another run."""
 
 
+class RoomError(RecsysError):
+    """This machine has too little disk or memory, or does not let a run write."""
+
+
+class HeldBackError(RecsysError):
+    """A night's data or its candidate did not pass the checks or the gate; the served release stays."""
+
+
 class KeysError(RecsysError):
     """The file of API keys is damaged, or a key cannot be made or ended as it was asked."""
 

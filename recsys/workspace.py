@@ -78,8 +78,13 @@ class Workspace:
 
     @property
     def runs(self) -> Path:
-        """One folder a nightly run, settings, metrics, log, and one a fine-tuning run: record, curves, verdict."""
+        """One folder a nightly run, record and log; one a release, report and trial model; one a fine-tuning run."""
         return self.root / "runs"
+
+    @property
+    def steps(self) -> Path:
+        """What the steps of a nightly run made, by step and by what it was made from."""
+        return self.root / "steps"
 
     @property
     def training(self) -> Path:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from object_storage import SERVER, Endpoint, counting_proxy, s3_server
 
+import jobs.night_steps
 import jobs.nightly
 from features.live_database import LiveDatabase, open_live_database
 from features.manifest import Manifest
@@ -201,6 +202,7 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
             "fusion": {"min_targets": 5},
             "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
             "repeats": {"mode": "always"},
+            "nightly": {"relearn_share": 0.0, "free_disk_mb": 0, "free_memory_mb": 0},
         }
     )
     sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)
@@ -212,6 +214,6 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
         return publish(store, workspace, made, settings, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.nightly, "publish", publish_and_hold)
+        patch.setattr(jobs.night_steps, "publish", publish_and_hold)
         report = jobs.nightly.nightly(workspace, settings, None, NIGHT, lambda *_: None)
     return PublishedShop(workspace, settings, report, held[0])

@@ -12,7 +12,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 from sequence_data import assert_equal_models
 
-import jobs.nightly
+import jobs.night_steps
 from features.event_log import EventLog, LoggedEvent
 from features.hidden_reviews import hide_reviews
 from features.item_changes import ItemChange, ItemChanges
@@ -24,6 +24,7 @@ from features.text import browsing_texts
 from jobs.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake import Lake
+from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import Progress, Report, nightly
 from jobs.publish import Made
 from jobs.shop import newest_moment, read_shop
@@ -62,7 +63,7 @@ def test_the_report_says_what_was_done(published_shop: PublishedShop) -> None:
     report = published_shop.report
     assert report.counts["items"] == 80
     assert report.counts["texts embedded"] == report.counts["texts"] > 80
-    assert list(report.seconds) == ["ingest", "read", "embed", "learn fusion", "evaluate", "fit", "publish"]
+    assert list(report.seconds) == [step.name for step in NIGHT_STEPS]
     assert report.metrics["fused"]["all"]["n_users"] > 0
     assert not published_shop.workspace.training.exists() or not list(published_shop.workspace.training.iterdir())
     written = json.loads((published_shop.workspace.runs / report.release_id / "report.json").read_text())
@@ -75,8 +76,9 @@ def fail() -> None:
 
 
 def copy_of(shop: PublishedShop, folder: Path) -> Workspace:
+    """The workspace after its night, without what the steps made: the next night makes everything anew."""
     workspace = Workspace(folder / "shop")
-    shutil.copytree(shop.workspace.root, workspace.root)
+    shutil.copytree(shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
     return workspace
 
 
@@ -100,8 +102,8 @@ def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPat
         return fit_model(inputs, users, whitening, fusion, ranker, as_of, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.nightly, "fit_model", fit_and_tell)
-        patch.setattr(jobs.nightly, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        patch.setattr(jobs.night_steps, "fit_model", fit_and_tell)
+        patch.setattr(jobs.night_steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
         with pytest.raises(StoreError, match="stop here"):
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     return SecondNight(workspace, held[0], fitted)
@@ -243,7 +245,7 @@ def test_a_ranker_is_measured_published_and_served(
         rankers.append(fit_ranker(proposals, chosen, served.feature_names, strong, seed=0))
         return rankers[0]
 
-    monkeypatch.setattr(jobs.nightly, "learn_ranker", made_up)
+    monkeypatch.setattr(jobs.night_steps, "learn_ranker", made_up)
     workspace = copy_of(published_shop, tmp_path)
     report = nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert report.metrics["fused"] != published_shop.report.metrics["fused"]
@@ -293,9 +295,9 @@ def test_every_source_that_speaks_is_measured(published_shop: PublishedShop) -> 
     assert "again" in measured  # this shop's purchases come back
 
 
-def test_an_empty_lake_says_what_to_do(tmp_path) -> None:
+def test_an_empty_lake_says_what_to_do(published_shop: PublishedShop, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run `recsys ingest` first"):
-        nightly(Workspace(tmp_path / "shop"), Settings(), None, NIGHT, lambda *_: None)
+        nightly(Workspace(tmp_path / "shop"), published_shop.settings, None, NIGHT, lambda *_: None)
 
 
 def test_an_as_of_before_everything_says_so(published_shop: PublishedShop) -> None:
@@ -305,7 +307,7 @@ def test_an_as_of_before_everything_says_so(published_shop: PublishedShop) -> No
 
 def test_a_failed_night_leaves_the_old_release_serving(published_shop: PublishedShop, tmp_path, monkeypatch) -> None:
     workspace = copy_of(published_shop, tmp_path)
-    monkeypatch.setattr(jobs.nightly, "evaluate", lambda *_: fail())
+    monkeypatch.setattr(jobs.night_steps, "evaluate", lambda *_: fail())
     with pytest.raises(StoreError, match="stop here"):
         nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Store(workspace).open().release_id == published_shop.report.release_id
@@ -323,7 +325,7 @@ def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
     before = Lake(workspace.lake).n_rows("events")
     held: list[Made] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.nightly, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        patch.setattr(jobs.night_steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
         with pytest.raises(StoreError, match="stop here"):
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Lake(workspace.lake).n_rows("events") == before + 1

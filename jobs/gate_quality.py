@@ -1,0 +1,186 @@
+"""The night's candidate against the served release on the same last days: paired, slice by slice.
+
+Each release keeps its trial, a model of what came before its own held-out days. Both trials are asked for what shoppers
+chose in the candidate's held-out days, which neither has seen, with the same histories. An item that the served
+release does not know is a miss for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from jobs.findings import Finding, Severity
+from jobs.requests import requests, sampled
+from jobs.train import Inputs, users_of
+from recsys import config
+from recsys.config import Settings
+from recsys.interactions import positions
+from recsys.metrics import bootstrap_difference, ndcg
+from recsys.model import Model
+from recsys.query import Query
+from recsys.recommend import Recommender
+from recsys.slices import category_slices, frequency_slices
+from recsys.split import HeldOut
+from recsys.users import HISTORY, users_from_table
+
+K: Final = 10
+
+
+@dataclass(frozen=True)
+class SliceChange:
+    """Mean NDCG of the candidate and of the served release over `n_users`, and the interval of their difference."""
+
+    name: str
+    n_users: int
+    candidate: float
+    served: float
+    low: float
+    high: float
+
+    @property
+    def relative(self) -> float:
+        """Part of the served release's NDCG that was gained, negative where it was lost."""
+        return (self.candidate - self.served) / self.served if self.served > 0 else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"relative": round(self.relative, 6)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By slice, and how many distinct items stand in the lists of each."""
+
+    slices: tuple[SliceChange, ...]
+    n_shown: int
+    n_shown_served: int
+
+
+def trials(
+    known: Inputs,
+    model: Model,
+    settings: Settings,
+    served: Model | None,
+    served_settings: Settings | None,
+    is_same_encoder: bool,
+) -> tuple[Recommender, Recommender | None]:
+    """The candidate's trial, and the served release's with the same shoppers and catalogue; None without one.
+
+    known: what there was before the held-out days. Vectors of another encoder mean nothing to a model, so where the
+    two releases have different ones, neither is told what shoppers searched for and read.
+    """
+    table, users = users_of(known, settings)
+    browsing, texts = users.browsing, users.texts
+    if not is_same_encoder:
+        table, browsing, texts = without_texts(table), np.zeros_like(browsing), texts[:0]
+        users = users_from_table(table, browsing, texts, model.item_ids)
+    candidate = Recommender.of_release(model, users, known.items, settings)
+    if served is None or served_settings is None:
+        return candidate, None
+    if not is_same_encoder:
+        dim = served.text.shape[1]
+        browsing, texts = np.zeros((len(table), dim), np.float32), np.zeros((0, dim), np.float32)
+    own = users_from_table(table, browsing, texts, served.item_ids)
+    items = served.item_ids.to_frame("item_id").join(known.items, on="item_id", how="left", maintain_order="left")
+    items = items.with_columns(pl.col("available").fill_null(value=False))
+    return candidate, Recommender.of_release(served, own, items, served_settings)
+
+
+def without_texts(users: pl.DataFrame) -> pl.DataFrame:
+    """The table with histories of items alone."""
+    items = pl.element().filter(pl.element().struct.field("text_row").is_null())
+    return users.with_columns(pl.col("history").list.eval(items).cast(HISTORY))
+
+
+def without_read(held_out: HeldOut) -> HeldOut:
+    """With visits of items alone."""
+    return replace(held_out, since=held_out.since.filter(pl.col("item_id").is_not_null()))
+
+
+def compare(
+    candidate: Recommender,
+    served: Recommender,
+    held_out: HeldOut,
+    read_text: np.ndarray,
+    categories: pl.DataFrame,
+    settings: config.Gate,
+    seed: int,
+) -> Comparison:
+    """held_out: one target a user; read_text: as in `requests`; categories: item_id, category."""
+    held_out = sampled(held_out, settings.max_users, seed)
+    queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"]
+    gains, shown = _gains(candidate, queries, wanted.to_list())
+    gains_served, shown_served = _gains(served, queries, wanted.to_list())
+    slices = tuple(
+        _change(name, gains[members], gains_served[members], settings.level, seed)
+        for name, members in _slices(candidate, held_out.targets, categories).items()
+    )
+    return Comparison(slices, len(shown), len(shown_served))
+
+
+def quality_findings(comparison: Comparison, settings: config.Gate) -> list[Finding]:
+    """One a slice of enough shoppers, and one of the coverage."""
+    findings = []
+    for change in comparison.slices:
+        if change.n_users < settings.min_users:
+            continue
+        limit = settings.max_loss if change.name == "all" else settings.max_slice_loss
+        is_worse = change.high < 0
+        severity: Severity = "ok" if not is_worse else "stop" if change.relative < -limit else "warning"
+        says = (
+            f"NDCG {change.candidate:.4f}, the served release {change.served:.4f} on the same {change.n_users:,} "
+            f"choices ({change.relative:+.1%}; difference {change.low:+.4f} to {change.high:+.4f})"
+        )
+        remedy = "" if severity == "ok" else "see what of settings or data changed with `recsys releases diff`"
+        findings.append(Finding(f"quality, {change.name}", change.relative, -limit, math.inf, severity, says, remedy))
+    return [*findings, _coverage(comparison, settings)]
+
+
+def _coverage(comparison: Comparison, settings: config.Gate) -> Finding:
+    shown, before = comparison.n_shown, comparison.n_shown_served
+    change = (shown - before) / before if before else 0.0
+    severity: Severity = "stop" if change < -settings.max_coverage_loss else "ok"
+    says = f"{shown:,} distinct items in the lists, {before:,} in the served release's"
+    remedy = "see whether all shoppers are shown the same" if severity == "stop" else ""
+    return Finding("coverage", change, -settings.max_coverage_loss, math.inf, severity, says, remedy)
+
+
+def _gains(recommender: Recommender, queries: Sequence[Query], wanted: Sequence[str]) -> tuple[np.ndarray, set[str]]:
+    """(n,) NDCG of each list, and the ids that stand in any."""
+    ranks = np.full(len(queries), K, dtype=np.int64)
+    shown: set[str] = set()
+    for batch in recommender.batches(len(queries)):
+        for place, slate in enumerate(recommender.recommend(queries[batch]), start=batch.start):
+            ids = [item.item_id for item in slate.items]
+            shown.update(ids)
+            if wanted[place] in ids:
+                ranks[place] = ids.index(wanted[place])
+    return ndcg(ranks, K), shown
+
+
+def _slices(candidate: Recommender, targets: pl.DataFrame, categories: pl.DataFrame) -> dict[str, np.ndarray]:
+    rows = positions(targets["item_id"], candidate.model.item_ids)
+    is_known = np.array([len(candidate.users.history(user_id)) > 0 for user_id in targets["user_id"]], dtype=bool)
+    frequency = candidate.model.popularity[rows]
+    told = targets.select("item_id").join(categories, on="item_id", how="left", maintain_order="left")
+    tail = frequency <= np.median(candidate.model.popularity)
+    return {
+        "all": np.ones(len(targets), dtype=bool),
+        "cold_user": ~is_known,
+        **frequency_slices(frequency),
+        "head": ~tail,
+        "tail": tail,
+        **category_slices(told["category"].to_list()),
+    }
+
+
+def _change(name: str, candidate: np.ndarray, served: np.ndarray, level: float, seed: int) -> SliceChange:
+    if not len(candidate):
+        return SliceChange(name, 0, 0.0, 0.0, 0.0, 0.0)
+    low, high = bootstrap_difference(candidate, served, seed, level)
+    return SliceChange(name, len(candidate), float(candidate.mean()), float(served.mean()), low, high)

@@ -1,0 +1,154 @@
+"""The steps of a night that may end it: the checks of its new data, and the gate before its release."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import polars as pl
+
+from features.release import LoadedRelease, load_release
+from jobs.base_release import trial_folder
+from jobs.data_checks import Arrivals, Foresight, check_data
+from jobs.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings
+from jobs.foresight import foresight
+from jobs.gate import Verdict, judge
+from jobs.gate_quality import Comparison, compare, trials, without_read
+from jobs.new_data import as_json, checks_record, earlier_record, read_new_data
+from jobs.night import ARRIVALS_FILE, Night
+from jobs.steps import Draft
+from jobs.train import recommender
+from recsys.config import Settings
+from recsys.errors import HeldBackError, StoreError
+from recsys.model import Model
+from recsys.split import next_items
+
+log = logging.getLogger(__name__)
+
+Counts = dict[str, int]
+
+FORCED: Final = "forced past"
+"""So begins what is told of a night that went on although it would have been stopped."""
+
+
+def check(night: Night, draft: Draft) -> Counts:
+    """What is new since the served release, against the days before. Raises HeldBackError beyond a hard limit."""
+    settings, served_id = night.settings, night.store.current_id()
+    data = None
+    if settings.checks.enabled and served_id is not None and not _is_known(night, served_id):
+        data = read_new_data(night.workspace, night.shop, night.as_of, _arrivals(night), settings)
+    findings = check_data(data, settings.checks) if data else []
+    record = checks_record(data, findings) | {"lake": night.moments.lake, "forced": night.forced}
+    _write(night, draft, CHECKS_FILE, record)
+    _tell_or_stop(night, "the data checks", findings, CHECKS_FILE)
+    return {"data checks": len(findings), "warnings of data checks": len(warnings(findings))}
+
+
+def gate(night: Night, draft: Draft) -> Counts:
+    """The candidate against the served release. Raises HeldBackError where it must not take its place."""
+    served_id = night.store.current_id()
+    made = night.outputs["fit"].digest
+    verdict, foreseen = Verdict(served_id, (), forced=night.forced), None
+    is_served = served_id is not None and earlier_record(night.workspace.runs, served_id, GATE_FILE).get("fit") == made
+    if night.settings.gate.enabled and not is_served:
+        verdict, foreseen = _judged(night, served_id)
+    record = verdict.as_json() | {"fit": made, "trial_foresight": as_json(foreseen)}
+    _write(night, draft, GATE_FILE, record)
+    _tell_or_stop(night, "the gate", verdict.findings, GATE_FILE)
+    return {"gate findings": len(verdict.findings), "warnings of the gate": len(warnings(verdict.findings))}
+
+
+def keep_verdicts(night: Night, release_id: str) -> None:
+    """Beside the report of the release: what later nights compare with, and what `recsys releases show` tells."""
+    folder = night.workspace.runs / release_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for step, name in (("check", CHECKS_FILE), ("gate", GATE_FILE)):
+        shutil.copyfile(night.made(step) / name, folder / name)
+
+
+def _is_known(night: Night, served_id: str) -> bool:
+    """Whether the served release was made of the very same lake: then nothing is new."""
+    return bool(earlier_record(night.workspace.runs, served_id, CHECKS_FILE).get("lake") == night.moments.lake)
+
+
+def _arrivals(night: Night) -> Arrivals:
+    rows = json.loads((night.made("ingest") / ARRIVALS_FILE).read_text())
+    before = night.store.open(verify=False).manifest
+    behind, behind_before = night.moment - night.as_of, before.created_at - before.as_of
+    hours = 0.0 if night.asked_as_of else (behind - behind_before).total_seconds() / 3600
+    return Arrivals(rows["n_read"], rows["n_bad"], max(hours, 0.0))
+
+
+def _judged(night: Night, served_id: str | None) -> tuple[Verdict, Foresight | None]:
+    served = load_release(night.workspace) if served_id else None
+    comparison, foreseen = _compared(night, served)
+    _, users = night.everybody
+    candidate = recommender(night.inputs, night.model, users, night.settings)
+    of_served = served.recommender if served else None
+    verdict = judge(candidate, of_served, served_id, comparison, night.settings.gate, night.settings.seed)
+    return replace(verdict, forced=night.forced), foreseen
+
+
+def _compared(night: Night, served: LoadedRelease | None) -> tuple[Comparison | None, Foresight | None]:
+    """Of the two trials, and how well the candidate's foretells the days that it has not seen."""
+    settings, moments = night.settings, night.moments
+    known = night.inputs_before.before(moments.test_cut)
+    model = _served_trial(night, served)
+    is_same_encoder = served is None or served.manifest.encoder_id == night.encoder["id"]
+    candidate, opponent = trials(known, night.trial, settings, model, _settings_of(served), is_same_encoder)
+    later = night.shop.events.filter(pl.col("timestamp") >= moments.test_cut)
+    foreseen = foresight(candidate, later, settings.checks.foresight_users, settings.seed)
+    if opponent is None:
+        return None, foreseen
+    held_out = night.held_out(moments.test_cut, moments.as_of)
+    held_out = replace(held_out, targets=next_items(held_out.targets))
+    held_out = held_out if is_same_encoder else without_read(held_out)
+    categories = night.shop.items.select("item_id", "category")
+    return compare(candidate, opponent, held_out, known.read_text, categories, settings.gate, settings.seed), foreseen
+
+
+def _settings_of(served: LoadedRelease | None) -> Settings | None:
+    return served.catalogue.settings if served and served.catalogue else None
+
+
+def _served_trial(night: Night, served: LoadedRelease | None) -> Model | None:
+    """None where the served release has left none: it is then not compared with."""
+    if served is None:
+        return None
+    try:
+        return Model.load(trial_folder(night.workspace, served.release_id))
+    except StoreError as error:
+        night.told.append(f"quality not compared: release {served.release_id} has left no trial model")
+        log.warning("quality not compared reason=%s", error)
+        return None
+
+
+def _write(night: Night, draft: Draft, name: str, record: dict[str, Any]) -> None:
+    """Into the step's result, and into the run's folder: a night that is held back leaves no result."""
+    content = json.dumps(record, indent=2)
+    (draft.folder / name).write_text(content)
+    folder = night.workspace.runs / night.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(content)
+
+
+def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding], name: str) -> None:
+    stopping = stops(findings)
+    told = [f"warning: {finding.line()}" for finding in warnings(findings)]
+    if stopping and night.forced:
+        told += [f"{FORCED} {who}: {finding.line()}" for finding in stopping]
+    night.told += told
+    for line in told:
+        log.warning("night %s", line)
+    if stopping and not night.forced:
+        more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
+        served = night.store.current_id()
+        stays = f"release {served} stays live" if served else "nothing is published"
+        raise HeldBackError(
+            f"night held back by {who}: {stopping[0].line()}{more}; {stays}; all findings are in "
+            f"{night.workspace.runs / night.run_id / name}; `recsys nightly --force` publishes anyway"
+        )

@@ -1,0 +1,203 @@
+"""Steps whose results are kept by what they were made from, so that a run makes anew only what has changed.
+
+`FOLDER/NAME/KEY/` holds what a step wrote, and in `output.json` what it was made from and the SHA-256 of every file.
+The key is the SHA-256 of the step's name and its inputs: the results of other steps, settings, code, and what else it
+reads. A result is written to a folder of another name, flushed, and renamed: a crash leaves no half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from features.durable import sha256_of, sync, sync_tree, write_atomically
+from recsys.config import Settings
+
+log = logging.getLogger(__name__)
+
+OUTPUT_FILE: Final = "output.json"
+_DRAFT: Final = ".draft-"
+_LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "polars", "scipy", "tokenizers", "torch", "transformers")
+_NOT_OF_A_NIGHT: Final = ("bench_*", "*_command*", "compress*", "demo*", "experiment*", "finetune*", "load*", "peers/*")
+"""Files of `jobs` that no step reads."""
+
+C = TypeVar("C")
+"""What the steps of a run share."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a step made. inputs: digests by name; files: SHA-256 by path; counts: of rows and the like, to be told."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    step: str
+    key: str
+    inputs: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all its files: what came out the same makes no later step run again."""
+        return digest_of(self.files)
+
+
+_JSON: Final = TypeAdapter(Output)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Where a step writes its result, and what that is made from: the inputs and their key."""
+
+    folder: Path
+    key: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Step(Generic[C]):
+    """One step. make: writes its result into the draft's folder, and returns counts to be told.
+
+    reads: the steps whose results it reads; settings: the sections that it reads; also: digests of what else it reads,
+    by name; holds: whether a result that is kept under the key still counts, where that hangs on something else.
+    """
+
+    name: str
+    make: Callable[[C, Draft], Mapping[str, int]]
+    reads: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    also: Callable[[C], Mapping[str, str]] = lambda _: {}
+    holds: Callable[[C, str], bool] = lambda *_: True
+
+    def inputs(self, context: C, outputs: Mapping[str, Output], settings: Settings) -> dict[str, str]:
+        """Digests by name of all that its result hangs on; `outputs` are those of the steps that it reads."""
+        told = {f"step {name}": outputs[name].digest for name in self.reads}
+        told |= {f"settings {name}": digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
+        return told | dict(self.also(context)) | versions()
+
+
+class Outputs:
+    """The kept results of all steps, below one folder. Whoever makes or removes them holds the workspace's lease."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def folder(self, output: Output) -> Path:
+        """Where its files lie."""
+        return self._folder / output.step / output.key
+
+    def find(self, step: str, key: str) -> Output | None:
+        """What was made under this key; None where there is nothing, or where it is damaged, which is logged."""
+        folder = self._folder / step / key
+        if not folder.is_dir():
+            return None
+        output = _read(folder)
+        damaged = OUTPUT_FILE if output is None else _damaged_file(folder, output.files)
+        if damaged:
+            log.warning("output damaged, made again step=%s file=%s", step, folder / damaged)
+            return None
+        return output
+
+    def newest(self, step: str) -> Output | None:
+        """The one that was made last, whatever its key; its files are not looked at."""
+        folders = [path for path in self._folder.glob(f"{step}/[!.]*") if (path / OUTPUT_FILE).is_file()]
+        folders.sort(key=lambda path: (path / OUTPUT_FILE).stat().st_mtime_ns)
+        found = (_read(path) for path in reversed(folders))
+        return next((output for output in found if output), None)
+
+    def make(self, step: Step[C], context: C, inputs: dict[str, str]) -> Output:
+        """Run the step and keep its result, in the place of one under the same key."""
+        started = monotonic()
+        key = key_of(step.name, inputs)
+        place, draft = self._folder / step.name / key, self._folder / step.name / f"{_DRAFT}{key}"
+        for left in place.parent.glob(f"{_DRAFT}*"):  # by a run that was killed
+            shutil.rmtree(left)
+        draft.mkdir(parents=True)
+        counts = dict(step.make(context, Draft(draft, key, inputs)))
+        files = {path.relative_to(draft).as_posix(): sha256_of(path) for path in _files(draft)}
+        output = Output(step.name, key, inputs, files, counts, round(monotonic() - started, 2))
+        write_atomically(draft / OUTPUT_FILE, _JSON.dump_json(output, indent=2))
+        sync_tree(draft)
+        if place.exists():
+            shutil.rmtree(place)
+        draft.rename(place)
+        sync(place.parent)
+        return output
+
+    def remove_all_but(self, keys: Collection[str]) -> None:
+        """Remove the results under other keys, and what killed runs left."""
+        for folder in self._folder.glob("*/*/"):
+            if folder.name not in keys:
+                shutil.rmtree(folder)
+
+
+def key_of(step: str, inputs: Mapping[str, str]) -> str:
+    """SHA-256, cut to 32 hex digits."""
+    return digest_of({"step": step, "inputs": inputs})[:32]
+
+
+def rules_of(inputs: Mapping[str, str]) -> str:
+    """Digest of a step's settings, code and libraries: of how it works, whatever it works on."""
+    rules = versions().keys()
+    return digest_of({name: value for name, value in inputs.items() if name.startswith("settings ") or name in rules})
+
+
+def changed(inputs: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+    """The names of the inputs that differ, in order."""
+    return sorted(name for name in {**before, **inputs} if inputs.get(name) != before.get(name))
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """The digest of the code that steps run, and the versions of the libraries whose arithmetic they rest on."""
+    root = Path(__file__).parents[1]
+    files = [path for room in ("recsys", "features", "jobs") for path in sorted((root / room).rglob("*.py"))]
+    code = hashlib.sha256()
+    for path in files:
+        within = path.relative_to(root)
+        if within.parts[0] == "jobs" and any(Path(*within.parts[1:]).match(name) for name in _NOT_OF_A_NIGHT):
+            continue
+        code.update(f"{within.as_posix()} {sha256_of(path)}\n".encode())
+    return {"code": code.hexdigest()} | {name: version(name) for name in _LIBRARIES}
+
+
+def _section(settings: Settings, name: str) -> Any:
+    return settings.model_dump(mode="json", include={name})
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of anything that is JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _read(folder: Path) -> Output | None:
+    try:
+        return _JSON.validate_json((folder / OUTPUT_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _damaged_file(folder: Path, files: Mapping[str, str]) -> str | None:
+    """The first that is missing or not as it was written."""
+    for name, sha256 in files.items():
+        path = folder / name
+        if not path.is_file() or sha256_of(path) != sha256:
+            return name
+    return None

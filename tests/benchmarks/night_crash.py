@@ -1,0 +1,189 @@
+"""A night is killed -9 at random moments of every step and resumed: is the live release whole each time, and does the
+same come out as of an undisturbed night?
+
+python tests/benchmarks/night_crash.py [--kills 50] [--seed 0] [--json OUT]
+
+Kills go through the steps in turn. A night that has ended is compared with an undisturbed one, and another begins.
+Every second one learns all from the start, the others take over what the served release has learned.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from features.store import Release, Store
+from jobs.ingest import ingest
+from jobs.lake import Lake
+from jobs.night_steps import NIGHT_STEPS
+from jobs.nightly import Choice, nightly
+from jobs.run_record import read_runs
+from jobs.shop import newest_moment
+from jobs.sources.sample import make_sample
+from recsys.config import Settings
+from recsys.workspace import Workspace
+
+SETTINGS = {
+    "embed": {"inline_texts": 100_000},
+    "factors": {"dim": 8},
+    "evaluate": {"min_users": 30},
+    "sequence": {"dim": 16, "layers": 1, "epochs": 3},
+    "fusion": {"min_targets": 5},
+    "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
+}
+SHARES = (0.0, 0.5)
+"""`nightly.relearn_share` of the nights in turn."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = Storm(Path(folder), options.seed).run(options.kills)
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
+    return 1 if result["not whole"] or result["not equal"] else 0
+
+
+def settings_of(share: float) -> Settings:
+    return Settings.model_validate(SETTINGS | {"nightly": {"relearn_share": share}})
+
+
+def run_night(root: Path, share: float, as_of: datetime, resume: bool) -> None:
+    torch.set_num_threads(1)
+    choice = Choice(resume=resume)
+    nightly(Workspace(root), settings_of(share), as_of, datetime.now(UTC), lambda *_: None, choice)
+
+
+class Storm:
+    """A shop with one release, copies of it for each disturbed night, and undisturbed ones to compare with."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.draw = random.Random(seed)
+        # Nights are forked from a process that has imported what is slow to import, but neither polars nor LanceDB:
+        # their threads do not survive a fork.
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(["torch", "transformers", "lightgbm", "scipy.sparse", "ray", "implicit"])
+        self.shop = Workspace(folder / "shop")
+        now = datetime.now(UTC)
+        sample = make_sample(self.shop.sample, n_products=80, n_shoppers=120, days=20, seed=1)
+        ingest(self.shop, sample, settings_of(0).ingest, now)
+        self.as_of = newest_moment(Lake(self.shop.lake))
+        self._whole_night(self.shop, 0.0, self.as_of - timedelta(hours=12))
+        shutil.rmtree(self.shop.steps)
+        self.undisturbed = [self._copy(f"undisturbed-{share}") for share in SHARES]
+        for workspace, share in zip(self.undisturbed, SHARES, strict=True):
+            self._whole_night(workspace, share, self.as_of)
+        self.seconds = [{step.name: step.seconds for step in read_runs(one)[-1].steps} for one in self.undisturbed]
+
+    def run(self, n_kills: int) -> dict[str, object]:
+        started = time.monotonic()
+        kills: Counter[str] = Counter()
+        not_whole: list[str] = []
+        not_equal: list[str] = []
+        n_nights = 0
+        while sum(kills.values()) < n_kills:
+            which = n_nights % len(SHARES)
+            disturbed = self._copy("disturbed")
+            self._disturb(disturbed, which, n_kills, kills, not_whole)
+            not_equal += differences(Store(disturbed).open(), Store(self.undisturbed[which]).open())
+            shutil.rmtree(disturbed.root)
+            n_nights += 1
+            print(f"night {n_nights}: {sum(kills.values())} kills, {time.monotonic() - started:.0f} s", flush=True)
+        return {
+            "kills": sum(kills.values()),
+            "kills by step": dict(kills),
+            "nights": n_nights,
+            "not whole": not_whole,
+            "not equal": not_equal,
+            "seconds": round(time.monotonic() - started),
+        }
+
+    def _disturb(
+        self, workspace: Workspace, which: int, n_kills: int, kills: Counter[str], not_whole: list[str]
+    ) -> None:
+        """Start the night and kill it in one step after the other until it has ended."""
+        resume = False
+        for step in (step.name for step in NIGHT_STEPS):
+            night = self._start(workspace, SHARES[which], self.as_of, resume)
+            if not self._is_running(workspace, night, step):
+                return
+            time.sleep(self.draw.uniform(0, self.seconds[which][step]))
+            if night.is_alive() and night.pid:
+                os.kill(night.pid, signal.SIGKILL)
+                night.join()
+                kills[step] += 1
+            resume = True
+            try:
+                Store(workspace).open()
+            except Exception as error:
+                not_whole.append(f"{step}: {error}")
+            if sum(kills.values()) >= n_kills:
+                break
+        self._ended(self._start(workspace, SHARES[which], self.as_of, resume))
+
+    def _is_running(self, workspace: Workspace, night: ForkServerProcess, step: str) -> bool:
+        """Whether the night has come to that step; False where it ended before."""
+        while night.is_alive():
+            runs = [run for run in read_runs(workspace) if run.asked_as_of == self.as_of]
+            if runs and any(one.name == step and one.status == "running" for one in runs[-1].steps):
+                return True
+            time.sleep(0.002)
+        self._ended(night)
+        return False
+
+    def _start(self, workspace: Workspace, share: float, as_of: datetime, resume: bool) -> ForkServerProcess:
+        night = self.processes.Process(target=run_night, args=(workspace.root, share, as_of, resume))
+        night.start()
+        return night
+
+    def _whole_night(self, workspace: Workspace, share: float, as_of: datetime) -> None:
+        self._ended(self._start(workspace, share, as_of, resume=False))
+
+    def _ended(self, night: ForkServerProcess) -> None:
+        night.join()
+        if night.exitcode:
+            raise SystemExit(f"a night ended with {night.exitcode}")
+
+    def _copy(self, name: str) -> Workspace:
+        target = self.folder / name
+        shutil.copytree(self.shop.root, target)
+        return Workspace(target)
+
+
+def differences(release: Release, other: Release) -> list[str]:
+    """The files and tables in which two releases differ."""
+    names = release.manifest.files.keys() | other.manifest.files.keys()
+    found = [name for name in sorted(names) if release.manifest.files.get(name) != other.manifest.files.get(name)]
+    found = [name for name in found if not _close(release.model_dir.parent / name, other.model_dir.parent / name)]
+    return found + [name for name in release.manifest.tables if not release.table(name).equals(other.table(name))]
+
+
+def _close(path: Path, other: Path) -> bool:
+    """Arrays may differ in the last bit where a library adds up in another order."""
+    if path.suffix != ".npy" or not other.exists():
+        return False
+    one, two = np.load(path), np.load(other)
+    return one.shape == two.shape and bool(np.allclose(one, two, rtol=1e-5, atol=1e-7))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""A night with little news goes on from the served release, and when it does not."""
+
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import NIGHT, PublishedShop
+
+from features.store import Store
+from jobs.base_release import Base, find_base, trial_folder
+from jobs.nightly import nightly
+from jobs.publish import made_from
+from recsys.config import Nightly, Settings
+from recsys.model import Model
+from recsys.workspace import Workspace
+
+
+def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: Any) -> Base | None:
+    """Asked for by a night that differs in nothing, but for the changes."""
+    told = made_from(shop.workspace, shop.report.release_id)
+    assert told is not None
+    asked: dict[str, Any] = {
+        "rules": told.rules,
+        "encoder_id": shop.made.encoder_id,
+        "n_events": told.n_events,
+        "as_of": shop.report.as_of,
+        "test_cut": shop.report.as_of,
+    }
+    nightly_settings = changes.pop("settings", Nightly(relearn_share=0.05))
+    place = workspace or shop.workspace
+    return find_base(place, Store(place), nightly_settings, **asked | changes)
+
+
+def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> None:
+    base = found(published_shop)
+    assert base is not None
+    assert base.release_id == published_shop.report.release_id
+    assert base.made_from.n_events == published_shop.report.counts["events on items"]
+    assert base.trial.popularity.sum() < base.final.popularity.sum()  # it knows nothing of the last days
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rules": "other settings, or code"},
+        {"encoder_id": "another"},
+        {"n_events": 10**6},
+        {"as_of": NIGHT + timedelta(days=8)},
+        {"as_of": NIGHT - timedelta(days=8)},
+        {"test_cut": NIGHT - timedelta(days=20)},
+        {"settings": Nightly(relearn_share=0)},
+    ],
+)
+def test_otherwise_all_is_learned_from_the_start(changes: dict[str, Any], published_shop: PublishedShop) -> None:
+    assert found(published_shop, **changes) is None
+
+
+@pytest.mark.parametrize("part", ["trial", "release"])
+def test_a_damaged_part_is_no_obstacle(
+    part: str, published_shop: PublishedShop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(published_shop.workspace.root, workspace.root)
+    release = Store(workspace).open()
+    folder = trial_folder(workspace, release.release_id) if part == "trial" else release.model_dir
+    (folder / "fusion.json").write_text("{")
+    assert found(published_shop, workspace) is None
+    assert "nothing taken over" in caplog.text
+
+
+def test_a_night_with_little_news_keeps_weights_and_ranker_and_touches_the_models_up(
+    published_shop: PublishedShop, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
+    anywhere = {"free_disk_mb": 0, "free_memory_mb": 0}
+    told = published_shop.settings.model_dump() | {"nightly": {"relearn_share": 0.5, **anywhere}}
+    epochs: list[tuple[int, int | None]] = []
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        if step == "train the sequence model":
+            epochs.append((done, total))
+
+    report = nightly(workspace, Settings.model_validate(told), None, NIGHT + timedelta(days=1), progress)
+    assert report.taken_from == published_shop.report.release_id
+    assert report.published
+    assert epochs == [(1, 1), (1, 1)]  # the trial's and the final one's, no first one
+    before, after = (Model.load(Store(place).open().model_dir) for place in (published_shop.workspace, workspace))
+    assert after.fusion == before.fusion and after.ranker == before.ranker
+    assert (after.sequence.item_vectors != before.sequence.item_vectors).any()
+    np.testing.assert_array_equal(after.popularity, before.popularity)
+    trials = (trial_folder(workspace, one) for one in (published_shop.report.release_id, report.release_id))
+    first, second = (Model.load(folder) for folder in trials)
+    assert (first.sequence.item_vectors != second.sequence.item_vectors).any()
+    mark = made_from(workspace, report.release_id)
+    assert mark is not None and datetime.fromisoformat(mark.learned_at) == published_shop.report.as_of

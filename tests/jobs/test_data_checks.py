@@ -1,0 +1,188 @@
+"""What is told of a night's data, and what stops it: shops of 2,000 events a day, worked out by hand."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from jobs.data_checks import Arrivals, Foresight, NewData, check_data
+from jobs.findings import Finding, stops, warnings
+from jobs.night_profile import Profile, Texts, Window
+from recsys.config import Checks
+
+NIGHT = datetime(2026, 3, 10, tzinfo=UTC)
+ENGLISH = {"e": 0.5, "t": 0.3, "a": 0.2}
+SEARCHES = Texts(200, math.log(20.0), 0.5, ENGLISH, {"LATIN": 1.0})
+DAY = Profile(
+    n_events=2000,
+    n_of_user=40,
+    n_with_item=1800,
+    n_unknown_items=18,
+    n_repeated=4,
+    n_by_type={"view": 1400, "cart": 300, "purchase": 100, "search": 200},
+    n_paid=100,
+    log_paid=math.log(30.0),
+    searches=SEARCHES,
+)
+ITEMS = pl.DataFrame(
+    {"item_id": [f"i{row}" for row in range(200)], "price": [float(row + 1) for row in range(200)], "available": True}
+)
+
+
+def usual_days() -> list[Profile]:
+    """Seven days that differ by up to a tenth in how much happened."""
+    return [of_events(2000 + 30 * (day - 3), n_of_user=40 + day) for day in range(7)]
+
+
+def of_events(n_events: int, **changes: object) -> Profile:
+    """A day of so many events in the usual mix."""
+    mix = {name: n_events * count // 2000 for name, count in DAY.n_by_type.items()}
+    return replace(DAY, n_events=n_events, n_by_type=mix, **changes)  # type: ignore[arg-type]
+
+
+def new_data(new: Profile = DAY, **changes: object) -> NewData:
+    data = NewData(
+        window=Window(NIGHT - timedelta(days=1), NIGHT),
+        new=new,
+        days=usual_days(),
+        arrivals=Arrivals(n_read=2000),
+        quarantined=[0.0] * 5,
+        before=ITEMS,
+        after=ITEMS,
+        foresight=Foresight(0.81, 0.01, 300),
+        foreseen=Foresight(0.8, 0.01, 300),
+    )
+    return replace(data, **changes)  # type: ignore[arg-type]
+
+
+def named(found: Sequence[Finding]) -> list[str]:
+    return [finding.name for finding in found]
+
+
+def test_a_usual_night_says_nothing() -> None:
+    findings = check_data(new_data(), Checks())
+    assert not stops(findings)
+    assert not warnings(findings)
+    assert {"volume", "one user", "event mix", "price level", "paid", "foresight"} <= set(named(findings))
+    assert all(finding.low <= finding.value <= finding.high for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned", "stopped"),
+    [
+        ({"n_events": 900}, ["volume"], []),
+        ({"n_events": 350}, [], ["volume"]),
+        ({"n_events": 12_000}, [], ["volume"]),
+        ({"n_of_user": 300}, ["one user"], []),
+        ({"n_of_user": 700}, [], ["one user"]),
+        ({"n_unknown_items": 180}, ["unknown items"], []),
+        ({"n_unknown_items": 900}, [], ["unknown items"]),
+        ({"n_repeated": 100}, ["repeated events"], []),
+        ({"n_repeated": 500}, [], ["repeated events"]),
+        ({"n_by_type": {"view": 1100, "cart": 300, "purchase": 400, "search": 200}}, ["event mix"], []),
+        ({"n_by_type": {"view": 400, "cart": 300, "purchase": 1100, "search": 200}}, [], ["event mix"]),
+        ({"log_paid": math.log(60.0)}, ["paid"], []),
+        ({"log_paid": math.log(3000.0)}, [], ["paid"]),
+        ({"searches": replace(SEARCHES, log_length=math.log(40.0))}, ["length of searches"], []),
+        ({"searches": replace(SEARCHES, log_length=math.log(2.0))}, [], ["length of searches"]),
+        ({"searches": replace(SEARCHES, letters=ENGLISH | {"e": 0.3, "ß": 0.2})}, ["letters of searches"], []),
+        ({"searches": replace(SEARCHES, scripts={"CJK": 1.0})}, [], ["scripts of searches"]),
+    ],
+)
+def test_what_changes_is_told_and_what_changes_much_stops_the_night(
+    changes: dict[str, object], warned: list[str], stopped: list[str]
+) -> None:
+    new = of_events(changes["n_events"]) if "n_events" in changes else replace(DAY, **changes)  # type: ignore[arg-type]
+    findings = check_data(new_data(new), Checks())
+    assert named(warnings(findings)) == warned
+    assert named(stops(findings)) == stopped
+
+
+def test_prices_a_hundredfold_stop_the_night_and_a_sale_does_not() -> None:
+    times = ITEMS.with_columns(pl.col("price") * 100)
+    assert named(stops(check_data(new_data(after=times), Checks()))) == ["price level", "price jumps"]
+    a_third = pl.when(pl.int_range(pl.len()) < 70)
+    some = ITEMS.with_columns(a_third.then(pl.col("price") * 100).otherwise(pl.col("price")))
+    assert named(stops(check_data(new_data(after=some), Checks()))) == ["price jumps"]
+    sale = ITEMS.with_columns(a_third.then(pl.col("price") * 0.5).otherwise(pl.col("price")))
+    assert not stops(check_data(new_data(after=sale), Checks()))
+
+
+def test_a_catalogue_cut_in_two_stops_the_night() -> None:
+    (finding,) = stops(check_data(new_data(after=ITEMS.head(90)), Checks()))
+    assert finding.line() == (
+        "items gone: 55.0% of the 200 items that could be bought can no longer be (expected at most 0.1); "
+        "see whether the catalogue's file is complete"
+    )
+
+
+def test_ids_that_were_mixed_up_are_seen_by_what_the_release_foretold() -> None:
+    chance = Foresight(0.5, 0.015, 300)
+    assert named(stops(check_data(new_data(foresight=chance), Checks()))) == ["foresight"]
+    assert named(warnings(check_data(new_data(foresight=replace(chance, value=0.7)), Checks()))) == ["foresight"]
+
+
+@pytest.mark.parametrize(
+    ("found", "usual"),
+    [
+        (Foresight(0.5, 0.2, 300), Foresight(0.8, 0.01, 300)),  # by chance
+        (Foresight(0.5, 0.01, 300), Foresight(0.52, 0.01, 300)),  # where little was known anyway
+        (None, Foresight(0.8, 0.01, 300)),
+        (Foresight(0.5, 0.01, 300), None),
+    ],
+)
+def test_foresight_that_tells_nothing_stops_nothing(found: Foresight | None, usual: Foresight | None) -> None:
+    assert not stops(check_data(new_data(foresight=found, foreseen=usual), Checks()))
+
+
+def test_weekends_are_usual() -> None:
+    """Of four weeks with three times as much on Saturdays and Sundays, another such day says nothing."""
+    days = [of_events(6000 if day % 7 >= 5 else 2000) for day in range(28)]
+    assert not warnings(check_data(new_data(of_events(6100), days=days), Checks()))
+
+
+def test_a_window_of_three_days_is_counted_by_the_day() -> None:
+    window = Window(NIGHT - timedelta(days=3), NIGHT)
+    findings = check_data(new_data(of_events(6000), window=window), Checks())
+    assert "volume" not in named([*stops(findings), *warnings(findings)])
+
+
+def test_a_small_shop_differs_by_chance() -> None:
+    """A dozen events a day, all of one shopper on the new day, tell nothing."""
+    day = Profile(n_events=12, n_of_user=6, n_with_item=11, n_by_type={"view": 12})
+    new = Profile(n_events=30, n_of_user=30, n_with_item=30, n_unknown_items=9, n_by_type={"purchase": 30})
+    few = new_data(new, days=[day] * 20, before=ITEMS.head(10), after=ITEMS.head(1), arrivals=Arrivals(30, 2))
+    assert not stops(check_data(few, Checks()))
+
+
+def test_days_that_are_too_few_are_not_compared_with() -> None:
+    findings = check_data(new_data(of_events(50_000), days=usual_days()[:2]), Checks())
+    assert "volume" not in named(findings)
+
+
+def test_one_forced_day_does_not_make_the_next_of_its_kind_usual() -> None:
+    spam = of_events(20_000, n_of_user=18_000)
+    findings = check_data(new_data(spam, days=[*([DAY] * 27), spam]), Checks())
+    assert {"volume", "one user"} <= set(named(stops(findings)))
+
+
+def test_events_that_no_longer_arrive_are_told_and_stop_only_what_came_late() -> None:
+    told = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=40.0)), Checks())
+    assert named(warnings(told)) == ["freshness"]
+    late = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=300.0)), Checks())
+    assert named(stops(late)) == ["freshness"]
+    nothing = check_data(new_data(arrivals=Arrivals(0, hours_stalled=300.0)), Checks())
+    assert named(warnings(nothing)) == ["freshness"]
+
+
+def test_rows_that_break_rules_are_judged_from_the_first_night_on() -> None:
+    found = check_data(new_data(arrivals=Arrivals(2000, 300), quarantined=[]), Checks())
+    assert named(stops(found)) == ["quarantined"]
+
+
+def test_limits_of_the_shop_count() -> None:
+    settings = Checks.model_validate({"volume": {"warn": 10.0, "stop": 20.0}})
+    assert not warnings(check_data(new_data(of_events(12_000)), settings))

@@ -1,0 +1,128 @@
+"""Steps whose results are kept by what they were made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import jobs.steps
+from jobs.steps import OUTPUT_FILE, Draft, Output, Outputs, Step, changed, key_of, rules_of
+from recsys.config import Settings
+
+
+@dataclass
+class Kitchen:
+    """What the steps below share: flour goes in, and each baking is remembered."""
+
+    flour: str = "rye"
+    baked: list[str] = field(default_factory=list)
+
+
+def bake(kitchen: Kitchen, draft: Draft) -> Mapping[str, int]:
+    kitchen.baked.append(kitchen.flour)
+    (draft.folder / "loaf").mkdir()
+    (draft.folder / "loaf" / "crumb.txt").write_text(kitchen.flour)
+    return {"loaves": 1}
+
+
+BAKE = Step[Kitchen]("bake", bake, settings=("text",), also=lambda kitchen: {"flour": kitchen.flour})
+SLICE = Step[Kitchen]("slice", bake, reads=("bake",))
+
+
+def run(outputs: Outputs, kitchen: Kitchen, settings: Settings | None = None) -> Output:
+    """As the night does: what is kept under the key, or else made."""
+    inputs = BAKE.inputs(kitchen, {}, settings or Settings())
+    return outputs.find("bake", key_of("bake", inputs)) or outputs.make(BAKE, kitchen, inputs)
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Outputs:
+    return Outputs(tmp_path / "steps")
+
+
+def test_what_was_made_of_the_same_is_taken_again(outputs: Outputs) -> None:
+    kitchen = Kitchen()
+    first, second = run(outputs, kitchen), run(outputs, kitchen)
+    assert kitchen.baked == ["rye"]
+    assert first == second
+    assert second.counts == {"loaves": 1}
+    assert (outputs.folder(second) / "loaf" / "crumb.txt").read_text() == "rye"
+
+
+def test_another_input_a_setting_or_other_code_makes_it_anew(outputs: Outputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    kitchen = Kitchen()
+    run(outputs, kitchen)
+    run(outputs, Kitchen("wheat", kitchen.baked))
+    assert kitchen.baked == ["rye", "wheat"]
+    run(outputs, kitchen, Settings.model_validate({"text": {"token_budget": 64}}))
+    run(outputs, kitchen, Settings(seed=1))
+    assert len(kitchen.baked) == 4
+    run(outputs, kitchen, Settings.model_validate({"serve": {"port": 9000}}))  # no section of this step
+    assert len(kitchen.baked) == 4
+    monkeypatch.setattr(jobs.steps, "versions", lambda: {"code": "other"})
+    run(outputs, kitchen)
+    assert len(kitchen.baked) == 5
+
+
+def test_a_step_hangs_on_what_came_out_of_another_not_on_how(outputs: Outputs) -> None:
+    rye = run(outputs, Kitchen())
+    again = run(outputs, Kitchen(), Settings.model_validate({"text": {"token_budget": 64}}))
+    wheat = run(outputs, Kitchen("wheat"))
+    inputs = [SLICE.inputs(Kitchen(), {"bake": output}, Settings()) for output in (rye, again, wheat)]
+    assert rye.key != again.key
+    assert inputs[0] == inputs[1]
+    assert changed(inputs[2], inputs[0]) == ["step bake"]
+    assert rules_of(inputs[2]) == rules_of(inputs[0])
+
+
+def damage_byte(folder: Path) -> None:
+    (folder / "loaf" / "crumb.txt").write_text("ryf")
+
+
+def damage_gone(folder: Path) -> None:
+    (folder / "loaf" / "crumb.txt").unlink()
+
+
+def damage_record(folder: Path) -> None:
+    (folder / OUTPUT_FILE).write_text('{"step": "bake"')
+
+
+@pytest.mark.parametrize("damage", [damage_byte, damage_gone, damage_record])
+def test_a_damaged_result_is_made_again(damage, outputs: Outputs, caplog: pytest.LogCaptureFixture) -> None:
+    kitchen = Kitchen()
+    folder = outputs.folder(run(outputs, kitchen))
+    damage(folder)
+    again = run(outputs, kitchen)
+    assert kitchen.baked == ["rye", "rye"]
+    assert "output damaged, made again step=bake" in caplog.text
+    assert (outputs.folder(again) / "loaf" / "crumb.txt").read_text() == "rye"
+    assert run(outputs, kitchen) == again
+
+
+def test_a_crash_before_the_rename_leaves_nothing_that_is_taken(
+    outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kitchen = Kitchen()
+
+    def power_cut(self: Path, target: Path) -> Path:
+        if target.parent.name == "bake":
+            raise KeyboardInterrupt
+        return target
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", power_cut)
+        run(outputs, kitchen)
+    assert outputs.newest("bake") is None
+    output = run(outputs, kitchen)
+    assert kitchen.baked == ["rye", "rye"]
+    assert [path.name for path in outputs.folder(output).parent.iterdir()] == [output.key]
+
+
+def test_old_results_and_what_killed_runs_left_are_removed(outputs: Outputs) -> None:
+    old, new = run(outputs, Kitchen("old")), run(outputs, Kitchen("new"))
+    (outputs.folder(new).with_name(".draft-x")).mkdir()
+    assert outputs.newest("bake") == new
+    outputs.remove_all_but({new.key})
+    assert outputs.find("bake", old.key) is None
+    assert [path.name for path in outputs.folder(new).parent.iterdir()] == [new.key]
