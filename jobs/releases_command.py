@@ -209,8 +209,8 @@ def _print_diff(diff: ReleaseDiff) -> None:
         (slate["user_id"], slate["churn"], *_swapped(slate["before"], slate["after"]))
         for slate in diff.slates.head(MAX_SLATES).iter_rows(named=True)
     )
-    columns = ("user_id", "churn", "no longer", "now")
-    _print_rows(console, f"Lists that changed most: {_sum_of(diff.slates)}", changed, columns)
+    title = f"Lists that changed most: {_sum_of(diff.slates)}"
+    _print_rows(console, title, changed, ("user_id", "churn", "no longer", "now"))
 
 
 def _swapped(before: list[str], after: list[str]) -> tuple[str, str]:
