@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ def _disk_trouble(error: Exception) -> str | None:
     known = _FULL | _CLOSED
     if isinstance(error, OSError) and error.errno in known:
         return f"{known[error.errno]} ({error.filename})" if error.filename else known[error.errno]
+    if isinstance(error, OSError) and re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # NumPy's words
+        return _FULL[errno.ENOSPC]
     text = str(error)  # Lance, safetensors and polars have errors of their own around the system's
     for number, said in known.items():
         if f"os error {number})" in text:

@@ -101,7 +101,7 @@ def nightly(
         record = _record(workspace, as_of, now, choice)
         resumed = (workspace.runs / record.run_id).exists()
         forget_killed(workspace)
-        with recorded(workspace, record):
+        with recorded(workspace, record), disk_errors_told(workspace.root):
             check_room(workspace.root, settings.nightly)
             report = _run(_night(workspace, settings, store, record, now, progress), record)
             report.resumed = resumed

@@ -56,7 +56,6 @@ class RunRecord:
     until: str
     anew: list[str]
     status: RunStatus = "running"
-    ended_at: AwareDatetime | None = None
     release_id: str = ""
     forced: bool = False
     told: list[str] = field(default_factory=list)
@@ -112,7 +111,7 @@ def write_run(workspace: Workspace, record: RunRecord) -> None:
 @contextmanager
 def recorded(workspace: Workspace, record: RunRecord) -> Iterator[RunRecord]:
     """The run, from its first line to its outcome, whatever that is; what is logged meanwhile goes to its log file."""
-    record.status, record.error, record.ended_at = "running", "", None
+    record.status, record.error = "running", ""
     write_run(workspace, record)
     with _logged_to(workspace.runs / record.run_id / LOG_FILE):
         try:

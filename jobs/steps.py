@@ -126,7 +126,11 @@ class Outputs:
         for left in place.parent.glob(f"{_DRAFT}*"):  # by a run that was killed
             shutil.rmtree(left)
         draft.mkdir(parents=True)
-        counts = dict(step.make(context, Draft(draft, key, inputs)))
+        try:
+            counts = dict(step.make(context, Draft(draft, key, inputs)))
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)  # where the disk is full, that is room for the record of the run
+            raise
         files = {path.relative_to(draft).as_posix(): sha256_of(path) for path in _files(draft)}
         output = Output(step.name, key, inputs, files, counts, round(monotonic() - started, 2))
         write_atomically(draft / OUTPUT_FILE, _JSON.dump_json(output, indent=2))
