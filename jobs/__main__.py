@@ -18,6 +18,7 @@ from jobs.ingest_command import ingest_app
 from jobs.keys_command import keys_app
 from jobs.release_commands import nightly_command, recommend_command, releases_app, serve_command
 from jobs.reviews_command import reviews_app
+from jobs.simulate_command import simulate_command
 from recsys.errors import RecsysError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command("compress")(compress_command)
 app.add_typer(experiments_app, name="experiments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(reviews_app, name="reviews")
+app.command("simulate")(simulate_command)
 app.add_typer(bench_app, name="bench")
 
 

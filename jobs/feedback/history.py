@@ -1,0 +1,69 @@
+"""What the lake knows of the simulated shoppers on the morning of a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from jobs.lake import Lake
+from recsys.errors import DataError
+from recsys.simulate import Truth
+from recsys.tables import EVENT_TYPES
+
+MET_TYPES: Final = ("view", "click", "cart", "purchase")
+
+
+@dataclass(frozen=True)
+class History:
+    """met: whether the shopper has ever viewed or bought the item; popularity: how many shoppers have."""
+
+    met: npt.NDArray[np.bool_]  # (n_users, n_items)
+    bought: npt.NDArray[np.bool_]  # (n_users, n_items)
+    popularity: npt.NDArray[np.float32]  # (n_items,)
+
+
+@dataclass(frozen=True)
+class Assortment:
+    """What the catalogue says of the true items, in their order."""
+
+    available: npt.NDArray[np.bool_]
+    prices: npt.NDArray[np.float64]
+
+
+def read_history(lake: Lake, truth: Truth) -> History:
+    """All that was ever taken into the lake of these shoppers and items."""
+    users = pl.DataFrame({"user_id": truth.user_ids}).with_row_index("user")
+    items = pl.DataFrame({"item_id": truth.item_ids}).with_row_index("item")
+    kinds = pl.Enum(EVENT_TYPES)
+    done = (
+        lake.scan("events")
+        .filter(pl.col("event_type").cast(kinds).is_in(pl.Series(MET_TYPES, dtype=kinds).implode()))
+        .select("user_id", "item_id", is_purchase=pl.col("event_type") == "purchase")
+        .collect()
+        .join(users, on="user_id")
+        .join(items, on="item_id")
+    )
+    shape = (len(truth.user_ids), len(truth.item_ids))
+    met, bought = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    met[done["user"].to_numpy(), done["item"].to_numpy()] = True
+    purchases = done.filter("is_purchase")
+    bought[purchases["user"].to_numpy(), purchases["item"].to_numpy()] = True
+    return History(met, bought, met.sum(axis=0).astype(np.float32))
+
+
+def read_assortment(lake: Lake, truth: Truth) -> Assortment:
+    """Raises DataError where the lake's catalogue lacks an item of the storefront."""
+    catalog = lake.scan("catalog").select("item_id", "available", "price").collect()
+    asked = pl.DataFrame({"item_id": truth.item_ids})
+    rows = asked.join(catalog, on="item_id", how="left", maintain_order="left")
+    missing = rows.filter(pl.col("available").is_null())
+    if not missing.is_empty():
+        raise DataError(
+            f"{lake.root}: {missing.height} products of the sample storefront are not in the lake, such as "
+            f"{missing['item_id'][0]}; run `recsys ingest sample` on this workspace first"
+        )
+    return Assortment(rows["available"].to_numpy(), rows["price"].fill_null(0.0).to_numpy())

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from jobs.feedback.arms import CEILING, FIRST_RELEASE, POPULAR, RANDOM, figures, lists_of_others, ratio
+from jobs.feedback.history import Assortment, History
+from recsys.simulate import Truth
+from recsys.simulate.visitors import Visits
+
+N_ITEMS = 5
+
+
+@pytest.fixture
+def truth() -> Truth:
+    """Two shoppers, five products of which the first two are alike."""
+    return Truth(
+        user_ids=np.array(["ann", "bob"]),
+        item_ids=np.array([f"desk-{n}" for n in range(N_ITEMS)]),
+        user_vectors=np.zeros((2, 3), np.float32),
+        leaf_logits=np.zeros((2, 1), np.float32),
+        item_vectors=np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]], np.float32),
+        leaf_of_item=np.zeros(N_ITEMS, np.int64),
+        quality=np.zeros(N_ITEMS, np.float32),
+        arrived=np.zeros(N_ITEMS, np.int64),
+        is_new=np.zeros(N_ITEMS, bool),
+    )
+
+
+@pytest.fixture
+def visits() -> Visits:
+    """Both look at two places; product 0 is clicked and bought by either, the others by none."""
+    appetite = np.full((2, N_ITEMS), -50, np.float32)
+    appetite[:, 0] = 50
+    return Visits(
+        user_rows=np.array([0, 1]),
+        started=np.array([0, 1]),
+        n_places=np.array([2, 2]),
+        liking=np.zeros((2, N_ITEMS), np.float32),
+        appetite=appetite,
+        click_luck=np.zeros((2, N_ITEMS), np.float32),
+        cart_luck=np.zeros((2, N_ITEMS), np.float32),
+        pay_luck=np.zeros((2, N_ITEMS), np.float32),
+    )
+
+
+def test_figures_by_hand(truth: Truth, visits: Visits) -> None:
+    rows = np.array([[0, 1, 2], [1, 2, 0]])  # bob would have to look at a third place
+    told, choices = figures(visits, rows, truth, np.array([True, True, True, True, False]))
+    assert (told.n_lists, told.n_shown, told.n_clicks, told.n_carts, told.n_purchases) == (2, 4, 1, 1, 1)
+    assert told.click_rate == 0.25
+    assert told.purchase_rate == 0.5
+    assert told.coverage == 0.75  # three of four that can be bought
+    assert told.diversity == pytest.approx(0.5)  # ann sees two alike, bob two unlike
+    assert told.exposure_gini == pytest.approx((0 * -3 + 1 * -1 + 1 * 1 + 2 * 3) / (4 * 4))
+    assert choices.is_clicked.tolist() == [[True, False, False], [False, False, False]]
+
+
+def test_exposure_is_even_where_each_product_is_seen_once(truth: Truth, visits: Visits) -> None:
+    told, _ = figures(visits, np.array([[0, 1], [2, 3]]), truth, np.array([True, True, True, True, False]))
+    assert (told.coverage, told.exposure_gini) == (1.0, 0.0)
+
+
+def test_other_arms_leave_out_what_was_met_and_what_is_sold_out(truth: Truth, visits: Visits) -> None:
+    met = np.zeros((2, N_ITEMS), bool)
+    met[0, 0] = True
+    history = History(met, met, np.array([9, 1, 5, 7, 8], np.float32))
+    assortment = Assortment(np.array([True, True, True, True, False]), np.ones(N_ITEMS))
+    first_release = np.array([[0, 4, 2, 1, -1], [3, 0, -1, -1, -1]])
+    lists = lists_of_others(visits, history, assortment, first_release, 3, 0, 1)
+    assert lists[FIRST_RELEASE].tolist() == [[2, 1, -1], [3, 0, -1]]
+    assert lists[POPULAR].tolist() == [[3, 2, 1], [0, 3, 2]]
+    assert lists[CEILING][1, 0] == 0
+    for rows in lists.values():
+        assert 4 not in rows and 0 not in rows[0]
+    assert sorted(lists[RANDOM][0].tolist()) == [1, 2, 3]
+
+
+def test_a_short_list_of_the_first_release_is_padded(truth: Truth, visits: Visits) -> None:
+    nothing = np.zeros((2, N_ITEMS), bool)
+    history = History(nothing, nothing, np.zeros(N_ITEMS, np.float32))
+    assortment = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
+    lists = lists_of_others(visits, history, assortment, np.array([[2], [3]]), 3, 0, 1)
+    assert lists[FIRST_RELEASE].tolist() == [[2, -1, -1], [3, -1, -1]]
+
+
+def test_a_ratio_of_equal_visits_is_certain_and_one_of_nothing_is_zero() -> None:
+    assert ratio(np.array([1, 2]), np.array([10, 20])) == (0.1, 0.0)
+    assert ratio(np.array([0]), np.array([0])) == (0.0, 0.0)
+    rate, error = ratio(np.array([0, 1] * 50), np.ones(100))
+    assert rate == 0.5
+    assert error == pytest.approx(1.96 * 0.05, rel=1e-3)
