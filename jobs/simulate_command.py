@@ -56,7 +56,7 @@ def simulate_command(
     with shown_progress() as progress:
         if not place.sample.exists():
             _open_shop(
-                place, config, today - timedelta(days=days), products, 4 * shoppers, history_days, seed, progress
+                place, config, today - timedelta(days=days), products, 2 * shoppers, history_days, seed, progress
             )
         shop = Shop.of(place, config)
         kept = Days(out or workspace / "simulation")

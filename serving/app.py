@@ -60,6 +60,7 @@ class Storefront:
         sys.setswitchinterval(SWITCH_S)
         start_tracing(os.environ)
         self._settings = settings
+        self._lake = workspace.lake
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
@@ -107,6 +108,7 @@ class Storefront:
             access_log,
             beside=self._beside,
             past=self._past.get,
+            lake=self._lake,
             echo_request_id=False,  # Ray Serve's server does
         )
 

@@ -24,9 +24,9 @@ Flags = npt.NDArray[np.bool_]
 _STREAM: Final = 2
 """Of the seed's random streams; 0 and 1 draw the shop and its shoppers."""
 
-_ELSEWHERE: Final = 7.0
-"""What a visit offers beside a product of the list, as a utility: a product that pleases as much is clicked every other
-time. Above the middle of true preference: nobody clicks half of what they would like to own."""
+_ELSEWHERE: Final = 5.0
+"""What a visit offers beside a product of the list, as a utility: a product that pleases as much is clicked every
+other time. Above the middle of true preference, as nobody clicks half of what they would like to own."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "categories": lambda client: client.categories(),
     "shoppers": lambda client: client.shoppers(),
     "explain": lambda client: client.explain("{recommendation_id}"),
+    "experiments": lambda client: client.experiments(),
     "release": lambda client: client.release(),
 }
 """What a method calls, with ids that read like the path's parameters."""
