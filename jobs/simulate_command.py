@@ -28,6 +28,9 @@ def simulate_command(
     ] = None,
     shoppers: Annotated[int, typer.Option(min=1, help="That visit each day.")] = 400,
     count: Annotated[int, typer.Option(min=1, max=100, help="Products of a list.")] = 20,
+    rest_after: Annotated[
+        int, typer.Option(min=0, help="Leave out what a shopper has looked at so often without a click; 0: never.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of who comes and of their luck.")] = 0,
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder of the figures; by default `simulation` there.")
@@ -64,7 +67,7 @@ def simulate_command(
         start = before.start if before else first_midnight(newest_moment(Lake(place.lake)))
         if start + timedelta(days=days) > datetime.now(UTC):
             raise DataError(f"--days {days}: from {start:%Y-%m-%d} on they end after today; give fewer")
-        world = World(start, seed, shoppers, count)
+        world = World(start, seed, shoppers, count, rest_after)
         kept.begin(world)
         if not place.current.exists():
             run_night(shop, world.start, kept.folder / "night-000.log", progress)

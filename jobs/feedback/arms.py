@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from jobs.feedback.days import World
 from jobs.feedback.history import Assortment, History
 from recsys.experiments import Z_95
 from recsys.metrics import coverage, gini, intra_list_diversity
@@ -55,20 +56,21 @@ def lists_of_others(
     history: History,
     assortment: Assortment,
     first_release: Ints,
-    count: int,
-    seed: int,
+    world: World,
     number: int,
 ) -> Mapping[str, Ints]:
     """(n_visits, count) items of every arm but the system.
 
-    As the shop leaves out what cannot be bought and what the shopper has met, so do they. first_release: (n_users, more
-    than count) items.
+    As the shop leaves out what cannot be bought, what the shopper has met and what rests, so do they. first_release:
+    (n_users, more than count) items.
     """
-    may_show = assortment.available & ~history.met[visits.user_rows]
+    count = world.count
+    left_out = history.met | history.rested(world.rest_after)
+    may_show = assortment.available & ~left_out[visits.user_rows]
     return {
         FIRST_RELEASE: _that_may_be_shown(first_release[visits.user_rows], may_show, count),
         POPULAR: most_popular(history.popularity, may_show, count),
-        RANDOM: drawn_evenly(may_show, count, seed, number),
+        RANDOM: drawn_evenly(may_show, count, world.seed, number),
         CEILING: best_liked(visits, may_show, count),
     }
 

@@ -25,12 +25,15 @@ _FIRST_RELEASE: Final = "first-release.npz"
 
 @dataclass(frozen=True)
 class World:
-    """What stays the same from day to day. start: midnight before the first day."""
+    """What stays the same from day to day. start: midnight before the first day; shoppers: that visit each day; count:
+    products of a list; rest_after: looks without a click after which a product is left out of a shopper's lists, 0 for
+    never."""
 
     start: datetime
     seed: int
     shoppers: int
     count: int
+    rest_after: int
 
     def begin(self, number: int) -> datetime:
         """Of day `number`, from 1."""
@@ -72,6 +75,7 @@ class Days:
         before = self.world()
         if before is not None and before != world:
             options = f"--seed {before.seed} --shoppers {before.shoppers} --count {before.count}"
+            options += f" --rest-after {before.rest_after}"
             raise DataError(f"{self.folder}: holds a simulation with {options}; choose another --out, or these numbers")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(_WORLD, asdict(world) | {"start": world.start.isoformat()})

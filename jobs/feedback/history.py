@@ -12,18 +12,23 @@ import polars as pl
 from jobs.lake import Lake
 from recsys.errors import DataError
 from recsys.simulate import Truth
-from recsys.tables import EVENT_TYPES
 
 MET_TYPES: Final = ("view", "click", "cart", "purchase")
 
 
 @dataclass(frozen=True)
 class History:
-    """met: whether the shopper has ever viewed or bought the item; popularity: how many shoppers have."""
+    """met: whether the shopper has ever viewed or bought the item; n_looks: how often they have looked at it in a list;
+    popularity: how many shoppers have met it."""
 
     met: npt.NDArray[np.bool_]  # (n_users, n_items)
     bought: npt.NDArray[np.bool_]  # (n_users, n_items)
+    n_looks: npt.NDArray[np.int32]  # (n_users, n_items)
     popularity: npt.NDArray[np.float32]  # (n_items,)
+
+    def rested(self, rest_after: int) -> npt.NDArray[np.bool_]:
+        """(n_users, n_items) what has been looked at so often, and never viewed; nothing where 0."""
+        return (self.n_looks >= rest_after) & ~self.met if rest_after else np.zeros_like(self.met)
 
 
 @dataclass(frozen=True)
@@ -38,21 +43,25 @@ def read_history(lake: Lake, truth: Truth) -> History:
     """All that was ever taken into the lake of these shoppers and items."""
     users = pl.DataFrame({"user_id": truth.user_ids}).with_row_index("user")
     items = pl.DataFrame({"item_id": truth.item_ids}).with_row_index("item")
-    kinds = pl.Enum(EVENT_TYPES)
     done = (
         lake.scan("events")
-        .filter(pl.col("event_type").cast(kinds).is_in(pl.Series(MET_TYPES, dtype=kinds).implode()))
-        .select("user_id", "item_id", is_purchase=pl.col("event_type") == "purchase")
+        .select("user_id", "item_id", pl.col("event_type").cast(pl.String))
+        .filter(pl.col("event_type").is_in([*MET_TYPES, "impression"]))
         .collect()
         .join(users, on="user_id")
         .join(items, on="item_id")
     )
+
+    def places(*event_types: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        rows = done.filter(pl.col("event_type").is_in(event_types))
+        return rows["user"].to_numpy(), rows["item"].to_numpy()
+
     shape = (len(truth.user_ids), len(truth.item_ids))
-    met, bought = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    met[done["user"].to_numpy(), done["item"].to_numpy()] = True
-    purchases = done.filter("is_purchase")
-    bought[purchases["user"].to_numpy(), purchases["item"].to_numpy()] = True
-    return History(met, bought, met.sum(axis=0).astype(np.float32))
+    met, bought, n_looks = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int32)
+    met[places(*MET_TYPES)] = True
+    bought[places("purchase")] = True
+    np.add.at(n_looks, places("impression"), 1)
+    return History(met, bought, n_looks, met.sum(axis=0).astype(np.float32))
 
 
 def read_assortment(lake: Lake, truth: Truth) -> Assortment:

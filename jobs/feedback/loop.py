@@ -126,9 +126,11 @@ def _played(shop: Shop, world: World, days: Days, number: int, service: ShopServ
     history = read_history(Lake(shop.workspace.lake), truth)
     begin = world.begin(number)
     visits = draw_visits(truth, history.bought, world.shoppers, micros(begin), world.seed, number)
+    rested = history.rested(world.rest_after)
     shown, recommendation_ids, release_id = [], [], ""
     for done, user_row in enumerate(visits.user_rows.tolist()):
-        slate = service.recommend(str(truth.user_ids[user_row]), world.count)
+        exclude_ids = truth.item_ids[rested[user_row]].tolist()
+        slate = service.recommend(str(truth.user_ids[user_row]), world.count, exclude_ids)
         shown.append([item["item_id"] for item in slate["items"]])
         recommendation_ids.append(str(slate["recommendation_id"]))
         release_id = str(slate["release_id"])
@@ -137,7 +139,7 @@ def _played(shop: Shop, world: World, days: Days, number: int, service: ShopServ
     rows = _rows(truth, shown, world.count)
     told, choices = figures(visits, rows, truth, assortment.available)
     by_arm = {SYSTEM: told.to_json()}
-    others = lists_of_others(visits, history, assortment, first_release, world.count, world.seed, number)
+    others = lists_of_others(visits, history, assortment, first_release, world, number)
     for arm, lists in others.items():
         by_arm[arm] = figures(visits, lists, truth, assortment.available)[0].to_json()
     prefix = f"sim-{world.seed}-{number:03d}"

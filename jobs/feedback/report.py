@@ -77,6 +77,7 @@ def write_report(folder: Path, world: World, days: Sequence[Day]) -> None:
         "seed": world.seed,
         "shoppers": world.shoppers,
         "count": world.count,
+        "rest_after": world.rest_after,
         "finding": finding(days),
         "summary": {arm: summary(days, arm) for arm in ARMS},
         "days": told,
@@ -86,16 +87,17 @@ def write_report(folder: Path, world: World, days: Sequence[Day]) -> None:
 
 
 def finding(days: Sequence[Day]) -> str:
-    """In a sentence: how the clicks have gone, and whether what is shown has narrowed."""
+    """In a sentence: how the clicks have gone, beside what never learns, and whether what is shown has narrowed."""
     of = summary(days)
-    clicks, reached = of["click_rate"], of["reached"]
-    change = clicks["last"] - clicks["first"]
-    if abs(change) < STEADY * clicks["first"]:
-        went = f"stays at {clicks['last']:.1%}"
+    first, last = (of["click_rate"][end] for end in ("first", "last"))
+    unlearned = summary(days, FIRST_RELEASE)["click_rate"]["last"]
+    if abs(last - first) < STEADY * first:
+        went = f"stays at {last:.1%}"
     else:
-        went = f"{'rises' if change > 0 else 'falls'} from {clicks['first']:.1%} to {clicks['last']:.1%}"
+        went = f"{'rises' if last > first else 'falls'} from {first:.1%} to {last:.1%}"
     text = f"Click rate {went} in {len(days)} days"
-    text += f" ({reached['first']:.0%} to {reached['last']:.0%} of the way from random to the ceiling)"
+    if len(days) > ENDS:
+        text += f" (without learning: {unlearned:.1%})"
     narrowed = [name for name in ("coverage", "diversity") if of[name]["last"] < (1 - STEADY) * of[name]["first"]]
     if narrowed:
         return f"{text}; " + " and ".join(
@@ -108,7 +110,7 @@ def plot(days: Sequence[Day]) -> Figure:
     """A panel a measure, a line an arm, with 95 % intervals of the rates of the system."""
     figure = Figure(figsize=(10, 9.2), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(_wrapped(finding(days)), fontsize=13, x=0.01, ha="left")
+    figure.suptitle(finding(days).replace("; ", ";\n"), fontsize=13, x=0.01, ha="left")
     axes = figure.subplots(3, 2).ravel()
     for axis, (name, title, in_percent) in zip(axes, _PANELS, strict=False):
         _panel(axis, days, name, title, in_percent=in_percent)
@@ -163,8 +165,3 @@ def _reached(days: Sequence[Day], arm: str) -> float:
     """0.0 where the ceiling is no higher than random."""
     low, mine, high = (_mean(days, each, "click_rate") for each in (RANDOM, arm, CEILING))
     return (mine - low) / (high - low) if high > low else 0.0
-
-
-def _wrapped(text: str) -> str:
-    head, _, tail = text.partition(" (")
-    return f"{head}\n({tail}" if tail else text

@@ -16,6 +16,7 @@ MAX_REQUESTS: Final = 200
 """Lists of one batch; the service takes more, but answers so many in about a second."""
 
 MAX_EVENTS: Final = 1_000
+MAX_EXCLUDE_IDS: Final = 5_000
 TRIES: Final = 5
 PAUSE_S: Final = 1.0
 SWAP_S: Final = 120.0
@@ -47,9 +48,12 @@ class ShopService:
         """Of the release that answers."""
         return str(self._call("GET", "/readyz")["release_id"])
 
-    def recommend(self, user_id: str, count: int) -> Mapping[str, Any]:
-        """A list for a shopper, as `/v1/recommend` answers it."""
-        return self._call("POST", "/v1/recommend", {"user_id": user_id, "count": count})
+    def recommend(self, user_id: str, count: int, exclude_ids: Sequence[str] = ()) -> Mapping[str, Any]:
+        """A list for a shopper, as `/v1/recommend` answers it. Of more ids than it takes the last ones are left out."""
+        request: dict[str, Any] = {"user_id": user_id, "count": count}
+        if exclude_ids:
+            request["exclude_ids"] = list(exclude_ids[:MAX_EXCLUDE_IDS])
+        return self._call("POST", "/v1/recommend", request)
 
     def recommend_many(self, user_ids: Sequence[str], count: int) -> list[Mapping[str, Any]]:
         """The same for at most `MAX_REQUESTS` shoppers in one call."""

@@ -1,12 +1,17 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from jobs.feedback.arms import CEILING, FIRST_RELEASE, POPULAR, RANDOM, figures, lists_of_others, ratio
+from jobs.feedback.days import World
 from jobs.feedback.history import Assortment, History
 from recsys.simulate import Truth
 from recsys.simulate.visitors import Visits
 
 N_ITEMS = 5
+WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=0, shoppers=2, count=3, rest_after=0)
 
 
 @pytest.fixture
@@ -62,10 +67,11 @@ def test_exposure_is_even_where_each_product_is_seen_once(truth: Truth, visits: 
 def test_other_arms_leave_out_what_was_met_and_what_is_sold_out(truth: Truth, visits: Visits) -> None:
     met = np.zeros((2, N_ITEMS), bool)
     met[0, 0] = True
-    history = History(met, met, np.array([9, 1, 5, 7, 8], np.float32))
+    looks = np.zeros((2, N_ITEMS), np.int32)
+    history = History(met, met, looks, np.array([9, 1, 5, 7, 8], np.float32))
     assortment = Assortment(np.array([True, True, True, True, False]), np.ones(N_ITEMS))
     first_release = np.array([[0, 4, 2, 1, -1], [3, 0, -1, -1, -1]])
-    lists = lists_of_others(visits, history, assortment, first_release, 3, 0, 1)
+    lists = lists_of_others(visits, history, assortment, first_release, WORLD, 1)
     assert lists[FIRST_RELEASE].tolist() == [[2, 1, -1], [3, 0, -1]]
     assert lists[POPULAR].tolist() == [[3, 2, 1], [0, 3, 2]]
     assert lists[CEILING][1, 0] == 0
@@ -74,11 +80,25 @@ def test_other_arms_leave_out_what_was_met_and_what_is_sold_out(truth: Truth, vi
     assert sorted(lists[RANDOM][0].tolist()) == [1, 2, 3]
 
 
+def test_what_was_looked_at_in_vain_often_enough_rests_in_every_arm(truth: Truth, visits: Visits) -> None:
+    met = np.zeros((2, N_ITEMS), bool)
+    met[1, 1] = True
+    looks = np.zeros((2, N_ITEMS), np.int32)
+    looks[0, 0], looks[0, 1], looks[1, 1] = 2, 1, 9
+    history = History(met, met, looks, np.zeros(N_ITEMS, np.float32))
+    assert history.rested(2).tolist() == [[True, False, False, False, False], [False] * 5]
+    assert not history.rested(0).any()
+    assortment = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
+    first_release = np.array([[0, 1, 2], [0, 1, 2]])
+    for rows in lists_of_others(visits, history, assortment, first_release, replace(WORLD, rest_after=2), 1).values():
+        assert 0 not in rows[0] and 1 not in rows[1]
+
+
 def test_a_short_list_of_the_first_release_is_padded(truth: Truth, visits: Visits) -> None:
     nothing = np.zeros((2, N_ITEMS), bool)
-    history = History(nothing, nothing, np.zeros(N_ITEMS, np.float32))
+    history = History(nothing, nothing, nothing.astype(np.int32), np.zeros(N_ITEMS, np.float32))
     assortment = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
-    lists = lists_of_others(visits, history, assortment, np.array([[2], [3]]), 3, 0, 1)
+    lists = lists_of_others(visits, history, assortment, np.array([[2], [3]]), WORLD, 1)
     assert lists[FIRST_RELEASE].tolist() == [[2, -1, -1], [3, -1, -1]]
 
 

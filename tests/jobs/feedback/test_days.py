@@ -8,7 +8,7 @@ import pytest
 from jobs.feedback.days import Day, Days, Night, World
 from recsys.errors import DataError
 
-WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=3, shoppers=20, count=10)
+WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=3, shoppers=20, count=10, rest_after=0)
 DAY = Day(1, "r1", {"system": {"click_rate": 0.1}}, [{"event_id": "e1"}])
 
 
@@ -18,7 +18,7 @@ def test_a_world_is_kept_and_another_one_is_refused(tmp_path: Path) -> None:
     days.begin(WORLD)
     days.begin(WORLD)
     assert Days(days.folder).world() == WORLD
-    with pytest.raises(DataError, match=r"--seed 3 --shoppers 20 --count 10; choose another --out"):
+    with pytest.raises(DataError, match=r"--seed 3 --shoppers 20 --count 10 --rest-after 0; choose another --out"):
         days.begin(replace(WORLD, seed=4))
 
 

@@ -142,10 +142,10 @@ def test_two_days_then_a_crash_then_a_third(
 def test_other_numbers_on_the_same_days_are_refused(place: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     out = place.root / "elsewhere"
     (out).mkdir()
-    world = {"start": "2025-06-01T00:00:00+00:00", "seed": 5, "shoppers": 25, "count": 20}
+    world = {"start": "2025-06-01T00:00:00+00:00", "seed": 5, "shoppers": 25, "count": 20, "rest_after": 0}
     (out / "world.json").write_text(json.dumps(world))
     assert simulate(place, "--count", "8", "--out", str(out)) == 2
-    assert "--seed 5 --shoppers 25 --count 20; choose another --out" in capsys.readouterr().err
+    assert "--seed 5 --shoppers 25 --count 20 --rest-after 0; choose another --out" in capsys.readouterr().err
 
 
 def test_days_that_end_after_today_are_refused(place: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from jobs.feedback.arms import ARMS, CEILING, RANDOM, SYSTEM, Figures
 from jobs.feedback.days import Day, Night, World
 from jobs.feedback.report import JSON_FILE, PLOT_FILE, finding, plot, print_report, summary, write_report
 
-WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), 0, 10, 20)
+WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), 0, 10, 20, 0)
 USUAL = Figures(100, 1000, 50, 10, 5, 0.05, 0.01, 0.05, 0.02, 0.8, 0.7, 0.4)
 
 
@@ -35,7 +35,7 @@ def test_what_is_reached_of_the_way_from_random_to_the_ceiling() -> None:
 @pytest.mark.parametrize(
     ("clicks", "coverage", "said"),
     [
-        ([0.1] * 3 + [0.2] * 3, 0.8, "rises from 10.0% to 20.0% in 6 days (20% to 40%"),
+        ([0.1] * 3 + [0.2] * 3, 0.8, "rises from 10.0% to 20.0% in 6 days (without learning: 5.0%)"),
         ([0.2] * 3 + [0.1] * 3, 0.8, "falls from 20.0% to 10.0%"),
         ([0.1] * 3 + [0.101] * 3, 0.8, "stays at 10.1% in 6 days"),
         ([0.1] * 3 + [0.2] * 3, 0.5, "coverage falls from 0.80 to 0.50"),

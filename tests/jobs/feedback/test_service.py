@@ -42,10 +42,12 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_list_is_asked_for_with_the_key() -> None:
     requests: list[bytes] = []
-    with answering([(200, {"items": [], "recommendation_id": "l1"})], requests) as shop:
+    with answering([(200, {"items": [], "recommendation_id": "l1"})] * 2, requests) as shop:
         assert shop.recommend("ann", 7)["recommendation_id"] == "l1"
+        shop.recommend("ann", 7, ["boot"])
     assert requests[0].startswith(b"POST /v1/recommend HTTP") and b"X-API-Key: secret" in requests[0]
     assert requests[0].endswith(b'{"user_id": "ann", "count": 7}')
+    assert requests[1].endswith(b'{"user_id": "ann", "count": 7, "exclude_ids": ["boot"]}')
 
 
 def test_a_busy_or_broken_service_is_asked_again() -> None:
