@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,15 +14,17 @@ from jobs.feedback.history import Assortment, History
 from recsys.experiments import Z_95
 from recsys.metrics import coverage, gini, intra_list_diversity
 from recsys.simulate import Truth
+from recsys.simulate.clock import micros
 from recsys.simulate.tastes import Ints
-from recsys.simulate.visitors import Choices, Visits, best_liked, choose, drawn_evenly, most_popular
+from recsys.simulate.visitors import Choices, Visits, best_liked, choose, draw_visits, drawn_evenly, most_popular
 
 SYSTEM: Final = "system"
 FIRST_RELEASE: Final = "first release"
 POPULAR: Final = "popular"
 RANDOM: Final = "random"
 CEILING: Final = "ceiling"
-ARMS: Final = (SYSTEM, FIRST_RELEASE, POPULAR, RANDOM, CEILING)
+OTHERS: Final = (FIRST_RELEASE, POPULAR, RANDOM, CEILING)
+ARMS: Final = (SYSTEM, *OTHERS)
 """The system as it learns; its first release, which never learns again; the items most shoppers have met; items at
 random; what one would show who knew every taste."""
 
@@ -51,28 +52,54 @@ class Figures:
         return asdict(self)
 
 
-def lists_of_others(
-    visits: Visits,
-    history: History,
-    assortment: Assortment,
-    first_release: Ints,
-    world: World,
-    number: int,
-) -> Mapping[str, Ints]:
-    """(n_visits, count) items of every arm but the system.
+class Others:
+    """The arms that need no service. Each lives a life of its own from the same first morning, with the same visits and
+    the same luck: what its shoppers have met, bought and looked at comes from its own lists, as it does for the system.
 
-    As the shop leaves out what cannot be bought, what the shopper has met and what rests, so do they. first_release:
-    (n_users, more than count) items.
+    first_release: (n_users, more than a list's) items, as that release lists them for every shopper.
     """
-    count = world.count
-    left_out = history.met | history.rested(world.rest_after)
-    may_show = assortment.available & ~left_out[visits.user_rows]
-    return {
-        FIRST_RELEASE: _that_may_be_shown(first_release[visits.user_rows], may_show, count),
-        POPULAR: most_popular(history.popularity, may_show, count),
-        RANDOM: drawn_evenly(may_show, count, world.seed, number),
-        CEILING: best_liked(visits, may_show, count),
-    }
+
+    def __init__(
+        self, truth: Truth, assortment: Assortment, world: World, first_release: Ints, first_morning: History
+    ) -> None:
+        self._truth = truth
+        self._assortment = assortment
+        self._world = world
+        self._first_release = first_release
+        self._lives = dict.fromkeys(OTHERS, first_morning)
+        self._n_lived = 0
+
+    def day(self, number: int) -> dict[str, Figures]:
+        """What came of each arm's lists on that day, which is none of those that were asked for before."""
+        assert number > self._n_lived
+        lived: dict[str, Figures] = {}
+        while self._n_lived < number:
+            self._n_lived += 1
+            lived = {arm: self._live(arm, self._n_lived) for arm in OTHERS}
+        return lived
+
+    def _live(self, arm: str, number: int) -> Figures:
+        life, world = self._lives[arm], self._world
+        start = micros(world.begin(number))
+        visits = draw_visits(self._truth, life.bought, world.shoppers, start, world.seed, number)
+        left_out = life.met | life.rested(world.rest_after)
+        may_show = self._assortment.available & ~left_out[visits.user_rows]
+        rows = self._lists(arm, visits, may_show, number)
+        told, choices = figures(visits, rows, self._truth, self._assortment.available)
+        self._lives[arm] = life.after(visits, choices)
+        return told
+
+    def _lists(self, arm: str, visits: Visits, may_show: npt.NDArray[np.bool_], number: int) -> Ints:
+        """(n_visits, count). may_show: (n_visits, n_items); as the shop leaves out what cannot be bought, what the
+        shopper has met and what rests, so does every arm."""
+        count = self._world.count
+        if arm == FIRST_RELEASE:
+            return _that_may_be_shown(self._first_release[visits.user_rows], may_show, count)
+        if arm == POPULAR:
+            return most_popular(self._lives[arm].popularity, may_show, count)
+        if arm == RANDOM:
+            return drawn_evenly(may_show, count, self._world.seed, number)
+        return best_liked(visits, may_show, count)
 
 
 def figures(visits: Visits, rows: Ints, truth: Truth, available: npt.NDArray[np.bool_]) -> tuple[Figures, Choices]:

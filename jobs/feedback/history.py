@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 from jobs.lake import Lake
 from recsys.errors import DataError
 from recsys.simulate import Truth
+from recsys.simulate.visitors import Choices, Visits
 
 MET_TYPES: Final = ("view", "click", "cart", "purchase")
 
@@ -30,6 +32,15 @@ class History:
         """(n_users, n_items) what has been looked at so often, and never viewed; nothing where 0."""
         return (self.n_looks >= rest_after) & ~self.met if rest_after else np.zeros_like(self.met)
 
+    def after(self, visits: Visits, choices: Choices) -> History:
+        """With what shoppers did on these visits."""
+        met, bought, n_looks = self.met.copy(), self.bought.copy(), self.n_looks.copy()
+        users = np.broadcast_to(visits.user_rows[:, None], choices.rows.shape)
+        met[users[choices.is_clicked], choices.rows[choices.is_clicked]] = True
+        bought[users[choices.is_bought], choices.rows[choices.is_bought]] = True
+        n_looks[users[choices.is_seen], choices.rows[choices.is_seen]] += 1  # no list holds an item twice
+        return History(met, bought, n_looks, met.sum(axis=0).astype(np.float32))
+
 
 @dataclass(frozen=True)
 class Assortment:
@@ -39,12 +50,13 @@ class Assortment:
     prices: npt.NDArray[np.float64]
 
 
-def read_history(lake: Lake, truth: Truth) -> History:
-    """All that was ever taken into the lake of these shoppers and items."""
+def read_history(lake: Lake, truth: Truth, before: datetime) -> History:
+    """What the lake has of these shoppers and items from before that moment."""
     users = pl.DataFrame({"user_id": truth.user_ids}).with_row_index("user")
     items = pl.DataFrame({"item_id": truth.item_ids}).with_row_index("item")
     done = (
         lake.scan("events")
+        .filter(pl.col("timestamp") < before)
         .select("user_id", "item_id", pl.col("event_type").cast(pl.String))
         .filter(pl.col("event_type").is_in([*MET_TYPES, "impression"]))
         .collect()

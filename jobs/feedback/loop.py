@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from features.store import Store
-from jobs.feedback.arms import SYSTEM, figures, lists_of_others
+from jobs.feedback.arms import SYSTEM, Others, figures
 from jobs.feedback.days import Day, Days, Night, World
 from jobs.feedback.events import events_of
 from jobs.feedback.history import Assortment, read_assortment, read_history
@@ -67,11 +67,14 @@ def play(shop: Shop, days: Days, n_days: int, service: ShopService, progress: Pr
     world = days.world()
     assert world is not None, "begin it first"
     _served(shop, service)
+    first_morning = read_history(Lake(shop.workspace.lake), shop.truth, world.start)
+    first_release = _first_release(shop, days, service, progress)
+    others = Others(shop.truth, shop.assortment, world, first_release, first_morning)
     for number in range(len(days.played()) + 1, n_days + 1):
         progress("days", number - 1, n_days)
         day = days.day(number)
         if day is None:
-            day = _played(shop, world, days, number, service, progress)
+            day = _played(shop, world, others, number, service, progress)
             days.keep(day)
         service.send(day.events)
         night = run_night(shop, world.begin(number + 1), days.folder / f"night-{number:03d}.log", progress)
@@ -119,12 +122,11 @@ def _served(shop: Shop, service: ShopService) -> None:
     service.wait_for(release_id)
 
 
-def _played(shop: Shop, world: World, days: Days, number: int, service: ShopService, progress: Progress) -> Day:
+def _played(shop: Shop, world: World, others: Others, number: int, service: ShopService, progress: Progress) -> Day:
     """One day: who comes, what each arm shows them, and what they do with it."""
     truth, assortment = shop.truth, shop.assortment
-    first_release = _first_release(shop, days, service, progress)
-    history = read_history(Lake(shop.workspace.lake), truth)
     begin = world.begin(number)
+    history = read_history(Lake(shop.workspace.lake), truth, begin)
     visits = draw_visits(truth, history.bought, world.shoppers, micros(begin), world.seed, number)
     rested = history.rested(world.rest_after)
     shown, recommendation_ids, release_id = [], [], ""
@@ -139,9 +141,7 @@ def _played(shop: Shop, world: World, days: Days, number: int, service: ShopServ
     rows = _rows(truth, shown, world.count)
     told, choices = figures(visits, rows, truth, assortment.available)
     by_arm = {SYSTEM: told.to_json()}
-    others = lists_of_others(visits, history, assortment, first_release, world, number)
-    for arm, lists in others.items():
-        by_arm[arm] = figures(visits, lists, truth, assortment.available)[0].to_json()
+    by_arm |= {arm: figure.to_json() for arm, figure in others.day(number).items()}
     prefix = f"sim-{world.seed}-{number:03d}"
     events = events_of(truth, visits, choices, assortment.prices, recommendation_ids, prefix)
     return Day(number, release_id, by_arm, events)

@@ -48,7 +48,6 @@ _COLUMNS: Final = (
     ("reached", "reached", ".0%"),
     ("coverage", "shown", ".0%"),
     ("diversity", "diversity", ".2f"),
-    ("exposure_gini", "Gini", ".2f"),
 )
 
 
@@ -97,7 +96,8 @@ def finding(days: Sequence[Day]) -> str:
         went = f"{'rises' if last > first else 'falls'} from {first:.1%} to {last:.1%}"
     text = f"Click rate {went} in {len(days)} days"
     if len(days) > ENDS:
-        text += f" (without learning: {unlearned:.1%})"
+        ceiling = summary(days, CEILING)["click_rate"]
+        text += f" (without learning to {unlearned:.1%}; ceiling {ceiling['first']:.0%} to {ceiling['last']:.0%})"
     narrowed = [name for name in ("coverage", "diversity") if of[name]["last"] < (1 - STEADY) * of[name]["first"]]
     if narrowed:
         return f"{text}; " + " and ".join(
@@ -110,7 +110,7 @@ def plot(days: Sequence[Day]) -> Figure:
     """A panel a measure, a line an arm, with 95 % intervals of the rates of the system."""
     figure = Figure(figsize=(10, 9.2), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(finding(days).replace("; ", ";\n"), fontsize=13, x=0.01, ha="left")
+    figure.suptitle(finding(days).replace("); ", ");\n"), fontsize=13, x=0.01, ha="left")
     axes = figure.subplots(3, 2).ravel()
     for axis, (name, title, in_percent) in zip(axes, _PANELS, strict=False):
         _panel(axis, days, name, title, in_percent=in_percent)

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from jobs.feedback.arms import CEILING, FIRST_RELEASE, POPULAR, RANDOM, figures, lists_of_others, ratio
+from jobs.feedback.arms import CEILING, FIRST_RELEASE, OTHERS, POPULAR, RANDOM, Others, figures, ratio
 from jobs.feedback.days import World
 from jobs.feedback.history import Assortment, History
 from recsys.simulate import Truth
-from recsys.simulate.visitors import Visits
+from recsys.simulate.visitors import Visits, choose
 
 N_ITEMS = 5
 WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=0, shoppers=2, count=3, rest_after=0)
@@ -64,42 +64,68 @@ def test_exposure_is_even_where_each_product_is_seen_once(truth: Truth, visits: 
     assert (told.coverage, told.exposure_gini) == (1.0, 0.0)
 
 
-def test_other_arms_leave_out_what_was_met_and_what_is_sold_out(truth: Truth, visits: Visits) -> None:
-    met = np.zeros((2, N_ITEMS), bool)
-    met[0, 0] = True
-    looks = np.zeros((2, N_ITEMS), np.int32)
-    history = History(met, met, looks, np.array([9, 1, 5, 7, 8], np.float32))
-    assortment = Assortment(np.array([True, True, True, True, False]), np.ones(N_ITEMS))
+ALL = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
+
+
+def morning(**changed: np.ndarray) -> History:
+    """Nobody has met anything, but for what is given."""
+    met = changed.get("met", np.zeros((2, N_ITEMS), bool))
+    looks = changed.get("n_looks", np.zeros((2, N_ITEMS), np.int32))
+    return History(met, np.zeros((2, N_ITEMS), bool), looks, changed.get("popularity", np.zeros(N_ITEMS, np.float32)))
+
+
+def shown_by(arm: str, others: Others, visits: Visits, may_show: np.ndarray) -> list[list[int]]:
+    rows: list[list[int]] = others._lists(arm, visits, may_show, 1).tolist()
+    return rows
+
+
+def test_arms_show_only_what_may_be_shown(truth: Truth, visits: Visits) -> None:
+    popularity = np.array([9, 1, 5, 7, 8], np.float32)
     first_release = np.array([[0, 4, 2, 1, -1], [3, 0, -1, -1, -1]])
-    lists = lists_of_others(visits, history, assortment, first_release, WORLD, 1)
-    assert lists[FIRST_RELEASE].tolist() == [[2, 1, -1], [3, 0, -1]]
-    assert lists[POPULAR].tolist() == [[3, 2, 1], [0, 3, 2]]
-    assert lists[CEILING][1, 0] == 0
-    for rows in lists.values():
-        assert 4 not in rows and 0 not in rows[0]
-    assert sorted(lists[RANDOM][0].tolist()) == [1, 2, 3]
+    others = Others(truth, ALL, WORLD, first_release, morning(popularity=popularity))
+    may_show = np.ones((2, N_ITEMS), bool)
+    may_show[:, 4] = may_show[0, 0] = False
+    assert shown_by(FIRST_RELEASE, others, visits, may_show) == [[2, 1, -1], [3, 0, -1]]
+    assert shown_by(POPULAR, others, visits, may_show) == [[3, 2, 1], [0, 3, 2]]
+    assert shown_by(CEILING, others, visits, may_show)[1][0] == 0
+    assert sorted(shown_by(RANDOM, others, visits, may_show)[0]) == [1, 2, 3]
 
 
-def test_what_was_looked_at_in_vain_often_enough_rests_in_every_arm(truth: Truth, visits: Visits) -> None:
+def test_what_was_looked_at_in_vain_often_enough_rests() -> None:
     met = np.zeros((2, N_ITEMS), bool)
     met[1, 1] = True
     looks = np.zeros((2, N_ITEMS), np.int32)
     looks[0, 0], looks[0, 1], looks[1, 1] = 2, 1, 9
-    history = History(met, met, looks, np.zeros(N_ITEMS, np.float32))
+    history = morning(met=met, n_looks=looks)
     assert history.rested(2).tolist() == [[True, False, False, False, False], [False] * 5]
     assert not history.rested(0).any()
-    assortment = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
-    first_release = np.array([[0, 1, 2], [0, 1, 2]])
-    for rows in lists_of_others(visits, history, assortment, first_release, replace(WORLD, rest_after=2), 1).values():
-        assert 0 not in rows[0] and 1 not in rows[1]
+
+
+def test_an_arm_remembers_what_came_of_its_own_lists(visits: Visits) -> None:
+    rows = np.array([[0, 1, 2], [3, 2, -1]])
+    life = morning().after(visits, choose(visits, rows)).after(visits, choose(visits, rows))
+    assert np.argwhere(life.met).tolist() == np.argwhere(life.bought).tolist() == [[0, 0]]
+    assert life.n_looks.tolist() == [[2, 2, 0, 0, 0], [0, 0, 2, 2, 0]]
+    assert life.popularity.tolist() == [1, 0, 0, 0, 0]
+
+
+def test_lives_are_the_same_whether_a_day_is_asked_for_or_passed_over(truth: Truth) -> None:
+    first_release = np.array([[0, 1, 2, 3, 4]] * 2)
+
+    def others() -> Others:
+        return Others(truth, ALL, replace(WORLD, rest_after=1), first_release, morning())
+
+    step_by_step = others()
+    days = [step_by_step.day(number) for number in (1, 2, 3)]
+    assert others().day(3) == days[2]
+    # Both look at three of five products each day; none is looked at twice.
+    assert [day[CEILING].n_shown for day in days] == [6, 4, 0]
+    assert set(days[0]) == set(OTHERS)
 
 
 def test_a_short_list_of_the_first_release_is_padded(truth: Truth, visits: Visits) -> None:
-    nothing = np.zeros((2, N_ITEMS), bool)
-    history = History(nothing, nothing, nothing.astype(np.int32), np.zeros(N_ITEMS, np.float32))
-    assortment = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
-    lists = lists_of_others(visits, history, assortment, np.array([[2], [3]]), WORLD, 1)
-    assert lists[FIRST_RELEASE].tolist() == [[2, -1, -1], [3, -1, -1]]
+    others = Others(truth, ALL, WORLD, np.array([[2], [3]]), morning())
+    assert shown_by(FIRST_RELEASE, others, visits, np.ones((2, N_ITEMS), bool)) == [[2, -1, -1], [3, -1, -1]]
 
 
 def test_a_ratio_of_equal_visits_is_certain_and_one_of_nothing_is_zero() -> None:

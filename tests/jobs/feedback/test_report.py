@@ -35,7 +35,11 @@ def test_what_is_reached_of_the_way_from_random_to_the_ceiling() -> None:
 @pytest.mark.parametrize(
     ("clicks", "coverage", "said"),
     [
-        ([0.1] * 3 + [0.2] * 3, 0.8, "rises from 10.0% to 20.0% in 6 days (without learning: 5.0%)"),
+        (
+            [0.1] * 3 + [0.2] * 3,
+            0.8,
+            "rises from 10.0% to 20.0% in 6 days (without learning to 5.0%; ceiling 50% to 50%)",
+        ),
         ([0.2] * 3 + [0.1] * 3, 0.8, "falls from 20.0% to 10.0%"),
         ([0.1] * 3 + [0.101] * 3, 0.8, "stays at 10.1% in 6 days"),
         ([0.1] * 3 + [0.2] * 3, 0.5, "coverage falls from 0.80 to 0.50"),
