@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +43,7 @@ _PANELS: Final = (
     ("diversity", "diversity within a list (1 − mean cosine of true vectors)", False),
     ("exposure_gini", "inequality of exposure (Gini)", False),
 )
+_RATES: Final = ("click_rate", "purchase_rate")
 _COLUMNS: Final = (
     ("click_rate", "clicks", ".1%"),
     ("purchase_rate", "bought", ".2f"),
@@ -82,7 +84,7 @@ def write_report(folder: Path, world: World, days: Sequence[Day]) -> None:
         "days": told,
     }
     write_atomically(folder / JSON_FILE, json.dumps(content, indent=1).encode())
-    plot(days).savefig(folder / PLOT_FILE, dpi=110)
+    plot(days).savefig(folder / PLOT_FILE, dpi=88)
 
 
 def finding(days: Sequence[Day]) -> str:
@@ -148,13 +150,20 @@ def _panel(axis: Axes, days: Sequence[Day], name: str, title: str, *, in_percent
         axis.plot(x, y, color=colour, linestyle=dashes, linewidth=width, label=arm, marker="o", markersize=2.5)
         if arm == SYSTEM and f"{name}_error" in days[0].figures[arm]:
             error = scale * np.array([day.figures[arm][f"{name}_error"] for day in days])
-            axis.fill_between(x, y - error, y + error, color=colour, alpha=0.15, linewidth=0)
-    axis.set_title(f"{title}{', %' if in_percent else ''}", fontsize=10, loc="left")
-    axis.set_ylim(bottom=0)
+            axis.fill_between(x, np.maximum(y - error, y / 10), y + error, color=colour, alpha=0.15, linewidth=0)
+    is_rate = name in _RATES
+    axis.set_title(f"{title}{', %' if in_percent else ''}{' (log scale)' if is_rate else ''}", fontsize=10, loc="left")
+    if is_rate:  # the ceiling is ten times what can be learned; a rate of 0 is a gap
+        axis.set_yscale("log", nonpositive="mask")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.yaxis.set_minor_locator(NullLocator())
+    else:
+        axis.set_ylim(bottom=0)
     axis.set_xlabel("day", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", alpha=0.25)
-    axis.locator_params(axis="x", integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _mean(days: Sequence[Day], arm: str, name: str) -> float:
