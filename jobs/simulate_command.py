@@ -57,7 +57,7 @@ def simulate_command(
     place = Workspace(workspace)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     with shown_progress() as progress:
-        if not place.sample.exists():
+        if not Lake(place.lake).n_rows("events"):
             _open_shop(
                 place, config, today - timedelta(days=days), products, 2 * shoppers, history_days, seed, progress
             )

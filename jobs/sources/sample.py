@@ -32,7 +32,8 @@ def make_sample(
         arguments["end"] = f"{end:%Y-%m-%d}"
     noted = folder / "arguments.json"
     if noted.exists() and (before := json.loads(noted.read_text())) != arguments:
-        options = " ".join(f"--{name} {value}" for name, value in before.items())
+        ended = before.pop("end", None)
+        options = " ".join(f"--{name} {value}" for name, value in before.items()) + (f" until {ended}" if ended else "")
         raise DataError(f"{folder}: holds the sample of {options}; choose another --workspace, or these numbers")
     folder.mkdir(parents=True, exist_ok=True)
     noted.write_text(json.dumps(arguments))

@@ -25,6 +25,7 @@ from jobs.feedback.arms import ARMS
 from jobs.feedback.days import Days
 from jobs.feedback.report import JSON_FILE, PLOT_FILE
 from jobs.lake import Lake
+from jobs.sources.sample import make_sample
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
@@ -154,9 +155,12 @@ def test_days_that_end_after_today_are_refused(place: Workspace, capsys: pytest.
 
 
 def test_a_workspace_with_another_shop_is_refused(
-    published_shop: PublishedShop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop = Workspace(tmp_path)
-    shutil.copytree(published_shop.workspace.sample, shop.sample)
+    shutil.copytree(place.lake, shop.lake)
     assert simulate(shop) == 2
-    assert "run `recsys ingest sample` on this workspace first" in capsys.readouterr().err
+    assert "no sample storefront here" in capsys.readouterr().err
+    make_sample(shop.sample, n_products=120, n_shoppers=10, days=2, seed=9)
+    assert simulate(shop) == 2
+    assert "products of the sample storefront are not in the lake, such as" in capsys.readouterr().err
