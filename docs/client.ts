@@ -189,6 +189,52 @@ export interface ExplainResponse {
   took_ms: number;
 }
 
+/** As a share of the first arm's figure, with the ends of the 95 % interval. */
+export interface LiftInterval {
+  lift: number;
+  low: number;
+  high: number;
+}
+
+/** What the shoppers of an arm did after their first list; the lifts are null where there is nothing to tell. */
+export interface ExperimentArm {
+  arm: string;
+  weight: number;
+  n_users: number;
+  n_exposures: number;
+  n_converted: number;
+  n_outcomes: number;
+  rate: number;
+  outcomes_per_user: number;
+  rate_lift: LiftInterval | null;
+  outcomes_lift: LiftInterval | null;
+}
+
+/** Where it is not to be trusted, no lift is. */
+export interface SampleRatio {
+  chi_square: number;
+  p_value: number;
+  is_trusted: boolean;
+}
+
+/** The first arm is what the others are compared with. */
+export interface ExperimentResult {
+  name: string;
+  share: number;
+  since: string | null;
+  arms: ExperimentArm[];
+  sample_ratio: SampleRatio;
+  n_switched: number;
+  n_other: number;
+}
+
+/** The experiments of the service's settings, as they stood at `as_of`. */
+export interface ExperimentsResponse {
+  metric: string;
+  as_of: string;
+  experiments: ExperimentResult[];
+}
+
 /** A product, and the sentences of its reviews that may be quoted. */
 export interface ItemDetail {
   item_id: string;
@@ -382,6 +428,11 @@ export class Client {
   /** Why a list was as it was. */
   explain(recommendationId: string): Promise<ExplainResponse> {
     return this.bulk("GET", `/v1/explain/${encodeURIComponent(recommendationId)}`);
+  }
+
+  /** What has come of the experiments. */
+  experiments(metric: "click" | "cart" | "purchase" = "purchase"): Promise<ExperimentsResponse> {
+    return this.bulk("GET", `/v1/experiments?metric=${metric}`);
   }
 
   release(): Promise<ReleaseResponse> {

@@ -22,6 +22,7 @@ from jobs.nightly_command import nightly_command
 from jobs.release_commands import recommend_command, serve_command
 from jobs.releases_command import releases_app
 from jobs.reviews_command import reviews_app
+from jobs.simulate_command import simulate_command
 from recsys.errors import HeldBackError, RecsysError
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(experiments_app, name="experiments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(reviews_app, name="reviews")
 app.command("erase")(erase_command)
+app.command("simulate")(simulate_command)
 app.add_typer(bench_app, name="bench")
 
 

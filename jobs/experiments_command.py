@@ -25,8 +25,8 @@ from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
+    from features.experiment_report import ExperimentReport
     from features.live_database import LiveDatabase
-    from jobs.experiment_report import ExperimentReport
     from recsys.experiments import Lift
 
 # Commands import what they run: what reads the lake takes a second to import, and `recsys --help` shall not wait.
@@ -93,14 +93,13 @@ def report_command(
     config: ConfigOption = None,
 ) -> None:
     """Users, outcomes and lift of each arm against the first, and whether the split can be trusted."""
-    from jobs.experiment_report import experiment_report
-    from jobs.lake import Lake
+    from features.experiment_report import experiment_report
 
     with reading(workspace, "lake") as place:
         settings = settings_of(place, config)
     experiment = _named(settings.experiments, name)
     with _live_database(place, settings) as database:
-        report = experiment_report(name, experiment, metric.value, database, Lake(place.lake))
+        report = experiment_report(name, experiment, metric.value, database, place.lake)
     if json_path is not None:
         json_path.write_text(json.dumps(report.to_json(), indent=1))
     _print(report)

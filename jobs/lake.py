@@ -26,7 +26,7 @@ import dataframely as dy
 import polars as pl
 
 from features.durable import sync, write_atomically
-from recsys.errors import DataError
+from features.lake_files import EVENT_DAY, MANIFEST, LakeFile, read_manifest, scan_files
 from recsys.tables import Catalog, Events, Reviews
 
 log = logging.getLogger(__name__)
@@ -57,21 +57,10 @@ class TableLayout:
 
 
 TABLES: Final[Mapping[str, TableLayout]] = {
-    "events": TableLayout(Events, "event_id", None, "day=%Y-%m-%d", ("timestamp", "event_id")),
+    "events": TableLayout(Events, "event_id", None, EVENT_DAY, ("timestamp", "event_id")),
     "catalog": TableLayout(Catalog, "item_id", "updated_at", None, ("item_id",)),
     "reviews": TableLayout(Reviews, "review_id", "timestamp", "month=%Y-%m", ("timestamp", "review_id")),
 }
-
-
-@dataclass(frozen=True)
-class LakeFile:
-    """One live file. `path` is relative to the lake, `digest` the SHA-256 of the content."""
-
-    table: str
-    partition: str
-    path: str
-    rows: int
-    digest: str
 
 
 class Lake:
@@ -83,8 +72,8 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.manifest = root / "manifest.json"
-        self.files = _read_manifest(self.manifest)
+        self.manifest = root / MANIFEST
+        self.files = read_manifest(self.manifest)
         self._unflushed: list[Path] = []
 
     def scan(self, table: str, since: datetime | None = None) -> pl.LazyFrame:
@@ -108,16 +97,7 @@ class Lake:
         return self._read(table, [f for f in self.files if f.table == table and f.partition in wanted])
 
     def _read(self, table: str, live: Sequence[LakeFile]) -> pl.LazyFrame:
-        missing = [file.path for file in live if not (self.root / file.path).exists()]
-        if missing:
-            raise DataError(
-                f"{self.root}: {len(missing)} of {len(live)} files of {table} are missing, the first is {missing[0]}; "
-                f"restore them, or remove {self.root} and ingest again"
-            )
-        schema = TABLES[table].polars_schema()
-        if not live:
-            return pl.LazyFrame(schema=schema)
-        return pl.scan_parquet([self.root / file.path for file in live], schema=schema, hive_partitioning=False)
+        return scan_files(self.root, table, live, TABLES[table].polars_schema())
 
     def n_rows(self, table: str) -> int:
         """Rows of `table`, from the manifest alone."""
@@ -178,17 +158,6 @@ class Lake:
         _delete_unlisted(self.root, {file.path for file in live})
         log.info("lake_committed root=%s partitions_changed=%d files=%d", self.root, len(changed), len(live))
         return Lake(self.root)
-
-
-def _read_manifest(path: Path) -> tuple[LakeFile, ...]:
-    try:
-        return tuple(LakeFile(**entry) for entry in json.loads(path.read_bytes())["files"])
-    except FileNotFoundError:
-        return ()
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: damaged lake manifest ({error}); restore it, or remove {path.parent} and ingest again"
-        ) from None
 
 
 _SYNC_ALL_FROM = 64

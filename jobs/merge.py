@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from jobs.lake import TABLES, Lake, LakeFile, TableLayout
+from features.lake_files import LakeFile
+from jobs.lake import TABLES, Lake, TableLayout
 from jobs.staging import Staging, groups
 
 

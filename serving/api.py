@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Container, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, FastAPI
@@ -37,6 +38,8 @@ from serving.contract import (
 from serving.erasure_routes import erasure_routes
 from serving.event_routes import event_routes
 from serving.event_writer import EventWriter
+from serving.experiment_reports import ExperimentReports
+from serving.experiment_routes import experiment_routes
 from serving.explain_routes import explain_routes
 from serving.forgotten import Forgotten
 from serving.gate import Gate
@@ -63,6 +66,9 @@ DESCRIPTION: Final = """Personal recommendations from behaviour, session and tex
 
 Every error is an RFC 9457 problem (`application/problem+json`), a 429 with `Retry-After` under overload among them."""
 
+NO_LAKE: Final = Path("no-lake")
+"""A folder that does not exist reads as an empty lake."""
+
 SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},
 }
@@ -78,6 +84,7 @@ def create_app(
     beside: Callable[[str], Live | None] = lambda _: None,
     past: Callable[[str], Awaitable[Sequence[Live]]] | None = None,
     forgotten: Forgotten | None = None,
+    lake: Path = NO_LAKE,
     echo_request_id: bool = True,
 ) -> FastAPI:
     """The service.
@@ -86,8 +93,8 @@ def create_app(
     so that a swap never shows half a release. database: where shoppers' events and changes of items go; without it
     none are taken, and no list can be explained. keys: the API keys that count at this moment. beside: a release that
     an arm of an experiment is served from, None while it is not loaded; past: any release, as `PastReleases.get`, by
-    default the live one alone. forgotten: the shoppers of whom nothing may be used. echo_request_id: False where the
-    server in front sends request ids back by itself.
+    default the live one alone. forgotten: the shoppers of whom nothing may be used; lake: its folder, whose events
+    reports of experiments count too. echo_request_id: False where the server in front sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
     forgotten = forgotten or Forgotten()
@@ -108,6 +115,7 @@ def create_app(
         app.include_router(event_routes(EventWriter(EventLog(database)), settings, forgotten))
         app.include_router(erasure_routes(ErasureQueue(database), forgotten, writer))
         app.include_router(item_routes(ItemChanges(database)))
+        app.include_router(experiment_routes(ExperimentReports(settings.experiments, database, lake)))
     routes = guard_routes(app)
     app.add_middleware(Gate, keys=keys, settings=settings.serve)
     app.add_middleware(Observer, routes=routes, access_log=access_log, echo=echo_request_id)  # around the gate

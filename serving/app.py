@@ -74,6 +74,7 @@ class Storefront:
         self._mirror = MirrorWatch(mirror, settings.serve.release_poll_s) if mirror else None
         if self._mirror:
             self._mirror.start()
+        self._lake = workspace.lake
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
@@ -125,6 +126,7 @@ class Storefront:
             beside=self._beside,
             past=self._past.get,
             forgotten=self._forgotten,
+            lake=self._lake,
             echo_request_id=False,  # Ray Serve's server does
         )
 

@@ -9,19 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.simulate.catalog import Products
+from recsys.simulate.choices import MAX_SHOWN, MIN_SHOWN, POSITION_COST, cart_chance, pay_chance, pull
 from recsys.simulate.clock import DAY, SECOND
 from recsys.simulate.shop import Shop
 from recsys.simulate.tastes import Floats, Ints, Shoppers, gumbel
 from recsys.simulate.visits import Legs
 
-_MAX_SHOWN: Final = 20
 _MEAN_FURTHER_VIEWS: Final = 2.7
-_POSITION_COST: Final = 0.05
 _CROWD_GAIN: Final = 0.5  # shoppers look at what others looked at
 _MATCH_GAIN: Final = 1.6
 _POPULARITY_GAIN: Final = 1.0
 _SHOWN_TASTE_GAIN: Final = 0.6  # sorting and filters: shoppers see more of what they like
-_USUAL_LIKING: Final = 3.0  # of a product that is viewed
 _LAUNCH_GAIN: Final = 0.8
 _LISTING_CELLS: Final = 4_000_000  # of one score matrix: bounds memory
 
@@ -67,14 +65,14 @@ def draw_journeys(shop: Shop, shoppers: Shoppers, legs: Legs, rng: np.random.Gen
     listings = _draw_listings(shop.products, shoppers, legs, rng)
     n_shown = len(listings.leg)
     is_view = listings.view_rank >= 0
-    pull = np.clip((listings.liking - _USUAL_LIKING) / 2.0, -2, 2)
-    dwell_s = (8 + rng.gamma(1.6, 14, n_shown) * np.exp(0.25 * pull)).astype(np.float32)
+    pulled = pull(listings.liking)
+    dwell_s = (8 + rng.gamma(1.6, 14, n_shown) * np.exp(0.25 * pulled)).astype(np.float32)
     dwell_s = np.minimum(dwell_s, 240)
     leg_started, leg_ended, viewed = _clock(legs, listings, dwell_s)
     shown = leg_started[listings.leg] + 2 * SECOND
     buys = shoppers.buys[legs.shopper[listings.leg]]
-    in_cart = is_view & buys & (rng.random(n_shown) < _sigmoid(-1.6 + 0.8 * pull))
-    purchases = _draw_purchases(shop, legs, listings, viewed, pull, in_cart, rng)
+    in_cart = is_view & buys & (rng.random(n_shown) < cart_chance(pulled))
+    purchases = _draw_purchases(shop, legs, listings, viewed, pulled, in_cart, rng)
     return Journeys(legs, listings, leg_started, leg_ended, shown, viewed, dwell_s, in_cart, purchases)
 
 
@@ -108,15 +106,15 @@ def _list_leaf(
     )
     on_sale = (products.arrived[items] <= started[:, None]) & (started[:, None] < products.sold_out[items])
     exposure = np.where(on_sale, exposure, -np.inf)
-    n_best = min(_MAX_SHOWN, len(items))
+    n_best = min(MAX_SHOWN, len(items))
     best = np.argpartition(-exposure, n_best - 1, axis=1)[:, :n_best]
     best = np.take_along_axis(best, np.argsort(-np.take_along_axis(exposure, best, 1), axis=1), 1)
     position = np.arange(n_best)
-    is_shown = position < rng.integers(6, _MAX_SHOWN + 1, size=len(rows))[:, None]
+    is_shown = position < rng.integers(MIN_SHOWN, MAX_SHOWN + 1, size=len(rows))[:, None]
     is_shown &= np.take_along_axis(on_sale, best, 1)
     best_liking = np.take_along_axis(liking, best, 1)
     best_appeal = np.take_along_axis(appeal, best, 1)
-    wish = best_liking + _CROWD_GAIN * best_appeal - _POSITION_COST * position + gumbel(rng, best.shape)
+    wish = best_liking + _CROWD_GAIN * best_appeal - POSITION_COST * position + gumbel(rng, best.shape)
     rank = np.argsort(np.argsort(-np.where(is_shown, wish, -np.inf), axis=1), axis=1)
     n_views = np.where(
         shoppers.passer_by[shopper],
@@ -162,7 +160,7 @@ def _draw_purchases(
     legs: Legs,
     listings: Listings,
     viewed: Ints,
-    pull: Floats,
+    pulled: Floats,
     in_cart: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> Purchases:
@@ -170,7 +168,7 @@ def _draw_purchases(
     cart = np.flatnonzero(in_cart)
     leg = listings.leg[cart]
     shopper, session, item = legs.shopper[leg], legs.session[leg], listings.item[cart]
-    pays = rng.random(len(cart)) < _sigmoid(0.5 + 0.5 * pull[cart])
+    pays = rng.random(len(cart)) < pay_chance(pulled[cart])
     later = ~pays & (rng.random(len(cart)) < 0.35)
     # position of the last leg of each session, by the first leg of the session after it
     key = legs.shopper * (int(legs.session.max(initial=0)) + 2) + legs.session
@@ -195,7 +193,3 @@ def _draw_purchases(
     keep = keep[is_first | ~lasts]
     at_session = np.where(pays, session, legs.session[following])
     return Purchases(shopper[keep], at_session[keep], item[keep], bought[keep])
-
-
-def _sigmoid(logit: Floats | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float64)

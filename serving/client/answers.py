@@ -181,6 +181,62 @@ class ExplainResponse:
 
 
 @dataclass(frozen=True)
+class LiftInterval:
+    """As a share of the first arm's figure, with the ends of the 95 % interval."""
+
+    lift: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ExperimentArm:
+    """What the shoppers of an arm did after their first list; the lifts are None where there is nothing to tell."""
+
+    arm: str
+    weight: float
+    n_users: int
+    n_exposures: int
+    n_converted: int
+    n_outcomes: int
+    rate: float
+    outcomes_per_user: float
+    rate_lift: LiftInterval | None
+    outcomes_lift: LiftInterval | None
+
+
+@dataclass(frozen=True)
+class SampleRatio:
+    """Where it is not to be trusted, no lift is."""
+
+    chi_square: float
+    p_value: float
+    is_trusted: bool
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """The first arm is what the others are compared with."""
+
+    name: str
+    share: float
+    since: datetime | None
+    arms: tuple[ExperimentArm, ...]
+    sample_ratio: SampleRatio
+    n_switched: int
+    n_other: int
+
+
+@dataclass(frozen=True)
+class ExperimentsResponse:
+    """The experiments of the service's settings, as they stood at `as_of`."""
+
+    metric: str
+    as_of: datetime
+    experiments: tuple[ExperimentResult, ...]
+
+
+@dataclass(frozen=True)
 class ItemDetail:
     """A product, and the sentences of its reviews that may be quoted."""
 

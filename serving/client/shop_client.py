@@ -14,6 +14,7 @@ from .answers import (
     Categories,
     ErasureResponse,
     EventsResponse,
+    ExperimentsResponse,
     ExplainResponse,
     ItemDetail,
     ItemResponse,
@@ -133,6 +134,10 @@ class Client:
     def explain(self, recommendation_id: str) -> ExplainResponse:
         """Why a list was as it was."""
         return self._bulk(ExplainResponse, "GET", f"/v1/explain/{quote(recommendation_id, safe='')}", None)
+
+    def experiments(self, metric: str = "purchase") -> ExperimentsResponse:
+        """What has come of the experiments, by clicks, carts or purchases."""
+        return self._bulk(ExperimentsResponse, "GET", f"/v1/experiments?{urlencode({'metric': metric})}", None)
 
     def release(self) -> ReleaseResponse:
         """What answers now."""

@@ -2,6 +2,7 @@
 
 import { ask, askText, Problem, service } from "./api.js";
 import { byId, el } from "./dom.js";
+import { experiments, experimentsNow, PATH as EXPERIMENTS } from "./experiments.js";
 import { plot } from "./plot.js";
 import { between, buckets, parsed, quantile, sum } from "./prometheus.js";
 import { quality, releaseFacts } from "./release.js";
@@ -11,7 +12,7 @@ const POLL_MS = 3000;
 const WINDOW_S = 300;
 const SHORTEST_S = 60;
 const SECONDS = "recsys_request_seconds";
-const OWN = new Set(["/metrics", "/readyz", "/healthz", "/v1/release", "unknown"]);
+const OWN = new Set(["/metrics", "/readyz", "/healthz", "/v1/release", EXPERIMENTS, "unknown"]);
 const QUANTILES = [["p50", 0.5], ["p95", 0.95], ["p99", 0.99]];
 
 /** What two readings say of the moment between them, the oldest first. */
@@ -28,6 +29,7 @@ async function poll() {
     noted(reading);
     drawn(reading, release);
     healthy(true, "Ready");
+    void experiments();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     noted(null);
@@ -127,6 +129,7 @@ byId("pause").addEventListener("click", () => {
   byId("pause").setAttribute("aria-pressed", String(isPaused));
   if (!isPaused) void poll();
 });
+byId("experiments-metric").addEventListener("change", () => void experimentsNow());
 service.addEventListener("back", () => {
   before = null;
 });

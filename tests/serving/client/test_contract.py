@@ -29,6 +29,7 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "shoppers": lambda client: client.shoppers(),
     "erase_user": lambda client: client.erase_user("{user_id}"),
     "explain": lambda client: client.explain("{recommendation_id}"),
+    "experiments": lambda client: client.experiments(),
     "release": lambda client: client.release(),
 }
 """What a method calls, with ids that read like the path's parameters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 from playwright.sync_api import Page, expect
+
+from serving.experiment_routes import EXPERIMENTS_EXAMPLE
 
 OPENER = build_opener(ProxyHandler({}))
 
@@ -60,6 +63,57 @@ def test_traffic_latency_and_the_release_are_shown(shop: Any, ops: Page) -> None
 
 def test_no_experiments_are_invented(ops: Page) -> None:
     expect(ops.locator("#experiments")).to_be_hidden()
+
+
+def answered(page: Page, **changed: Any) -> None:
+    """Let the service tell of the experiment of the documentation, with a third arm, and with these fields."""
+    told = copy.deepcopy(EXPERIMENTS_EXAMPLE)
+    (experiment,) = told["experiments"]
+    worse = {"arm": "without-trees", "rate": 0.079, "rate_lift": {"lift": -0.0125, "low": -0.14, "high": 0.131}}
+    experiment["arms"].append(experiment["arms"][1] | worse)
+    experiment |= changed
+    page.route("**/v1/experiments?metric=purchase", lambda route: route.fulfill(json=told))
+    carts = copy.deepcopy(told) | {"metric": "cart"}
+    carts["experiments"][0]["arms"][1]["rate_lift"] = None
+    page.route("**/v1/experiments?metric=cart", lambda route: route.fulfill(json=carts))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_experiments_are_shown_with_their_lifts(shop: Any, page_of: Callable[..., Page], width: int) -> None:
+    page = page_of(width=width)
+    answered(page)
+    page.goto(f"{shop.url}/ops")
+    section = page.locator("#experiments")
+    expect(section.get_by_role("heading", name="mixed-home")).to_be_visible()
+    expect(section).to_contain_text("50 % of shoppers, since 2026-01-02 09:30 UTC")
+    expect(section).to_contain_text("The split is as the weights have it (p = 0.80)")
+    rows = section.locator("tbody tr")
+    expect(rows.nth(0)).to_contain_text("compared with")
+    expect(rows.nth(1)).to_contain_text("+14.3 % +0.7 % to +29.8 %")
+    expect(rows.nth(1).locator(".interval.clear")).to_be_visible()
+    expect(rows.nth(2)).to_contain_text("−1.3 % −14.0 % to +13.1 %, may be chance")
+    expect(rows.nth(2).locator(".interval.clear")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    section.scroll_into_view_if_needed()
+
+
+def test_another_outcome_is_asked_for_at_once(shop: Any, page_of: Callable[..., Page]) -> None:
+    page = page_of()
+    answered(page)
+    page.goto(f"{shop.url}/ops")
+    expect(page.locator("#experiments thead")).to_contain_text("bought")
+    page.get_by_label("Outcome").select_option("cart")
+    expect(page.locator("#experiments thead")).to_contain_text("put into the cart")
+    expect(page.locator("#experiments tbody tr").nth(1)).to_contain_text("too little to tell")
+
+
+def test_a_split_that_is_not_to_be_trusted_is_a_warning(shop: Any, page_of: Callable[..., Page]) -> None:
+    page = page_of()
+    answered(page, sample_ratio={"chi_square": 20.0, "p_value": 7.7e-6, "is_trusted": False}, n_switched=3)
+    page.goto(f"{shop.url}/ops")
+    warning = page.locator("#experiments .warn")
+    expect(warning).to_contain_text("not as the weights have it (p = 7.7e-6): do not trust these lifts")
+    expect(warning).to_contain_text("3 saw a second arm")
 
 
 def test_quantiles_are_linear_within_their_bucket(ops: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import polars as pl
 
 from features.answer_log import AnswerLog
 from features.event_log import EventLog
+from features.lake_files import scan_events
 from features.live_database import LiveDatabase
-from jobs.lake import Lake
 from recsys import config
 from recsys.experiments import Lift, RatioCheck, lift, ratio_check
 
@@ -65,9 +66,9 @@ class ExperimentReport:
 
 
 def experiment_report(
-    name: str, experiment: config.Experiment, metric: str, database: LiveDatabase, lake: Lake
+    name: str, experiment: config.Experiment, metric: str, database: LiveDatabase, lake: Path
 ) -> ExperimentReport:
-    """The experiment as it stands. metric: a type of event.
+    """The experiment as it stands. metric: a type of event; lake: its folder.
 
     Events are looked for in the lake and in the live database, which has those of the day, and count by shopper: what
     they did after their first list, whichever list it came from.
@@ -97,14 +98,14 @@ def experiment_report(
 
 
 def _outcomes(
-    users: pl.DataFrame, metric: str, since: datetime | None, database: LiveDatabase, lake: Lake
+    users: pl.DataFrame, metric: str, since: datetime | None, database: LiveDatabase, lake: Path
 ) -> pl.DataFrame:
     """user_id, n_outcomes: events of the users after they were first shown an arm; users without any are not there."""
     if since is None:
         return pl.DataFrame(schema={"user_id": pl.String, "n_outcomes": pl.UInt32})
     columns = ("event_id", "user_id", "timestamp")
     of_type = pl.col("event_type").cast(pl.String) == metric
-    in_lake = lake.scan("events", since=since).filter(of_type).select(columns).collect()
+    in_lake = scan_events(lake, since).filter(of_type).select(columns).collect()
     # Events of the day are in the lake, too, once a night has taken them.
     events = pl.concat([in_lake, EventLog(database).of_type(metric, since)]).unique("event_id")
     after = events.join(users, on="user_id").filter(pl.col("timestamp") >= pl.col("first_at"))

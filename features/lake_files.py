@@ -1,0 +1,69 @@
+"""Which files of the lake count, and how they are read: what the batch side and the service both need of it.
+
+Writing is `jobs/lake.py`'s alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from recsys.errors import DataError
+from recsys.tables import Events
+
+MANIFEST: Final = "manifest.json"
+EVENT_DAY: Final = "day=%Y-%m-%d"
+"""The partition of an event, by its timestamp."""
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """One live file. `path` is relative to the lake, `digest` the SHA-256 of the content."""
+
+    table: str
+    partition: str
+    path: str
+    rows: int
+    digest: str
+
+
+def read_manifest(path: Path) -> tuple[LakeFile, ...]:
+    """The live files, none where there is no lake yet. Raises DataError where the manifest cannot be read."""
+    try:
+        return tuple(LakeFile(**entry) for entry in json.loads(path.read_bytes())["files"])
+    except FileNotFoundError:
+        return ()
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: damaged lake manifest ({error}); restore it, or remove {path.parent} and ingest again"
+        ) from None
+
+
+def scan_files(root: Path, table: str, live: Sequence[LakeFile], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Their rows, empty without files. Raises DataError where one is missing."""
+    missing = [file.path for file in live if not (root / file.path).exists()]
+    if missing:
+        raise DataError(
+            f"{root}: {len(missing)} of {len(live)} files of {table} are missing, the first is {missing[0]}; "
+            f"restore them, or remove {root} and ingest again"
+        )
+    if not live:
+        return pl.LazyFrame(schema=dict(schema))
+    return pl.scan_parquet([root / file.path for file in live], schema=dict(schema), hive_partitioning=False)
+
+
+def scan_events(root: Path, since: datetime) -> pl.LazyFrame:
+    """The events of a lake from `since` on, in no order; days before it are not opened. Raises DataError."""
+    live = [
+        file
+        for file in read_manifest(root / MANIFEST)
+        if file.table == "events" and file.partition >= since.strftime(EVENT_DAY)
+    ]
+    schema = {name: column.dtype for name, column in Events.columns().items()}
+    return scan_files(root, "events", live, schema).filter(pl.col("timestamp") >= since)

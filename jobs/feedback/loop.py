@@ -1,0 +1,186 @@
+"""Days and nights of the sample storefront's shoppers with the running system."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from features.store import Store
+from jobs.feedback.arms import SYSTEM, Others, figures
+from jobs.feedback.days import Day, Days, Night, World
+from jobs.feedback.events import events_of
+from jobs.feedback.history import Assortment, read_assortment, read_history
+from jobs.feedback.service import MAX_REQUESTS, ShopService
+from jobs.lake import Lake
+from jobs.service_process import LOOPBACK, free_port, running
+from recsys.errors import ServeError
+from recsys.simulate import Truth, load_truth
+from recsys.simulate.clock import micros
+from recsys.simulate.tastes import Ints
+from recsys.simulate.visitors import draw_visits
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+
+FIRST_RELEASE_ITEMS: Final = 100
+"""Kept of each shopper's first list: what they have met by then is left out of it later."""
+
+
+TOLD_VISITS: Final = 100
+"""Between two words on progress."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The storefront that is played with, and where."""
+
+    workspace: Workspace
+    config: Path | None
+    truth: Truth
+    assortment: Assortment
+
+    @classmethod
+    def of(cls, workspace: Workspace, config: Path | None) -> Shop:
+        """Raises DataError where the workspace has no sample storefront, or has not ingested it."""
+        truth = load_truth(workspace.sample)
+        return cls(workspace, config, truth, read_assortment(Lake(workspace.lake), truth))
+
+
+def play(shop: Shop, days: Days, n_days: int, service: ShopService, progress: Progress) -> Iterator[list[Day]]:
+    """Play what is missing of the first `n_days` days; yield all whole days after each night.
+
+    The service must answer from the workspace's newest release. Raises ServeError where it does not or where a night
+    fails, DataError where a file of the simulation is damaged.
+    """
+    world = days.world()
+    assert world is not None, "begin it first"
+    _served(shop, service)
+    first_morning = read_history(Lake(shop.workspace.lake), shop.truth, world.start)
+    first_release = _first_release(shop, days, service, progress)
+    others = Others(shop.truth, shop.assortment, world, first_release, first_morning)
+    for number in range(len(days.played()) + 1, n_days + 1):
+        progress("days", number - 1, n_days)
+        day = days.day(number)
+        if day is None:
+            day = _played(shop, world, others, number, service, progress)
+            days.keep(day)
+        service.send(day.events)
+        night = run_night(shop, world.begin(number + 1), days.folder / f"night-{number:03d}.log", progress)
+        _served(shop, service)
+        days.keep(replace(day, night=night))
+        yield days.played()
+    progress("days", n_days, n_days)
+
+
+def run_night(shop: Shop, as_of: datetime, log_file: Path, progress: Progress) -> Night:
+    """`recsys nightly` as a process of its own, as a shop schedules it. Raises ServeError where it fails."""
+    store = Store(shop.workspace)
+    before, started = store.current_id(), time.monotonic()
+    progress(f"night of {as_of:%Y-%m-%d}", 0, None)
+    options = ["--config", str(shop.config)] if shop.config else []
+    place = ["--workspace", str(shop.workspace.root), "--as-of", as_of.isoformat()]
+    with log_file.open("wb") as output:
+        command = [sys.executable, "-m", "jobs", "nightly", *place, *options]
+        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+    if code:
+        last = (log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise ServeError(f"the night of {as_of:%Y-%m-%d} failed: {last}; all of it is in {log_file}")
+    after = store.current_id()
+    seconds = round(time.monotonic() - started, 1)
+    log.info("night as_of=%s release=%s seconds=%.1f", f"{as_of:%Y-%m-%d}", after, seconds)
+    progress(f"night of {as_of:%Y-%m-%d}", 1, 1)
+    return Night(after if after != before else None, seconds)
+
+
+@contextmanager
+def own_service(shop: Shop, api_key: str | None, progress: Progress) -> Iterator[ShopService]:
+    """A service of the workspace on a free port, that ends with the block."""
+    progress("start the service", 0, None)
+    port = free_port()
+    options = ["--config", str(shop.config)] if shop.config else []
+    command = [sys.executable, "-m", "serving", "--workspace", str(shop.workspace.root), "--port", str(port), *options]
+    with running(command, port, "/readyz"):
+        progress("start the service", 1, 1)
+        yield ShopService((LOOPBACK, port), api_key)
+
+
+def _served(shop: Shop, service: ShopService) -> None:
+    """Wait until the service answers from the workspace's release."""
+    release_id = Store(shop.workspace).open(verify=False).manifest.release_id
+    service.wait_for(release_id)
+
+
+def _played(shop: Shop, world: World, others: Others, number: int, service: ShopService, progress: Progress) -> Day:
+    """One day: who comes, what each arm shows them, and what they do with it."""
+    truth, assortment = shop.truth, shop.assortment
+    begin = world.begin(number)
+    history = read_history(Lake(shop.workspace.lake), truth, begin)
+    visits = draw_visits(truth, history.bought, world.shoppers, micros(begin), world.seed, number)
+    rested = history.rested(world.rest_after)
+    shown, recommendation_ids, release_id = [], [], ""
+    for done, user_row in enumerate(visits.user_rows.tolist()):
+        exclude_ids = truth.item_ids[rested[user_row]].tolist()
+        slate = service.recommend(str(truth.user_ids[user_row]), world.count, exclude_ids)
+        shown.append([item["item_id"] for item in slate["items"]])
+        recommendation_ids.append(str(slate["recommendation_id"]))
+        release_id = str(slate["release_id"])
+        if (done + 1) % TOLD_VISITS == 0 or done + 1 == len(visits.user_rows):
+            progress(f"visits of {begin:%Y-%m-%d}", done + 1, len(visits.user_rows))
+    rows = _rows(truth, shown, world.count)
+    told, choices = figures(visits, rows, truth, assortment.available)
+    by_arm = {SYSTEM: told.to_json()}
+    by_arm |= {arm: figure.to_json() for arm, figure in others.day(number).items()}
+    prefix = f"sim-{world.seed}-{number:03d}"
+    events = events_of(truth, visits, choices, assortment.prices, recommendation_ids, prefix)
+    return Day(number, release_id, by_arm, events)
+
+
+def _first_release(shop: Shop, days: Days, service: ShopService, progress: Progress) -> Ints:
+    """What the first release lists for every shopper of the storefront, asked for before the first day."""
+    kept = days.first_release()
+    if kept is not None:
+        return kept
+    user_ids = shop.truth.user_ids.tolist()
+    count = min(FIRST_RELEASE_ITEMS, len(shop.truth.item_ids))
+    shown: list[list[str]] = []
+    for at in range(0, len(user_ids), MAX_REQUESTS):
+        progress("lists of the first release", at, len(user_ids))
+        slates = service.recommend_many(user_ids[at : at + MAX_REQUESTS], count)
+        shown += [[item["item_id"] for item in slate["items"]] for slate in slates]
+    progress("lists of the first release", len(user_ids), len(user_ids))
+    rows = _rows(shop.truth, shown, count)
+    days.keep_first_release(rows)
+    return rows
+
+
+def _rows(truth: Truth, lists: list[list[str]], count: int) -> Ints:
+    """(n, count) positions of the items in the truth, padded with -1. Raises ServeError for one that is not there."""
+    row_of = {item_id: row for row, item_id in enumerate(truth.item_ids.tolist())}
+    rows = np.full((len(lists), count), -1, dtype=np.int64)
+    for at, item_ids in enumerate(lists):
+        unknown = next((item_id for item_id in item_ids if item_id not in row_of), None)
+        if unknown is not None:
+            raise ServeError(
+                f"the service lists {unknown!r}, which the sample storefront does not sell; start it on "
+                "the storefront's workspace"
+            )
+        rows[at, : len(item_ids)] = [row_of[item_id] for item_id in item_ids]
+    return rows
+
+
+def first_midnight(moment: datetime) -> datetime:
+    """The midnight at `moment`, or the next one."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if midnight == moment else midnight + timedelta(days=1)

@@ -1,0 +1,78 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from jobs.feedback.arms import ARMS, CEILING, RANDOM, SYSTEM, Figures
+from jobs.feedback.days import Day, Night, World
+from jobs.feedback.report import JSON_FILE, PLOT_FILE, finding, plot, print_report, summary, write_report
+
+WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), 0, 10, 20, 0)
+USUAL = Figures(100, 1000, 50, 10, 5, 0.05, 0.01, 0.05, 0.02, 0.8, 0.7, 0.4)
+
+
+def days(clicks: list[float], coverage: float = 0.8) -> list[Day]:
+    """The system clicked like this, random at 0, the ceiling at .5; the last half covers so much."""
+
+    def arm(name: str, at: int) -> dict[str, float]:
+        rate = {SYSTEM: clicks[at], RANDOM: 0.0, CEILING: 0.5}.get(name, 0.05)
+        return USUAL.to_json() | {"click_rate": rate, "coverage": coverage if at >= len(clicks) / 2 else 0.8}
+
+    return [
+        Day(at + 1, f"r{at}", {name: arm(name, at) for name in ARMS}, [], Night(f"r{at + 1}", 9.0))
+        for at in range(len(clicks))
+    ]
+
+
+def test_what_is_reached_of_the_way_from_random_to_the_ceiling() -> None:
+    of = summary(days([0.1, 0.1, 0.1, 0.2, 0.25, 0.3]))
+    assert of["reached"] == {"first": pytest.approx(0.2), "last": pytest.approx(0.5)}
+    assert summary(days([0.1]), RANDOM)["reached"]["last"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("clicks", "coverage", "said"),
+    [
+        (
+            [0.1] * 3 + [0.2] * 3,
+            0.8,
+            "rises from 10.0% to 20.0% in 6 days (without learning to 5.0%; ceiling 50% to 50%)",
+        ),
+        ([0.2] * 3 + [0.1] * 3, 0.8, "falls from 20.0% to 10.0%"),
+        ([0.1] * 3 + [0.101] * 3, 0.8, "stays at 10.1% in 6 days"),
+        ([0.1] * 3 + [0.2] * 3, 0.5, "coverage falls from 0.80 to 0.50"),
+    ],
+)
+def test_the_finding_says_what_happened(clicks: list[float], coverage: float, said: str) -> None:
+    assert said in finding(days(clicks, coverage))
+    assert ("coverage and diversity hold" in finding(days(clicks, coverage))) == (coverage == 0.8)
+
+
+def test_the_files_hold_every_day_and_the_title_is_the_finding(tmp_path: Path) -> None:
+    played = days([0.1, 0.12, 0.14, 0.2])
+    write_report(tmp_path, WORLD, played)
+    told = json.loads((tmp_path / JSON_FILE).read_text())
+    assert [day["date"] for day in told["days"]] == ["2025-06-01", "2025-06-02", "2025-06-03", "2025-06-04"]
+    assert set(told["days"][0]["arms"]) == set(ARMS) == set(told["summary"])
+    assert told["days"][0]["arms"][SYSTEM]["click_rate"] == 0.1
+    assert imread(tmp_path / PLOT_FILE).shape[0] > 500
+    figure = plot(played)
+    assert figure._suptitle is not None
+    assert figure._suptitle.get_text().replace("\n", " ") == told["finding"]
+    assert [axis.get_yscale() for axis in figure.axes[:5]] == ["log", "log", "linear", "linear", "linear"]
+    assert [axis.get_ylim()[0] for axis in figure.axes[2:5]] == [0.0] * 3
+
+
+def test_the_table_fits_a_terminal_and_names_nights_that_published_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    played = days([0.1, 0.2])
+    held_back = Day(3, "r2", played[0].figures, [], Night(None, 9.0))
+    print_report(tmp_path, [*played, held_back])
+    shown = capsys.readouterr().out
+    assert "13.3%→13.3%" in shown
+    assert "no release was published after day 3" in shown
+    assert "…" not in shown
