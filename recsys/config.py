@@ -220,6 +220,16 @@ class Evaluate(_Section):
     max_users: int = Field(5000, ge=1)
 
 
+class Fairness(_Section):
+    """By default nothing is bounded."""
+
+    max_gini: float = Field(1.0, ge=0, le=1)
+    min_coverage: float = Field(0.0, ge=0, le=1)
+    min_tail_ratio: float = Field(0.0, ge=0)
+    max_miscalibration: float = Field(10.0, ge=0)
+    min_worst_group: float = Field(0.0, ge=0, le=1)
+
+
 class Recommend(_Section):
     exclude_seen: bool = True
     max_count: int = Field(1000, ge=1)
@@ -336,6 +346,7 @@ class Settings(_Section):
     fusion: Fusion = Fusion()
     ranking: Ranking = Ranking()
     evaluate: Evaluate = Evaluate()
+    fairness: Fairness = Fairness()
     recommend: Recommend = Recommend()
     repeats: Repeats = Repeats()
     new_items: NewItems = NewItems()
@@ -355,8 +366,10 @@ class Settings(_Section):
 
     def release_json(self) -> str:
         """The settings that travel with a release: not those that say how it is served, nor `scenarios` and
-        `experiments`, which may change without a night."""
-        return self.model_dump_json(indent=2, exclude={"serve", "scenarios", "experiments", "ingest", "finetune"})
+        `experiments`, which may change without a night, nor the limits of `fairness`, which change no list."""
+        return self.model_dump_json(
+            indent=2, exclude={"serve", "scenarios", "experiments", "ingest", "finetune", "fairness"}
+        )
 
     def experiment_releases(self) -> frozenset[str]:
         """Ids of the releases that arms of experiments are served from."""
