@@ -94,9 +94,7 @@ def _items(release: OpenedRelease, colour: str) -> pl.DataFrame:
         groups = fewer(item_groups(release.recommender, colour), MAX_GROUPS) if colour in GROUPINGS else []
         groups = groups or [None] * len(release.item_ids)
     told = [
-        _told(
-            [title or item_id, properties.category.name(row), _price(properties.price[row]), _buyers(popularity[row])]
-        )
+        _told([title or item_id, properties.category.name(row), _price(properties.price[row]), _had(popularity[row])])
         for row, (item_id, title) in enumerate(zip(release.item_ids, properties.titles, strict=True))
     ]
     words = [title or "" for title in properties.titles]

@@ -79,8 +79,8 @@ def _steps(recommender: Recommender, query: Query) -> Iterator[tuple[str, str, Q
             collapse_variants=wanted.collapse_variants,
         )
         most = [(wanted.max_per_category, "category"), (wanted.max_per_brand, "brand")]
-        told = [f"at most {n} of a {of}" for n, of in most if n] + ["one of a product"] * wanted.collapse_variants
-        yield "limits", ", ".join(told), replace(asked, rules=so_far)
+        limits = [f"at most {n} of a {of}" for n, of in most if n] + ["one of a product"] * wanted.collapse_variants
+        yield "limits", ", ".join(limits), replace(asked, rules=so_far)
     if wanted.diversity:
         so_far = replace(so_far, diversity=wanted.diversity)
         yield "diversity", f"unlikeness counts {wanted.diversity:.0%}", replace(asked, rules=so_far)
