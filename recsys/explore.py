@@ -3,6 +3,6 @@
 The rooms are `features.explore`, which may read the store; nothing of the engine goes through this door.
 """
 
-from features.explore import Atlas, Chart, ExplainedSlate, OpenedRelease, OpenedWorkspace, open_workspace
+from features.explore import Atlas, Chart, ExplainedSlate, OpenedRelease, OpenedWorkspace, charts, open_workspace
 
-__all__ = ["Atlas", "Chart", "ExplainedSlate", "OpenedRelease", "OpenedWorkspace", "open_workspace"]
+__all__ = ["Atlas", "Chart", "ExplainedSlate", "OpenedRelease", "OpenedWorkspace", "charts", "open_workspace"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import tempfile
@@ -178,6 +179,12 @@ def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A sample storefront after two nights, the second three days after the first; tests only read it."""
     workspace = Workspace(tmp_path_factory.mktemp("nights") / "shop")
     settings = Settings.model_validate(SMALL)
+    workspace.root.mkdir()
+    sections = [
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(one)}\n" for key, one in own.items())
+        for name, own in SMALL.items()
+    ]
+    workspace.settings_file.write_text("".join(sections))
     sample = make_sample(workspace.sample, n_products=120, n_shoppers=250, days=20, seed=1)
     ingest(workspace, sample, settings.ingest, NIGHT)
     for as_of in (NIGHT - timedelta(days=3), None):

@@ -24,6 +24,7 @@ HATCHES: Final = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++", "***",
 """Beside the colour, so that grey print tells the parts apart."""
 
 GREY: Final = "#5f5f5f"
+NOT_TUNED: Final = "No encoder was fine-tuned in this workspace"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,25 @@ def time_chart(table: pl.DataFrame, value: str, of: str = "all") -> Chart:
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"{value} at 10")
     axes.tick_params(axis="x", rotation=30)
+    return chart
+
+
+def curves_chart(table: pl.DataFrame) -> Chart:
+    """`tuning_curves`' table: the loss of each stage over the share of its steps."""
+    if table.is_empty():
+        return Chart(NOT_TUNED, _empty(NOT_TUNED))
+    newest = table.filter(pl.col("run") == table["run"][-1])
+    stages = newest["stage"].unique(maintain_order=True).to_list()
+    last = newest.filter(pl.col("stage") == stages[-1])["loss"].to_numpy()
+    way = "fell" if last[-1] < last[0] else "did not fall"
+    axes, chart = _canvas(f"The loss of {stages[-1]} {way}: {last[0]:.3g} to {last[-1]:.3g}", 6)
+    for number, stage in enumerate(stages):
+        losses = newest.filter(pl.col("stage") == stage)["loss"].to_numpy()
+        style = ("-", "--", ":", "-.")[number % 4]
+        axes.plot(np.linspace(0, 1, len(losses)), losses, style, color=OKABE_ITO[number % len(OKABE_ITO)], label=stage)
+    axes.set_xlabel("share of the stage's steps")
+    axes.set_ylabel("training loss")
+    axes.legend(frameon=False)
     return chart
 
 

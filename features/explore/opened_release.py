@@ -14,7 +14,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from features.encoder import Encoder, load_encoder
-from features.explore.atlas import Atlas
+from features.explore.atlas import Atlas, SideBySide, side_by_side
 from features.explore.explained_slate import ExplainedSlate
 from features.explore.judging import Judged, judged
 from features.explore.lake_tables import lake_table
@@ -136,6 +136,15 @@ class OpenedRelease:
         places = {item.item_id: item.rank for item in slate.items}
         return found.with_columns(in_slate=pl.Series([places.get(one) for one in found["item_id"]], dtype=pl.Int64))
 
+    def shoppers(self, count: int = 10) -> pl.DataFrame:
+        """user_id, n_entries, newest of the shoppers with the longest histories, the longest first."""
+        told = self.users.select(
+            "user_id",
+            n_entries=pl.col("history").list.len().cast(pl.Int64),
+            newest=pl.col("history").list.last().struct.field("timestamp"),
+        )
+        return told.sort("n_entries", "user_id", descending=[True, False]).head(count).collect()
+
     def slate(
         self,
         user_id: str | None = None,
@@ -195,6 +204,13 @@ class OpenedRelease:
         """The items on a map, with up to so many reviews and frequent searches where the space is "text", and these
         queries; see `features.explore.mapping.draw_atlas`."""
         return draw_atlas(self, space, colour, queries, reviews, searches, cache)
+
+    def atlases(self, colour: str = "category", cache: Path | None = None) -> SideBySide:
+        """The items in each space side by side, with how far neighbours agree."""
+        agree = ", ".join(f"{one} and {other} {share:.0%}" for one, other, share in self.agreement().iter_rows())
+        spaces: tuple[Space, ...] = get_args(Space)
+        atlases = [self.atlas(space, colour, cache=cache) for space in spaces]
+        return side_by_side(atlases, f"Of an item's 10 nearest these are the same in both spaces: {agree}")
 
     def quality_by(self, group: str, users: pl.DataFrame | None = None) -> pl.DataFrame:
         """group, n_users, recall, ndcg, low, high: which group is served worst, worst first; see `judged`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import shutil
 from dataclasses import dataclass
 from functools import cache
@@ -11,13 +12,17 @@ from typing import Any, Final
 
 import polars as pl
 
+from features.explore.item_groups import item_groups
 from features.explore.lake_tables import lake_table
 from features.explore.opened_release import OpenedRelease
 from features.explore.showing import as_html, as_text
 from features.explore.what_changed import SlateChange, slate_change
 from features.manifest import Manifest
+from features.release_diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store import Store
+from recsys import config
 from recsys.errors import StoreError
+from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 
 LATEST: Final = "latest"
@@ -104,6 +109,32 @@ class OpenedWorkspace:
         """What the night between two releases changed for a shopper: what they did, and how their list moved."""
         return slate_change(self.release(before), self.release(after), user_id, count)
 
+    def diff(self, before: str = PREVIOUS, after: str = LATEST, n_shoppers: int = 200) -> ReleaseDiff:
+        """What differs between two releases: figures, settings, items, neighbourhoods, lists of some shoppers."""
+        return diff_releases(self.release(before).loaded, self.release(after).loaded, n_shoppers)
+
+    def drift_by(self, group: str = "category", before: str = PREVIOUS, after: str = LATEST) -> pl.DataFrame:
+        """group, n_items, churn: the mean share of an item's neighbours that are others now, most drifted first; groups
+        as in `features.explore.item_groups`."""
+        newer = self.release(after).recommender
+        of_items = pl.DataFrame(
+            {"item_id": newer.item_ids, "group": pl.Series(item_groups(newer, group), dtype=pl.String)}
+        )
+        moved = neighbour_churn(self.release(before).recommender, newer).join(of_items, on="item_id")
+        told = moved.drop_nulls("group").group_by("group").agg(n_items=pl.len(), churn=pl.col("churn").mean())
+        return told.sort("churn", "group", descending=[True, False])
+
+    def tuning_curves(self) -> pl.DataFrame:
+        """run, stage, step, loss of the fine-tuning runs of this workspace, the newest run last; empty without any."""
+        schema = {"run": pl.String, "stage": pl.String, "step": pl.Int64, "loss": pl.Float64}
+        rows = [
+            (file.parent.name, stage["stage"], step, loss)
+            for file in sorted(self.workspace.runs.glob("*/record.json"))
+            for stage in json.loads(file.read_text(encoding="utf-8"))["stages"]
+            for step, loss in enumerate(stage["losses"], start=1)
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
     def quality_over_time(self) -> pl.DataFrame:
         """release_id, as_of, slice, n_users, recall, ndcg, mrr, coverage of the lists that each night measured."""
         rows = [
@@ -112,6 +143,21 @@ class OpenedWorkspace:
             for name, figures in one.metrics.get("fused", {}).items()
         ]
         return pl.DataFrame(rows)
+
+    def fairness_over_time(self) -> pl.DataFrame:
+        """release_id, as_of, slice ("all"), and the figures of `Reach.figures` of every kept release."""
+        opened = [self.release(one.release_id) for one in self.manifests()]
+        return pl.DataFrame(
+            [
+                {"release_id": one.release_id, "as_of": one.manifest.as_of, "slice": "all", **one.reach.figures()}
+                for one in opened
+            ]
+        )
+
+    @property
+    def settings(self) -> config.Settings:
+        """Of the shop as its file has them now; a release has those that it was made with."""
+        return load_settings(find_settings(None, self.workspace.settings_file), {})
 
     def scratch_copy(self, folder: str | Path) -> Workspace:
         """A workspace of its own in that folder with this one's lake, settings and embedded texts: to try what would
