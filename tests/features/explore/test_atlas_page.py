@@ -80,9 +80,10 @@ def colour_at(page: Page, x: float, y: float) -> tuple[int, ...]:
     left, top = spot(page, x, y)
     settle(page)
     script = """([left, top]) => {
-      const canvas = document.querySelector("canvas"), box = canvas.getBoundingClientRect(), gl = canvas.getContext("webgl");
-      const pixel = new Uint8Array(4);
-      gl.readPixels(Math.round(left - box.left), Math.round(box.height - (top - box.top)), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+      const canvas = document.querySelector("canvas"), gl = canvas.getContext("webgl");
+      const box = canvas.getBoundingClientRect(), pixel = new Uint8Array(4);
+      const [x, y] = [Math.round(left - box.left), Math.round(box.height - (top - box.top))];
+      gl.readPixels(x, y, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
       return [...pixel];
     }"""
     return tuple(page.evaluate(script, [left, top]))[:3]
