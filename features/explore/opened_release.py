@@ -90,25 +90,25 @@ class OpenedRelease:
     def item_ids(self) -> list[str]:
         return self.recommender.item_ids
 
-    @property
+    @cached_property
     def loaded(self) -> LoadedRelease:
         """As the service loads it."""
-        return self._loaded
+        return load_release(self.workspace, self.release_id)
 
     @property
     def recommender(self) -> Recommender:
-        return self._loaded.recommender
+        return self.loaded.recommender
 
     @property
     def settings(self) -> config.Settings:
         """What the release was made with."""
-        catalogue = self._loaded.catalogue
+        catalogue = self.loaded.catalogue
         return catalogue.settings if catalogue else config.Settings()
 
     @cached_property
     def encoder(self) -> Encoder:
         """What the texts' vectors were made with."""
-        return load_encoder(self._loaded.encoder)
+        return load_encoder(self.loaded.encoder)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n, dim) of norm 1, as the service reads queries: they may be compared with the space "text"."""
@@ -273,12 +273,8 @@ class OpenedRelease:
     # parts
 
     @cached_property
-    def _loaded(self) -> LoadedRelease:
-        return load_release(self.workspace, self.release_id)
-
-    @cached_property
     def _query_encoder(self) -> Encoder:
-        return load_query_encoder(self._loaded.encoder) if self._loaded.encoder.query_model else self.encoder
+        return load_query_encoder(self.loaded.encoder) if self.loaded.encoder.query_model else self.encoder
 
     def _signal(self, act: Act, at: datetime) -> Signal:
         if isinstance(act, Signal):

@@ -6,7 +6,7 @@ import difflib
 import json
 import shutil
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -186,7 +186,7 @@ class OpenedWorkspace:
             return pl.DataFrame({"releases": ["none yet"]})
 
 
-@cache
+@lru_cache(maxsize=8)
 def _opened(workspace: Workspace, release_id: str) -> OpenedRelease:
     """Releases never change, and one takes seconds to load."""
     return OpenedRelease(workspace, release_id)
