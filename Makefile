@@ -10,7 +10,7 @@ PORT ?= 8000
 .DEFAULT_GOAL := help
 
 help:  ## print these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## a virtual environment in .venv with the tested versions
 $(STAMP): pyproject.toml constraints.txt
@@ -31,6 +31,11 @@ lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+notebooks: $(STAMP)  ## Jupyter Lab on the notebooks, over the workspace DEMO
+	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
+	RECSYS_WORKSPACE=$(abspath $(DEMO)) $(BIN)/jupyter lab notebooks
+
 bench: $(STAMP)  ## how long a list takes on the sample storefront, beside implicit's own
 	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1
 	$(BIN)/python tests/benchmarks/recommend_latency.py --workspace $(DEMO)
@@ -38,4 +43,4 @@ bench: $(STAMP)  ## how long a list takes on the sample storefront, beside impli
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint notebooks bench clean

@@ -66,6 +66,10 @@ class Release:
         """The names of the table's columns."""
         return list(self._tables[name].schema.names)
 
+    def schema(self, name: str) -> pl.Schema:
+        """The names and types of the table's columns."""
+        return cast(pl.DataFrame, pl.from_arrow(self._tables[name].schema.empty_table())).schema
+
     def table(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The table's rows in the order they were published; all columns, or those named, in that order."""
         where = _named(self.manifest, name)

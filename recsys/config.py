@@ -220,6 +220,16 @@ class Evaluate(_Section):
     max_users: int = Field(5000, ge=1)
 
 
+class Fairness(_Section):
+    """By default nothing is bounded."""
+
+    max_gini: float = Field(1.0, ge=0, le=1)
+    min_coverage: float = Field(0.0, ge=0, le=1)
+    min_tail_ratio: float = Field(0.0, ge=0)
+    max_miscalibration: float = Field(10.0, ge=0)
+    min_worst_group: float = Field(0.0, ge=0, le=1)
+
+
 class Recommend(_Section):
     exclude_seen: bool = True
     max_count: int = Field(1000, ge=1)
@@ -381,7 +391,17 @@ class Serve(_Section):
     exposure_days: float = Field(90.0, ge=0)
 
 
-_NOT_OF_A_RELEASE: Final = {"serve", "scenarios", "experiments", "ingest", "finetune", "checks", "gate", "nightly"}
+_NOT_OF_A_RELEASE: Final = {
+    "serve",
+    "scenarios",
+    "experiments",
+    "ingest",
+    "finetune",
+    "checks",
+    "gate",
+    "fairness",
+    "nightly",
+}
 
 
 class Settings(_Section):
@@ -400,6 +420,7 @@ class Settings(_Section):
     fusion: Fusion = Fusion()
     ranking: Ranking = Ranking()
     evaluate: Evaluate = Evaluate()
+    fairness: Fairness = Fairness()
     recommend: Recommend = Recommend()
     repeats: Repeats = Repeats()
     new_items: NewItems = NewItems()

@@ -89,6 +89,13 @@ class Ranker:
         raw = self._booster.predict(features, num_threads=1)
         return np.asarray(raw, dtype=np.float32)
 
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """(n, n_features + 1) float64: what each feature adds to each score, last what all items have; a row's sum is
+        its score. SHAP values of the trees (Lundberg et al. 2020), as LightGBM computes them."""
+        if len(features) == 0:
+            return np.zeros((0, len(self.names) + 1))
+        return np.asarray(self._booster.predict(features, pred_contrib=True, num_threads=1), dtype=np.float64)
+
     def save(self, path: Path) -> None:
         """The SHA-256 of the text in a line of its own, then the text."""
         path.write_text(f"{_digest(self.text)}\n{self.text}")

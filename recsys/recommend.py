@@ -196,13 +196,24 @@ class Recommender:
         It has learned from histories and visits: a page, the request's own text and a stranger are left to the
         weighted sum, and so is the session's text where there was none in what it has learned from.
         """
-        if self.ranker is None or not profile.by_history or (profile.asked > 0 and not self._ranker_reads_sentences):
+        if self.ranker is None or not self._is_ranked(profile):
             return totals
         proposals = self._propose(standard, profile)
         margins = self.ranker.scores(proposals.features)
         ranked = totals.copy()
         ranked[proposals.item_rows] = margins - margins.min(initial=0.0) + totals.max() + 1.0
         return ranked
+
+    def _is_ranked(self, profile: Profile) -> bool:
+        return profile.by_history and (profile.asked == 0 or self._ranker_reads_sentences)
+
+    def is_ranked(self, query: Query) -> bool:
+        """Whether the ranker orders the best of this query's list, or the weighted sum all of it."""
+        return self.ranker is not None and query.by_ranker and self._is_ranked(self.profile(query))
+
+    def profile(self, query: Query) -> Profile:
+        """What the query says in terms of the model; its filter counts, as in the list."""
+        return self._profile(query)
 
     def similar(self, item_id: str, count: int, exclude_ids: frozenset[str] = frozenset()) -> Slate:
         """The nearest items in the fused space, text and behaviour together, whoever asks."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psycopg
@@ -190,21 +192,41 @@ NIGHT = datetime(2025, 6, 1, 2, tzinfo=UTC)
 """The clock of the night: just after the sample storefront's last day."""
 
 
+SMALL: Mapping[str, Any] = {
+    "embed": {"inline_texts": 100_000},
+    "factors": {"dim": 8},
+    "evaluate": {"min_users": 30},
+    "sequence": {"dim": 16, "layers": 1, "epochs": 2},
+    "fusion": {"min_targets": 5},
+    "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
+    "repeats": {"mode": "always"},
+    "nightly": {"relearn_share": 0.0, "free_disk_mb": 0, "free_memory_mb": 0},
+}
+"""Settings under which a night of the sample storefront takes seconds."""
+
+
+@pytest.fixture(scope="session")
+def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A sample storefront after two nights, the second three days after the first; tests only read it."""
+    workspace = Workspace(tmp_path_factory.mktemp("nights") / "shop")
+    settings = Settings.model_validate(SMALL)
+    workspace.root.mkdir()
+    sections = [
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(one)}\n" for key, one in own.items())
+        for name, own in SMALL.items()
+    ]
+    workspace.settings_file.write_text("".join(sections))
+    sample = make_sample(workspace.sample, n_products=120, n_shoppers=250, days=20, seed=1)
+    ingest(workspace, sample, settings.ingest, NIGHT)
+    for as_of in (NIGHT - timedelta(days=3), None):
+        jobs.nightly.nightly(workspace, settings, as_of, NIGHT, lambda *_: None)
+    return workspace
+
+
 @pytest.fixture(scope="session")
 def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
     workspace = Workspace(tmp_path_factory.mktemp("published") / "shop")
-    settings = Settings.model_validate(
-        {
-            "embed": {"inline_texts": 100_000},
-            "factors": {"dim": 8},
-            "evaluate": {"min_users": 30},
-            "sequence": {"dim": 16, "layers": 1, "epochs": 2},
-            "fusion": {"min_targets": 5},
-            "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
-            "repeats": {"mode": "always"},
-            "nightly": {"relearn_share": 0.0, "free_disk_mb": 0, "free_memory_mb": 0},
-        }
-    )
+    settings = Settings.model_validate(SMALL)
     sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)
     ingest(workspace, sample, settings.ingest, NIGHT)
     held: list[Made] = []

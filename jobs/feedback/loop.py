@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from features.store import Store
+from jobs.command_line import HELD_BACK
 from jobs.feedback.arms import SYSTEM, Others, figures
 from jobs.feedback.days import Day, Days, Night, World
 from jobs.feedback.events import events_of
@@ -85,7 +86,10 @@ def play(shop: Shop, days: Days, n_days: int, service: ShopService, progress: Pr
 
 
 def run_night(shop: Shop, as_of: datetime, log_file: Path, progress: Progress) -> Night:
-    """`recsys nightly` as a process of its own, as a shop schedules it. Raises ServeError where it fails."""
+    """`recsys nightly` as a process of its own, as a shop schedules it; one that is held back publishes nothing.
+
+    Raises ServeError where it fails.
+    """
     store = Store(shop.workspace)
     before, started = store.current_id(), time.monotonic()
     progress(f"night of {as_of:%Y-%m-%d}", 0, None)
@@ -94,7 +98,7 @@ def run_night(shop: Shop, as_of: datetime, log_file: Path, progress: Progress) -
     with log_file.open("wb") as output:
         command = [sys.executable, "-m", "jobs", "nightly", *place, *options]
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
+    if code not in (0, HELD_BACK):
         last = (log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"])[-1]
         raise ServeError(f"the night of {as_of:%Y-%m-%d} failed: {last}; all of it is in {log_file}")
     after = store.current_id()

@@ -167,3 +167,12 @@ def test_a_target_counts_by_its_place_ties_count_against_it_and_one_not_proposed
     scores = [np.array(own, dtype=np.float32) for own in ([3, 2, 1], [3, 2, 1], [1, 1, 1], [3, 2, 1])]
     found = ranked_ndcg(scores, proposals, np.array([2, 7, 5, 4]))
     np.testing.assert_allclose(found, [1.0, 1 / np.log2(4), 1 / np.log2(4), 0.0])
+
+
+def test_what_the_features_add_sums_up_to_the_score() -> None:
+    ranker, (proposals, _) = fitted(), choices()
+    added = ranker.contributions(proposals[0].features)
+    assert added.shape == (10, len(NAMES) + 1)
+    np.testing.assert_allclose(added.sum(axis=1), ranker.scores(proposals[0].features), atol=1e-5)
+    assert np.abs(added[:, 1]).mean() > np.abs(added[:, 0]).mean()  # choices follow the second feature
+    assert ranker.contributions(np.zeros((0, 2), np.float32)).shape == (0, len(NAMES) + 1)

@@ -1,0 +1,140 @@
+"""The map as a page of its own: WebGL, no library, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from features.explore.item_groups import OTHER, PRICE_BANDS, STAR_BANDS
+
+KINDS: Final = ("item", "review", "search", "query")
+MAX_GROUPS: Final = 8
+MAX_TEXT_CHARS: Final = 160
+WEB: Final = Path(__file__).parent / "web"
+
+OKABE_ITO: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b2a100", "#5f5f5f")
+"""Told apart by the colour-blind (Okabe and Ito 2008), the yellow darkened for white paper."""
+
+CIVIDIS: Final = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
+"""From dark to light, in the same order for everybody and in grey print."""
+
+CATEGORICAL: Final[dict[str, tuple[str, ...]]] = {
+    "price": PRICE_BANDS,
+    "stars": STAR_BANDS,
+    "popularity": ("new", "tail", "middle", "head"),
+    "newness": ("no shopper yet", "in its first month", "in its first year", "older"),
+    "sentiment": ("negative", "mixed", "positive"),
+    "cold": ("cold", "warm"),
+}
+"""Groups that have an order, from low to high; they are coloured from dark to light."""
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """points: kind (of `KINDS`), id, text, group, x, y between 0 and 1; clusters: x, y, n, words; legend: the groups in
+    the order of their colours."""
+
+    title: str
+    points: pl.DataFrame
+    clusters: pl.DataFrame
+    legend: tuple[str, ...]
+
+    def html(self) -> str:
+        """A whole page that needs no network: drag or arrow keys pan, the wheel or + and - zoom, the pointer tells what
+        a point is, the legend switches groups, words light up what has them."""
+        page, script = _web("atlas.html"), _web("atlas.js")
+        data = json.dumps(self._data(), ensure_ascii=False).replace("</", "<\\/")
+        return page.replace("__TITLE__", escape(self.title)).replace("__DATA__", data).replace("__SCRIPT__", script)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page; open it in any browser."""
+        Path(path).write_text(self.html(), encoding="utf-8")
+        return Path(path)
+
+    def __repr__(self) -> str:
+        named = ", ".join(word for word in self.clusters.sort("n", descending=True)["words"].head(6) if word)
+        return (
+            f"{self.title}\n{len(self.points):,} points; largest clusters: {named}\n.save('atlas.html') writes a page"
+        )
+
+    def _repr_html_(self) -> str:
+        return framed(self.html(), self.title)
+
+    def _data(self) -> dict[str, Any]:
+        at = {name: place for place, name in enumerate(self.legend)}
+        groups = [at.get(name, 255) for name in self.points["group"]]
+        kinds = [KINDS.index(kind) for kind in self.points["kind"]]
+        places = self.points.select("x", "y").to_numpy()
+        texts = [text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + "…" for text in self.points["text"]]
+        return {
+            "xy": _base64(np.round(np.clip(places, 0, 1) * 65535).astype("<u2")),
+            "group": _base64(np.array(groups, dtype=np.uint8)),
+            "kind": _base64(np.array(kinds, dtype=np.uint8)),
+            "text": texts,
+            "id": self.points["id"].to_list(),
+            "legend": [
+                {"name": name, "colour": colour} for name, colour in zip(self.legend, self.colours, strict=True)
+            ],
+            "clusters": self.clusters.select("x", "y", "n", "words").to_dicts(),
+        }
+
+    @property
+    def colours(self) -> list[str]:
+        """Of the legend: from dark to light where the groups have an order, else those of `OKABE_ITO`."""
+        return palette(self.legend)
+
+
+def palette(legend: Sequence[str]) -> list[str]:
+    """A colour for each group."""
+    n = len(legend)
+    if any(set(legend) <= set(ordered) for ordered in CATEGORICAL.values()) and n > 1:
+        return [CIVIDIS[round(place * (len(CIVIDIS) - 2) / (n - 1))] for place in range(n)]
+    return [OKABE_ITO[-1] if name == OTHER else OKABE_ITO[place % len(OKABE_ITO)] for place, name in enumerate(legend)]
+
+
+def side_by_side(atlases: Sequence[Atlas], note: str = "") -> SideBySide:
+    """Maps in one row, to be compared; note: a sentence below them."""
+    return SideBySide(tuple(atlases), note)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Several maps in one row."""
+
+    atlases: tuple[Atlas, ...]
+    note: str
+
+    def __repr__(self) -> str:
+        return "\n".join([*(atlas.title for atlas in self.atlases), self.note])
+
+    def _repr_html_(self) -> str:
+        frames = "".join(
+            f'<div style="flex:1;min-width:300px">{framed(a.html(), a.title, 480)}</div>' for a in self.atlases
+        )
+        return f'<div style="display:flex;gap:8px;flex-wrap:wrap">{frames}</div><p>{escape(self.note)}</p>'
+
+
+def framed(page: str, title: str, height: int = 640) -> str:
+    """A page within a page, whose scripts and styles stay its own."""
+    return (
+        f'<iframe title="{escape(title)}" style="width:100%;height:{height}px;border:0" sandbox="allow-scripts" '
+        f'srcdoc="{escape(page)}"></iframe>'
+    )
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+@cache
+def _web(name: str) -> str:
+    return (WEB / name).read_text(encoding="utf-8")

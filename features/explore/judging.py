@@ -1,0 +1,129 @@
+"""The lists of a release against what shoppers chose after it: events that no part of it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from features.explore.item_groups import GROUPINGS, fewer, item_groups
+from recsys.errors import DataError, QueryError
+from recsys.interactions import positions, rating_events
+from recsys.metrics import bootstrap_interval, ndcg, recall
+from recsys.query import Query, Signal
+from recsys.recommend import Recommender
+from recsys.split import new_items, next_items, target_events
+
+K: Final = 10
+MAX_USERS: Final = 5_000
+MAX_GROUPS: Final = 15
+MIN_USERS: Final = 10
+"""Groups of fewer shoppers are told as one: two who were unlucky are no finding."""
+
+LIGHT_BELOW: Final = 10
+"""Items in the history of a light shopper, at most."""
+
+SMALLER: Final = "smaller groups"
+SHOPPER: Final = "shopper"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One row a shopper. targets: user_id, item_id; ranks: (n,) 0-based place of the item in the list, K where it is
+    not; shown_rows: (n, K); n_history: (n,) items that were known of the shopper."""
+
+    recommender: Recommender
+    targets: pl.DataFrame
+    ranks: np.ndarray
+    shown_rows: np.ndarray
+    n_history: np.ndarray
+
+    def by(self, group: str, users: pl.DataFrame | None = None) -> pl.DataFrame:
+        """group, n_users, recall, ndcg (at 10), low, high (95 % of the mean NDCG), worst first.
+
+        group: of `GROUPINGS`, for what was chosen; "shopper"; or a column of `users`, which has user_id, too.
+        """
+        groups = self._groups(group, users)
+        named = pl.Series(fewer(groups, MAX_GROUPS), dtype=pl.String)
+        counts = named.drop_nulls().value_counts(name="n")
+        small = set(counts.filter(pl.col("n") < MIN_USERS)[named.name].to_list())
+        names = [SMALLER if name in small else name for name in named]
+        found, hit = ndcg(self.ranks, K), recall(self.ranks, K)
+        rows = []
+        for name in sorted({name for name in names if name is not None}):
+            mine = np.array([one == name for one in names])
+            low, high = bootstrap_interval(found[mine], seed=0)
+            told = {"n_users": int(mine.sum()), "recall": float(hit[mine].mean()), "ndcg": float(found[mine].mean())}
+            rows.append({"group": name, **told, "low": low, "high": high})
+        return pl.DataFrame(rows).sort("ndcg", "group") if rows else pl.DataFrame(schema={"group": pl.String})
+
+    def _groups(self, group: str, users: pl.DataFrame | None) -> Sequence[str | None]:
+        if users is not None:
+            if missing := [name for name in ("user_id", group) if name not in users.columns]:
+                raise QueryError(f"users: no column {missing[0]!r}; it has {', '.join(users.columns)}")
+            told = users.select("user_id", pl.col(group).cast(pl.String)).unique("user_id")
+            return self.targets.join(told, on="user_id", how="left", maintain_order="left")[group].to_list()
+        if group == SHOPPER:
+            return ["new" if n == 0 else "light" if n < LIGHT_BELOW else "heavy" for n in self.n_history]
+        if group not in GROUPINGS:
+            raise QueryError(
+                f"no groups by {group!r}; there are {SHOPPER}, {', '.join(GROUPINGS)}, and columns of a table of users"
+            )
+        of_items = item_groups(self.recommender, group)
+        rows = positions(self.targets["item_id"], self.recommender.model.item_ids)
+        return [of_items[row] for row in rows]
+
+
+def judged(
+    recommender: Recommender, events: pl.LazyFrame, reviews: pl.LazyFrame, as_of: datetime, seed: int = 0
+) -> Judged:
+    """Each shopper's first choice after `as_of`, and the list that they would have been given just before it, with what
+    they had done by then. At most `MAX_USERS` shoppers, drawn with the seed.
+
+    events, reviews: of the lake, later ones too. Raises DataError where nobody has chosen anything since.
+    """
+    columns = ("user_id", "item_id", "event_type", "timestamp", "value")
+    is_choice = pl.col("item_id").is_not_null() & (pl.col("event_type") != "impression")
+    done = pl.concat([events.filter(is_choice).select(columns), rating_events(reviews)]).collect(engine="in-memory")
+    chosen = target_events(done.lazy()).collect(engine="in-memory")
+    item_ids, repeats = recommender.model.item_ids, recommender.model.repeats.allowed
+    targets = next_items(new_items(chosen, done, item_ids, as_of, datetime.max.replace(tzinfo=UTC), repeats))
+    if targets.is_empty():
+        raise DataError(
+            f"nobody has chosen anything after this release ({as_of:%Y-%m-%d %H:%M}) by which it could be judged; "
+            "ask an older release, or ingest what happened since"
+        )
+    if len(targets) > MAX_USERS:
+        targets = targets.sample(MAX_USERS, seed=seed).sort("user_id")
+    queries = _queries(targets, done.filter(pl.col("timestamp") >= as_of))
+    shown = np.full((len(targets), K), -1, dtype=np.int64)
+    for batch in recommender.batches(len(queries)):
+        for place, slate in enumerate(recommender.recommend(queries[batch]), start=batch.start):
+            rows = [recommender.rows[item.item_id] for item in slate.items]
+            shown[place, : len(rows)] = rows
+    is_target = shown == positions(targets["item_id"], item_ids)[:, None]
+    ranks = np.where(is_target.any(axis=1), is_target.argmax(axis=1), K)
+    known = [recommender.users.history(user_id).item_rows for user_id in targets["user_id"]]
+    return Judged(recommender, targets, ranks, shown, np.array([(rows >= 0).sum() for rows in known]))
+
+
+def _queries(targets: pl.DataFrame, since: pl.DataFrame) -> list[Query]:
+    """One a target, with what its shopper did before it as the session; of the item itself nothing."""
+    asked = targets.select("user_id", target="item_id", asked_at="timestamp")
+    before = (
+        since.join(asked, on="user_id")
+        .filter((pl.col("timestamp") < pl.col("asked_at")) & (pl.col("item_id") != pl.col("target")))
+        .sort("timestamp")
+    )
+    sessions: dict[str, list[Signal]] = {}
+    told = before.select("user_id", pl.col("event_type").cast(pl.String), "timestamp", "item_id", "value")
+    for user_id, kind, at, item_id, value in told.iter_rows():
+        sessions.setdefault(user_id, []).append(Signal(kind, at, item_id, value=value))
+    return [
+        Query(user_id=user_id, session=tuple(sessions.get(user_id, ())), count=K, asked_at=at)
+        for user_id, at in targets.select("user_id", "timestamp").iter_rows()
+    ]

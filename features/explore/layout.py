@@ -1,0 +1,98 @@
+"""Vectors become places on a plane: t-SNE, kept on disk by the digest of what it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from features.durable import write_atomically
+from recsys.errors import ConfigError
+from recsys.whitening import unit_rows
+
+PERPLEXITY: Final = 30.0
+PCA_DIM: Final = 50
+"""Directions of largest variance that neighbours are looked for in: as is usual, and a tenth of the time."""
+
+SERIAL_BELOW: Final = 10_000
+"""Points below which threads wait for each other longer than they save."""
+
+VERSION: Final = b"t-SNE 1"
+
+
+def layout(vectors: np.ndarray, seed: int = 0, cache: Path | None = None) -> np.ndarray:
+    """(n, 2) float32 between 0 and 1; NaN for zero rows, which have no place.
+
+    Neighbours by cosine are neighbours on the plane (van der Maaten and Hinton 2008, by openTSNE: Policar et al. 2019);
+    distances between far groups mean little. cache: a folder, by default `cache_folder()`.
+    """
+    units = unit_rows(np.nan_to_num(np.asarray(vectors, dtype=np.float32)))
+    told = units.any(axis=1)
+    digest = hashlib.sha256(VERSION + str((units.shape, seed)).encode() + np.ascontiguousarray(units).tobytes())
+    file = (cache or cache_folder()) / f"{digest.hexdigest()[:32]}.npy"
+    if file.is_file():
+        try:
+            kept: np.ndarray = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            kept = np.zeros(0)
+        if kept.shape == (len(units), 2):
+            return kept
+    places = np.full((len(units), 2), np.nan, dtype=np.float32)
+    places[told] = _within_unit_square(_placed(units[told], seed))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _save(file, places)
+    return places
+
+
+def cache_folder() -> Path:
+    """Where layouts are kept: the user's cache, as a workspace is only read."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recsys" / "layouts"
+
+
+def place_among(vectors: np.ndarray, others: np.ndarray, places: np.ndarray, k: int = 5) -> np.ndarray:
+    """(n, 2): where new points would lie, the mean place of their `k` nearest by cosine, the nearer weighing more.
+
+    others: (m, dim) with their (m, 2) places; those without a place are left out.
+    """
+    placed = np.isfinite(places).all(axis=1)
+    cosines = unit_rows(vectors) @ unit_rows(others[placed]).T
+    k = min(k, cosines.shape[1])
+    if k == 0:
+        return np.full((len(vectors), 2), np.nan, dtype=np.float32)
+    nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+    weights = np.exp(10.0 * np.take_along_axis(cosines, nearest, axis=1))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.einsum("nk,nkd->nd", weights, places[placed][nearest]).astype(np.float32)
+
+
+def _placed(units: np.ndarray, seed: int) -> np.ndarray:
+    n = len(units)
+    if n < 5:
+        return np.stack([np.arange(n), np.zeros(n)], axis=1)
+    try:
+        from openTSNE import TSNE  # an extra: the engine and the service do without
+    except ImportError:
+        raise ConfigError("the atlas needs openTSNE; install it with `pip install 'recsys[notebooks]'`") from None
+    dim = min(PCA_DIM, *units.shape)
+    reduced = PCA(dim, svd_solver="full" if n <= 500 else "covariance_eigh", random_state=seed).fit_transform(units)
+    threads = 1 if n < SERIAL_BELOW else int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    fitted = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), random_state=seed, n_jobs=threads).fit(reduced)
+    return np.asarray(fitted)
+
+
+def _within_unit_square(places: np.ndarray) -> np.ndarray:
+    if len(places) == 0:
+        return places
+    low = places.min(axis=0)
+    return (places - low) / max(float((places - low).max()), 1e-9)
+
+
+def _save(file: Path, places: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, places, allow_pickle=False)
+    write_atomically(file, buffer.getvalue())

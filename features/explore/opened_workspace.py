@@ -1,0 +1,206 @@
+"""A workspace opened for looking: its releases, its lake, and what changed between two nights."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from features.explore.item_groups import item_groups
+from features.explore.lake_tables import lake_table
+from features.explore.opened_release import OpenedRelease
+from features.explore.showing import as_html, as_text
+from features.explore.what_changed import SlateChange, slate_change
+from features.manifest import Manifest
+from features.release_diff import ReleaseDiff, diff_releases, neighbour_churn
+from features.store import Store
+from recsys import config
+from recsys.errors import StoreError
+from recsys.settings_file import find_settings, load_settings
+from recsys.workspace import Workspace
+
+LATEST: Final = "latest"
+PREVIOUS: Final = "previous"
+SERVED: Final = "served"
+
+
+def open_workspace(path: str | Path) -> OpenedWorkspace:
+    """The workspace in that folder. Raises StoreError where there is no such folder."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise StoreError(f"{root}: no such folder; `recsys ingest --workspace {root}` starts a workspace")
+    return OpenedWorkspace(Workspace(root))
+
+
+@dataclass(frozen=True)
+class OpenedWorkspace:
+    """Reads what is there when it is asked; nothing is written into the workspace."""
+
+    workspace: Workspace
+
+    def manifests(self) -> list[Manifest]:
+        """Of the published releases, the newest night last. Raises StoreError where there is none."""
+        manifests = sorted(Store(self.workspace).releases(), key=lambda one: (one.as_of, one.created_at))
+        if not manifests:
+            root = self.workspace.root
+            raise StoreError(f"{root}: no release published yet; run `recsys nightly --workspace {root}`")
+        return manifests
+
+    def releases(self) -> pl.DataFrame:
+        """release_id, served, as_of, created_at, items, users, reviews, encoder, recall, ndcg, oldest first.
+
+        recall, ndcg: at 10 over the held-out shoppers of its night, null where the night measured none.
+        """
+        served = Store(self.workspace).current_id()
+        return pl.DataFrame([_row(manifest, served) for manifest in self.manifests()])
+
+    def release(self, which: str = LATEST) -> OpenedRelease:
+        """A release by its id, or the "latest", the one before it ("previous"), the one in service ("served").
+
+        Raises StoreError where there is no release, the id is unknown (naming the nearest), or the release was
+        collected.
+        """
+        return _opened(self.workspace, self._release_id(which))
+
+    def _release_id(self, which: str) -> str:
+        manifests = self.manifests()
+        known = [manifest.release_id for manifest in manifests]
+        if which == LATEST:
+            return known[-1]
+        if which == SERVED:
+            return Store(self.workspace).current_id() or known[-1]
+        if which == PREVIOUS:
+            if len(known) < 2:
+                raise StoreError(f"{self.workspace.root}: {known[0]} is the only release; none is before it")
+            return known[-2]
+        if which in known:
+            return which
+        parents = {manifest.parent for manifest in manifests}
+        if which in parents or (which and (self.workspace.runs / which).is_dir()):
+            raise StoreError(
+                f"{self.workspace.root}: release {which} has been collected, {len(known)} are kept (releases.keep): "
+                f"{', '.join(known)}; `recsys nightly --as-of` makes one of that day again"
+            )
+        nearest = difflib.get_close_matches(which, known, n=3, cutoff=0.0)
+        raise StoreError(f"{self.workspace.root}: no release {which!r}; nearest: {', '.join(nearest)}")
+
+    @property
+    def events(self) -> pl.LazyFrame:
+        """All events of the lake, see `recsys.tables.Events`."""
+        return lake_table(self.workspace.lake, "events")
+
+    @property
+    def catalog(self) -> pl.LazyFrame:
+        """The catalogue as the shop gave it last, see `recsys.tables.Catalog`."""
+        return lake_table(self.workspace.lake, "catalog")
+
+    @property
+    def reviews(self) -> pl.LazyFrame:
+        """All reviews of the lake, see `recsys.tables.Reviews`."""
+        return lake_table(self.workspace.lake, "reviews")
+
+    def what_changed(self, user_id: str, before: str = PREVIOUS, after: str = LATEST, count: int = 10) -> SlateChange:
+        """What the night between two releases changed for a shopper: what they did, and how their list moved."""
+        return slate_change(self.release(before), self.release(after), user_id, count)
+
+    def diff(self, before: str = PREVIOUS, after: str = LATEST, n_shoppers: int = 200) -> ReleaseDiff:
+        """What differs between two releases: figures, settings, items, neighbourhoods, lists of some shoppers."""
+        return diff_releases(self.release(before).loaded, self.release(after).loaded, n_shoppers)
+
+    def drift_by(self, group: str = "category", before: str = PREVIOUS, after: str = LATEST) -> pl.DataFrame:
+        """group, n_items, churn: the mean share of an item's neighbours that are others now, most drifted first; groups
+        as in `features.explore.item_groups`."""
+        newer = self.release(after).recommender
+        of_items = pl.DataFrame(
+            {"item_id": newer.item_ids, "group": pl.Series(item_groups(newer, group), dtype=pl.String)}
+        )
+        moved = neighbour_churn(self.release(before).recommender, newer).join(of_items, on="item_id")
+        told = moved.drop_nulls("group").group_by("group").agg(n_items=pl.len(), churn=pl.col("churn").mean())
+        return told.sort("churn", "group", descending=[True, False])
+
+    def tuning_curves(self) -> pl.DataFrame:
+        """run, stage, step, loss of the fine-tuning runs of this workspace, the newest run last; empty without any."""
+        schema = {"run": pl.String, "stage": pl.String, "step": pl.Int64, "loss": pl.Float64}
+        rows = [
+            (file.parent.name, stage["stage"], step, loss)
+            for file in sorted(self.workspace.runs.glob("*/record.json"))
+            for stage in json.loads(file.read_text(encoding="utf-8"))["stages"]
+            for step, loss in enumerate(stage["losses"], start=1)
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def quality_over_time(self) -> pl.DataFrame:
+        """release_id, as_of, slice, n_users, recall, ndcg, mrr, coverage of the lists that each night measured."""
+        rows = [
+            {"release_id": one.release_id, "as_of": one.as_of, "slice": name, **figures}
+            for one in self.manifests()
+            for name, figures in one.metrics.get("fused", {}).items()
+        ]
+        return pl.DataFrame(rows)
+
+    def fairness_over_time(self) -> pl.DataFrame:
+        """release_id, as_of, slice ("all"), and the figures of `Reach.figures` of every kept release."""
+        opened = [self.release(one.release_id) for one in self.manifests()]
+        return pl.DataFrame(
+            [
+                {"release_id": one.release_id, "as_of": one.manifest.as_of, "slice": "all", **one.reach.figures()}
+                for one in opened
+            ]
+        )
+
+    @property
+    def settings(self) -> config.Settings:
+        """Of the shop as its file has them now; a release has those that it was made with."""
+        return load_settings(find_settings(None, self.workspace.settings_file), {})
+
+    def scratch_copy(self, folder: str | Path) -> Workspace:
+        """A workspace of its own in that folder with this one's lake, settings and embedded texts: to try what would
+        write, such as fine-tuning. Raises StoreError where the folder is not empty."""
+        copy = Workspace(Path(folder))
+        if copy.root.exists() and any(copy.root.iterdir()):
+            raise StoreError(f"{copy.root}: not empty; name a folder that is, or does not exist")
+        for ours, its in ((self.workspace.lake, copy.lake), (self.workspace.embeddings, copy.embeddings)):
+            if ours.is_dir():
+                shutil.copytree(ours, its)
+        if self.workspace.settings_file.is_file():
+            copy.root.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.workspace.settings_file, copy.settings_file)
+        return copy
+
+    def __repr__(self) -> str:
+        return f"workspace {self.workspace.root}\n{as_text(self._shown())}"
+
+    def _repr_html_(self) -> str:
+        return as_html(self._shown(), f"Workspace {self.workspace.root}")
+
+    def _shown(self) -> pl.DataFrame:
+        try:
+            return self.releases()
+        except StoreError:
+            return pl.DataFrame({"releases": ["none yet"]})
+
+
+@lru_cache(maxsize=8)
+def _opened(workspace: Workspace, release_id: str) -> OpenedRelease:
+    """Releases never change, and one takes seconds to load."""
+    return OpenedRelease(workspace, release_id)
+
+
+def _row(manifest: Manifest, served: str | None) -> dict[str, Any]:
+    told = manifest.metrics.get("fused", {}).get("all", {})
+    return {
+        "release_id": manifest.release_id,
+        "served": manifest.release_id == served,
+        "as_of": manifest.as_of,
+        "created_at": manifest.created_at,
+        **manifest.rows,
+        "encoder": manifest.encoder_id,
+        "recall": told.get("recall"),
+        "ndcg": told.get("ndcg"),
+    }
