@@ -198,7 +198,7 @@ def test_a_publish_that_is_asked_for_happens_though_nothing_has_changed(
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        (Choice(only="embedd"), "--only embedd: no such step; choose one of ingest, read, embed"),
+        (Choice(only="embedd"), "--only embedd: no such step; choose one of ingest, read, check, embed"),
         (Choice(since="train"), "--from train: no such step"),
         (Choice(only="read", resume=True), "exclude each other"),
     ],
