@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from features.explore.explained_slate import ExplainedSlate
 
 WIDTH: Final = 8.0
+TITLE_CHARS: Final = 76
 HATCHES: Final = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++", "***", "|||")
 """Beside the colour, so that grey print tells the parts apart."""
 
@@ -182,7 +184,7 @@ def _canvas(finding: str, n_rows: int) -> tuple[Axes, Chart]:
     figure = Figure(figsize=(WIDTH, 1.4 + 0.3 * max(n_rows, 3)))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(finding, loc="left", fontsize=12, fontweight="bold", wrap=True, pad=24)
+    axes.set_title(fill(finding, TITLE_CHARS), loc="left", fontsize=12, fontweight="bold", pad=24)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -198,6 +200,7 @@ def _empty(words: str) -> Figure:
 
 def _names(axes: Axes, places: np.ndarray, names: Sequence[str]) -> None:
     axes.set_yticks(places, names)
+    axes.set_ylim(-0.6, len(places) - 0.4)
     axes.tick_params(axis="y", length=0)
 
 

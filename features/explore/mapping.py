@@ -11,7 +11,7 @@ import polars as pl
 
 from features.explore.atlas import CATEGORICAL, KINDS, MAX_GROUPS, Atlas
 from features.explore.clusters import cluster_table
-from features.explore.item_groups import GROUPINGS, fewer, item_groups
+from features.explore.item_groups import GROUPINGS, OTHER, fewer, item_groups
 from features.explore.layout import layout, place_among
 from features.explore.showing import spelled
 from recsys.embedding_health import sampled_rows
@@ -74,14 +74,15 @@ def draw_atlas(
 
 
 def _legend(groups: pl.Series, colour: str) -> tuple[str, ...]:
-    """The groups in the order of their colours: bands from low to high, else the most frequent first."""
+    """The groups in the order of their colours: bands from low to high, else the most frequent first and the others last."""
     there = groups.drop_nulls()
     if colour == "kind":
         return tuple(kind for kind in KINDS if kind in set(there.to_list()))
     ordered = CATEGORICAL.get(colour)
     if ordered is not None:
         return tuple(name for name in ordered if name in set(there.to_list()))
-    counted = there.value_counts(name="n").sort("n", there.name, descending=[True, False])
+    is_other = pl.col(there.name) == OTHER
+    counted = there.value_counts(name="n").sort(is_other, "n", there.name, descending=[False, True, False])
     return tuple(counted[there.name].to_list())
 
 
