@@ -52,6 +52,8 @@ class Chart:
 
 def quality_chart(table: pl.DataFrame, by: str) -> Chart:
     """`quality_by`'s table: the mean NDCG of each group with its interval, worst at the top."""
+    if table.is_empty():
+        return _nothing(f"Nothing is known of the shop by {by}")
     worst = table.row(0, named=True)
     mean = float(np.average(table["ndcg"].to_numpy(), weights=table["n_users"].to_numpy()))
     finding = f"Served worst by {by}: {worst['group']} (NDCG {worst['ndcg']:.3f}, all shoppers {mean:.3f})"
@@ -152,7 +154,7 @@ def time_chart(table: pl.DataFrame, value: str, of: str = "all") -> Chart:
 def curves_chart(table: pl.DataFrame) -> Chart:
     """`tuning_curves`' table: the loss of each stage over the share of its steps."""
     if table.is_empty():
-        return Chart(NOT_TUNED, _empty(NOT_TUNED))
+        return _nothing(NOT_TUNED)
     newest = table.filter(pl.col("run") == table["run"][-1])
     stages = newest["stage"].unique(maintain_order=True).to_list()
     last = newest.filter(pl.col("stage") == stages[-1])["loss"].to_numpy()
@@ -166,6 +168,17 @@ def curves_chart(table: pl.DataFrame) -> Chart:
     axes.set_ylabel("training loss")
     axes.legend(frameon=False)
     return chart
+
+
+def drift_chart(table: pl.DataFrame, by: str, most: int = 15) -> Chart:
+    """`drift_by`'s table: how many of its items' neighbours are others than before, most drifted first."""
+    if table.is_empty():
+        return _nothing(f"Nothing is known of the items by {by}")
+    first = table.row(0, named=True)
+    finding = f"{first['group']} drifted most: {first['churn']:.0%} of its items' neighbours are others"
+    told = table.head(most)
+    label = "share of an item's 10 neighbours that are others now"
+    return bars_chart(told["group"].to_list(), told["churn"].to_list(), finding, label)
 
 
 def bars_chart(names: Sequence[str], values: Sequence[float], finding: str, label: str) -> Chart:
@@ -189,6 +202,10 @@ def _canvas(finding: str, n_rows: int) -> tuple[Axes, Chart]:
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     axes.set_axisbelow(True)
     return axes, Chart(finding, figure)
+
+
+def _nothing(words: str) -> Chart:
+    return Chart(words, _empty(words))
 
 
 def _empty(words: str) -> Figure:

@@ -74,7 +74,7 @@ def draw_atlas(
 
 
 def _legend(groups: pl.Series, colour: str) -> tuple[str, ...]:
-    """The groups in the order of their colours: bands from low to high, else the most frequent first and the others last."""
+    """The groups in the order of their colours: bands from low to high, else the most frequent first."""
     there = groups.drop_nulls()
     if colour == "kind":
         return tuple(kind for kind in KINDS if kind in set(there.to_list()))
