@@ -24,6 +24,8 @@ WEB: Final = Path(__file__).parent / "web"
 OKABE_ITO: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b2a100", "#5f5f5f")
 """Told apart by the colour-blind (Okabe and Ito 2008), the yellow darkened for white paper."""
 
+OTHERS: Final = "#a3a3a3"
+
 CIVIDIS: Final = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
 """From dark to light, in the same order for everybody and in grey print."""
 
@@ -98,7 +100,8 @@ def palette(legend: Sequence[str]) -> list[str]:
     n = len(legend)
     if any(set(legend) <= set(ordered) for ordered in CATEGORICAL.values()) and n > 1:
         return [CIVIDIS[round(place * (len(CIVIDIS) - 2) / (n - 1))] for place in range(n)]
-    return [OKABE_ITO[-1] if name == OTHER else OKABE_ITO[place % len(OKABE_ITO)] for place, name in enumerate(legend)]
+    named = [name for name in legend if name != OTHER]
+    return [OTHERS if name == OTHER else OKABE_ITO[named.index(name) % len(OKABE_ITO)] for name in legend]
 
 
 def side_by_side(atlases: Sequence[Atlas], note: str = "") -> SideBySide:

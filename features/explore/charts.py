@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from features.explore.explained_slate import ExplainedSlate
 
 WIDTH: Final = 8.0
+TITLE_CHARS: Final = 76
 HATCHES: Final = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++", "***", "|||")
 """Beside the colour, so that grey print tells the parts apart."""
 
@@ -50,6 +52,8 @@ class Chart:
 
 def quality_chart(table: pl.DataFrame, by: str) -> Chart:
     """`quality_by`'s table: the mean NDCG of each group with its interval, worst at the top."""
+    if table.is_empty():
+        return _nothing(f"Nothing is known of the shop by {by}")
     worst = table.row(0, named=True)
     mean = float(np.average(table["ndcg"].to_numpy(), weights=table["n_users"].to_numpy()))
     finding = f"Served worst by {by}: {worst['group']} (NDCG {worst['ndcg']:.3f}, all shoppers {mean:.3f})"
@@ -150,7 +154,7 @@ def time_chart(table: pl.DataFrame, value: str, of: str = "all") -> Chart:
 def curves_chart(table: pl.DataFrame) -> Chart:
     """`tuning_curves`' table: the loss of each stage over the share of its steps."""
     if table.is_empty():
-        return Chart(NOT_TUNED, _empty(NOT_TUNED))
+        return _nothing(NOT_TUNED)
     newest = table.filter(pl.col("run") == table["run"][-1])
     stages = newest["stage"].unique(maintain_order=True).to_list()
     last = newest.filter(pl.col("stage") == stages[-1])["loss"].to_numpy()
@@ -164,6 +168,17 @@ def curves_chart(table: pl.DataFrame) -> Chart:
     axes.set_ylabel("training loss")
     axes.legend(frameon=False)
     return chart
+
+
+def drift_chart(table: pl.DataFrame, by: str, most: int = 15) -> Chart:
+    """`drift_by`'s table: how many of its items' neighbours are others than before, most drifted first."""
+    if table.is_empty():
+        return _nothing(f"Nothing is known of the items by {by}")
+    first = table.row(0, named=True)
+    finding = f"{first['group']} drifted most: {first['churn']:.0%} of its items' neighbours are others"
+    told = table.head(most)
+    label = "share of an item's 10 neighbours that are others now"
+    return bars_chart(told["group"].to_list(), told["churn"].to_list(), finding, label)
 
 
 def bars_chart(names: Sequence[str], values: Sequence[float], finding: str, label: str) -> Chart:
@@ -182,11 +197,15 @@ def _canvas(finding: str, n_rows: int) -> tuple[Axes, Chart]:
     figure = Figure(figsize=(WIDTH, 1.4 + 0.3 * max(n_rows, 3)))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(finding, loc="left", fontsize=12, fontweight="bold", wrap=True, pad=24)
+    axes.set_title(fill(finding, TITLE_CHARS), loc="left", fontsize=12, fontweight="bold", pad=24)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     axes.set_axisbelow(True)
     return axes, Chart(finding, figure)
+
+
+def _nothing(words: str) -> Chart:
+    return Chart(words, _empty(words))
 
 
 def _empty(words: str) -> Figure:
@@ -198,6 +217,7 @@ def _empty(words: str) -> Figure:
 
 def _names(axes: Axes, places: np.ndarray, names: Sequence[str]) -> None:
     axes.set_yticks(places, names)
+    axes.set_ylim(-0.6, len(places) - 0.4)
     axes.tick_params(axis="y", length=0)
 
 

@@ -59,7 +59,12 @@ class Judged:
             low, high = bootstrap_interval(found[mine], seed=0)
             told = {"n_users": int(mine.sum()), "recall": float(hit[mine].mean()), "ndcg": float(found[mine].mean())}
             rows.append({"group": name, **told, "low": low, "high": high})
-        return pl.DataFrame(rows).sort("ndcg", "group") if rows else pl.DataFrame(schema={"group": pl.String})
+        schema = {
+            "group": pl.String,
+            "n_users": pl.Int64,
+            **dict.fromkeys(("recall", "ndcg", "low", "high"), pl.Float64),
+        }
+        return pl.DataFrame(rows, schema=schema).sort("ndcg", "group")
 
     def _groups(self, group: str, users: pl.DataFrame | None) -> Sequence[str | None]:
         if users is not None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from features.explore.atlas import CATEGORICAL, KINDS, MAX_GROUPS, Atlas
 from features.explore.clusters import cluster_table
-from features.explore.item_groups import GROUPINGS, fewer, item_groups
+from features.explore.item_groups import GROUPINGS, OTHER, fewer, item_groups
 from features.explore.layout import layout, place_among
 from features.explore.showing import spelled
 from recsys.embedding_health import sampled_rows
@@ -81,7 +81,8 @@ def _legend(groups: pl.Series, colour: str) -> tuple[str, ...]:
     ordered = CATEGORICAL.get(colour)
     if ordered is not None:
         return tuple(name for name in ordered if name in set(there.to_list()))
-    counted = there.value_counts(name="n").sort("n", there.name, descending=[True, False])
+    is_other = pl.col(there.name) == OTHER
+    counted = there.value_counts(name="n").sort(is_other, "n", there.name, descending=[False, True, False])
     return tuple(counted[there.name].to_list())
 
 
