@@ -79,7 +79,7 @@ def judge(
 ) -> Verdict:
     """candidate, served: as they are or would be served; comparison: of their trials, None where the served release
     left none that can be read."""
-    findings = [_finite(candidate.model), *_vectors(candidate, served, settings, seed), *_smoke(candidate, settings)]
+    findings = [_finite(candidate.model), *_vectors(candidate, settings, seed), *_smoke(candidate, settings)]
     figures: dict[str, float] = {}
     if served is not None:
         drift, figures = _drift(candidate, served, settings, seed)
@@ -106,18 +106,24 @@ def _finite(model: Model) -> Finding:
     return Finding("finite numbers", n_bad, -math.inf, 0.0, "stop" if n_bad else "ok", says, remedy)
 
 
-def _vectors(candidate: Recommender, served: Recommender | None, settings: config.Gate, seed: int) -> list[Finding]:
+def _vectors(candidate: Recommender, settings: config.Gate, seed: int) -> list[Finding]:
     norms = np.linalg.norm(np.nan_to_num(candidate.vectors), axis=1)
     norm = float(norms[norms > 0].mean()) if norms.any() else 0.0
     low, high = NORMS
     likeness = _mean_cosine(candidate.vectors, seed)
-    zero, most = float((norms == 0).mean()), settings.max_degenerate
-    if served is not None:
-        most += float((~served.vectors.any(axis=1)).mean())
+    model = candidate.model
+    placed = (model.popularity > 0) | model.whitened.any(axis=1)  # of others nothing is known that could place them
+    zero = float((norms[placed] == 0).mean()) if placed.any() else 0.0
     remedy = "see the training curve of the sequence model"
     told: tuple[tuple[str, float, float, float, str], ...] = (
         ("vector norm", norm, low, high, f"item vectors have a mean norm of {norm:.3f}"),
-        ("zero vectors", zero, -math.inf, most, f"{zero:.1%} of the items have no vector"),
+        (
+            "zero vectors",
+            zero,
+            -math.inf,
+            settings.max_degenerate,
+            f"{zero:.1%} of the items that were bought or described have no vector",
+        ),
         ("vector spread", likeness, -math.inf, MAX_MEAN_COSINE, f"two items are alike by {likeness:.3f} in the mean"),
     )
     return [_within(*one, remedy) for one in told]

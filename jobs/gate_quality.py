@@ -124,11 +124,10 @@ def compare(
 
 
 def quality_findings(comparison: Comparison, settings: config.Gate) -> list[Finding]:
-    """One a slice of enough shoppers, and one of the coverage."""
+    """One a slice of enough shoppers, and one of what the lists of enough shoppers cover."""
+    judged = [change for change in comparison.slices if change.n_users >= settings.min_users]
     findings = []
-    for change in comparison.slices:
-        if change.n_users < settings.min_users:
-            continue
+    for change in judged:
         limit = settings.max_loss if change.name == "all" else settings.max_slice_loss
         is_worse = change.high < 0
         severity: Severity = "ok" if not is_worse else "stop" if change.relative < -limit else "warning"
@@ -138,14 +137,16 @@ def quality_findings(comparison: Comparison, settings: config.Gate) -> list[Find
         )
         remedy = "" if severity == "ok" else "see what of settings or data changed with `recsys releases diff`"
         findings.append(Finding(f"quality, {change.name}", change.relative, -limit, math.inf, severity, says, remedy))
-    return [*findings, _coverage(comparison, settings)]
+    return [*findings, _coverage(comparison, settings)] if judged else []
 
 
 def _coverage(comparison: Comparison, settings: config.Gate) -> Finding:
     shown, before = comparison.n_shown, comparison.n_shown_served
     change = (shown - before) / before if before else 0.0
     severity: Severity = "stop" if change < -settings.max_coverage_loss else "ok"
-    says = f"{shown:,} distinct items in the lists, {before:,} in the served release's"
+    says = (
+        f"{shown:,} distinct items in the lists, {before:,} in the served release's on the same choices ({change:+.0%})"
+    )
     remedy = "see whether all shoppers are shown the same" if severity == "stop" else ""
     return Finding("coverage", change, -settings.max_coverage_loss, math.inf, severity, says, remedy)
 

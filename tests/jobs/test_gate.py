@@ -97,8 +97,11 @@ def test_a_loss_counts_where_it_is_clear_and_large(change: SliceChange, severity
 
 
 def test_lists_that_show_half_as_many_items_are_held_back() -> None:
-    (finding,) = stops(quality_findings(Comparison((), 40, 100), Gate()))
+    same = (SliceChange("all", 500, 0.2, 0.2, -0.01, 0.01),)
+    (finding,) = stops(quality_findings(Comparison(same, 40, 100), Gate()))
     assert finding.name == "coverage"
+    few = (SliceChange("all", 30, 0.2, 0.2, -0.01, 0.01),)
+    assert not quality_findings(Comparison(few, 40, 100), Gate())  # so few lists cover what they happen to
 
 
 def broken(vectors: np.ndarray) -> Recommender:
@@ -115,6 +118,16 @@ def test_vectors_that_are_no_use_are_held_back() -> None:
         assert name in [finding.name for finding in found], name
     long = stops(judge(broken(good * 1.5), None, None, None, Gate(), seed=0).findings)
     assert [finding.name for finding in long] == ["vector norm"]
+
+
+def test_items_of_which_nothing_is_known_need_no_vector() -> None:
+    model, vectors = shop().model, shop().vectors.copy()
+    unknown = np.arange(len(vectors)) == 0
+    popularity, whitened = np.where(unknown, 0, 1.0), np.where(unknown[:, None], 0.0, model.whitened)
+    vectors[unknown] = 0.0
+    sequence = replace(model.sequence, item_vectors=vectors)
+    known = shop(sequence=sequence, popularity=popularity.astype(np.float32), whitened=whitened.astype(np.float32))
+    assert not stops(judge(known, None, None, None, Gate(), seed=0).findings)
 
 
 def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
