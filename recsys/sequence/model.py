@@ -132,6 +132,15 @@ class SequenceModel:
         vectors = np.where(known[:, None], self.item_vectors[old], np.float32(0.0))
         return SequenceModel(network.eval(), vectors, self.has_id[old] & known, self.epochs)
 
+    def with_placed(self, text: np.ndarray | None) -> SequenceModel:
+        """The same with items that had no vector where their text puts them; text: (n_items, text_dim) whitened."""
+        if text is None or self.network.shape.text_dim == 0:
+            return self
+        lacking = ~self.item_vectors.any(axis=1)
+        vectors = self.item_vectors.copy()
+        vectors[lacking] = self.place(text[lacking])
+        return replace(self, item_vectors=vectors)
+
     def save(self, folder: Path) -> None:
         """Writes `sequence.safetensors`; its header holds the network's shape as JSON, and the epochs."""
         folder.mkdir(parents=True, exist_ok=True)

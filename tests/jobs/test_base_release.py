@@ -71,13 +71,16 @@ def test_a_damaged_part_is_no_obstacle(
     assert "nothing taken over" in caplog.text
 
 
-def test_a_night_with_little_news_keeps_weights_and_ranker_and_touches_the_models_up(
-    published_shop: PublishedShop, tmp_path: Path
+@pytest.mark.parametrize("passes", [0, 1])
+def test_a_night_with_little_news_keeps_what_was_learned_and_may_touch_the_models_up(
+    passes: int, published_shop: PublishedShop, tmp_path: Path
 ) -> None:
     workspace = Workspace(tmp_path / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
     anywhere = {"free_disk_mb": 0, "free_memory_mb": 0}
-    told = published_shop.settings.model_dump() | {"nightly": {"relearn_share": 0.5, **anywhere}}
+    told = published_shop.settings.model_dump() | {
+        "nightly": {"relearn_share": 0.5, "touch_up_epochs": passes, **anywhere}
+    }
     epochs: list[tuple[int, int | None]] = []
 
     def progress(step: str, done: int, total: int | None) -> None:
@@ -87,13 +90,13 @@ def test_a_night_with_little_news_keeps_weights_and_ranker_and_touches_the_model
     report = nightly(workspace, Settings.model_validate(told), None, NIGHT + timedelta(days=1), progress)
     assert report.taken_from == published_shop.report.release_id
     assert report.published
-    assert epochs == [(1, 1), (1, 1)]  # the trial's and the final one's, no first one
+    assert epochs == [(1, 1), (1, 1)] * passes  # the trial's and the final one's, no first one
     before, after = (Model.load(Store(place).open().model_dir) for place in (published_shop.workspace, workspace))
     assert after.fusion == before.fusion and after.ranker == before.ranker
-    assert (after.sequence.item_vectors != before.sequence.item_vectors).any()
+    assert (after.sequence.item_vectors != before.sequence.item_vectors).any() == bool(passes)
     np.testing.assert_array_equal(after.popularity, before.popularity)
     trials = (trial_folder(workspace, one) for one in (published_shop.report.release_id, report.release_id))
     first, second = (Model.load(folder) for folder in trials)
-    assert (first.sequence.item_vectors != second.sequence.item_vectors).any()
+    assert (first.sequence.item_vectors != second.sequence.item_vectors).any() == bool(passes)
     mark = made_from(workspace, report.release_id)
     assert mark is not None and datetime.fromisoformat(mark.learned_at) == published_shop.report.as_of

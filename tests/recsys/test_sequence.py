@@ -395,6 +395,17 @@ def test_a_warm_start_begins_where_the_previous_model_ended() -> None:
     assert losses[0].loss < 0.5 * losses[1].loss
 
 
+def test_a_new_item_is_placed_by_its_text_and_the_others_stay() -> None:
+    text = texts(6)
+    model = fit_sequence(cycles(6, 6, 4), text, 6, SMALL, seed=0)
+    rows = np.append(np.arange(len(text)), -1)
+    tonight = np.vstack([text, text[3]])
+    placed = model.renumbered(rows).with_placed(tonight)
+    np.testing.assert_array_equal(placed.item_vectors[:-1], model.item_vectors)
+    np.testing.assert_allclose(placed.item_vectors[-1], model.place(text[3:4])[0], rtol=1e-6)
+    assert not model.renumbered(rows).with_placed(None).item_vectors[-1].any()
+
+
 def test_a_renumbered_model_scores_its_old_items_as_before() -> None:
     model = fit_sequence(cycles(6, 6, 4), None, 6, SMALL, seed=0)
     rows = np.array([5, -1, 0, 1, 2, 3, 4])
