@@ -80,7 +80,7 @@ def commit_ingest(
         source=_SOURCE.dump_python(source, mode="json"),
         rows={table: (one.n_new, one.n_updated) for table, one in merged.items()},
         before=tuple(live.get(key, nothing(*key)) for key in changed),
-        touched=tuple(sorted(staged.union(changed))),
+        known=tuple(sorted(staged.difference(changed))),
     )
     lake.commit(written, lake.history.with_change(change, keep))
 

@@ -115,7 +115,7 @@ def _refuse_rested_on(history: History, ids: list[int]) -> None:
         later = next(change for change in history.changes if change.id in rest)
         earlier = [one for one in history.changes if one.id in ids and one.id < later.id]
         changed = {key: one.id for one in earlier for key in one.changed}
-        table, partition = next(key for key in later.touched if key in changed)
+        table, partition = min(later.touched.intersection(changed))
         order = " ".join(str(one) for one in sorted({*ids, *rest}, reverse=True))
         raise DataError(
             f"ingest {changed[table, partition]}: ingest {later.id} came later and has rows of the same part of the "

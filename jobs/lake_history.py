@@ -25,8 +25,8 @@ Partition = tuple[str, str]
 @dataclass(frozen=True)
 class Change:
     """One ingest. source: what was taken, as whoever took it tells it in JSON; rows: by table those that were new and
-    those that were updated; before: what the changed partitions held, without rows where there was nothing; touched:
-    every partition that rows came in for, though all of them may have been known."""
+    those that were updated; before: what the changed partitions held, without rows where there was nothing; known:
+    the other partitions that rows came in for, all of which were known."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -35,12 +35,17 @@ class Change:
     source: dict[str, Any]
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
     before: tuple[LakeFile, ...] = ()
-    touched: tuple[Partition, ...] = ()
+    known: tuple[Partition, ...] = ()
     undone_at: AwareDatetime | None = None
 
     @property
     def changed(self) -> set[Partition]:
         return {(file.table, file.partition) for file in self.before}
+
+    @property
+    def touched(self) -> set[Partition]:
+        """Every partition that rows came in for."""
+        return self.changed.union(self.known)
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,15 @@ class History:
         return {file.path for change in self.changes for file in change.before if file.rows}
 
     def since(self, last_id: int) -> list[int]:
-        """Ids of the changes that came after that one, newest first: in this order all can be undone."""
-        return sorted((change.id for change in self.changes if change.id > last_id and change.before), reverse=True)
+        """Ids of the changes that came after that one, newest first."""
+        return sorted((change.id for change in self.changes if change.id > last_id), reverse=True)
 
     def with_change(self, change: Change, keep: int) -> History:
         return replace(self, last_id=change.id, changes=(*self.changes, change)[-keep:])
 
     def without_changes(self, ids: Collection[int], now: datetime, keep: int) -> History:
         """These move from `changes` to `undone`, without the files."""
-        gone = [replace(change, before=(), touched=(), undone_at=now) for change in self.changes if change.id in ids]
+        gone = [replace(change, before=(), known=(), undone_at=now) for change in self.changes if change.id in ids]
         undone = sorted((*self.undone, *gone), key=lambda change: change.id)[-keep:] if keep else ()
         return replace(self, changes=tuple(one for one in self.changes if one.id not in ids), undone=tuple(undone))
 

@@ -11,12 +11,10 @@ from recsys.errors import DataError
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
 
-def change(change_id: int, *partitions: str, touched: tuple[str, ...] = ()) -> Change:
-    """It changed `partitions`, and had known rows of those that it only touched."""
+def change(change_id: int, *partitions: str, known: tuple[str, ...] = ()) -> Change:
+    """It changed `partitions`, and had rows of others that were known."""
     before = tuple(LakeFile("events", name, f"{name}.parquet", 1, "d") for name in partitions)
-    return Change(
-        change_id, NOON, {}, {"events": (1, 0)}, before, tuple(("events", name) for name in (*partitions, *touched))
-    )
+    return Change(change_id, NOON, {}, {"events": (1, 0)}, before, tuple(("events", name) for name in known))
 
 
 def history(*changes: Change) -> History:
@@ -59,8 +57,8 @@ def test_of_many_only_the_last_stay_and_no_number_comes_twice() -> None:
         ([change(1, "a"), change(2, "b")], {1}, {1}),
         ([change(1, "a"), change(2, "a")], {1}, {1, 2}),
         ([change(1, "a"), change(2, "a")], {2}, {2}),
-        ([change(1, "a"), change(2, "b", touched=("a",))], {1}, {1, 2}),  # its known rows would be lost with 1's
-        ([change(1, "b", touched=("a",)), change(2, "a")], {1}, {1}),
+        ([change(1, "a"), change(2, "b", known=("a",))], {1}, {1, 2}),  # its known rows would be lost with 1's
+        ([change(1, "b", known=("a",)), change(2, "a")], {1}, {1}),
         ([change(1, "a"), change(2, "a", "b"), change(3, "b")], {1}, {1, 2, 3}),
     ],
 )
@@ -68,6 +66,7 @@ def test_what_rests_on_an_ingest_is_found(changes: list[Change], undone: set[int
     assert history(*changes).with_later(undone) == all_of_them
 
 
-def test_what_came_since_is_told_newest_first_without_what_changed_nothing() -> None:
-    kept = history(change(1, "a"), change(2, "b"), change(3, touched=("b",)), change(4, "c"))
-    assert (kept.since(1), kept.since(4)) == ([4, 2], [])
+def test_what_came_since_is_told_newest_first_with_what_only_rests_on_it() -> None:
+    kept = history(change(1, "a"), change(2, "b"), change(3, known=("b",)), change(4, "c"))
+    assert (kept.since(1), kept.since(4)) == ([4, 3, 2], [])
+    assert kept.with_later(kept.since(1)) == {2, 3, 4}
