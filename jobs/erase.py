@@ -31,7 +31,7 @@ from jobs.erase_places import erase_from_lake, erase_from_quarantine, erase_from
 from jobs.erase_search import Needles, holds_shopper, needles_of, search
 from jobs.erase_traces import Traces, traces_of
 from jobs.ingest import LEASE as LAKE_LEASE
-from jobs.remembered import load_remembered
+from jobs.remembered import SOURCES_FILE, load_remembered
 from recsys.config import Settings
 from recsys.errors import ErasureError, RecsysError
 from recsys.workspace import Workspace
@@ -306,7 +306,7 @@ def _there(workspace: Workspace, names: Iterable[str]) -> list[str]:
 
 def _source_files(workspace: Workspace) -> list[Path]:
     """The shop's own files that were taken in, as far as they are still there."""
-    taken = {file.path for entry in load_remembered(workspace.lake / "sources.json") for file in entry.files}
+    taken = {file.path for entry in load_remembered(workspace.lake / SOURCES_FILE) for file in entry.files}
     return [path for path in map(Path, sorted(taken)) if path.is_file()]
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from features.durable import write_atomically
 from jobs.erase_search import Needles, field_pattern, holds_any, word_pattern
 from jobs.lake import TABLES, Lake
+from jobs.lake_history import History
 from jobs.staging import groups
 from recsys.workspace import Workspace
 
@@ -43,7 +44,8 @@ def erase_from_lake(
             stays = rows.filter(~theirs)
             removed[table] += len(rows) - len(stays)
             written += lake.write(table, stays, partitions)
-    lake = lake.commit(written)
+    # What an undo would bring back may hold the shopper: from now on no earlier ingest can be undone.
+    lake = lake.commit(written, History(lake.history.last_id))
     shutil.rmtree(workspace.lake / "staging", ignore_errors=True)
     files = [workspace.lake / file.path for file in written if file.rows]
     return removed, [*files, *([lake.manifest] if written else [])]

@@ -24,14 +24,15 @@ from features.erased_users import ErasedUsers, read_erased
 from features.lease import hold_lease
 from jobs.casting import cast_rows
 from jobs.checking import check_rows
+from jobs.ingest_history import FilesTaken, commit_ingest
 from jobs.kept_out import names_erased, of_erased
 from jobs.lake import Lake
 from jobs.merge import Merged, merge_table
 from jobs.naming import Naming, name_columns
 from jobs.quarantine import QuarantineFile, as_given
-from jobs.remembered import load_remembered, remember, take
+from jobs.remembered import SOURCES_FILE, load_remembered, remember, take
 from jobs.sources import SOURCES
-from jobs.sources.files import RawBatch, RawFile
+from jobs.sources.files import RawBatch, RawFile, matching
 from jobs.sources.spec import SourceSpec
 from jobs.staging import Staging
 from recsys.config import Ingest
@@ -85,19 +86,23 @@ class _Count:
 
 
 def ingest(
-    workspace: Workspace, spec: SourceSpec, settings: Ingest, now: datetime, progress: Progress | None = None
+    workspace: Workspace,
+    spec: SourceSpec,
+    settings: Ingest,
+    now: datetime,
+    progress: Progress | None = None,
+    remembered: SourceSpec | None = None,
 ) -> IngestReport:
     """Take every file of `spec` into the lake, and remember the spec for `ingest_new`.
 
-    now: with time zone; rows later than `future_slack_hours` after it are bad.
+    now: with time zone; rows later than `future_slack_hours` after it are bad. remembered: the spec whose files these
+    are, where `spec` names only some of them.
     Raises DataError, with the lake as it was: a file is missing, empty or not what its name says, a column is
     missing, a table has no rows, or more than `max_bad_share` of a table's rows are bad.
     """
     started = time.perf_counter()
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-        files = SOURCES[spec.source](spec)
-        tables = _take_files(workspace, spec, files, settings, now, progress, may_be_empty=False)
-        _remember_files(workspace, spec, files)
+        tables = _take_files(workspace, spec, remembered or spec, settings, now, progress, may_be_empty=False)
     return IngestReport(tables, time.perf_counter() - started, workspace.quarantine)
 
 
@@ -111,13 +116,11 @@ def ingest_new(
     """
     started = time.perf_counter()
     tables: list[TableReport] = []
-    for entry in load_remembered(workspace.lake / "sources.json"):
+    for entry in load_remembered(workspace.lake / SOURCES_FILE):
         unseen = entry.unseen()
         if unseen is not None:
             with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-                files = SOURCES[unseen.source](unseen)
-                tables += _take_files(workspace, entry.spec, files, settings, now, progress, may_be_empty=True)
-                _remember_files(workspace, entry.spec, files)
+                tables += _take_files(workspace, unseen, entry.spec, settings, now, progress, may_be_empty=True)
     if not tables:
         return None
     return IngestReport(_summed(tables), time.perf_counter() - started, workspace.quarantine)
@@ -126,15 +129,17 @@ def ingest_new(
 def _take_files(
     workspace: Workspace,
     spec: SourceSpec,
-    files: Sequence[RawFile],
+    remembered: SourceSpec,
     settings: Ingest,
     now: datetime,
     progress: Progress | None,
     *,
     may_be_empty: bool,
 ) -> tuple[TableReport, ...]:
-    """Stage, check, merge and commit `files`; the caller holds the lake."""
-    namings = [name_columns(raw, spec) for raw in files]
+    """Stage, check, merge and commit the files of `spec`, and remember them; the caller holds the lake."""
+    files = SOURCES[spec.source](spec)
+    taken = [take(path) for raw in files for path in raw.inputs]
+    namings = [name_columns(raw, remembered) for raw in files]
     latest = now + timedelta(hours=settings.future_slack_hours)
     counts = {raw.table: _Count() for raw in files}
     erased = read_erased(workspace)
@@ -154,9 +159,9 @@ def _take_files(
         merged = {}
         for table in staging.tables():
             merged[table] = merge_table(lake, staging, table, settings.batch_rows, progress)
-        written = [file for table in merged.values() for file in table.files]
-        if written:
-            lake.commit(written)
+        source = FilesTaken(remembered.to_json(), _without_globs(spec), taken)
+        commit_ingest(lake, staging, merged, source, now, settings.keep_undo)
+    remember(workspace.lake / SOURCES_FILE, remembered, taken)
     return tuple(_report(table, count, merged.get(table)) for table, count in counts.items())
 
 
@@ -256,5 +261,9 @@ def _content_digest(raw: RawFile) -> str:
     return hashlib.sha256("".join(sha256_of(path) for path in raw.inputs).encode()).hexdigest()
 
 
-def _remember_files(workspace: Workspace, spec: SourceSpec, files: Sequence[RawFile]) -> None:
-    remember(workspace.lake / "sources.json", spec, [take(path) for raw in files for path in raw.inputs])
+def _without_globs(spec: SourceSpec) -> dict[str, list[str]]:
+    """The files that its paths name now; a folder as it is."""
+    return {
+        key: list(patterns) if key == "folder" else [str(path) for one in patterns for path in matching(one)]
+        for key, patterns in spec.paths.items()
+    }

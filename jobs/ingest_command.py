@@ -15,6 +15,7 @@ from rich.table import Table
 from features.workspace_place import NIGHT, working
 from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from jobs.ingest import IngestReport, ingest
+from jobs.ingest_history_command import add_history_commands
 from jobs.lake import Lake
 from jobs.sources.completejourney import installed_folder
 from jobs.sources.sample import make_sample
@@ -22,7 +23,7 @@ from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
-ingest_app = typer.Typer(help="Check a shop's tables and take them into the lake.", no_args_is_help=True)
+ingest_app = typer.Typer(help="Check a shop's tables and take them into the lake, or back.", no_args_is_help=True)
 
 ReviewsOption = Annotated[list[str] | None, typer.Option(help="File or glob of reviews; repeat for more.")]
 CatalogOption = Annotated[list[str] | None, typer.Option(help="File or glob of products; repeat for more.")]
@@ -103,6 +104,9 @@ def sample_command(
             )
 
     _ingest(make, workspace, config)
+
+
+add_history_commands(ingest_app)
 
 
 def absolute_paths(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:

@@ -6,30 +6,26 @@ that is read twice changes nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
-from features.durable import write_atomically
 from features.item_changes import FIELDS, ItemChanges
 from features.lease import hold_lease
 from jobs.checking import check_rows
 from jobs.ingest import LEASE, LEASE_MINUTES
+from jobs.ingest_history import RangeTaken, commit_ingest
 from jobs.lake import TABLES, Lake
+from jobs.log_position import ITEMS_READ
 from jobs.merge import merge_table
 from jobs.quarantine import QuarantineFile, as_given
 from jobs.staging import Staging
 from recsys.config import Ingest
-from recsys.errors import DataError
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-POSITION_FILE: Final = "item_changes.json"
 
 
 def ingest_items(workspace: Workspace, changes: ItemChanges, settings: Ingest, now: datetime) -> tuple[int, int]:
@@ -39,34 +35,51 @@ def ingest_items(workspace: Workspace, changes: ItemChanges, settings: Ingest, n
     is taken, and the service goes on to apply the changes. Raises StoreError where they cannot be read.
     """
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-        lake = Lake(workspace.lake)
-        if not lake.n_rows("catalog"):
+        if not Lake(workspace.lake).n_rows("catalog"):
             return 0, 0
-        path = workspace.lake / POSITION_FILE
-        after = _read_position(path, changes.database.id)
+        database_id = changes.database.id
+        after = ITEMS_READ.read(workspace.lake, database_id)
         changed = changes.after(after)
         if changed.is_empty():
             return 0, after
-        rows = _whole(changed, lake.scan("catalog").collect())
-        checked = check_rows("catalog", rows, now + timedelta(hours=settings.future_slack_hours))
-        source = Path(f"{changes.database.shown} from item change {after + 1}")
-        digest = f"items-{changes.database.id}-{after}"
-        with (
-            Staging(workspace.lake / "staging") as staging,
-            QuarantineFile(workspace.quarantine / "catalog", source, digest) as quarantine,
-        ):
-            bad = list(checked.bad_rows)
-            quarantine.add(bad, list(checked.bad_rules), as_given(rows[bad]))
-            staging.add("catalog", checked.good)
-            merged = merge_table(lake, staging, "catalog", settings.batch_rows) if staging.tables() else None
-            if merged and merged.files:
-                lake.commit(merged.files)
+        n_changed = _take(workspace, changes, changed, after, settings, now)
         version = int(changed["version"].max())  # type: ignore[arg-type]
-        content = {"version": 1, "database_id": changes.database.id, "item_version": version}
-        write_atomically(path, json.dumps(content).encode())
-    n_changed = merged.n_new + merged.n_updated if merged else 0
-    log.info("item_changes_ingested read=%d changed=%d bad=%d", changed.height, n_changed, len(bad))
+        ITEMS_READ.write(workspace.lake, database_id, version)
     return n_changed, version
+
+
+def ingest_items_again(
+    workspace: Workspace, changes: ItemChanges, after: int, up_to: int, settings: Ingest, now: datetime
+) -> int:
+    """Take the changes with versions in (after, up_to] that no later one of the item has replaced, whatever was read
+    before; the position stays where it is. Returns how many products are new or changed."""
+    with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
+        changed = changes.after(after).filter(pl.col("version") <= up_to)
+        return _take(workspace, changes, changed, after, settings, now) if len(changed) else 0
+
+
+def _take(
+    workspace: Workspace, changes: ItemChanges, changed: pl.DataFrame, after: int, settings: Ingest, now: datetime
+) -> int:
+    lake = Lake(workspace.lake)
+    rows = _whole(changed, lake.scan("catalog").collect())
+    checked = check_rows("catalog", rows, now + timedelta(hours=settings.future_slack_hours))
+    shown, database_id = changes.database.shown, changes.database.id
+    source = Path(f"{shown} from item change {after + 1}")
+    with (
+        Staging(workspace.lake / "staging") as staging,
+        QuarantineFile(workspace.quarantine / "catalog", source, f"items-{database_id}-{after}") as quarantine,
+    ):
+        bad = list(checked.bad_rows)
+        quarantine.add(bad, list(checked.bad_rules), as_given(rows[bad]))
+        staging.add("catalog", checked.good)
+        merged = {table: merge_table(lake, staging, table, settings.batch_rows) for table in staging.tables()}
+        up_to = int(changed["version"].max())  # type: ignore[arg-type]
+        taken = RangeTaken("item changes", database_id, shown, after, up_to)
+        commit_ingest(lake, staging, merged, taken, now, settings.keep_undo)
+    n_changed = sum(table.n_new + table.n_updated for table in merged.values())
+    log.info("item_changes_ingested read=%d changed=%d bad=%d", changed.height, n_changed, len(bad))
+    return n_changed
 
 
 def _whole(changed: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
@@ -75,16 +88,3 @@ def _whole(changed: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     fields = [pl.coalesce(name, f"{name}_known").alias(name) for name in FIELDS]
     filled = known.with_columns(fields).with_columns(pl.col("available").fill_null(True), unreadable=pl.lit(""))
     return filled.select(*TABLES["catalog"].polars_schema(), "unreadable")
-
-
-def _read_position(path: Path, database_id: str) -> int:
-    """Where the last night stopped in this very database, 0 in another. Raises DataError where the file is damaged."""
-    try:
-        position = json.loads(path.read_bytes())
-        return int(position["item_version"]) if position["database_id"] == database_id else 0
-    except FileNotFoundError:
-        return 0
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: damaged position in the item changes ({error}); remove it, and all of them are read again"
-        ) from None

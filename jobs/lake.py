@@ -2,10 +2,10 @@
 
 A partition (a day of events, a month of reviews, the whole catalogue) is one file named by the SHA-256 of its
 content. A commit writes the new files, flushes them, replaces `manifest.json` in one atomic rename, and only then
-deletes what the manifest no longer lists. Readers go through the manifest, so a crash between any two of these steps
-leaves the lake as it was, and what the crash left lying is removed by the next commit. Because a partition's rows
-are sorted before they are written, equal rows give equal digests, in whatever order and in however many files they
-arrived.
+deletes what the manifest no longer lists, be it as live or for an ingest to be undone (`jobs/lake_history.py`).
+Readers go through the manifest, so a crash between any two of these steps leaves the lake as it was, and what the
+crash left lying is removed by the next commit. Because a partition's rows are sorted before they are written, equal
+rows give equal digests, in whatever order and in however many files they arrived.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ import polars as pl
 
 from features.durable import sync, write_atomically
 from features.lake_files import EVENT_DAY, MANIFEST, LakeFile, read_manifest, scan_files
+from jobs.lake_history import History, as_json, read_history
 from recsys.tables import Catalog, Events, Reviews
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,11 @@ class Lake:
         self.manifest = root / MANIFEST
         self.files = read_manifest(self.manifest)
         self._unflushed: list[Path] = []
+
+    @cached_property
+    def history(self) -> History:
+        """The last ingests, and what they changed."""
+        return read_history(self.manifest)
 
     def scan(self, table: str, since: datetime | None = None) -> pl.LazyFrame:
         """The rows of `table`, typed as its schema, empty where nothing was ingested; no order is promised.
@@ -139,11 +146,12 @@ class Lake:
         self._unflushed.append(path)
         return LakeFile(table, partition, str(path.relative_to(self.root)), rows.height, digest)
 
-    def commit(self, written: Iterable[LakeFile]) -> Lake:
+    def commit(self, written: Iterable[LakeFile], history: History | None = None) -> Lake:
         """Make `written` the content of their partitions (none where a file has no rows); all of it or nothing.
 
-        Returns the lake after the commit.
+        history: in the place of the one before, which stays by default. Returns the lake after the commit.
         """
+        history = self.history if history is None else history
         changed = {(file.table, file.partition): file for file in written}
         kept = [file for file in self.files if (file.table, file.partition) not in changed]
         live = sorted([*kept, *(file for file in changed.values() if file.rows)], key=lambda file: file.path)
@@ -153,9 +161,9 @@ class Lake:
             for path in self._unflushed:
                 sync(path)
         self._unflushed.clear()
-        content = {"version": 1, "files": [asdict(file) for file in live]}
+        content = {"version": 1, "files": [asdict(file) for file in live], "history": as_json(history)}
         write_atomically(self.manifest, json.dumps(content, indent=1).encode())
-        _delete_unlisted(self.root, {file.path for file in live})
+        _delete_unlisted(self.root, {file.path for file in live} | history.files())
         log.info("lake_committed root=%s partitions_changed=%d files=%d", self.root, len(changed), len(live))
         return Lake(self.root)
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from jobs.night import Night
 from jobs.night_steps import NIGHT_STEPS
-from jobs.remembered import load_remembered
+from jobs.remembered import SOURCES_FILE, load_remembered
 from jobs.steps import Step, changed, key_of
 
 Verdict = Literal["run", "reuse", "leave out"]
@@ -58,6 +58,6 @@ def _judged(night: Night, step: Step[Night]) -> tuple[Verdict, str]:
 
 
 def _unseen(night: Night) -> str:
-    entries = load_remembered(night.workspace.lake / "sources.json")
+    entries = load_remembered(night.workspace.lake / SOURCES_FILE)
     n_new = sum(entry.unseen() is not None for entry in entries)
     return f"new files of {n_new} of {len(entries)} sources" if n_new else "looks for new files and events"

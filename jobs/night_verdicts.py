@@ -42,7 +42,11 @@ def check(night: Night, draft: Draft) -> Counts:
     if settings.checks.enabled and served_id is not None and not _is_known(night, served_id):
         data = read_new_data(night.workspace, night.shop, night.as_of, _arrivals(night), settings)
     findings = check_data(data, settings.checks) if data else []
-    record = checks_record(data, findings) | {"lake": night.moments.lake, "forced": night.forced}
+    record = checks_record(data, findings) | {
+        "lake": night.moments.lake,
+        "last_ingest": night.lake.history.last_id,
+        "forced": night.forced,
+    }
     _write(night, draft, CHECKS_FILE, record)
     _tell_or_stop(night, "the data checks", findings, CHECKS_FILE)
     return {"data checks": len(findings), "warnings of data checks": len(warnings(findings))}
@@ -148,7 +152,18 @@ def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding], name: str
         more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
         served = night.store.current_id()
         stays = f"release {served} stays live" if served else "nothing is published"
+        found = f"all findings are in {night.workspace.runs / night.run_id / name}"
         raise HeldBackError(
-            f"night held back by {who}: {stopping[0].line()}{more}; {stays}; all findings are in "
-            f"{night.workspace.runs / night.run_id / name}; `recsys nightly --force` publishes anyway"
+            f"night held back by {who}: {stopping[0].line()}{more}; {stays}; {found}; {_way_back(night, served)}"
+            "`recsys nightly --force` publishes anyway"
         )
+
+
+def _way_back(night: Night, served_id: str | None) -> str:
+    """How what came in since the served release is taken back; "" where nothing of it can be."""
+    known = earlier_record(night.workspace.runs, served_id, CHECKS_FILE) if served_id else {}
+    ids = night.lake.history.since(known.get("last_ingest", 0))
+    if not ids:
+        return ""
+    undo = f"recsys ingest undo {' '.join(map(str, ids))}"
+    return f"`recsys ingest history` tells what came in, `{undo}` takes back all that did since that release; "

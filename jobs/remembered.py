@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from features.durable import sha256_of, write_atomically
 from jobs.sources.files import matching
@@ -14,6 +15,9 @@ from jobs.sources.spec import SourceSpec
 from recsys.errors import DataError
 
 log = logging.getLogger(__name__)
+
+SOURCES_FILE: Final = "sources.json"
+"""In the lake's folder."""
 
 
 @dataclass(frozen=True)

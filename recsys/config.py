@@ -19,6 +19,7 @@ class Ingest(_Section):
     max_bad_share: float = Field(0.02, ge=0, le=1)
     future_slack_hours: float = Field(24.0, ge=0)
     batch_rows: int = Field(250_000, ge=1)
+    keep_undo: int = Field(12, ge=0)
 
 
 class Text(_Section):

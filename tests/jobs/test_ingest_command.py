@@ -1,6 +1,7 @@
 """Through the real command line: what a person types, sees, and gets as exit code."""
 
 import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,34 @@ class TestRealShops:
         ingest(capsys, "--reviews", str(SHARED_DATA / "amazon_musical_reviews" / "reviews.parquet"), *maps)
         rows = Lake(Path("shop/lake")).scan("reviews").collect()
         assert (rows.height, rows["timestamp"].dt.year().min(), rows["timestamp"].dt.year().max()) == (5050, 2004, 2014)
+
+
+def test_what_came_in_is_told_undone_and_taken_again(capsys: pytest.CaptureFixture[str]) -> None:
+    header = "user_id,item_id,event_type,timestamp\n"
+    Path("e.csv").write_text(header + "u,i,view,2024-01-01\n")
+    Path("bad.csv").write_text(header + "u,i,view,2024-01-02\nu,j,view,2024-01-02\n")
+    for name in ("e.csv", "bad.csv"):
+        ingest(capsys, "--events", name)
+    assert main(["ingest", "undo", "2", "--workspace", "shop"]) == 0
+    said = capsys.readouterr().out
+    assert f"Undone: ingest 2, events 2 new, {Path('bad.csv').absolute()}\n" in said
+    assert "`recsys ingest again ID`" in said
+    assert failure(capsys, "ingest", "undo", "2", "--workspace", "shop").startswith("ingest 2: undone already, ")
+    assert main(["ingest", "history", "--workspace", "shop", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["id"], one["rows"]["events"]["new"], one["undone_at"] is None) for one in told] == [
+        (2, 2, False),
+        (1, 1, True),
+    ]
+    assert told[1]["source"]["files"][0]["path"] == str(Path("e.csv").absolute())
+    assert main(["ingest", "again", "2", "--workspace", "shop"]) == 0
+    assert "Taken again: ingest 3, events 2 new" in capsys.readouterr().out
+    assert main(["ingest", "again", "2", "--workspace", "shop"]) == 0
+    assert "Nothing to take" in capsys.readouterr().out
+    assert main(["ingest", "history", "--workspace", "shop"]) == 0
+    assert [
+        line.split()[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.split()[:1] and line.split()[0].isdigit()
+    ] == ["3", "2", "1"]
+    assert Lake(Path("shop/lake")).n_rows("events") == 3

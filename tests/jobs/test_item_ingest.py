@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-import jobs.item_ingest
+import jobs.log_position
 from features.item_changes import ItemChange, ItemChanges
 from features.live_database import LiveDatabase
 from jobs.item_ingest import ingest_items
@@ -67,7 +67,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.item_ingest, "write_atomically", die)
+        patch.setattr(jobs.log_position, "write_atomically", die)
         with pytest.raises(KeyboardInterrupt):
             night(workspace, changes)
     before = Lake(workspace.lake).digest()

@@ -5,13 +5,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import jobs.log_ingest
+import jobs.log_position
 from features.event_log import EventLog, LoggedEvent
 from features.live_database import LiveDatabase, open_live_database
 from features.manifest import LivePosition
 from jobs.ingest import TableReport
 from jobs.lake import Lake
-from jobs.log_ingest import POSITION_FILE, LogReport, ingest_log
+from jobs.log_ingest import LogReport, ingest_log
+from jobs.log_position import EVENTS_READ
 from recsys.config import Ingest
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
@@ -88,7 +89,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again_and_changes_not
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.log_ingest, "write_atomically", die)
+        patch.setattr(jobs.log_position, "write_atomically", die)
         with pytest.raises(KeyboardInterrupt):
             night(workspace, log)
     before = Lake(workspace.lake).digest()
@@ -124,8 +125,8 @@ def test_another_log_is_read_from_its_beginning(workspace: Workspace, log: Event
 
 def test_a_damaged_position_is_named_with_the_remedy(workspace: Workspace, log: EventLog) -> None:
     workspace.lake.mkdir(parents=True)
-    (workspace.lake / POSITION_FILE).write_text("{}")
-    with pytest.raises(DataError, match=f"{POSITION_FILE}: damaged .* remove it"):
+    (workspace.lake / EVENTS_READ.name).write_text("{}")
+    with pytest.raises(DataError, match=f"{EVENTS_READ.name}: damaged .* remove it"):
         night(workspace, log)
 
 

@@ -51,6 +51,26 @@ def test_events_of_two_machines_meet_in_the_lake(s3_url: str, machine: Machine, 
         assert sorted(Lake(workspace.lake).scan("events").collect()["event_id"]) == ["e1", "e2"]
 
 
+def test_what_one_machine_has_ingested_another_takes_back(
+    s3_url: str, machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine("one")
+    for n in (1, 2):
+        (tmp_path / f"{n}.csv").write_text(EVENTS.format(n=1).replace("e1", f"e{n}"))
+        assert run(s3_url, "ingest", "table", "--events", str(tmp_path / f"{n}.csv")) == 0
+    machine("two")
+    assert run(s3_url, "ingest", "undo", "2") == 0
+    machine("three")
+    capsys.readouterr()
+    assert run(s3_url, "ingest", "history", "--json") == 0
+    assert [(one["id"], one["undone_at"] is None) for one in json.loads(capsys.readouterr().out)] == [
+        (2, False),
+        (1, True),
+    ]
+    with reading(s3_url, "lake") as workspace:
+        assert Lake(workspace.lake).scan("events").collect()["event_id"].to_list() == ["e1"]
+
+
 def test_bad_rows_are_kept_for_whoever_looks(s3_url: str, machine: Machine, tmp_path: Path, capsys) -> None:
     machine("one")
     (tmp_path / "bad.csv").write_text(EVENTS.format(n=1) + "e2,u1,i1,dance,2024-05-02T10:00:00Z\n")

@@ -108,9 +108,10 @@ def test_poisoned_events_stop_the_night_and_leave_the_live_release(
     assert named in [finding["name"] for finding in found if finding["severity"] == "stop"]
 
 
-def test_prices_a_hundredfold_stop_the_night_with_a_code_of_their_own(
+def test_prices_a_hundredfold_stop_the_night_until_they_are_taken_back(
     shop: ShopInTwoParts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The whole way: held back with a code of its own, the ingest undone as the message says, and published."""
     workspace = shop.copy(tmp_path)
     shop.take(workspace, events=shop.events, catalog=shop.catalog.with_columns(pl.col("price") * 100))
     workspace.settings_file.write_text("[nightly]\nfree_disk_mb = 0\nfree_memory_mb = 0\n")
@@ -119,6 +120,17 @@ def test_prices_a_hundredfold_stop_the_night_with_a_code_of_their_own(
     assert "night held back by the data checks: price level: items cost 100 times as much (expected" in line
     assert "`recsys nightly --force` publishes anyway" in line
     assert Store(workspace).current_id() == shop.release_id
+
+    assert "`recsys ingest undo 2` takes back all that did since that release" in line
+    assert main(["ingest", "undo", "2", "--workspace", str(workspace.root)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"Undone: ingest 2, events {len(shop.events):,} new, catalog {len(shop.catalog):,} updated")
+    shop.take(workspace, events=shop.events)
+    assert main(["nightly", "--workspace", str(workspace.root)]) == 0
+    assert Store(workspace).current_id() != shop.release_id
+    assert Lake(workspace.lake).scan("catalog").collect()["price"].equals(shop.catalog["price"])
+    checked = json.loads((workspace.runs / str(Store(workspace).current_id()) / CHECKS_FILE).read_text())
+    assert checked["last_ingest"] == 3
 
 
 @pytest.fixture(scope="module")

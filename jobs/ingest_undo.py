@@ -1,0 +1,154 @@
+"""Ingests are taken back, and taken again.
+
+What was taken back is not looked for again by a night: its files stay remembered, and the position in a log stays
+behind its events. Both are made sure of first, so that a run that is killed in between has changed nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from features.durable import sha256_of
+from features.event_log import EventLog
+from features.item_changes import ItemChanges
+from features.lake_files import LakeFile
+from features.lease import hold_lease
+from features.live_database import open_live_database
+from jobs.ingest import LEASE, LEASE_MINUTES, Progress, ingest
+from jobs.ingest_history import FilesTaken, RangeTaken, source_of
+from jobs.item_ingest import ingest_items_again
+from jobs.lake import Lake
+from jobs.lake_history import Change, History
+from jobs.log_ingest import ingest_log_again
+from jobs.log_position import EVENTS_READ, ITEMS_READ
+from jobs.remembered import SOURCES_FILE, remember
+from jobs.sources.spec import SourceSpec
+from recsys.config import Settings
+from recsys.errors import DataError
+from recsys.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def undo(workspace: Workspace, ids: Collection[int], settings: Settings, now: datetime) -> list[Change]:
+    """Make the lake what it was before these ingests, all of them or none; they, oldest first.
+
+    Raises DataError, with the lake as it was, where one is not known, was undone already, or changed what later
+    ingests have rows of as well, and where a file that was kept is damaged; StoreError where a night or ingest runs.
+    """
+    with (
+        hold_lease(workspace.lease, now, settings.releases.lease_minutes),
+        hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES),
+    ):
+        lake = Lake(workspace.lake)
+        history = lake.history
+        changes = [_undoable(history, change_id, workspace) for change_id in sorted(set(ids))]
+        _refuse_rested_on(history, [change.id for change in changes])
+        before = {(file.table, file.partition): file for change in reversed(changes) for file in change.before}
+        _check_kept(lake, before.values())
+        _not_again(workspace, history, changes)
+        lake.commit(before.values(), history.without_changes(ids, now, settings.ingest.keep_undo))
+    log.info("ingests_undone ids=%s partitions=%d", [change.id for change in changes], len(before))
+    return changes
+
+
+def take_again(
+    workspace: Workspace, change_id: int, settings: Settings, now: datetime, progress: Progress | None = None
+) -> Change | None:
+    """Take what was undone anew, from its files as they are now, or from the live database; the new ingest, None
+    where it changed nothing.
+
+    Raises DataError where no undone ingest has that id, and as `ingest` does; StoreError where a night or ingest runs.
+    """
+    with hold_lease(workspace.lease, now, settings.releases.lease_minutes):
+        history = Lake(workspace.lake).history
+        change = next((one for one in history.undone if one.id == change_id), None)
+        if change is None:
+            raise DataError(f"ingest {change_id}: not among those that were undone; see `recsys ingest history`")
+        source = source_of(change)
+        if isinstance(source, FilesTaken):
+            spec = SourceSpec.from_json(source.spec | {"paths": source.paths})
+            ingest(workspace, spec, settings.ingest, now, progress, remembered=SourceSpec.from_json(source.spec))
+        else:
+            _take_range(workspace, change_id, source, settings, now)
+        after = Lake(workspace.lake).history
+        return after.changes[-1] if after.last_id > history.last_id else None
+
+
+def _take_range(workspace: Workspace, change_id: int, source: RangeTaken, settings: Settings, now: datetime) -> None:
+    database = open_live_database(workspace, settings.serve.events_url)
+    try:
+        if not database.exists or database.id != source.database_id:
+            raise DataError(
+                f"ingest {change_id}: read from another live database than {database.shown}; set serve.events_url to it"
+            )
+        if source.kind == "events":
+            ingest_log_again(workspace, EventLog(database), source.after, source.up_to, settings.ingest, now)
+        else:
+            ingest_items_again(workspace, ItemChanges(database), source.after, source.up_to, settings.ingest, now)
+    finally:
+        database.close()
+
+
+def _undoable(history: History, change_id: int, workspace: Workspace) -> Change:
+    for change in history.changes:
+        if change.id == change_id:
+            return change
+    for change in history.undone:
+        if change.id == change_id:
+            raise DataError(
+                f"ingest {change_id}: undone already, {change.undone_at:%Y-%m-%d %H:%M} UTC; "
+                f"`recsys ingest again {change_id}` takes it again"
+            )
+    known = ", ".join(str(change.id) for change in history.changes) or "none"
+    raise DataError(
+        f"ingest {change_id}: not among those of {workspace.lake} that can be undone ({known}); the last "
+        "ingest.keep_undo can be, until a shopper is erased; see `recsys ingest history`"
+    )
+
+
+def _refuse_rested_on(history: History, ids: list[int]) -> None:
+    rest = history.with_later(ids).difference(ids)
+    if rest:
+        later = next(change for change in history.changes if change.id in rest)
+        earlier = [one for one in history.changes if one.id in ids and one.id < later.id]
+        changed = {key: one.id for one in earlier for key in one.changed}
+        table, partition = min(later.touched.intersection(changed))
+        order = " ".join(str(one) for one in sorted({*ids, *rest}, reverse=True))
+        raise DataError(
+            f"ingest {changed[table, partition]}: ingest {later.id} came later and has rows of the same part of the "
+            f"lake, {table}{f'/{partition}' if partition else ''}; undo both, `recsys ingest undo {order}`, and then "
+            f"`recsys ingest again {later.id}`"
+        )
+
+
+def _check_kept(lake: Lake, files: Iterable[LakeFile]) -> None:
+    for file in files:
+        kept = lake.root / file.path
+        if file.rows and not (kept.is_file() and sha256_of(kept) == file.digest):
+            raise DataError(f"{kept}: kept for this, but missing or damaged; restore it; nothing was undone")
+
+
+def _not_again(workspace: Workspace, history: History, changes: list[Change]) -> None:
+    """Where a run was killed between its commit and its note of what it took, that note is missing."""
+    for change in changes:
+        source = source_of(change)
+        if isinstance(source, FilesTaken):
+            later = {path for one in _after(history, change) for path in _paths(one)}
+            files = [file for file in source.files if file.path not in later]
+            remember(workspace.lake / SOURCES_FILE, SourceSpec.from_json(source.spec), files)
+            continue
+        position = EVENTS_READ if source.kind == "events" else ITEMS_READ
+        if position.read(workspace.lake, source.database_id) < source.up_to:
+            position.write(workspace.lake, source.database_id, source.up_to)
+
+
+def _after(history: History, change: Change) -> list[Change]:
+    return [one for one in (*history.changes, *history.undone) if one.id > change.id]
+
+
+def _paths(change: Change) -> list[str]:
+    source = source_of(change)
+    return [file.path for file in source.files] if isinstance(source, FilesTaken) else []
