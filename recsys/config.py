@@ -363,7 +363,7 @@ class Gate(_Section):
 class Nightly(_Section):
     free_disk_mb: int = Field(1000, ge=0)
     free_memory_mb: int = Field(1000, ge=0)
-    relearn_share: float = Field(0.0, ge=0, lt=1)
+    relearn_share: float = Field(0.05, ge=0, lt=1)
     relearn_days: float = Field(7.0, gt=0)
     touch_up_epochs: int = Field(0, ge=0)
     touch_up_pace: float = Field(0.5, gt=0, le=1)
