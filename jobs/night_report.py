@@ -139,7 +139,9 @@ def _slates(workspace: Workspace, night: NightFigures) -> list[dict[str, Any]]:
 
 
 def _share(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0") if abs(value) < 1 else f"{value:.2f}"
+    if not value:
+        return "0"
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
 def _percent(value: float) -> str:

@@ -1,7 +1,7 @@
 """What a night's report tells, gathered from what the night and those before it have left on the disk.
 
-Nothing is worked out anew: `runs/RUN_ID/` has the record, the findings and the epochs, `steps/` what the steps made, and
-`runs/RELEASE_ID/` what is kept of a night that published. What is missing or damaged is left out.
+Nothing is worked out anew: `runs/RUN_ID/` has the record, the findings and the epochs, `steps/` what the steps made,
+and `runs/RELEASE_ID/` what is kept of a night that published. What is missing or damaged is left out.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class NightFigures:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Of all steps."""
-        return {name: count for step in self.run.steps for name, count in step.counts.items()}
+        """What there was, and what was done with it, by all steps but those that judge."""
+        steps = (step for step in self.run.steps if step.name not in ("check", "gate"))
+        return {name: count for step in steps for name, count in step.counts.items()}
 
 
 @dataclass(frozen=True)

@@ -83,17 +83,14 @@ def bar_plot(title: str, bars: Sequence[Bar], shown: Shown) -> str:
     parts = []
     for place, bar in enumerate(bars):
         middle = ROW * place + ROW / 2 + 2
+        wide = x(bar.value) - left
         parts.append(_text(left - 8, middle + 4, bar.name, "end"))
-        parts.append(
-            f'<rect class="bar" x="{left}" y="{middle - 7:.1f}" width="{x(bar.value) - left:.1f}" height="14"/>'
-        )
-        end = bar.value
+        parts.append(f'<rect class="bar" x="{left}" y="{middle - 7:.1f}" width="{wide:.1f}" height="14"/>')
         if bar.usual:
             low, high = x(bar.usual.low), x(bar.usual.high)
             path = f"M{low:.1f} {middle - 5:.1f}v10m0 -5H{high:.1f}m0 -5v10"
             parts.append(f'<path class="range" d="{path}"/>')
-            end = max(end, bar.usual.high)
-        parts.append(_text(x(end) + 6, middle + 4, shown(bar.value), "start", "strong"))
+        parts.append(_text(WIDTH - 4, middle + 4, shown(bar.value), "end", "strong"))
     told = "; ".join(
         f"{bar.name} {shown(bar.value)}"
         + (f", usually {shown(bar.usual.low)} to {shown(bar.usual.high)}" if bar.usual else "")
@@ -164,8 +161,9 @@ def _band(line: Line, x: Callable[[int], float], y: Callable[[float], float]) ->
 def _line(line: Line, x: Callable[[int], float], y: Callable[[float], float]) -> str:
     places = [(x(place), y(point.value)) for place, point in enumerate(line.points)]
     path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
-    dots = "".join(f'<circle class="dot look{line.look}" cx="{a:.1f}" cy="{d:.1f}" r="2.2"/>' for a, d in places)
-    return f'<polyline class="line look{line.look}" points="{path}"/>{dots}'
+    look = f"look{line.look}"
+    dots = "".join(f'<circle class="dot {look}" cx="{a:.1f}" cy="{d:.1f}" r="2.2"/>' for a, d in places)
+    return f'<polyline class="line {look}" points="{path}"/>{dots}'
 
 
 def _last(point: Point, across: float, down: float, shown: Shown) -> str:
