@@ -27,6 +27,7 @@ from jobs.night_report_words import (
     own_quality,
     seconds,
     slice_name,
+    window,
 )
 from jobs.run_record import REPORT_FILE, RunRecord
 from recsys.errors import ErasureError
@@ -77,6 +78,9 @@ def night_page(workspace: Workspace, run: RunRecord) -> str:
         run=run,
         outcome=outcome(night, Store(workspace).current_id()),
         arrivals=arrivals(night),
+        window=window(night),
+        checked=night.checks.get("findings", ()),
+        judged=night.gate.get("findings", ()),
         own=own_quality(night),
         compared=against_served(night),
         quality_plots=_quality_plots(history),

@@ -108,19 +108,21 @@ class History:
         return [night for night in self.before if night.run.status == "published" and night.run.release_id != again]
 
     def quality(self, name: str) -> list[Point]:
-        """NDCG of the lists on a slice, where anyone was measured, night by night up to tonight's."""
+        """NDCG of the lists on a slice, where anyone was measured, night by night up to tonight's; else nothing."""
         told = ((night, (night.metrics.get("fused") or {}).get(name)) for night in (*self.published, self.tonight))
-        points = []
-        for night, of in told:
-            value = number(of, "ndcg")
-            if value is not None and number(of, "n_users"):
-                points.append(Point(night.label, value, number(of, "ndcg_low"), number(of, "ndcg_high")))
-        return points
+        points = [(night, _with_interval(night, of)) for night, of in told]
+        return self._up_to_tonight(points)
 
     def drift(self, name: str) -> list[Point]:
-        """A figure of the gate, or the value of a finding of it, night by night."""
+        """A figure of the gate, or the value of a finding of it, night by night up to tonight's; else nothing."""
         nights = ((night, _figure(night.gate, name)) for night in (*self.published, self.tonight))
-        return [Point(night.label, value) for night, value in nights if value is not None]
+        return self._up_to_tonight([(night, None if v is None else Point(night.label, v)) for night, v in nights])
+
+    def _up_to_tonight(self, points: Sequence[tuple[NightFigures, Point | None]]) -> list[Point]:
+        """Those that there are; none where tonight has none, lest an older one be taken for it."""
+        (night, last) = points[-1]
+        assert night is self.tonight
+        return [point for _, point in points if point] if last else []
 
     def usual_seconds(self, step: str) -> Usual | None:
         """Where it was made, not taken over."""
@@ -165,6 +167,13 @@ def number(tree: Any, *names: str) -> float | None:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     is_number = isinstance(tree, (int, float)) and not isinstance(tree, bool)
     return float(tree) if is_number and math.isfinite(tree) else None
+
+
+def _with_interval(night: NightFigures, told: Any) -> Point | None:
+    value = number(told, "ndcg")
+    if value is None or not number(told, "n_users"):
+        return None
+    return Point(night.label, value, number(told, "ndcg_low"), number(told, "ndcg_high"))
 
 
 def _figure(gate: Mapping[str, Any], name: str) -> float | None:

@@ -66,7 +66,7 @@ def line_plot(title: str, lines: Sequence[Line], shown: Shown, x_name: str = "")
         parts += [_band(line, x, y), _line(line, x, y)]
     first = lines[0].points
     parts.append(_last(first[-1], x(len(first) - 1), y(first[-1].value), shown))
-    told = "; ".join(f"{line.name or title}: {_in_words(line.points, shown)}" for line in lines)
+    told = "; ".join((f"{line.name}: " if line.name else "") + _in_words(line.points, shown) for line in lines)
     return _svg(f"{title}. {told}", HEIGHT, parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from jobs.findings import Finding
@@ -111,12 +112,21 @@ def arrivals(night: NightFigures) -> list[dict[str, Any]]:
     return [{"table": TABLES.get(name, name)} | row for name, row in rows.items()]
 
 
+def window(night: NightFigures) -> str:
+    """What the data checks looked at, in a sentence; "" where they had nothing to look at."""
+    n_events, span = number(night.checks, "events"), night.checks.get("window")
+    if n_events is None or not isinstance(span, list):
+        return ""
+    start, end = (f"{datetime.fromisoformat(moment):%d %b %Y, %H:%M}" for moment in span)
+    return f"{n_events:,.0f} events from {start} to {end} UTC."
+
+
 def against_served(night: NightFigures) -> list[dict[str, Any]]:
     """A row a slice on which candidate and served release were compared, and whether the difference is clear."""
     rows = []
     for told in night.gate.get("slices", ()):
         if told["n_users"]:
-            verdict = "better" if told["low"] > 0 else "worse" if told["high"] < 0 else "no clear difference"
+            verdict = "better" if told["low"] > 0 else "worse" if told["high"] < 0 else "even"
             rows.append(dict(told) | {"label": slice_name(told["name"]), "verdict": verdict})
     return rows
 
