@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -13,14 +14,17 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 import jobs.night_report
+import jobs.night_steps
 from features.erased_users import add_erased
 from jobs.erase_places import erase_from_runs
 from jobs.erase_search import Needles, holds_any
 from jobs.night_report import night_page, write_night_report
 from jobs.night_report_plots import Bar, Line, Point, Usual, bar_plot, line_plot
 from jobs.night_report_words import seconds
+from jobs.nightly import Choice, nightly
 from jobs.run_record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
 from jobs.training_epochs import TRAINING_FILE, note_epoch, read_epochs
+from recsys.errors import StoreError
 from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace
 
@@ -326,3 +330,46 @@ def test_bars_end_within_their_plot_and_nothing_is_drawn_of_nothing() -> None:
 )
 def test_times_of_any_length_are_short(value: float, said: str) -> None:
     assert seconds(value) == said
+
+
+def test_what_tonight_has_no_figure_of_is_not_drawn(workspace: Workspace) -> None:
+    """Else the last night's would be taken for tonight's."""
+    published(workspace, 0, 0.3)
+    run = run_of(workspace, 1, "read", status="failed", error="x")
+    page = night_page(workspace, run)
+    assert "NDCG at 10" not in page and "Neighbours that are others" not in page
+
+
+def test_rows_are_told_by_table(workspace: Workspace) -> None:
+    run = run_of(workspace, 0, "ingest", "check", status="stopped")
+    event = {"table": "events", "n_read": 10, "n_new": 7, "n_updated": 1, "n_bad": 2, "reasons": {"no <user>": 2}}
+    put(workspace, run.run_id, "arrivals.json", {"tables": [event, event | {"n_read": 1000}]})
+    span = [NIGHT.isoformat(), (NIGHT + DAY).isoformat()]
+    put(workspace, run.run_id, "data_checks.json", {"findings": [], "events": 1234, "window": span})
+    said = words(night_page(workspace, run))
+    assert "events (no <user>: 4) 1,010 14 2 4" in said
+    assert "1,234 events from 01 Jun 2025, 02:00 to 02 Jun 2025, 02:00 UTC." in said
+
+
+@pytest.mark.parametrize("error", [StoreError("stop here"), KeyboardInterrupt(), ValueError("a defect")])
+def test_every_night_leaves_its_page(
+    published_shop: PublishedShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """One that was killed does so when the next begins."""
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(published_shop.workspace.root, workspace.root)
+    killed = run_of(workspace, 1, "read", status="running")
+
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs.night_steps, "publish", stop)
+    with pytest.raises(type(error)):
+        nightly(workspace, published_shop.settings, None, NIGHT + 2 * DAY, lambda *_: None, Choice(since="publish"))
+    said = words((workspace.runs / read_runs(workspace)[-1].run_id / REPORT_FILE).read_text())
+    became = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    live = published_shop.report.release_id
+    assert f"The night {became} in the step “publish”, so nothing was published; {live} stays live." in (
+        said.replace("was stopped", "stopped")
+    )
+    assert words((workspace.runs / killed.run_id / REPORT_FILE).read_text()).startswith("Killed")
