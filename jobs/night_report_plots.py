@@ -65,7 +65,8 @@ def line_plot(title: str, lines: Sequence[Line], shown: Shown, x_name: str = "")
     for line in lines:
         parts += [_band(line, x, y), _line(line, x, y)]
     first = lines[0].points
-    parts.append(_last(first[-1], x(len(first) - 1), y(first[-1].value), shown))
+    falls = len(first) > 1 and first[-1].value < first[-2].value
+    parts.append(_last(first[-1], x(len(first) - 1), y(first[-1].value), shown, falls=falls))
     told = "; ".join((f"{line.name}: " if line.name else "") + _in_words(line.points, shown) for line in lines)
     return _svg(f"{title}. {told}", HEIGHT, parts)
 
@@ -166,9 +167,10 @@ def _line(line: Line, x: Callable[[int], float], y: Callable[[float], float]) ->
     return f'<polyline class="line {look}" points="{path}"/>{dots}'
 
 
-def _last(point: Point, across: float, down: float, shown: Shown) -> str:
-    """The dot, and the figure beside it where there is more room: above, or below at the top edge."""
-    above = down - 9 if down > TOP + 14 else down + 17
+def _last(point: Point, across: float, down: float, shown: Shown, *, falls: bool) -> str:
+    """The dot, and the figure on the side from which the line does not come, as far as the edges allow."""
+    is_below = (falls and down < HEIGHT - BOTTOM - 18) or down < TOP + 14
+    above = down + 17 if is_below else down - 9
     anchor = "end" if across > WIDTH / 2 + 1 else "middle"
     dot = f'<circle class="now" cx="{across:.1f}" cy="{down:.1f}" r="4"/>'
     return dot + _text(across + (4 if anchor == "end" else 0), above, shown(point.value), anchor, "strong")
