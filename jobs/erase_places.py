@@ -111,7 +111,7 @@ def erase_from_runs(workspace: Workspace, needles: Needles) -> tuple[dict[str, i
             continue
         content = path.read_bytes()
         pattern = word_pattern(needles.user_id) if needles.in_bytes else field_pattern(needles.user_id)
-        content, n_ids = pattern.subn(INSTEAD if needles.in_bytes else b'"user_id": "(erased)"', content)
+        content, n_ids = pattern.subn(INSTEAD, content)
         n_places += n_ids
         for text in sorted(needles.texts, key=len, reverse=True):
             said = text.encode("utf-8", "replace")

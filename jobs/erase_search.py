@@ -28,6 +28,9 @@ from recsys.workspace import Workspace
 MIN_ID_BYTES: Final = 5
 """A shorter one stands somewhere in a hundred megabytes of numbers by chance."""
 
+FIELDS: Final = (".json", ".html")
+"""Files in which an id is marked as one."""
+
 CHUNK_BYTES: Final = 1 << 26
 _WORD = rb"[0-9A-Za-z_\x80-\xff-]"
 
@@ -112,10 +115,16 @@ def _lake_strings(workspace: Workspace) -> Iterator[pl.Series]:
 
 
 def _spellings(texts: Iterable[str]) -> Iterator[str]:
-    """As they are, in JSON, and in HTML."""
+    """As they are, in JSON, and in HTML, whose pages spell a quote in two ways."""
     for text in texts:
-        forms = (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1], html.escape(text))
+        in_html = html.escape(text)
+        forms = (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1], in_html, _by_number(in_html))
         yield from dict.fromkeys(forms)
+
+
+def _by_number(in_html: str) -> str:
+    """As the templates of reports write it."""
+    return in_html.replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
 
 
 def holds_any(path: Path, needles: Needles) -> bool:
@@ -125,14 +134,15 @@ def holds_any(path: Path, needles: Needles) -> bool:
 
 
 def word_pattern(word: str) -> re.Pattern[bytes]:
-    """The word in UTF-8, not as a part of another."""
-    return re.compile(rb"(?<!%s)%s(?!%s)" % (_WORD, re.escape(word.encode("utf-8", "replace")), _WORD))
+    """The word in UTF-8, in JSON or in HTML, not as a part of another."""
+    spelled = b"|".join(re.escape(one.encode("utf-8", "replace")) for one in _spellings([word]))
+    return re.compile(rb"(?<!%s)(?:%s)(?!%s)" % (_WORD, spelled, _WORD))
 
 
 def field_pattern(user_id: str) -> re.Pattern[bytes]:
-    """`"user_id": "…"` of JSON."""
-    spelled = json.dumps(user_id, ensure_ascii=False).encode("utf-8", "replace")
-    return re.compile(rb'"user_id"\s*:\s*' + re.escape(spelled))
+    """The id as the whole value of the field `user_id` of JSON, or as the reports of nights mark one."""
+    spelled = b"|".join(re.escape(one.encode("utf-8", "replace")) for one in _spellings([user_id]))
+    return re.compile(rb'(?:(?<="user_id": ")|(?<="user_id":")|(?<=<b class="user-id">))(?:%s)(?="|</b>)' % spelled)
 
 
 def _in_bytes(path: Path, needles: Needles) -> str:
@@ -141,7 +151,7 @@ def _in_bytes(path: Path, needles: Needles) -> str:
         return ""
     if needles.in_bytes and _matches(path, word_pattern(needles.user_id)):
         return "id"
-    if not needles.in_bytes and path.suffix == ".json" and _matches(path, field_pattern(needles.user_id)):
+    if not needles.in_bytes and path.suffix in FIELDS and _matches(path, field_pattern(needles.user_id)):
         return "id"
     return "a text" if needles.texts and _any_in(path, needles.texts) else ""
 

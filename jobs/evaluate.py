@@ -10,7 +10,7 @@ import polars as pl
 
 from jobs.requests import requests, sampled
 from recsys.interactions import positions
-from recsys.metrics import quality
+from recsys.metrics import bootstrap_interval, ndcg, quality
 from recsys.recommend import Recommender
 from recsys.slices import frequency_slices
 from recsys.split import HeldOut
@@ -25,7 +25,7 @@ def evaluate(
     """Means at 10 by model and slice: the slates that would be served ("fused"), each source alone, and popularity.
 
     held_out: one target a user; read_text: as in `requests`. Slices: by the target's interactions in training (0, 1-4,
-    5-19, 20+) and cold users.
+    5-19, 20+) and cold users. The slates that would be served have the 95 % interval of their NDCG, too.
     """
     held_out = sampled(held_out, max_users, seed)
     targets = held_out.targets
@@ -46,7 +46,11 @@ def evaluate(
             for name, values in ranked.items():
                 _fill(shown[name][place], top_k(np.where(allowed[row], values, -np.inf), K))
     slices = _slices(recommender, targets, target_rows)
-    return {name: _by_slice(shown[name], target_rows, slices, recommender.n_items) for name in names}
+    told = {name: _by_slice(shown[name], target_rows, slices, recommender.n_items) for name in names}
+    for name, members in slices.items():
+        gains = ndcg(_ranks(shown["fused"][members], target_rows[members]), K)
+        told["fused"][name] |= zip(("ndcg_low", "ndcg_high"), bootstrap_interval(gains, seed), strict=True)
+    return told
 
 
 def _fill(places: np.ndarray, rows: np.ndarray) -> None:
@@ -66,6 +70,12 @@ def _slices(recommender: Recommender, targets: pl.DataFrame, target_rows: np.nda
 def _by_slice(
     shown: np.ndarray, target_rows: np.ndarray, slices: dict[str, np.ndarray], n_items: int
 ) -> dict[str, dict[str, float]]:
-    is_target = shown == target_rows[:, None]
-    ranks = np.where(is_target.any(axis=1), is_target.argmax(axis=1), K)
+    ranks = _ranks(shown, target_rows)
     return {name: asdict(quality(ranks[members], shown[members], n_items, K)) for name, members in slices.items()}
+
+
+def _ranks(shown: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
+    """(n,) 0-based places of the targets, `K` where one is not shown."""
+    is_target = shown == target_rows[:, None]
+    ranks: np.ndarray = np.where(is_target.any(axis=1), is_target.argmax(axis=1), K)
+    return ranks

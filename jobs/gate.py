@@ -31,16 +31,19 @@ MAX_MEAN_COSINE: Final = 0.95
 
 NORMS: Final = (0.98, 1.02)
 
+MAX_CHANGED_SLATES: Final = 5
+
 
 @dataclass(frozen=True)
 class Verdict:
     """What the gate says. compared_with: the served release's id, None on a first night; forced: published although
-    `findings` say otherwise."""
+    `findings` say otherwise; changed_slates: the most changed lists of fixed shoppers, as `slate_churn` tells them."""
 
     compared_with: str | None
     findings: tuple[Finding, ...]
     comparison: Comparison | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    changed_slates: tuple[dict[str, Any], ...] = ()
     forced: bool = False
 
     @property
@@ -65,6 +68,7 @@ class Verdict:
             "findings": [finding.as_json() for finding in self.findings],
             "slices": [change.as_json() for change in self.comparison.slices] if self.comparison else [],
             "figures": self.figures,
+            "changed_slates": list(self.changed_slates),
             "index": "none: items are searched exactly",
         }
 
@@ -81,12 +85,13 @@ def judge(
     left none that can be read."""
     findings = [_finite(candidate.model), *_vectors(candidate, settings, seed), *_smoke(candidate, settings)]
     figures: dict[str, float] = {}
+    slates: tuple[dict[str, Any], ...] = ()
     if served is not None:
-        drift, figures = _drift(candidate, served, settings, seed)
+        drift, figures, slates = _drift(candidate, served, settings, seed)
         findings += drift
     if comparison is not None:
         findings = [*quality_findings(comparison, settings), *findings]
-    return Verdict(served_id, tuple(findings), comparison, figures)
+    return Verdict(served_id, tuple(findings), comparison, figures, slates)
 
 
 def _finite(model: Model) -> Finding:
@@ -143,11 +148,9 @@ def _mean_cosine(vectors: np.ndarray, seed: int) -> float:
 
 def _drift(
     candidate: Recommender, served: Recommender, settings: config.Gate, seed: int
-) -> tuple[list[Finding], dict[str, float]]:
+) -> tuple[list[Finding], dict[str, float], tuple[dict[str, Any], ...]]:
     churn = neighbour_churn(served, candidate, seed)["churn"].to_numpy()
-    slates = slate_churn(served, candidate, fixed_shoppers([served, candidate], settings.smoke_users))[
-        "churn"
-    ].to_numpy()
+    slates = slate_churn(served, candidate, fixed_shoppers([served, candidate], settings.smoke_users))
     figures: dict[str, float] = {}
     findings = []
     remedy = "see `recsys releases diff`, and whether encoder, settings or ids changed"
@@ -157,10 +160,11 @@ def _drift(
         says = f"{mean:.1%} of items' 10 nearest are others than in the served release; {moved:.1%} of the items moved"
         findings.append(_within("neighbour churn", mean, -math.inf, settings.max_neighbour_churn, says, remedy))
     if len(slates):
-        figures["slate_churn"] = mean = float(slates.mean())
+        figures["slate_churn"] = mean = float(slates["churn"].to_numpy().mean())
         says = f"{mean:.1%} of what {len(slates)} fixed shoppers were shown is no longer"
         findings.append(_within("slate churn", mean, -math.inf, settings.max_slate_churn, says, remedy))
-    return findings, figures
+    changed = slates.filter(slates["churn"] > 0).head(MAX_CHANGED_SLATES)
+    return findings, figures, tuple(changed.to_dicts())
 
 
 def _smoke(candidate: Recommender, settings: config.Gate) -> list[Finding]:

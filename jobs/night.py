@@ -23,6 +23,7 @@ from jobs.publish import MadeFrom
 from jobs.shop import Shop, newest_moment, read_shop
 from jobs.steps import Output, Outputs
 from jobs.train import Inputs, users_of
+from jobs.training_epochs import note_epoch
 from jobs.warm_start import SequenceFits
 from recsys.config import Settings
 from recsys.fusion import Fusion
@@ -30,6 +31,7 @@ from recsys.model import RANKER_FILE, Model
 from recsys.ranking import Ranker
 from recsys.repeats import Repeats, learn_repeats
 from recsys.sequence import SequenceModel
+from recsys.sequence.training import Epoch
 from recsys.split import HeldOut, new_items, target_events, temporal_cut, visits
 from recsys.users import Users
 from recsys.whitening import Whitening
@@ -224,8 +226,12 @@ class Night:
             self.workspace.training,
             self.shop.items["item_id"],
             self.settings,
-            lambda epoch: self.progress("train the sequence model", epoch.number, epoch.of),
+            self._tell_epoch,
         )
+
+    def _tell_epoch(self, fit: str, epoch: Epoch) -> None:
+        note_epoch(self.run_folder, fit, epoch)
+        self.progress("train the sequence model", epoch.number, epoch.of)
 
     @cached_property
     def learned(self) -> Learned:

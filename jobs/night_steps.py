@@ -10,7 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -85,7 +85,8 @@ def ingest(night: Night, draft: Draft) -> Counts:
         tables.append(taken.events)
         live = replace(taken.position, item_version=item_version)
     (draft.folder / LIVE_FILE).write_text(json.dumps(asdict(live)))
-    arrivals = {"n_read": sum(table.n_read for table in tables), "n_bad": sum(table.n_bad for table in tables)}
+    arrivals: dict[str, Any] = {name: sum(getattr(table, name) for table in tables) for name in ("n_read", "n_bad")}
+    arrivals["tables"] = [asdict(table) for table in tables]
     (draft.folder / ARRIVALS_FILE).write_text(json.dumps(arrivals))
     counts |= {"rows that broke a rule": arrivals["n_bad"]} if arrivals["n_bad"] else {}
     return counts

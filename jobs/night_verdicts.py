@@ -20,6 +20,7 @@ from jobs.gate import Verdict, judge
 from jobs.gate_quality import Comparison, compare, trials, without_read
 from jobs.new_data import as_json, checks_record, earlier_record, read_new_data
 from jobs.night import ARRIVALS_FILE, Night
+from jobs.run_record import REPORT_FILE
 from jobs.steps import Draft
 from jobs.train import recommender
 from recsys.config import Settings
@@ -48,7 +49,7 @@ def check(night: Night, draft: Draft) -> Counts:
         "forced": night.forced,
     }
     _write(night, draft, CHECKS_FILE, record)
-    _tell_or_stop(night, "the data checks", findings, CHECKS_FILE)
+    _tell_or_stop(night, "the data checks", findings)
     return {"data checks": len(findings), "warnings of data checks": len(warnings(findings))}
 
 
@@ -62,7 +63,7 @@ def gate(night: Night, draft: Draft) -> Counts:
         verdict, foreseen = _judged(night, served_id)
     record = verdict.as_json() | {"fit": made, "trial_foresight": as_json(foreseen)}
     _write(night, draft, GATE_FILE, record)
-    _tell_or_stop(night, "the gate", verdict.findings, GATE_FILE)
+    _tell_or_stop(night, "the gate", verdict.findings)
     return {"gate findings": len(verdict.findings), "warnings of the gate": len(warnings(verdict.findings))}
 
 
@@ -140,7 +141,7 @@ def _write(night: Night, draft: Draft, name: str, record: dict[str, Any]) -> Non
     (folder / name).write_text(content)
 
 
-def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding], name: str) -> None:
+def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding]) -> None:
     stopping = stops(findings)
     told = [f"warning: {finding.line()}" for finding in warnings(findings)]
     if stopping and night.forced:
@@ -152,7 +153,7 @@ def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding], name: str
         more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
         served = night.store.current_id()
         stays = f"release {served} stays live" if served else "nothing is published"
-        found = f"all findings are in {night.workspace.runs / night.run_id / name}"
+        found = f"all findings are in {night.run_folder / REPORT_FILE}"
         raise HeldBackError(
             f"night held back by {who}: {stopping[0].line()}{more}; {stays}; {found}; {_way_back(night, served)}"
             "`recsys nightly --force` publishes anyway"

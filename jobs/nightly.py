@@ -19,6 +19,7 @@ from jobs.findings import GATE_FILE
 from jobs.machine_room import check_room, disk_errors_told
 from jobs.night import Night, Progress
 from jobs.night_plan import Planned, plan
+from jobs.night_report import write_night_report
 from jobs.night_steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
 from jobs.night_verdicts import FORCED
 from jobs.publish import forget_killed
@@ -101,11 +102,14 @@ def nightly(
         record = _record(workspace, as_of, now, choice)
         resumed = (workspace.runs / record.run_id).exists()
         forget_killed(workspace)
-        with recorded(workspace, record), disk_errors_told(workspace.root):
-            check_room(workspace.root, settings.nightly)
-            report = _run(_night(workspace, settings, store, record, now, progress), record)
-            report.resumed = resumed
-            return report
+        try:
+            with recorded(workspace, record), disk_errors_told(workspace.root):
+                check_room(workspace.root, settings.nightly)
+                report = _run(_night(workspace, settings, store, record, now, progress), record)
+                report.resumed = resumed
+                return report
+        finally:
+            write_night_report(workspace, record)
 
 
 def dry_run_plan(
@@ -146,6 +150,7 @@ def _record(
         if run.status == "running":
             run.status, run.error = "failed", "killed"
             write_run(workspace, run)
+            write_night_report(workspace, run)
     names = step_names()
     anew = [choice.only] if choice.only else names[names.index(choice.since) :] if choice.since else []
     return RunRecord(new_run_id(workspace, now), now, as_of, choice.only or names[-1], anew, forced=choice.force)

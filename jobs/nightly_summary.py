@@ -10,6 +10,7 @@ from rich.table import Table
 from features.store import Store
 from jobs.night_plan import Planned
 from jobs.nightly import Report
+from jobs.run_record import REPORT_FILE
 from recsys.workspace import Workspace
 
 SLICE_NAMES = {
@@ -33,6 +34,9 @@ def print_summary(report: Report, workspace: Workspace) -> None:
     for line in report.told:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print(_outcome(report, workspace), highlight=False, soft_wrap=True, markup=False)
+    page = workspace.runs / report.run_id / REPORT_FILE
+    if page.is_file():
+        console.print(f"report: {page}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _outcome(report: Report, workspace: Workspace) -> str:

@@ -76,7 +76,10 @@ def show_command(release: ReleaseArgument, workspace: WorkspaceOption, as_json: 
         _print_json(asdict(manifest) | {"current": served, "file_bytes": sizes, "gate": verdict})
         return
     console = Console()
-    console.print(_facts(manifest, sum(sizes.values()), verdict, is_served=manifest.release_id == store.current_id()))
+    is_served = manifest.release_id == store.current_id()
+    console.print(_facts(manifest, sum(sizes.values()), verdict, is_served=is_served))
+    if page := _report(place, manifest.release_id):
+        console.print(f"report of its night: {page}\n", highlight=False, soft_wrap=True, markup=False)
     table = _table("Tables and files", "", "rows", "bytes")
     for name, n_rows in manifest.rows.items():
         table.add_row(f"{name}, version {manifest.tables[name]}", f"{n_rows:,}", "")
@@ -168,6 +171,15 @@ def _verdict(place: Workspace, release_id: str) -> Mapping[str, Any] | None:
         return None
     verdict: Mapping[str, Any] = json.loads(path.read_bytes())
     return verdict
+
+
+def _report(place: Workspace, release_id: str) -> str:
+    """The page of the night that published it; "" where there is none."""
+    from jobs.run_record import REPORT_FILE, read_runs
+
+    nights = (run for run in read_runs(place) if run.release_id == release_id and run.status == "published")
+    pages = [place.runs / run.run_id / REPORT_FILE for run in nights]
+    return next((str(page) for page in reversed(pages) if page.is_file()), "")
 
 
 def _facts(manifest: Manifest, n_bytes: int, verdict: Mapping[str, Any] | None, *, is_served: bool) -> Table:

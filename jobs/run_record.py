@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "log.txt"
+REPORT_FILE: Final = "report.html"
 _PREFIX: Final = "night-"
 
 RunStatus = Literal["running", "failed", "stopped", "held back", "finished", "published"]

@@ -29,7 +29,17 @@ log = logging.getLogger(__name__)
 OUTPUT_FILE: Final = "output.json"
 _DRAFT: Final = ".draft-"
 _LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "polars", "scipy", "tokenizers", "torch", "transformers")
-_NOT_OF_A_NIGHT: Final = ("bench_*", "*_command*", "compress*", "demo*", "experiment*", "finetune*", "load*", "peers/*")
+_NOT_OF_A_NIGHT: Final = (
+    "bench_*",
+    "*_command*",
+    "compress*",
+    "demo*",
+    "experiment*",
+    "finetune*",
+    "load*",
+    "night_report*",
+    "peers/*",
+)
 """Files of `jobs` that no step reads."""
 
 C = TypeVar("C")

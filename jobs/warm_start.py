@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -87,12 +88,15 @@ def _as_of(folder: Path) -> datetime:
 
 @dataclass(frozen=True)
 class SequenceFits:
-    """Fits of one run. Each leaves its state in `folder` after every epoch, so a killed run goes on there."""
+    """Fits of one run. Each leaves its state in `folder` after every epoch, so a killed run goes on there.
+
+    progress: is told the name of the fit and what the epoch achieved.
+    """
 
     folder: Path
     item_ids: pl.Series
     settings: Settings
-    progress: Callable[[Epoch], None] | None = None
+    progress: Callable[[str, Epoch], None] | None = None
 
     @property
     def n_items(self) -> int:
@@ -157,7 +161,7 @@ class SequenceFits:
             validation=validation,
             checkpoint=self.folder / f"{name}.safetensors",
             warm_start=start,
-            progress=self.progress,
+            progress=partial(self.progress, name) if self.progress else None,
         )
 
     def forget(self) -> None:

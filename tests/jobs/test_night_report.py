@@ -1,0 +1,375 @@
+"""The page that every night leaves, whatever became of it."""
+
+import html
+import json
+import re
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NIGHT, PublishedShop
+
+import jobs.night_report
+import jobs.night_steps
+from features.erased_users import add_erased
+from jobs.erase_places import erase_from_runs
+from jobs.erase_search import Needles, holds_any
+from jobs.night_report import night_page, write_night_report
+from jobs.night_report_plots import Bar, Line, Point, Usual, bar_plot, line_plot
+from jobs.night_report_words import seconds
+from jobs.nightly import Choice, nightly
+from jobs.run_record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
+from jobs.training_epochs import TRAINING_FILE, note_epoch, read_epochs
+from recsys.errors import StoreError
+from recsys.sequence.training import Epoch
+from recsys.workspace import Workspace
+
+DAY = timedelta(days=1)
+TITLE = "<script>alert('tea & \"mugs\"')</script>"
+SHOPPER = 'ann "<b>" o\'hara'
+
+PRICES = {
+    "name": "price level",
+    "value": 100.0,
+    "low": 0.833,
+    "high": 1.2,
+    "severity": "stop",
+    "says": "items cost 100 times as much",
+    "remedy": "see whether the currency changed",
+}
+WORSE = {
+    "name": "quality, all",
+    "value": -0.5,
+    "low": -0.05,
+    "high": None,
+    "severity": "stop",
+    "says": "NDCG 0.2000, the served release 0.4000",
+    "remedy": "see what of settings or data changed",
+}
+
+
+def run_of(workspace: Workspace, night: int = 0, *steps: str, **changes: Any) -> RunRecord:
+    """A run that has come so far, each step in a second more than the one before."""
+    moment = NIGHT + night * DAY
+    run = RunRecord(new_run_id(workspace, moment), moment, None, "publish", [])
+    run.steps = [StepRun(name, "made", seconds=1.0 + place, peak_mb=500) for place, name in enumerate(steps)]
+    run = replace(run, **changes)
+    write_run(workspace, run)
+    return run
+
+
+def put(workspace: Workspace, folder: str, name: str, content: Any) -> None:
+    path = workspace.runs / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def metrics(ndcg: float) -> dict[str, Any]:
+    lists = {"n_users": 40, "recall": 0.5, "ndcg": ndcg, "ndcg_low": ndcg - 0.05, "ndcg_high": ndcg + 0.05}
+    return {"fused": {"all": lists, "cold_user": lists | {"n_users": 0}}, "popularity": {"all": {"ndcg": 0.1}}}
+
+
+def published(workspace: Workspace, night: int, ndcg: float) -> RunRecord:
+    run = run_of(workspace, night, "read", "evaluate", "gate", "publish", status="published", release_id=f"r{night}")
+    put(workspace, f"r{night}", "report.json", {"as_of": (NIGHT + night * DAY).isoformat(), "metrics": metrics(ndcg)})
+    put(workspace, f"r{night}", "gate.json", {"figures": {"neighbour_churn": 0.1 * night}, "findings": []})
+    return run
+
+
+def words(page: str) -> str:
+    """What a reader sees."""
+    shown = re.sub(r"<(style|title|head).*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", shown)).split())
+
+
+OUTCOMES: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
+    ({"status": "published", "release_id": "r9"}, ("read", "publish"), "Published Release r9 is live."),
+    (
+        {"status": "finished", "release_id": "r9"},
+        ("read", "publish"),
+        "Nothing changed Nothing has changed since release r9, so nothing was published",
+    ),
+    ({"status": "finished", "until": "embed"}, ("read", "embed"), "In part Only steps up to “embed” were asked for"),
+    (
+        {"status": "failed", "error": "encoder <x>: no such folder"},
+        ("read", "embed"),
+        (
+            "Failed The night failed in the step “embed”, so nothing was published; nothing is served yet. The reason: "
+            "encoder <x>: no such folder."
+        ),
+    ),
+    ({"status": "failed", "error": "no room"}, (), "Failed The night failed before its first step"),
+    ({"status": "failed", "error": "killed"}, ("read",), "Killed The night was killed in the step “read”"),
+    ({"status": "stopped", "error": "143"}, ("learn",), "Stopped The night was stopped in the step “learn”"),
+    ({"status": "held back", "error": "by something"}, ("read",), "Held back Not published: by something."),
+]
+
+
+@pytest.mark.parametrize(("changes", "steps", "said"), OUTCOMES)
+def test_the_page_begins_with_what_became_of_the_night(
+    workspace: Workspace, changes: dict[str, Any], steps: tuple[str, ...], said: str
+) -> None:
+    run = run_of(workspace, 0, *steps, **changes)
+    write_night_report(workspace, run)
+    page = (workspace.runs / run.run_id / REPORT_FILE).read_text()
+    assert words(page).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "finding", "who"),
+    [("check", "data_checks.json", PRICES, "the data checks"), ("gate", "gate.json", WORSE, "the gate")],
+)
+def test_a_night_that_was_held_back_says_which_finding_and_what_to_do(
+    workspace: Workspace, step: str, name: str, finding: dict[str, Any], who: str
+) -> None:
+    run = run_of(workspace, 0, "read", step, status="held back", error="night held back")
+    put(workspace, run.run_id, name, {"findings": [finding, finding | {"severity": "ok", "remedy": ""}]})
+    said = words(night_page(workspace, run))
+    assert said.startswith(f"Held back Not published: {who} found that {finding['says']} (expected ")
+    assert f"{finding['name']}: {finding['remedy']}" in said
+    assert "`recsys nightly --force` publishes anyway" in said
+
+
+def test_a_forced_night_says_so(workspace: Workspace) -> None:
+    run = run_of(workspace, 0, "check", "publish", status="published", release_id="r0", forced=True)
+    put(workspace, run.run_id, "data_checks.json", {"findings": [PRICES]})
+    assert "Release r0 is live, although it would have been held back (--force)" in words(night_page(workspace, run))
+
+
+def test_findings_of_an_earlier_attempt_are_not_tonights(workspace: Workspace) -> None:
+    run = run_of(workspace, 0, "read", status="failed", error="the disk is full")
+    put(workspace, run.run_id, "gate.json", {"findings": [WORSE]})
+    assert WORSE["says"] not in night_page(workspace, run)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+
+
+def with_slates(workspace: Workspace) -> RunRecord:
+    run = run_of(workspace, 0, "gate", status="failed", error=TITLE)
+    slates = [{"user_id": SHOPPER, "churn": 0.5, "before": ["mug", TITLE], "after": ["mug", "lamp"]}]
+    put(workspace, run.run_id, "gate.json", {"findings": [WORSE | {"says": TITLE}], "changed_slates": slates})
+    return run
+
+
+def test_titles_are_text_and_the_page_needs_nothing_else(workspace: Workspace) -> None:
+    page = night_page(workspace, with_slates(workspace))
+    tags = Tags()
+    tags.feed(page)
+    assert "script" not in tags.seen and tags.addresses == []
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert words(page).count(TITLE) == 3  # the error, the finding and the list
+    assert f"− {TITLE}" in words(page) and "+ lamp" in words(page) and "− mug" not in words(page)
+
+
+def needles(workspace: Workspace, user_id: str, in_bytes: bool) -> Needles:
+    return Needles(user_id, in_bytes, (), 0, 0)
+
+
+@pytest.mark.parametrize("in_bytes", [True, False])
+@pytest.mark.parametrize("user_id", [SHOPPER, "7", "zoë"])
+def test_an_erased_shopper_leaves_the_pages_that_were_written(
+    workspace: Workspace, user_id: str, in_bytes: bool
+) -> None:
+    """An id that others' data hold, too, goes where it is marked as one; others of its letters stay."""
+    run = with_slates(workspace)
+    path = workspace.runs / run.run_id / "gate.json"
+    told = json.loads(path.read_text())
+    told["changed_slates"][0]["user_id"] = user_id
+    path.write_text(json.dumps(told, indent=2))
+    write_night_report(workspace, run)
+    page = workspace.runs / run.run_id / REPORT_FILE
+    before = words(page.read_text())
+    assert f"Shopper {user_id} " in before
+    wanted = needles(workspace, user_id, in_bytes)
+    removed, written = erase_from_runs(workspace, wanted)
+    assert removed["mentions"] >= 2 and {path, page} <= set(written)
+    assert not any(holds_any(one, wanted) for one in (path, page))
+    after = words(page.read_text())
+    assert "Shopper (erased) " in after and f"Shopper {user_id} " not in after
+    assert json.loads(path.read_text())["changed_slates"][0]["user_id"] == "(erased)"
+    if not in_bytes:
+        assert after == before.replace(f"Shopper {user_id} ", "Shopper (erased) ")
+
+
+def test_a_shopper_who_is_kept_out_is_left_out(workspace: Workspace) -> None:
+    run = with_slates(workspace)
+    add_erased(workspace, SHOPPER, NIGHT)
+    assert "None to show" in night_page(workspace, run)
+    (workspace.erasures / "key").write_text("damaged")
+    assert "None to show" in night_page(workspace, run)
+
+
+def test_nights_before_stand_beside_tonights(workspace: Workspace) -> None:
+    for night, ndcg in enumerate((0.31, 0.32)):
+        published(workspace, night, ndcg)
+    page = night_page(workspace, published(workspace, 2, 0.33))
+    told = re.findall(r'aria-label="(NDCG at 10, all shoppers[^"]*)"', page)
+    figures = ".310 at first (01 Jun), .330 (.280 to .380) at last (03 Jun)"
+    assert told == [f"NDCG at 10, all shoppers. {figures}"]
+    assert "new shopper" not in words(page)  # nobody was measured
+    assert "Neighbours that are others. 0% at first (01 Jun), 20% at last (03 Jun)" in page
+    assert "evaluate 2.0 s, usually 2.0 s to 2.0 s" in page
+
+
+def test_a_night_without_news_does_not_count_its_release_twice(workspace: Workspace) -> None:
+    published(workspace, 0, 0.31)
+    put(workspace, "r0", "report.json", {"as_of": NIGHT.isoformat(), "metrics": metrics(0.31)})
+    again = run_of(workspace, 1, "read", "publish", status="finished", release_id="r0")
+    assert "all shoppers. .310 (.260 to .360)" in night_page(workspace, again)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"run_id": 7}', ""])
+def test_a_damaged_record_of_an_old_night_is_left_out(workspace: Workspace, damage: str) -> None:
+    for night in range(3):
+        published(workspace, night, 0.3 + night / 10)
+    (workspace.runs / read_runs(workspace)[1].run_id / RUN_FILE).write_text(damage)
+    (workspace.runs / "r0" / "gate.json").write_text(damage)
+    page = night_page(workspace, published(workspace, 3, 0.6))
+    assert ".300 at first (01 Jun), .600" in page
+
+
+@pytest.mark.parametrize("ndcg", [None, "much", float("nan"), []])
+def test_a_figure_that_is_none_is_left_out(workspace: Workspace, ndcg: object) -> None:
+    published(workspace, 0, 0.3)
+    report = {"as_of": "some day", "metrics": {"fused": {"all": {"n_users": 5, "ndcg": ndcg}}}}
+    put(workspace, "r0", "report.json", report)
+    page = night_page(workspace, published(workspace, 1, 0.6))
+    assert "all shoppers. .600 (.550 to .650)" in page
+
+
+def test_a_page_that_cannot_be_written_costs_nothing_but_itself(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = run_of(workspace, 0, "read", status="failed", error="x")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs.night_report, "write_atomically", full)
+    write_night_report(workspace, run)
+    assert "report not written" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(jobs.night_report, "read_history", lambda *_: 1 / 0)
+    write_night_report(workspace, run)
+    assert "report not written" in caplog.text and not (workspace.runs / run.run_id / REPORT_FILE).exists()
+
+
+def test_the_first_night_leaves_a_whole_page(published_shop: PublishedShop) -> None:
+    workspace, report = published_shop.workspace, published_shop.report
+    path = workspace.runs / report.run_id / REPORT_FILE
+    page, said = path.read_text(), words(path.read_text())
+    assert said.startswith(f"Published Release {report.release_id} is live: it knows the shop up to ")
+    assert path.stat().st_size < 300_000
+    for said_of_none in ("the first night that was measured", "no release to compare with", "Nothing to compare"):
+        assert said_of_none in said
+    assert set(read_epochs(path.parent)) == {"first", "evaluate", "fit"}
+    assert "Loss by epoch" in page and "Seconds by step" in page
+
+
+def test_the_second_night_is_told_against_the_first(two_nights: Workspace) -> None:
+    first, second = read_runs(two_nights)
+    page = (two_nights.runs / second.run_id / REPORT_FILE).read_text()
+    said = words(page)
+    assert f"Against the served release, {first.release_id}, on the same choices" in said
+    assert "What the gate looked at" in said and "Neighbours that are others" in said
+    verdict = json.loads((two_nights.runs / second.run_id / "gate.json").read_text())
+    assert 1 <= len(verdict["changed_slates"]) <= 5
+    assert {slate["user_id"] for slate in verdict["changed_slates"]} == set(re.findall(r'"user-id">([^<]+)<', page))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.seen.count("svg") > 8 and tags.addresses == []
+
+
+def test_epochs_that_are_done_again_are_told_once(tmp_path: Path) -> None:
+    for number in (1, 2, 3, 2, 3):  # cut off in the third, after a checkpoint of the first
+        note_epoch(tmp_path, "first", Epoch(number, 4, 3.0 / number, 0.1 * number))
+    note_epoch(tmp_path, "fit", Epoch(1, 4, 3.0, None))
+    told = read_epochs(tmp_path)
+    assert [epoch.number for epoch in told["first"]] == [1, 2, 3]
+    assert told["fit"] == [Epoch(1, 4, 3.0, None)]
+    (tmp_path / TRAINING_FILE).write_text("{")
+    assert read_epochs(tmp_path) == {}
+
+
+def test_an_epoch_that_cannot_be_noted_does_not_end_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    note_epoch(tmp_path / "file" / "run", "first", Epoch(1, 4, 3.0, None))
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [5.0, 5.0], [1e-9, 1e9], [-3.0, 2.0], [0.99, 1.01], [7.0] * 40])
+def test_every_point_stands_within_its_plot(values: list[float]) -> None:
+    points = [Point("1 Jan", value, value - 1.0, value + 1.0) for value in values]
+    plot = line_plot("a <b>", [Line("", points)], str)
+    assert "a &lt;b&gt;" in plot and "<b>" not in plot and "nan" not in plot
+    for across, down in re.findall(r'c[xy]="([-\d.]+)" c[xy]="([-\d.]+)"', plot):
+        assert 40 <= float(across) <= 340 and 0 <= float(down) <= 170
+
+
+def test_bars_end_within_their_plot_and_nothing_is_drawn_of_nothing() -> None:
+    assert line_plot("", [Line("", [])], str) == bar_plot("", [], str) == ""
+    plot = bar_plot("time", [Bar("embed", 2.0, Usual(1.0, 5.0, 8.0)), Bar("fit", 0.0, None)], seconds)
+    assert "embed 2.0 s, usually 1.0 s to 8.0 s; fit 0.0 s" in plot
+    assert max(float(width) for width in re.findall(r'width="([\d.]+)"', plot)) < 340
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.04, "0.0 s"), (9.9, "9.9 s"), (12.4, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
+)
+def test_times_of_any_length_are_short(value: float, said: str) -> None:
+    assert seconds(value) == said
+
+
+def test_what_tonight_has_no_figure_of_is_not_drawn(workspace: Workspace) -> None:
+    """Else the last night's would be taken for tonight's."""
+    published(workspace, 0, 0.3)
+    run = run_of(workspace, 1, "read", status="failed", error="x")
+    page = night_page(workspace, run)
+    assert "NDCG at 10" not in page and "Neighbours that are others" not in page
+
+
+def test_rows_are_told_by_table(workspace: Workspace) -> None:
+    run = run_of(workspace, 0, "ingest", "check", status="stopped")
+    event = {"table": "events", "n_read": 10, "n_new": 7, "n_updated": 1, "n_bad": 2, "reasons": {"no <user>": 2}}
+    put(workspace, run.run_id, "arrivals.json", {"tables": [event, event | {"n_read": 1000}]})
+    span = [NIGHT.isoformat(), (NIGHT + DAY).isoformat()]
+    put(workspace, run.run_id, "data_checks.json", {"findings": [], "events": 1234, "window": span})
+    said = words(night_page(workspace, run))
+    assert "events (no <user>: 4) 1,010 14 2 4" in said
+    assert "1,234 events from 01 Jun 2025, 02:00 to 02 Jun 2025, 02:00 UTC." in said
+
+
+@pytest.mark.parametrize("error", [StoreError("stop here"), KeyboardInterrupt(), ValueError("a defect")])
+def test_every_night_leaves_its_page(
+    published_shop: PublishedShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """One that was killed does so when the next begins."""
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(published_shop.workspace.root, workspace.root)
+    killed = run_of(workspace, 1, "read", status="running")
+
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs.night_steps, "publish", stop)
+    with pytest.raises(type(error)):
+        nightly(workspace, published_shop.settings, None, NIGHT + 2 * DAY, lambda *_: None, Choice(since="publish"))
+    said = words((workspace.runs / read_runs(workspace)[-1].run_id / REPORT_FILE).read_text())
+    became = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    live = published_shop.report.release_id
+    assert f"The night {became} in the step “publish”, so nothing was published; {live} stays live." in (
+        said.replace("was stopped", "stopped")
+    )
+    assert words((workspace.runs / killed.run_id / REPORT_FILE).read_text()).startswith("Killed")
