@@ -18,7 +18,6 @@ from features.explore.explained_slate import ExplainedSlate
 from features.explore.judging import Judged, judged
 from features.explore.lake_tables import lake_table
 from features.explore.mapping import draw_atlas
-from features.explore.reach import Reach, reach
 from features.explore.reviews_behind import reviews_behind
 from features.explore.showing import as_html, as_text
 from features.query_encoder import load_query_encoder
@@ -29,6 +28,7 @@ from recsys.embedding_health import health, neighbour_agreement
 from recsys.errors import DataError, QueryError, UnknownItemError
 from recsys.nearest_ids import nearest_ids
 from recsys.query import Query, Signal
+from recsys.reach import Reach, reach
 from recsys.recommend import Recommender
 from recsys.rules import PLAIN, Rules
 from recsys.spaces import SPACES, Space, nearest_items, space_vectors
