@@ -280,6 +280,111 @@ export interface ErasureResponse {
   requested_at: string;
 }
 
+/** An item by its id and title. */
+export interface FoundItem {
+  item_id: string;
+  title: string | null;
+  category: string | null;
+}
+
+/** Items with the id or the words, the best match first; shoppers with the id or its beginning. Where there is neither, the nearest ids of both kinds. */
+export interface Found {
+  items: FoundItem[];
+  user_ids: string[];
+  nearest_item_ids: string[];
+  nearest_user_ids: string[];
+  release_id: string;
+}
+
+/** `similarity` is the cosine of the two vectors; `also_in` names the other spaces whose list has it. */
+export interface Neighbour {
+  item_id: string;
+  title: string | null;
+  category: string | null;
+  similarity: number;
+  also_in: string[];
+}
+
+/** The nearest items in one space, none where the item has no vector in it. text: what is said of the items; cf: who dealt with them; fused: both in one, what lists are found by. */
+export interface SpaceNeighbours {
+  space: "text" | "cf" | "fused";
+  has_vector: boolean;
+  neighbours: Neighbour[];
+}
+
+/** The share of the nearest items in one space that are among those in the other. */
+export interface SpaceAgreement {
+  one: string;
+  other: string;
+  share: number;
+}
+
+/** An item as the lists know it. `n_shoppers` counts who dealt with it before the release. */
+export interface InspectedItem {
+  item_id: string;
+  properties: ItemProperties;
+  quotes: Evidence[];
+  n_shoppers: number;
+  spaces: SpaceNeighbours[];
+  agreement: SpaceAgreement[];
+  release_id: string;
+}
+
+/** One thing that the shopper did. The words of what was searched for and read are in no release; those since are told. `weight` is null for what happened `since_release`. */
+export interface HistoryEntry {
+  timestamp: string;
+  event_type: string;
+  item_id: string | null;
+  title: string | null;
+  category: string | null;
+  text: string | null;
+  weight: number | null;
+  since_release: boolean;
+}
+
+/** A feature of a place of the list; `contribution` is its SHAP value in the ranker's score. */
+export interface RankerFeature {
+  feature: string;
+  value: number;
+  contribution: number;
+}
+
+/** A shopper's history, newest first, `n_history` entries in all, and the list that they would be given now, no experiment counted. `ranker` has the features that count most for each of `items`; empty where the weighted sum of the sources ranked alone. */
+export interface InspectedShopper {
+  user_id: string;
+  n_history: number;
+  history: HistoryEntry[];
+  items: SlateItem[];
+  is_ranked: boolean;
+  ranker: RankerFeature[][];
+  fallback: string | null;
+  release_id: string;
+}
+
+/** A group of items and its colour, #rrggbb. */
+export interface MapGroup {
+  name: string;
+  colour: string;
+}
+
+/** What items may be coloured by. `codes` has a position in `groups` for each item of the map, -1 for none. */
+export interface MapGrouping {
+  by: string;
+  groups: MapGroup[];
+  codes: number[];
+}
+
+/** Every item that has a vector, on a plane where what is alike in text and behaviour lies together. `layout` is "t-SNE" where `recsys releases atlas` has laid the release out, else "PCA". `x` and `y` go from 0 to 65535. */
+export interface ItemMap {
+  layout: "t-SNE" | "PCA";
+  item_ids: string[];
+  titles: string[];
+  x: number[];
+  y: number[];
+  groupings: MapGrouping[];
+  release_id: string;
+}
+
 export interface FieldProblem {
   field: string;
   message: string;
@@ -423,6 +528,26 @@ export class Client {
   /** Use nothing of a shopper any more, and erase them with the next night; needs the scope `admin`. */
   eraseUser(userId: string): Promise<ErasureResponse> {
     return this.bulk("DELETE", `/v1/users/${encodeURIComponent(userId)}`);
+  }
+
+  /** Products and shoppers by id or words; as all `inspect…`, it needs the scope `admin`. */
+  inspectFind(words: string, count = 8): Promise<Found> {
+    return this.bulk("GET", `/v1/inspect/find?${new URLSearchParams({ words, count: String(count) })}`);
+  }
+
+  /** A product among its neighbours in each space. */
+  inspectItem(itemId: string): Promise<InspectedItem> {
+    return this.bulk("GET", `/v1/inspect/items/${encodeURIComponent(itemId)}`);
+  }
+
+  /** A shopper's history, and why their list is as it is; the list is not recorded. */
+  inspectShopper(userId: string, count = 10): Promise<InspectedShopper> {
+    return this.bulk("GET", `/v1/inspect/shoppers/${encodeURIComponent(userId)}?count=${count}`);
+  }
+
+  /** Where every product lies among the others. */
+  inspectMap(): Promise<ItemMap> {
+    return this.bulk("GET", "/v1/inspect/map");
   }
 
   /** Why a list was as it was. */

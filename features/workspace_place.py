@@ -32,7 +32,7 @@ CACHE_VARIABLE: Final = "RECSYS_CACHE"
 SCHEME: Final = "s3://"
 
 SMALL_FILES: Final = ("keys.json", "hidden-reviews.json", "recsys.toml")
-SERVED: Final = (*SMALL_FILES, "erasures", "releases", "store", "encoders")
+SERVED: Final = (*SMALL_FILES, "erasures", "releases", "store", "encoders", "atlases")
 """What the service and `recsys recommend` read."""
 
 NIGHT: Final = "lease.json"

@@ -25,7 +25,7 @@ from recsys.metrics import bootstrap_difference, ndcg
 from recsys.model import Model
 from recsys.query import Query
 from recsys.recommend import Recommender
-from recsys.slices import category_slices, frequency_slices
+from recsys.slices import category_slices, frequency_slices, history_slices
 from recsys.split import HeldOut
 from recsys.users import HISTORY, users_from_table
 
@@ -121,6 +121,20 @@ def compare(
         for name, members in _slices(candidate, held_out.targets, categories).items()
     )
     return Comparison(slices, len(shown), len(shown_served))
+
+
+def group_quality(
+    candidate: Recommender, held_out: HeldOut, read_text: np.ndarray, settings: config.Gate, seed: int
+) -> dict[str, float]:
+    """Mean NDCG of the candidate by how much it knew of the shoppers, of groups that are large enough to tell."""
+    held_out = sampled(held_out, settings.max_users, seed)
+    queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"].to_list()
+    gains, _ = _gains(candidate, queries, wanted)
+    known = [candidate.users.history(user_id).item_rows for user_id in held_out.targets["user_id"]]
+    groups = history_slices(np.array([(rows >= 0).sum() for rows in known]))
+    return {
+        name: float(gains[members].mean()) for name, members in groups.items() if members.sum() >= settings.min_users
+    }
 
 
 def quality_findings(comparison: Comparison, settings: config.Gate) -> list[Finding]:

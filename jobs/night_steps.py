@@ -316,7 +316,7 @@ NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
         "gate",
         gate,
         ("read", "embed", "learn", "evaluate", "fit"),
-        ("gate",),
+        ("gate", "fairness"),
         lambda night: {"served release": night.store.current_id() or "", "forced": str(night.forced)},
     ),
     Step(

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import polars as pl
@@ -17,16 +17,18 @@ from jobs.data_checks import Arrivals, Foresight, check_data
 from jobs.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings
 from jobs.foresight import foresight
 from jobs.gate import Verdict, judge
-from jobs.gate_quality import Comparison, compare, trials, without_read
+from jobs.gate_fairness import fairness_findings
+from jobs.gate_quality import Comparison, compare, group_quality, trials, without_read
 from jobs.new_data import as_json, checks_record, earlier_record, read_new_data
 from jobs.night import ARRIVALS_FILE, Night
 from jobs.run_record import REPORT_FILE
 from jobs.steps import Draft
-from jobs.train import recommender
+from jobs.train import Inputs, recommender
 from recsys.config import Settings
 from recsys.errors import HeldBackError, StoreError
 from recsys.model import Model
-from recsys.split import next_items
+from recsys.recommend import Recommender
+from recsys.split import HeldOut, next_items
 
 log = logging.getLogger(__name__)
 
@@ -89,31 +91,58 @@ def _arrivals(night: Night) -> Arrivals:
 
 
 def _judged(night: Night, served_id: str | None) -> tuple[Verdict, Foresight | None]:
-    served = load_release(night.workspace) if served_id else None
-    comparison, foreseen = _compared(night, served)
+    served, settings = load_release(night.workspace) if served_id else None, night.settings
+    tried = _tried(night, served)
+    later = night.shop.events.filter(pl.col("timestamp") >= night.moments.test_cut)
+    foreseen = foresight(tried.candidate, later, settings.checks.foresight_users, settings.seed)
     _, users = night.everybody
-    candidate = recommender(night.inputs, night.model, users, night.settings)
+    candidate = recommender(night.inputs, night.model, users, settings)
     of_served = served.recommender if served else None
-    verdict = judge(candidate, of_served, served_id, comparison, night.settings.gate, night.settings.seed)
+    verdict = judge(candidate, of_served, served_id, _compared(night, tried), settings.gate, settings.seed)
+    findings, figures = fairness_findings(
+        candidate, _group_quality(night, tried), night.as_of, settings.fairness, settings.seed
+    )
+    night.told += [f"{one.name}: {one.says}" for one in findings if one.severity == "ok"]
+    verdict = replace(verdict, findings=(*verdict.findings, *findings), figures=verdict.figures | figures)
     return replace(verdict, forced=night.forced), foreseen
 
 
-def _compared(night: Night, served: LoadedRelease | None) -> tuple[Comparison | None, Foresight | None]:
-    """Of the two trials, and how well the candidate's foretells the days that it has not seen."""
-    settings, moments = night.settings, night.moments
+@dataclass(frozen=True)
+class _Tried:
+    """The candidate's trial and the served release's, None where there is none, on what neither has seen; known: what
+    there was before."""
+
+    candidate: Recommender
+    served: Recommender | None
+    known: Inputs
+    held_out: HeldOut
+
+
+def _tried(night: Night, served: LoadedRelease | None) -> _Tried:
+    moments = night.moments
     known = night.inputs_before.before(moments.test_cut)
     model = _served_trial(night, served)
     is_same_encoder = served is None or served.manifest.encoder_id == night.encoder["id"]
-    candidate, opponent = trials(known, night.trial, settings, model, _settings_of(served), is_same_encoder)
-    later = night.shop.events.filter(pl.col("timestamp") >= moments.test_cut)
-    foreseen = foresight(candidate, later, settings.checks.foresight_users, settings.seed)
-    if opponent is None:
-        return None, foreseen
+    candidate, opponent = trials(known, night.trial, night.settings, model, _settings_of(served), is_same_encoder)
     held_out = night.held_out(moments.test_cut, moments.as_of)
     held_out = replace(held_out, targets=next_items(held_out.targets))
-    held_out = held_out if is_same_encoder else without_read(held_out)
-    categories = night.shop.items.select("item_id", "category")
-    return compare(candidate, opponent, held_out, known.read_text, categories, settings.gate, settings.seed), foreseen
+    return _Tried(candidate, opponent, known, held_out if is_same_encoder else without_read(held_out))
+
+
+def _compared(night: Night, tried: _Tried) -> Comparison | None:
+    if tried.served is None:
+        return None
+    settings, categories = night.settings, night.shop.items.select("item_id", "category")
+    read_text = tried.known.read_text
+    return compare(tried.candidate, tried.served, tried.held_out, read_text, categories, settings.gate, settings.seed)
+
+
+def _group_quality(night: Night, tried: _Tried) -> dict[str, float]:
+    """Worked out only where its limit is set."""
+    settings = night.settings
+    if settings.fairness.min_worst_group <= 0:
+        return {}
+    return group_quality(tried.candidate, tried.held_out, tried.known.read_text, settings.gate, settings.seed)
 
 
 def _settings_of(served: LoadedRelease | None) -> Settings | None:

@@ -115,6 +115,22 @@ def diff_command(
     _print_diff(diff)
 
 
+@releases_app.command("atlas")
+def atlas_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
+    """Lay out the items of a release for the map of /inspect, alike ones together: minutes for 100,000 items."""
+    from features.kept_layout import keep_layout
+    from features.layout import layout
+    from features.release import load_release
+
+    with working(workspace, NIGHT, clock) as place:
+        loaded = load_release(place, _named(release))
+        seed = loaded.catalogue.settings.seed if loaded.catalogue else 0
+        places = layout(loaded.recommender.vectors, seed)
+        keep_layout(place, loaded.release_id, places)
+    said = f"{len(places):,} items of release {loaded.release_id} are laid out; /inspect shows them so from now on"
+    Console().print(said, highlight=False, soft_wrap=True)
+
+
 @releases_app.command("rollback")
 def rollback_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
     """Serve another published release from now on, after checking that it is whole."""

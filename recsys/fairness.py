@@ -119,21 +119,23 @@ def fairness_figures(
     }
 
 
+def bounds(limits: config.Fairness) -> dict[str, tuple[str, float, float]]:
+    """Of each figure the name of its limit, and the least and the most that it allows."""
+    return {
+        "gini": ("fairness.max_gini", -np.inf, limits.max_gini),
+        "coverage": ("fairness.min_coverage", limits.min_coverage, np.inf),
+        "tail_ratio": ("fairness.min_tail_ratio", limits.min_tail_ratio, np.inf),
+        "miscalibration": ("fairness.max_miscalibration", -np.inf, limits.max_miscalibration),
+        "worst_group": ("fairness.min_worst_group", limits.min_worst_group, np.inf),
+    }
+
+
 def broken_limits(figures: dict[str, float], limits: config.Fairness) -> list[str]:
     """A sentence for each limit that the figures break, naming the setting; none by default, as no limit is set."""
-    most = {"gini": limits.max_gini, "miscalibration": limits.max_miscalibration}
-    least = {
-        "coverage": limits.min_coverage,
-        "tail_ratio": limits.min_tail_ratio,
-        "worst_group": limits.min_worst_group,
-    }
-    broken = [
-        f"{name} {figures[name]:.3f} is above fairness.max_{name} = {limit:g}"
-        for name, limit in most.items()
-        if figures[name] > limit
-    ]
-    return broken + [
-        f"{name} {figures[name]:.3f} is below fairness.min_{name} = {limit:g}"
-        for name, limit in least.items()
-        if figures[name] < limit
-    ]
+    broken = []
+    for name, (setting, least, most) in bounds(limits).items():
+        if figures[name] > most:
+            broken.append(f"{name} {figures[name]:.3f} is above {setting} = {most:g}")
+        elif figures[name] < least:
+            broken.append(f"{name} {figures[name]:.3f} is below {setting} = {least:g}")
+    return broken

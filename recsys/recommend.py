@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,6 +18,7 @@ from recsys.filters import Filter, matching
 from recsys.fusion import SENTENCE, z_scores
 from recsys.item_rows import ItemRows
 from recsys.model import Model
+from recsys.nearest_ids import nearest_ids
 from recsys.new_items import n_slots, with_new_items
 from recsys.properties import Properties
 from recsys.query import Profile, Query, QueryReader
@@ -34,7 +33,6 @@ from recsys.users import Users
 
 log = logging.getLogger(__name__)
 
-NEAREST_AMONG = 50
 RECENT_READS: Final = 10_000
 """Of half a kilobyte each."""
 
@@ -226,9 +224,8 @@ class Recommender:
         """Raises UnknownItemError, naming the nearest ids, for an item that the release does not know."""
         row = self.rows.get(item_id)
         if row is None:
-            raise UnknownItemError(
-                f"item {item_id!r} is not in this release; nearest ids: {', '.join(self._nearest_ids(item_id))}"
-            )
+            nearest = ", ".join(nearest_ids(item_id, self.item_ids))
+            raise UnknownItemError(f"item {item_id!r} is not in this release; nearest ids: {nearest}")
         return row
 
     def known_rows(self, item_ids: Sequence[str] | frozenset[str]) -> np.ndarray:
@@ -295,12 +292,6 @@ class Recommender:
             np.concatenate(text_rows),
         )
         return self.model.sequence.read(sequences, np.concatenate([profile.read_texts for profile in profiles]))
-
-    def _nearest_ids(self, item_id: str) -> list[str]:
-        """Up to 3, among the ids beside it in their order: comparing with all would take the service a second."""
-        place = bisect(self.item_ids, item_id)
-        beside = self.item_ids[max(0, place - NEAREST_AMONG) : place + NEAREST_AMONG]
-        return difflib.get_close_matches(item_id, beside, n=3, cutoff=0.0)
 
     def _placed(self, totals: np.ndarray, hidden_rows: np.ndarray, query: Query) -> list[tuple[int, Kept | None]]:
         """The rows of the list in their order, and why those have their place that have it not by their score."""

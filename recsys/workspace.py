@@ -82,6 +82,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def atlases(self) -> Path:
+        """Where the items of a release lie on the map of `/inspect`, a file a release, where it was laid out."""
+        return self.root / "atlases"
+
+    @property
     def steps(self) -> Path:
         """What the steps of a nightly run made, by step and by what it was made from."""
         return self.root / "steps"

@@ -12,6 +12,7 @@ from functools import partial
 
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
+from recsys.query import Query
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
 from serving.asked import Asked, query_of, slate_of
@@ -81,6 +82,14 @@ class Answering:
             item_ids = tuple(item.item_id for item in slate.items)
             self._writer.add(Answered(response.recommendation_id, release_id, asked, item_ids, part))
         return response
+
+    async def asked_by(self, user_id: str, count: int, current: Live) -> Query:
+        """What a shopper's list, explained, would be asked with now, outside experiments; nothing is recorded."""
+        request, gone = ListRequest(user_id=user_id, count=count, explain=True), frozenset[str]()
+        if self._moment is not None and user_id not in self._forgotten:
+            request, gone = await self._moment.of(request, current.release.manifest)
+        asked = Asked(request, datetime.now(UTC), gone, is_search=False, by_ranker=True)
+        return await query_of(asked, current, self._settings.embed.max_browsing_texts)
 
     def _served(self, part: Assignment | None) -> tuple[Assignment | None, Live]:
         """The part and the release of its arm. Where that is missing the shopper is in no arm, as every other shopper

@@ -43,6 +43,8 @@ from serving.experiment_routes import experiment_routes
 from serving.explain_routes import explain_routes
 from serving.forgotten import Forgotten
 from serving.gate import Gate
+from serving.inspect_routes import inspect_routes
+from serving.item_map import ItemMaps
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
 from serving.lifespan import lifespan_of
@@ -69,6 +71,8 @@ Every error is an RFC 9457 problem (`application/problem+json`), a 429 with `Ret
 NO_LAKE: Final = Path("no-lake")
 """A folder that does not exist reads as an empty lake."""
 
+NO_ATLASES: Final = Path("no-atlases")
+
 SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},
 }
@@ -85,6 +89,7 @@ def create_app(
     past: Callable[[str], Awaitable[Sequence[Live]]] | None = None,
     forgotten: Forgotten | None = None,
     lake: Path = NO_LAKE,
+    atlases: Path = NO_ATLASES,
     echo_request_id: bool = True,
 ) -> FastAPI:
     """The service.
@@ -94,7 +99,8 @@ def create_app(
     none are taken, and no list can be explained. keys: the API keys that count at this moment. beside: a release that
     an arm of an experiment is served from, None while it is not loaded; past: any release, as `PastReleases.get`, by
     default the live one alone. forgotten: the shoppers of whom nothing may be used; lake: its folder, whose events
-    reports of experiments count too. echo_request_id: False where the server in front sends request ids back by itself.
+    reports of experiments count too; atlases: its folder of items' places on the map. echo_request_id: False where
+    the server in front sends request ids back by itself.
     """
     moment = Moment(database, settings) if database is not None else None
     forgotten = forgotten or Forgotten()
@@ -106,7 +112,7 @@ def create_app(
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent, lifespan=lifespan)
     answer_problems(app)
     # first, as routes are tried in turn
-    app.include_router(_recommendations(live, settings, moment, answering, forgotten))
+    app.include_router(_recommendations(live, settings, moment, answering, forgotten, ItemMaps(atlases)))
     app.include_router(_health(live))
     app.include_router(operations())
     app.include_router(page_routes())
@@ -142,6 +148,7 @@ def _recommendations(
     moment: Moment | None,
     answering: Answering,
     forgotten: Container[object],
+    maps: ItemMaps,
 ) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["recommendations"])
     refusals = documented(
@@ -166,6 +173,7 @@ def _recommendations(
 
     routes.include_router(catalogue_routes(lambda: _ready(live), gone))
     routes.include_router(shopper_routes(lambda: _ready(live), forgotten))
+    routes.include_router(inspect_routes(lambda: _ready(live), answering.asked_by, maps, forgotten))
     routes.include_router(batch_routes(answering.answer, refusals))
     routes.include_router(search_routes(answering.answer, {**SLATE_RESPONSES, **refusals}))
     routes.include_router(shelf_routes(lambda: _ready(live), gone, settings, {**SLATE_RESPONSES, **refusals}))

@@ -75,6 +75,7 @@ class Storefront:
         if self._mirror:
             self._mirror.start()
         self._lake = workspace.lake
+        self._atlases = workspace.atlases
         is_public = settings.serve.host == EVERY_INTERFACE
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
@@ -127,6 +128,7 @@ class Storefront:
             past=self._past.get,
             forgotten=self._forgotten,
             lake=self._lake,
+            atlases=self._atlases,
             echo_request_id=False,  # Ray Serve's server does
         )
 

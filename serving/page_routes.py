@@ -1,4 +1,5 @@
-"""`/demo` and `/ops`: the pages in `serving/web/`, sent from memory with headers that hold them to this host.
+"""`/demo`, `/ops` and `/inspect`: the pages in `serving/web/`, sent from memory with headers that hold them to this
+host.
 
 The pages themselves are open, as they hold nothing of the shop; what they show they ask of the API, with a key where
 one is needed.
@@ -21,6 +22,8 @@ from starlette.responses import Response
 from serving.problems import problem_response
 
 FOLDER: Final = "web"
+POINT_MAP: Final = "js/point_map.js"
+MAP_SOURCE: Final = "explore/web/point_map.js"
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -50,7 +53,7 @@ class WebFile:
 
 
 def page_routes() -> APIRouter:
-    """`/demo`, `/ops`, and what they load from `/web/`."""
+    """`/demo`, `/ops`, `/inspect`, and what they load from `/web/`."""
     routes = APIRouter(include_in_schema=False)
     found = web_files()
 
@@ -62,6 +65,10 @@ def page_routes() -> APIRouter:
     async def ops(request: Request) -> Response:
         return _sent(request, found["ops.html"])
 
+    @routes.api_route("/inspect", methods=["GET", "HEAD"])
+    async def inspect(request: Request) -> Response:
+        return _sent(request, found["inspect.html"])
+
     @routes.api_route("/web/{name:path}", methods=["GET", "HEAD"])
     async def web_file(request: Request, name: str) -> Response:
         if name not in found:
@@ -72,8 +79,9 @@ def page_routes() -> APIRouter:
 
 
 def web_files() -> dict[str, WebFile]:
-    """The files of the pages by their path below `serving/web/`."""
-    return dict(_read(files("serving") / FOLDER, PurePosixPath()))
+    """The files of the pages by their path below `/web/`: those of `serving/web/`, and the map that notebooks have,
+    too."""
+    return dict(_read(files("serving") / FOLDER, PurePosixPath())) | {POINT_MAP: _file(files("features") / MAP_SOURCE)}
 
 
 def _read(folder: Traversable, below: PurePosixPath) -> list[tuple[str, WebFile]]:
@@ -83,10 +91,14 @@ def _read(folder: Traversable, below: PurePosixPath) -> list[tuple[str, WebFile]
         if entry.is_dir():
             read += _read(entry, path)
         elif path.suffix in MEDIA_TYPES:
-            body = entry.read_bytes()
-            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            read.append((str(path), WebFile(body, MEDIA_TYPES[path.suffix], etag)))
+            read.append((str(path), _file(entry)))
     return read
+
+
+def _file(entry: Traversable) -> WebFile:
+    body = entry.read_bytes()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return WebFile(body, MEDIA_TYPES[PurePosixPath(entry.name).suffix], etag)
 
 
 def _sent(request: Request, file: WebFile) -> Response:

@@ -209,11 +209,13 @@ SMALL: Mapping[str, Any] = {
 def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A sample storefront after two nights, the second three days after the first; tests only read it."""
     workspace = Workspace(tmp_path_factory.mktemp("nights") / "shop")
-    settings = Settings.model_validate(SMALL)
+    # Of so small a shop the gate may find, by the machine's arithmetic, that lists show too few items.
+    chosen = {**SMALL, "gate": {"enabled": False}}
+    settings = Settings.model_validate(chosen)
     workspace.root.mkdir()
     sections = [
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(one)}\n" for key, one in own.items())
-        for name, own in SMALL.items()
+        for name, own in chosen.items()
     ]
     workspace.settings_file.write_text("".join(sections))
     sample = make_sample(workspace.sample, n_products=120, n_shoppers=250, days=20, seed=1)

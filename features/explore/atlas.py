@@ -14,30 +14,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.explore.item_groups import OTHER, PRICE_BANDS, STAR_BANDS
+from features.palette import palette
 
 KINDS: Final = ("item", "review", "search", "query")
-MAX_GROUPS: Final = 8
 MAX_TEXT_CHARS: Final = 160
 WEB: Final = Path(__file__).parent / "web"
-
-OKABE_ITO: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b2a100", "#5f5f5f")
-"""Told apart by the colour-blind (Okabe and Ito 2008), the yellow darkened for white paper."""
-
-OTHERS: Final = "#a3a3a3"
-
-CIVIDIS: Final = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
-"""From dark to light, in the same order for everybody and in grey print."""
-
-CATEGORICAL: Final[dict[str, tuple[str, ...]]] = {
-    "price": PRICE_BANDS,
-    "stars": STAR_BANDS,
-    "popularity": ("new", "tail", "middle", "head"),
-    "newness": ("no shopper yet", "in its first month", "in its first year", "older"),
-    "sentiment": ("negative", "mixed", "positive"),
-    "cold": ("cold", "warm"),
-}
-"""Groups that have an order, from low to high; they are coloured from dark to light."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +34,7 @@ class Atlas:
     def html(self) -> str:
         """A whole page that needs no network: drag or arrow keys pan, the wheel or + and - zoom, the pointer tells what
         a point is, the legend switches groups, words light up what has them."""
-        page, script = _web("atlas.html"), _web("atlas.js")
+        page, script = _web("atlas.html"), _web("point_map.js") + _web("atlas.js")
         data = json.dumps(self._data(), ensure_ascii=False).replace("</", "<\\/")
         return page.replace("__TITLE__", escape(self.title)).replace("__DATA__", data).replace("__SCRIPT__", script)
 
@@ -91,17 +72,8 @@ class Atlas:
 
     @property
     def colours(self) -> list[str]:
-        """Of the legend: from dark to light where the groups have an order, else those of `OKABE_ITO`."""
+        """Of the legend, in its order."""
         return palette(self.legend)
-
-
-def palette(legend: Sequence[str]) -> list[str]:
-    """A colour for each group."""
-    n = len(legend)
-    if any(set(legend) <= set(ordered) for ordered in CATEGORICAL.values()) and n > 1:
-        return [CIVIDIS[round(place * (len(CIVIDIS) - 2) / (n - 1))] for place in range(n)]
-    named = [name for name in legend if name != OTHER]
-    return [OTHERS if name == OTHER else OKABE_ITO[named.index(name) % len(OKABE_ITO)] for name in legend]
 
 
 def side_by_side(atlases: Sequence[Atlas], note: str = "") -> SideBySide:

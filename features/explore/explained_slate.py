@@ -16,6 +16,7 @@ from recsys import config
 from recsys.errors import QueryError
 from recsys.fusion import z_scores
 from recsys.query import Query, Signal
+from recsys.ranker_shares import feature_shares
 from recsys.recommend import Recommender, Slate
 from recsys.rules import Rules
 from recsys.tables import EVENT_TYPES
@@ -116,20 +117,13 @@ class ExplainedSlate:
         it ordered, largest first; empty where the weighted sum ranked alone."""
         schema = {"place": pl.Int64, "item_id": pl.String, "title": pl.String, "feature": pl.String}
         schema |= {"value": pl.Float64, "contribution": pl.Float64}
-        ranker = self.recommender.ranker
-        if ranker is None or not self.is_ranked:
-            return pl.DataFrame(schema=schema)
-        proposals, _ = self.recommender.proposals([self.query])[0]
-        at = {int(row): place for place, row in enumerate(proposals.item_rows)}
-        told = []
-        for item in self.slate.items:
-            place = at.get(self.recommender.rows[item.item_id])
-            if place is not None:
-                own = ranker.contributions(proposals.features[[place]])[0, :-1]
-                named = zip(ranker.names, proposals.features[place].tolist(), own.tolist(), strict=True)
-                told += [(item.rank, item.item_id, item.title, *one) for one in named]
-        table = pl.DataFrame(told, schema=schema, orient="row")
-        return table.sort("place", pl.col("contribution").abs(), descending=[False, True])
+        shares = feature_shares(self.recommender, self.query, self.slate)
+        told = [
+            (item.rank, item.item_id, item.title, one.feature, one.value, one.contribution)
+            for item, own in zip(self.slate.items, shares, strict=True)
+            for one in own
+        ]
+        return pl.DataFrame(told, schema=schema, orient="row")
 
     @cached_property
     def by_rule(self) -> pl.DataFrame:

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.explore.item_groups import GROUPINGS, fewer, item_groups
 from recsys.errors import DataError, QueryError
 from recsys.interactions import positions, rating_events
+from recsys.item_groups import GROUPINGS, fewer, item_groups
 from recsys.metrics import bootstrap_interval, ndcg, recall
 from recsys.query import Query, Signal
 from recsys.recommend import Recommender

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import polars as pl
 
-from features.explore.atlas import CATEGORICAL, KINDS, MAX_GROUPS, Atlas
+from features.explore.atlas import KINDS, Atlas
 from features.explore.clusters import cluster_table
-from features.explore.item_groups import GROUPINGS, OTHER, fewer, item_groups
-from features.explore.layout import layout, place_among
 from features.explore.showing import spelled
+from features.layout import layout, place_among
 from recsys.embedding_health import sampled_rows
 from recsys.errors import QueryError
 from recsys.interactions import positions
+from recsys.item_groups import GROUPINGS, MAX_GROUPS, ORDERED, fewer, item_groups, legend_of
 
 if TYPE_CHECKING:
     from features.explore.opened_release import OpenedRelease
@@ -70,20 +70,8 @@ def draw_atlas(
         points = points.with_columns(group="kind")
     n_items = points.filter(pl.col("kind") == "item").height
     title = f"{n_items:,} items by {SPACES[space]}, coloured by {colour}"
-    return Atlas(title, points.drop("words"), clusters, _legend(points["group"], colour))
-
-
-def _legend(groups: pl.Series, colour: str) -> tuple[str, ...]:
-    """The groups in the order of their colours: bands from low to high, else the most frequent first."""
-    there = groups.drop_nulls()
-    if colour == "kind":
-        return tuple(kind for kind in KINDS if kind in set(there.to_list()))
-    ordered = CATEGORICAL.get(colour)
-    if ordered is not None:
-        return tuple(name for name in ordered if name in set(there.to_list()))
-    is_other = pl.col(there.name) == OTHER
-    counted = there.value_counts(name="n").sort(is_other, "n", there.name, descending=[False, True, False])
-    return tuple(counted[there.name].to_list())
+    legend = legend_of(points["group"].to_list(), KINDS if colour == "kind" else ORDERED.get(colour))
+    return Atlas(title, points.drop("words"), clusters, legend)
 
 
 def _items(release: OpenedRelease, colour: str) -> pl.DataFrame:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,6 @@ from features.explore.explained_slate import ExplainedSlate
 from features.explore.judging import Judged, judged
 from features.explore.lake_tables import lake_table
 from features.explore.mapping import draw_atlas
-from features.explore.reach import Reach, reach
 from features.explore.reviews_behind import reviews_behind
 from features.explore.showing import as_html, as_text
 from features.query_encoder import load_query_encoder
@@ -28,16 +26,15 @@ from features.store import Release, Store
 from recsys import config
 from recsys.embedding_health import health, neighbour_agreement
 from recsys.errors import DataError, QueryError, UnknownItemError
+from recsys.nearest_ids import nearest_ids
 from recsys.query import Query, Signal
+from recsys.reach import Reach, reach
 from recsys.recommend import Recommender
 from recsys.rules import PLAIN, Rules
+from recsys.spaces import SPACES, Space, nearest_items, space_vectors
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
-from recsys.whitening import unit_rows
 from recsys.workspace import Workspace
-
-Space = Literal["text", "cf", "fused"]
-"""The encoder's vectors of the items' texts; the factors of behaviour; both in one, what lists are found by."""
 
 Act = Signal | str | tuple[str, str]
 """Of a session: an item's id for a view, or an event type with an item's id, or ("search", words)."""
@@ -76,15 +73,7 @@ class OpenedRelease:
 
     def vectors(self, space: Space) -> np.ndarray:
         """(n_items, dim) float32, row by row the items of `item_ids`; a zero row where an item has no vector."""
-        model = self.recommender.model
-        match space:
-            case "text":
-                return model.text
-            case "cf":
-                return model.factors.item_factors
-            case "fused":
-                return self.recommender.vectors
-        raise QueryError(f"no space {space!r}; there are {', '.join(get_args(Space))}")
+        return space_vectors(self.recommender, space)
 
     @property
     def item_ids(self) -> list[str]:
@@ -119,19 +108,18 @@ class OpenedRelease:
     def neighbours(self, item_id: str, space: Space = "fused", count: int = 10) -> pl.DataFrame:
         """place, item_id, title, category, cosine of the items most like this one in that space."""
         row = self.row_of(item_id)
-        vectors = self.vectors(space)
-        if not vectors[row].any():
+        rows, cosines = nearest_items(self.vectors(space), row, count)
+        if not len(rows) and not self.vectors(space)[row].any():
             raise DataError(f"item {item_id!r} has no vector in the space {space!r}: it has no data of that kind")
-        cosines = unit_rows(np.asarray(vectors)) @ unit_rows(vectors[[row]])[0]
-        cosines[row] = -np.inf
-        return self._listed(top_k(cosines, count), cosines)
+        return self._listed(rows, cosines)
 
     def retrieve(self, sentence: str, count: int = 10) -> pl.DataFrame:
         """place, item_id, title, category, cosine, in_slate of what the sentence finds by text alone; in_slate: the
         item's place in the list that a guest who types it is given, null where it is not among its first 100."""
         vector = self.encode([sentence])[0]
         cosines = self.vectors("text") @ vector
-        found = self._listed(top_k(cosines, count), cosines)
+        best = top_k(cosines, count)
+        found = self._listed(best, cosines[best])
         slate = self.recommender.recommend([Query(text_vector=vector, text=sentence, count=100)])[0]
         places = {item.item_id: item.rank for item in slate.items}
         return found.with_columns(in_slate=pl.Series([places.get(one) for one in found["item_id"]], dtype=pl.Int64))
@@ -182,12 +170,11 @@ class OpenedRelease:
 
     def health(self) -> pl.DataFrame:
         """One row a space, a column a figure of `recsys.embedding_health.Health`."""
-        return pl.DataFrame([{"space": space, **vars(health(self.vectors(space)))} for space in get_args(Space)])
+        return pl.DataFrame([{"space": space, **vars(health(self.vectors(space)))} for space in SPACES])
 
     def agreement(self, k: int = 10) -> pl.DataFrame:
         """one, other, agreement: the share of an item's `k` neighbours that two spaces have in common."""
-        spaces: tuple[Space, ...] = get_args(Space)
-        pairs = [(one, other) for i, one in enumerate(spaces) for other in spaces[i + 1 :]]
+        pairs = list(combinations(SPACES, 2))
         found = [neighbour_agreement(self.vectors(one), self.vectors(other), k) for one, other in pairs]
         return pl.DataFrame(pairs, schema=["one", "other"], orient="row").with_columns(agreement=pl.Series(found))
 
@@ -208,8 +195,7 @@ class OpenedRelease:
     def atlases(self, colour: str = "category", cache: Path | None = None) -> SideBySide:
         """The items in each space side by side, with how far neighbours agree."""
         agree = ", ".join(f"{one} and {other} {share:.0%}" for one, other, share in self.agreement().iter_rows())
-        spaces: tuple[Space, ...] = get_args(Space)
-        atlases = [self.atlas(space, colour, cache=cache) for space in spaces]
+        atlases = [self.atlas(space, colour, cache=cache) for space in SPACES]
         return side_by_side(atlases, f"Of an item's 10 nearest these are the same in both spaces: {agree}")
 
     def quality_by(self, group: str, users: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -247,13 +233,14 @@ class OpenedRelease:
         """Raises QueryError with the nearest ids for a shopper whom the release does not know."""
         known = self.recommender.users.rows
         if user_id not in known:
-            nearest = difflib.get_close_matches(user_id, list(known)[:100_000], n=3, cutoff=0.0)
-            raise QueryError(f"user {user_id!r} is not in this release; nearest ids: {', '.join(nearest)}")
+            nearest = ", ".join(nearest_ids(user_id, sorted(known)))
+            raise QueryError(f"user {user_id!r} is not in this release; nearest ids: {nearest}")
 
     def find(self, words: str, count: int = 10) -> pl.DataFrame:
         """item_id, title, category of the items whose titles have these words, the best match first."""
         scores = self.recommender.properties.words.scores(words)
-        return self._listed([row for row in top_k(scores, count) if scores[row] > 0], scores).drop("cosine")
+        best = [row for row in top_k(scores, count) if scores[row] > 0]
+        return self._listed(best, scores[best]).drop("cosine")
 
     # showing
 
@@ -295,7 +282,7 @@ class OpenedRelease:
                 "item_id": [self.item_ids[row] for row in rows],
                 "title": [properties.titles[row] for row in rows],
                 "category": [properties.category.name(row) for row in rows],
-                "cosine": [float(scores[row]) for row in rows],
+                "cosine": [float(score) for score in scores],
             },
             schema={
                 "place": pl.Int64,

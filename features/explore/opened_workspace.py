@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.explore.item_groups import item_groups
 from features.explore.lake_tables import lake_table
 from features.explore.opened_release import OpenedRelease
 from features.explore.showing import as_html, as_text
@@ -22,6 +21,7 @@ from features.release_diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store import Store
 from recsys import config
 from recsys.errors import StoreError
+from recsys.item_groups import item_groups
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 
@@ -115,7 +115,7 @@ class OpenedWorkspace:
 
     def drift_by(self, group: str = "category", before: str = PREVIOUS, after: str = LATEST) -> pl.DataFrame:
         """group, n_items, churn: the mean share of an item's neighbours that are others now, most drifted first; groups
-        as in `features.explore.item_groups`."""
+        as in `recsys.item_groups`."""
         newer = self.release(after).recommender
         of_items = pl.DataFrame(
             {"item_id": newer.item_ids, "group": pl.Series(item_groups(newer, group), dtype=pl.String)}

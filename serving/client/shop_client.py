@@ -24,6 +24,7 @@ from .answers import (
     SlateResponse,
     given_list,
 )
+from .inspected import Found, InspectedItem, InspectedShopper, ItemMap
 from .requests import (
     ComplementsRequest,
     ItemFields,
@@ -138,6 +139,24 @@ class Client:
     def experiments(self, metric: str = "purchase") -> ExperimentsResponse:
         """What has come of the experiments, by clicks, carts or purchases."""
         return self._bulk(ExperimentsResponse, "GET", f"/v1/experiments?{urlencode({'metric': metric})}", None)
+
+    def inspect_find(self, words: str, count: int = 8) -> Found:
+        """Items and shoppers by id or words; as all `inspect_…`, it needs the scope `admin`."""
+        return self._bulk(Found, "GET", f"/v1/inspect/find?{urlencode({'words': words, 'count': count})}", None)
+
+    def inspect_item(self, item_id: str) -> InspectedItem:
+        """A product among its neighbours in each space."""
+        return self._bulk(InspectedItem, "GET", f"/v1/inspect/items/{quote(item_id, safe='')}", None)
+
+    def inspect_shopper(self, user_id: str, count: int = 10) -> InspectedShopper:
+        """A shopper's history, and why their list is as it is; the list is not recorded."""
+        return self._bulk(
+            InspectedShopper, "GET", f"/v1/inspect/shoppers/{quote(user_id, safe='')}?count={count}", None
+        )
+
+    def inspect_map(self) -> ItemMap:
+        """Where every product lies among the others."""
+        return self._bulk(ItemMap, "GET", "/v1/inspect/map", None)
 
     def release(self) -> ReleaseResponse:
         """What answers now."""

@@ -124,9 +124,9 @@ def test_a_failed_night_is_logged_and_the_next_one_comes(
 
     monkeypatch.setattr(jobs.nightly_command, "sleep", wait)
     with pytest.raises(SystemExit):
-        run_every(3600, [sys.executable, "-c", "raise SystemExit(3)"])
+        run_every(3600, [sys.executable, "-c", "raise SystemExit(4)"])
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
-        "night failed exit_code=3; the next one goes on where it stopped"
+        "night failed exit_code=4; the next one goes on where it stopped"
     ] * 2
     assert all(3000 < seconds <= 3600 for seconds in waited)
 

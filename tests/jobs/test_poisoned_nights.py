@@ -25,7 +25,7 @@ from jobs.lake import Lake
 from jobs.nightly import Choice, Report, nightly
 from jobs.run_record import read_runs
 from jobs.sources.spec import SourceSpec
-from recsys.config import Settings
+from recsys.config import Fairness, Settings
 from recsys.errors import HeldBackError
 from recsys.workspace import Workspace
 
@@ -190,3 +190,21 @@ def test_a_worse_candidate_is_held_back_and_forced_only_when_asked(
     assert run.forced and run.told[-1].startswith("forced past the gate: quality, all")
     verdict = json.loads((workspace.runs / report.release_id / GATE_FILE).read_text())
     assert verdict["outcome"] == "forced" and verdict["reasons"]
+
+
+def test_a_candidate_beyond_a_limit_of_fairness_is_held_back(
+    shop: ShopInTwoParts, usual: tuple[Workspace, Report], tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(usual[0].root, workspace.root)
+    limits = Fairness(max_gini=0.01, max_miscalibration=9.0, min_worst_group=0.0001)
+    strict = replace(shop, settings=shop.settings.model_copy(update={"fairness": limits, "seed": 7}))
+    with pytest.raises(HeldBackError, match=r"by the gate: fairness, gini: gini is 0\.\d+, fairness.max_gini"):
+        strict.night(workspace, now=NIGHT + timedelta(hours=2))
+    run = read_runs(workspace)[-1]
+    verdict = json.loads((workspace.runs / run.run_id / GATE_FILE).read_text())
+    assert verdict["outcome"] == "held back"
+    told = {finding["name"]: finding["severity"] for finding in verdict["findings"]}
+    assert told["fairness, gini"] == "stop" and told["fairness, miscalibration"] == "ok"
+    assert 0 < verdict["figures"]["fairness_coverage"] <= 1
+    assert [line for line in run.told if line.startswith("fairness, miscalibration: miscalibration is ")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import NIGHT, PublishedShop
 
+from features.kept_layout import kept_layout, layout_file
 from features.store import Store
 from jobs.__main__ import main
 from jobs.findings import GATE_FILE
@@ -100,3 +101,21 @@ def test_an_unknown_release_names_the_nearest(three: Releases, capsys, command: 
 def test_keeping_no_release_is_refused(three: Releases, capsys) -> None:
     assert three.run("gc", "--keep", "0") == 2
     assert "--keep" in capsys.readouterr().err
+
+
+def test_an_atlas_is_kept_for_the_service_and_those_of_gone_releases_go(
+    three: Releases, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copied = three.copy(tmp_path)
+    copied.workspace.atlases.mkdir()
+    (copied.workspace.atlases / "gone.npy").write_bytes(b"")
+    assert copied.run("atlas", "current") == 0
+    served = copied.ids[-1]
+    (file,) = copied.workspace.atlases.iterdir()
+    assert file == layout_file(copied.workspace.atlases, served)
+    n_items = Store(copied.workspace).open().manifest.rows["items"]
+    places = kept_layout(file, n_items)
+    assert places is not None and places.shape == (n_items, 2)
+    assert kept_layout(file, n_items - 1) is None
+    assert f"{n_items} items of release {served} are laid out" in capsys.readouterr().out

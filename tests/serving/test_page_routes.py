@@ -10,14 +10,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.key_watch import Keys
-from serving.page_routes import web_files
+from serving.page_routes import MAP_SOURCE, POINT_MAP, web_files
 from serving.release_watch import Live
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 200
 
 
-@pytest.mark.parametrize("path", ["/demo", "/ops"])
+@pytest.mark.parametrize("path", ["/demo", "/ops", "/inspect"])
 def test_a_page_is_held_to_this_host(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200
@@ -113,4 +113,5 @@ def test_an_installed_wheel_has_the_pages(tmp_path: Path) -> None:
             for name in wheel.namelist()
             if name.startswith("serving/web/")
         }
+        packed[POINT_MAP] = wheel.read(f"features/{MAP_SOURCE}")
     assert packed == {name: file.body for name, file in web_files().items()}

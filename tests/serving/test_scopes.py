@@ -42,7 +42,7 @@ def test_the_description_tells_scopes_and_the_guards_answers(client: TestClient)
     for path, operations in described["paths"].items():
         for operation in operations.values():
             if path.startswith("/v1/") or path == "/metrics":
-                scope = "admin" if path == "/v1/shoppers" else "read"
+                scope = "admin" if path.startswith(("/v1/shoppers", "/v1/inspect/")) else "read"
                 assert operation["security"] == [{"bearer": [scope]}, {"key": [scope]}]
                 assert {"401", "403", "429"} <= operation["responses"].keys()
             else:

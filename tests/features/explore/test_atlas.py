@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from features.explore import OpenedRelease
-from features.explore.atlas import OKABE_ITO, Atlas, palette, side_by_side
+from features.explore.atlas import Atlas, side_by_side
 from features.explore.clusters import cluster, distinctive_words
-from features.explore.layout import layout, place_among
+from features.layout import layout, place_among, principal_plane
+from features.palette import OKABE_ITO, palette
 from recsys.errors import QueryError
 
 
@@ -51,6 +52,18 @@ def test_what_has_no_vector_has_no_place(cache: Path) -> None:
     places = layout(vectors, cache=cache)
     assert np.isnan(places[3]).all()
     assert np.isfinite(np.delete(places, 3, axis=0)).all()
+
+
+def test_the_principal_plane_parts_what_differs_most() -> None:
+    vectors, which = blobs()
+    vectors[3] = 0
+    places = principal_plane(vectors)
+    assert np.isnan(places[3]).all()
+    left = places[:, 0] < 0.5
+    told = np.arange(len(which)) != 3
+    assert len({bool(side) for side in left[told & (which == 0)]}) == 1
+    assert (left[told & (which == 0)][0]) != (left[told & (which == 1)][0])
+    assert principal_plane(np.zeros((2, 3))).shape == principal_plane(np.ones((2, 1))).shape == (2, 2)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 4])

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from serving.client import Client, answers, requests
+from serving.client import Client, answers, inspected, requests
 from serving.client.answers import SlateResponse
 
 CALLS: dict[str, Callable[[Client], object]] = {
@@ -30,6 +30,10 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "erase_user": lambda client: client.erase_user("{user_id}"),
     "explain": lambda client: client.explain("{recommendation_id}"),
     "experiments": lambda client: client.experiments(),
+    "inspect_find": lambda client: client.inspect_find("rug"),
+    "inspect_item": lambda client: client.inspect_item("{item_id}"),
+    "inspect_shopper": lambda client: client.inspect_shopper("{user_id}"),
+    "inspect_map": lambda client: client.inspect_map(),
     "release": lambda client: client.release(),
 }
 """What a method calls, with ids that read like the path's parameters."""
@@ -103,7 +107,7 @@ def test_lists_may_fall_back(described: dict[str, Any]) -> None:
 
 def ours() -> dict[str, type]:
     """Every request and answer of the client by its name."""
-    found = [*vars(requests).values(), *vars(answers).values()]
+    found = [*vars(requests).values(), *vars(answers).values(), *vars(inspected).values()]
     return {one.__name__: one for one in found if isinstance(one, type) and (is_typeddict(one) or is_dataclass(one))}
 
 

@@ -29,7 +29,14 @@ from serving.text_cache import TextVectors
 ARTIFACTS = Path(__file__).parents[3] / "out" / "test-artifacts"
 CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
 SWITCHES = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *(
+        "--no-sandbox",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ),
     *("--disable-component-update", "--disable-sync"),
 ]
 REFUSED = "Failed to load resource"
@@ -54,6 +61,10 @@ class Shop:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def item_ids(self) -> list[str]:
+        return self._live.release.recommender.item_ids
 
     @property
     def is_running(self) -> bool:

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.explore.item_groups import fewer, item_groups
 from recsys.embedding_health import sampled_rows
 from recsys.errors import DataError
 from recsys.fairness import category_mix, exposure_by_group, fairness_figures, miscalibration
+from recsys.item_groups import fewer, item_groups
 from recsys.query import Query
 from recsys.recommend import Recommender
 

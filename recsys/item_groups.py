@@ -17,6 +17,18 @@ from recsys.recommend import Recommender
 PRICE_BANDS: Final = ("cheapest quarter", "below the middle", "above the middle", "dearest quarter")
 STAR_BANDS: Final = ("below 3 stars", "3 to 4 stars", "4 to 4.5 stars", "4.5 stars and more")
 OTHER: Final = "others"
+MAX_GROUPS: Final = 8
+"""So many colours are told apart."""
+
+ORDERED: Final[dict[str, tuple[str, ...]]] = {
+    "price": PRICE_BANDS,
+    "stars": STAR_BANDS,
+    "popularity": ("new", "tail", "middle", "head"),
+    "newness": ("no shopper yet", "in its first month", "in its first year", "older"),
+    "sentiment": ("negative", "mixed", "positive"),
+    "cold": ("cold", "warm"),
+}
+"""Groups that have an order, from low to high."""
 
 
 def item_groups(recommender: Recommender, by: str) -> list[str | None]:
@@ -36,6 +48,14 @@ def fewer(groups: Sequence[str | None], most: int) -> list[str | None]:
         return list(groups)
     kept = {name for name, _ in sorted(counted.items(), key=lambda one: (-one[1], one[0]))[: most - 1]}
     return [group if group is None or group in kept else OTHER for group in groups]
+
+
+def legend_of(groups: Sequence[str | None], ordered: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The groups that there are: in the given order, else the most frequent first and `OTHER` last."""
+    counted = Counter(group for group in groups if group is not None)
+    if ordered is not None:
+        return tuple(name for name in ordered if name in counted)
+    return tuple(sorted(counted, key=lambda name: (name == OTHER, -counted[name], name)))
 
 
 def top_categories(category: Coded) -> list[str | None]:

@@ -1,0 +1,68 @@
+/** An item: what is known of it, and who lies near it in each space. */
+
+import { el } from "./dom.js";
+import { toItem } from "./links.js";
+import { priced } from "./words.js";
+
+const SPACES = {
+  text: ["By text", "what is said of the items"],
+  cf: ["By behaviour", "who dealt with them"],
+  fused: ["Fused", "both in one: what lists are found by"],
+};
+
+/** Elements for an answer of /v1/inspect/items. */
+export function inspectedItem(told) {
+  return [card(told), neighbours(told)];
+}
+
+function card({ item_id: id, properties, quotes, n_shoppers: nShoppers }) {
+  const { title, category, brand, price, available, rating, n_reviews: nReviews } = properties;
+  const facts = [
+    id,
+    brand,
+    category,
+    priced(price),
+    rating === null ? null : `${rating.toFixed(1)} stars of ${nReviews.toLocaleString()}`,
+    nShoppers === 0 ? "cold: no shopper had it before the release" : `${nShoppers.toLocaleString()} shoppers`,
+    available ? null : "sold out",
+  ];
+  return el(
+    "article",
+    { class: "block", "aria-label": "Item" },
+    el("h1", { tabindex: "-1", text: title ?? id }),
+    el("p", { class: "facts" }, facts.filter(Boolean).map((text) => el("span", { text }))),
+    quotes.slice(0, 2).map(({ text }) => el("blockquote", { text })),
+  );
+}
+
+function neighbours({ spaces, agreement }) {
+  const agree = agreement.map(({ one, other, share }) => `${SPACES[one][0]} and ${SPACES[other][0].toLowerCase()}: ${Math.round(100 * share)} %`);
+  return el(
+    "section",
+    { class: "block" },
+    el("h2", { text: "Nearest items" }),
+    el("div", { class: "spaces" }, spaces.map(space)),
+    agree.length === 0 ? null : el("p", { class: "note agree", text: `The same in both lists – ${agree.join("; ")}.` }),
+  );
+}
+
+function space({ space: name, has_vector: hasVector, neighbours: found }) {
+  const [title, of] = SPACES[name];
+  return el(
+    "section",
+    { "aria-label": title, data: { space: name } },
+    el("h3", { text: title }),
+    el("p", { class: "note", text: of }),
+    hasVector ? el("ol", { class: "near" }, found.map(row)) : el("p", { class: "warn", text: "It has no vector here: no data of that kind." }),
+  );
+}
+
+function row({ item_id: id, title, similarity, also_in: also }) {
+  return el(
+    "li",
+    {},
+    el("a", { href: toItem(id), text: title ?? id }),
+    el("span", { class: "note", title: "cosine", text: similarity.toFixed(2) }),
+    also.length === 0 ? null : el("span", { class: "also", text: `also ${also.map((other) => SPACES[other][0].toLowerCase()).join(", ")}` }),
+  );
+}

@@ -1,0 +1,141 @@
+"""What `/v1/inspect/…` tells of a shop of six items, whose neighbours are worked out by hand."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from features.kept_layout import layout_file
+from features.live_database import LiveDatabase
+from recsys.config import Settings
+from serving.api import create_app
+from serving.item_map import item_map
+from serving.release_watch import Live
+
+
+def test_an_item_has_its_neighbours_in_each_space_and_their_agreement(client: TestClient) -> None:
+    told = client.get("/v1/inspect/items/sock").json()
+    assert (told["item_id"], told["n_shoppers"], told["release_id"]) == ("sock", 4, "r1")
+    by_space = {one["space"]: one for one in told["spaces"]}
+    assert list(by_space) == ["text", "cf", "fused"]
+    near = [(one["item_id"], one["similarity"]) for one in by_space["text"]["neighbours"][:2]]
+    assert near == [("coat", 0.8), ("boot", 0.6)]
+    assert by_space["text"]["neighbours"][0]["also_in"] == ["cf", "fused"]
+    assert {(one["one"], one["other"]): one["share"] for one in told["agreement"]} == {
+        ("text", "cf"): 1.0,
+        ("text", "fused"): 1.0,
+        ("cf", "fused"): 1.0,
+    }
+
+
+def test_an_item_without_data_of_a_kind_has_no_neighbours_there(
+    live: Live, client_of: Callable[..., TestClient]
+) -> None:
+    live.release.recommender.model.factors.item_factors[4] = 0
+    told = client_of(live).get("/v1/inspect/items/sock").json()
+    of_cf = next(one for one in told["spaces"] if one["space"] == "cf")
+    assert of_cf == {"space": "cf", "has_vector": False, "neighbours": []}
+    assert [(one["one"], one["other"]) for one in told["agreement"]] == [("text", "fused")]
+    beside = client_of(live).get("/v1/inspect/items/boot").json()["spaces"][1]["neighbours"]
+    assert "sock" not in [one["item_id"] for one in beside]
+
+
+def test_a_shopper_is_told_with_history_and_reasons(client: TestClient) -> None:
+    told = client.get("/v1/inspect/shoppers/ann", params={"count": 2}).json()
+    assert (told["user_id"], told["n_history"], told["is_ranked"], told["ranker"]) == ("ann", 1, False, [[], []])
+    (bought,) = told["history"]
+    assert (bought["event_type"], bought["item_id"], bought["weight"]) == ("purchase", "boot", 5.0)
+    assert not bought["since_release"]
+    first = told["items"][0]
+    assert first["item_id"] == "sock"
+    assert first["reason"]["text"] == "shoppers who bought boot also bought this"
+    assert first["scores"]["linear"] > 0
+
+
+def test_what_was_done_since_the_release_counts_and_nothing_is_recorded(
+    live: Live, live_database: LiveDatabase
+) -> None:
+    app = create_app(lambda: live, Settings(), live_database)
+    with TestClient(app) as client:
+        event = {"user_id": "new", "event_type": "view", "item_id": "vase", "timestamp": datetime.now(UTC).isoformat()}
+        assert client.post("/v1/events", json={"events": [event]}).status_code == 202
+        told = client.get("/v1/inspect/shoppers/new").json()
+        assert [(one["item_id"], one["since_release"], one["weight"]) for one in told["history"]] == [
+            ("vase", True, None)
+        ]
+        assert told["fallback"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "said"),
+    [
+        ("items/bot", "unknown-item", "item 'bot' is not in this release; nearest ids: boot, "),
+        ("shoppers/anne", "unknown-shopper", "shopper 'anne' has no history here; nearest ids: ann"),
+    ],
+)
+def test_an_unknown_id_is_told_with_the_nearest(client: TestClient, path: str, kind: str, said: str) -> None:
+    response = client.get(f"/v1/inspect/{path}")
+    assert response.status_code == 404
+    assert response.json()["type"].endswith(kind)
+    assert said in response.json()["detail"]
+
+
+def test_an_erased_shopper_is_not_told_of(live: Live) -> None:
+    class OfAnn:
+        def __contains__(self, user_id: object) -> bool:
+            return user_id == "ann"
+
+    app = create_app(lambda: live, Settings(), forgotten=OfAnn())  # type: ignore[arg-type]
+    client = TestClient(app)
+    assert client.get("/v1/inspect/shoppers/ann").status_code == 404
+    found = client.get("/v1/inspect/find", params={"words": "ann"}).json()
+    assert (found["user_ids"], found["nearest_user_ids"]) == ([], [])
+
+
+def test_ids_come_before_words_and_nothing_names_the_nearest(client: TestClient) -> None:
+    def find(words: str) -> dict:
+        return client.get("/v1/inspect/find", params={"words": words}).json()
+
+    assert [one["item_id"] for one in find("rug")["items"]] == ["rug"]
+    assert {one["item_id"] for one in find("Lux")["items"]} == {"lamp", "rug"}
+    assert find("an")["user_ids"] == ["ann"]
+    nothing = find("zzz")
+    assert (nothing["items"], nothing["user_ids"]) == ([], [])
+    assert nothing["nearest_item_ids"]
+    assert nothing["nearest_user_ids"] == ["ann"]
+
+
+def test_the_map_is_of_principal_components_until_a_layout_is_kept(
+    live: Live, client_of: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    client = client_of(live, atlases=tmp_path)
+    told = client.get("/v1/inspect/map").json()
+    assert (told["layout"], len(told["item_ids"]), told["titles"][:2]) == ("PCA", 6, ["boot", "Coat"])
+    assert {one["by"] for one in told["groupings"]} == {"category", "popularity", "cold"}
+    by_category = told["groupings"][0]
+    names = [by_category["groups"][code]["name"] for code in by_category["codes"]]
+    assert names == ["Wear", "Wear", "Home", "Home", "Wear", "Home"]
+    places = np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2)
+    places[2] = np.nan
+    np.save(layout_file(tmp_path, "r1"), places)
+    told = client.get("/v1/inspect/map").json()
+    assert (told["layout"], told["item_ids"]) == ("t-SNE", ["boot", "coat", "rug", "sock", "vase"])
+    assert (told["x"][0], told["y"][-1]) == (0, 65535)
+
+
+@pytest.mark.parametrize("content", [b"half a file", b""])
+def test_a_layout_that_cannot_be_read_is_none(
+    live: Live, client_of: Callable[..., TestClient], tmp_path: Path, content: bytes
+) -> None:
+    layout_file(tmp_path, "r1").write_bytes(content)
+    assert client_of(live, atlases=tmp_path).get("/v1/inspect/map").json()["layout"] == "PCA"
+
+
+def test_items_that_were_added_since_lie_among_their_nearest(live: Live) -> None:
+    places = np.array([[0.1, 0.1], [0.9, 0.9], [0.5, 0.5], [0.5, 0.5], [0.2, 0.2]])
+    told = item_map("r1", live.release.recommender, places)
+    assert (told.layout, told.item_ids[-1]) == ("t-SNE", "vase")
+    assert 0 <= told.x[-1] <= 65535
