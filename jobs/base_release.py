@@ -16,6 +16,7 @@ from typing import Final
 
 import polars as pl
 
+from features.erasure_receipt import trained_with_erased
 from features.store import Release, Store
 from jobs.publish import MadeFrom, made_from
 from jobs.warm_start import AS_OF_FILE, FOLDER
@@ -62,11 +63,15 @@ def find_base(
     """The served release, where little has happened since all was last learned from the start; else None.
 
     rules: digest of settings and code that shape a model; the release must have been made by the same. None also where
-    its trial has seen what tonight's is measured on, or where a part of it cannot be read, which is logged.
+    its trial has seen what tonight's is measured on, and where it learned from a shopper who was erased since or a part
+    of it cannot be read, which is logged.
     """
     served = store.current_id()
     told = made_from(workspace, served) if served else None
     if served is None or told is None or told.rules != rules or not told.learned_at:
+        return None
+    if served in trained_with_erased(workspace):
+        log.warning("nothing taken over release_id=%s reason=it learned from a shopper who was erased since", served)
         return None
     age = as_of - datetime.fromisoformat(told.learned_at)
     is_new = abs(n_events - told.n_events)

@@ -16,11 +16,12 @@ import polars as pl
 
 from features.manifest import BEGINNING, LivePosition, Manifest, new_release_id
 from features.release import SETTINGS_FILE, TEXTS_FILE
-from features.store import MODEL_FOLDER, Draft, Store
+from features.store import Draft, Store
 from jobs.embed import EMPTY, load_vectors
 from jobs.shop import Shop
 from jobs.warm_start import save_warm_start
 from recsys.config import Settings
+from recsys.errors import StoreError
 from recsys.evidence import Evidence
 from recsys.model import Model
 from recsys.query import Query
@@ -117,8 +118,9 @@ def forget_killed(workspace: Workspace) -> None:
 def made_from(workspace: Workspace, release_id: str) -> MadeFrom | None:
     """What that release was made from; None where it does not say, as one of an earlier version."""
     try:
-        return MadeFrom(**json.loads((workspace.releases / release_id / MODEL_FOLDER / MADE_FROM_FILE).read_text()))
-    except (OSError, ValueError, TypeError):
+        folder = Store(workspace).open(release_id, verify=False).model_dir
+        return MadeFrom(**json.loads((folder / MADE_FROM_FILE).read_text()))
+    except (StoreError, OSError, ValueError, TypeError):
         return None
 
 

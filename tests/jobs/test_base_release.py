@@ -11,6 +11,7 @@ from conftest import NIGHT, PublishedShop
 
 from features.store import Store
 from jobs.base_release import Base, find_base, trial_folder
+from jobs.erase import erase
 from jobs.nightly import nightly
 from jobs.publish import made_from
 from recsys.config import Nightly, Settings
@@ -56,6 +57,18 @@ def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> No
 )
 def test_otherwise_all_is_learned_from_the_start(changes: dict[str, Any], published_shop: PublishedShop) -> None:
     assert found(published_shop, **changes) is None
+
+
+def test_nothing_is_taken_over_that_learned_from_an_erased_shopper(
+    published_shop: PublishedShop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(published_shop.workspace.root, workspace.root)
+    assert found(published_shop, workspace) is not None
+    user_id = Store(workspace).open().table("users", ["user_id"])["user_id"][0]
+    erase(workspace, published_shop.settings, user_id, NIGHT, lambda *_: None)
+    assert found(published_shop, workspace) is None
+    assert "erased since" in caplog.text
 
 
 @pytest.mark.parametrize("part", ["trial", "release"])
