@@ -41,8 +41,8 @@ function neighbours({ spaces, agreement }) {
     "section",
     { class: "block" },
     el("h2", { text: "Nearest items" }),
+    agree.length === 0 ? null : el("p", { class: "note", text: `The same in both lists – ${agree.join("; ")}.` }),
     el("div", { class: "spaces" }, spaces.map(space)),
-    agree.length === 0 ? null : el("p", { class: "note agree", text: `The same in both lists – ${agree.join("; ")}.` }),
   );
 }
 

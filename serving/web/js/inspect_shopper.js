@@ -58,8 +58,8 @@ function place(item, features) {
         el(
           "div",
           { class: "counted" },
-          el("div", {}, el("h3", { text: "Sources, before the ranker" }), added),
-          el("div", {}, el("h3", { text: features.length > 0 ? "The ranker’s features" : "Not ordered by the ranker" }), shares),
+          el("div", {}, el("h3", { text: "Added by the sources" }), added),
+          features.length > 0 ? el("div", {}, el("h3", { text: "Then by the ranker’s features" }), shares) : null,
         ),
       ),
     ),
