@@ -22,8 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## the sample storefront from nothing to a running endpoint (ONCE=1 stops after three calls)
 	@$(BIN)/python -m jobs.demo --workspace $(DEMO) --port $(PORT) $(if $(ONCE),--once)
 
-test: lint  ## lint, types, import rules, and all tests
-	$(BIN)/pytest
+test: lint  ## lint, types, import rules, and all tests, in two processes
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/ruff check

@@ -64,6 +64,7 @@ def test_a_visitor_who_opens_three_keyboards_sees_keyboards_move_up(shop: Any, p
         settled(page)
         page.keyboard.press("Escape")
     asked(page, lambda: page.get_by_role("link", name="All").click())
+    expect(page.locator("#for-you .card")).not_to_have_count(0)
     after = names(page)
     assert height_of_keyboards(after) > height_of_keyboards(before)
     first = next(place for place, name in enumerate(after) if is_keyboard(name))
