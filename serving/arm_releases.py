@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 
 from recsys import config
 from recsys.errors import RecsysError
-from serving.poller import Pauses, Poller
+from serving.poller import Pauses, Watch
 from serving.release_watch import Live, Source, to_live
 
 log = logging.getLogger(__name__)
 
 
-class ArmReleases:
+class ArmReleases(Watch):
     """One that is missing or does not load is logged once and tried again after pauses that double.
 
     live: the release that answers everyone else.
@@ -22,6 +22,7 @@ class ArmReleases:
     def __init__(
         self, release_ids: Iterable[str], source: Source, live: Callable[[], Live | None], settings: config.Serve
     ) -> None:
+        super().__init__(settings.release_poll_s, "arm-releases")
         self._source = source
         self._live = live
         self._text_cache = settings.text_cache
@@ -29,7 +30,6 @@ class ArmReleases:
         self._digests: dict[str, str | None] = {}
         self._pauses = {release_id: Pauses() for release_id in sorted(release_ids)}
         self._told: set[str] = set()
-        self._poller = Poller(self.poll, settings.release_poll_s, "arm-releases")
 
     def get(self, release_id: str) -> Live | None:
         """The release, None while it is not loaded."""
@@ -39,11 +39,7 @@ class ArmReleases:
     def start(self) -> None:
         """Look every `serve.release_poll_s` seconds, in a thread of its own, where there are any."""
         if self._pauses:
-            self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; what is loaded stays."""
-        self._poller.close()
+            super().start()
 
     def poll(self) -> None:
         """Load what is missing, and what somebody was erased from."""

@@ -9,12 +9,12 @@ from features.erased_users import LIST_FILE, ErasedUsers, read_erased
 from features.erasure_queue import ErasureQueue
 from recsys.errors import RecsysError
 from recsys.workspace import Workspace
-from serving.poller import Poller
+from serving.poller import Watch
 
 log = logging.getLogger(__name__)
 
 
-class Forgotten:
+class Forgotten(Watch):
     """A container of shoppers' ids, which each request asks.
 
     queue: of the live database, which all replicas share; workspace: where who was erased is listed, by keyed hash.
@@ -24,6 +24,7 @@ class Forgotten:
     def __init__(
         self, queue: ErasureQueue | None = None, workspace: Workspace | None = None, poll_s: float = 1.0
     ) -> None:
+        super().__init__(poll_s, "forgotten")
         self._queue = queue
         self._workspace = workspace
         self._asked_here: frozenset[str] = frozenset()
@@ -32,7 +33,6 @@ class Forgotten:
         self._erased = ErasedUsers()
         self._seen: tuple[int, int, int] | None = None
         self._failing = False
-        self._poller = Poller(self.poll, poll_s, "forgotten")
 
     def __contains__(self, user_id: object) -> bool:
         return user_id is not None and (
@@ -46,14 +46,6 @@ class Forgotten:
     def discard(self, user_id: str) -> None:
         """They could not be queued."""
         self._asked_here = self._asked_here - {user_id}
-
-    def start(self) -> None:
-        """Look every `poll_s` seconds, in a thread of its own."""
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; who is known to be forgotten stays so."""
-        self._poller.close()
 
     def poll(self) -> None:
         """Look once."""

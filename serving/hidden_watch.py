@@ -7,10 +7,10 @@ from pathlib import Path
 from features.durable import mark_of
 from features.hidden_reviews import hidden_ids
 from serving.file_watch import WatchedFile
-from serving.poller import Poller
+from serving.poller import Watch
 
 
-class HiddenWatch:
+class HiddenWatch(Watch):
     """Holds the ids of hidden reviews, as a container: lists ask it for each review that they would quote.
 
     While the file is damaged or gone, what was read last stays hidden; a file that could never be read hides all, for
@@ -18,24 +18,16 @@ class HiddenWatch:
     """
 
     def __init__(self, path: Path, poll_s: float) -> None:
+        super().__init__(poll_s, "hidden-watch")
         self._file = WatchedFile(path, hidden_ids, "hidden reviews")
         self._hidden: frozenset[str] | None = None
         """None hides every review."""
-        self._poller = Poller(self.poll, poll_s, "hidden-watch")
         if mark_of(path) is None:
             self._hidden = frozenset()
 
     def __contains__(self, review_id: object) -> bool:
         hidden = self._hidden
         return hidden is None or review_id in hidden
-
-    def start(self) -> None:
-        """Look every `poll_s` seconds, in a thread of its own."""
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; what is hidden stays so."""
-        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where other reviews are hidden from now on."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from features.api_keys import ApiKey, read_keys
 from serving.file_watch import WatchedFile
-from serving.poller import Poller
+from serving.poller import Watch
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ NO_KEYS: Final = Keys(MappingProxyType({}), are_required=False)
 """An open door, for callers of this machine."""
 
 
-class KeyWatch:
+class KeyWatch(Watch):
     """Follows the file of keys.
 
     While the file is damaged or gone, the keys read last count on: neither may open the door or close it to everyone.
@@ -44,23 +44,15 @@ class KeyWatch:
     """
 
     def __init__(self, path: Path, poll_s: float, *, always_required: bool) -> None:
+        super().__init__(poll_s, "key-watch")
         self._file = WatchedFile(path, read_keys, "keys")
         self._always_required = always_required
         self._keys = Keys({}, are_required=always_required)
-        self._poller = Poller(self.poll, poll_s, "key-watch")
 
     @property
     def keys(self) -> Keys:
         """What counts now."""
         return self._keys
-
-    def start(self) -> None:
-        """Look every `poll_s` seconds, in a thread of its own."""
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; the keys count on."""
-        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where other keys count from now on."""

@@ -19,7 +19,7 @@ from recsys.added_items import with_added_items, with_prices
 from recsys.errors import RecsysError
 from recsys.recommend import Recommender
 from recsys.tables import Reviews
-from serving.poller import Poller
+from serving.poller import Watch
 from serving.release_watch import Live
 from serving.text_cache import TextVectors
 
@@ -32,7 +32,7 @@ CHARS_PER_TOKEN: Final = 4
 """Only where a new product's text is cut depends on it; the night counts tokens as the encoder does."""
 
 
-class LiveCatalogue:
+class LiveCatalogue(Watch):
     """Follows the item changes.
 
     base: what to answer from where no item has changed. What fails is logged once and tried again; meanwhile the
@@ -40,6 +40,7 @@ class LiveCatalogue:
     """
 
     def __init__(self, base: Callable[[], Live | None], changes: ItemChanges, poll_s: float) -> None:
+        super().__init__(poll_s, "live-catalogue")
         self._base = base
         self._changes = changes
         self._made: tuple[Live, Live, int] | None = None
@@ -47,21 +48,12 @@ class LiveCatalogue:
         self._vectors: dict[str, np.ndarray] = {}
         self._encoded_by: TextVectors | None = None
         self._failing = False
-        self._poller = Poller(self.poll, poll_s, "live-catalogue")
 
     @property
     def live(self) -> Live | None:
         """What to answer from; take it once for each request."""
         base, made = self._base(), self._made
         return made[0] if made is not None and made[1] is base else base
-
-    def start(self) -> None:
-        """Look every `poll_s` seconds, in a thread of its own."""
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; what was made stays."""
-        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where changed products are in the lists from now on."""

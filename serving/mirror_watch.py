@@ -10,28 +10,20 @@ import logging
 from features.mirror import Mirror
 from features.workspace_place import follow
 from recsys.errors import RecsysError
-from serving.poller import Pauses, Poller
+from serving.poller import Pauses, Watch
 
 log = logging.getLogger(__name__)
 
 
-class MirrorWatch:
+class MirrorWatch(Watch):
     """Follows the bucket. Where it cannot be reached, or what it holds is damaged, the copy stays as it was: that is
     logged once, and tried again after pauses that double."""
 
     def __init__(self, mirror: Mirror, poll_s: float) -> None:
+        super().__init__(poll_s, "mirror-watch")
         self._mirror = mirror
         self._failing = False
         self._pauses = Pauses()
-        self._poller = Poller(self.poll, poll_s, "mirror-watch")
-
-    def start(self) -> None:
-        """Look every `poll_s` seconds, in a thread of its own."""
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; the copy stays."""
-        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where the copy has been brought up to date."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
@@ -31,6 +32,25 @@ class Poller:
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s):
             self._poll()
+
+
+class Watch(ABC):
+    """Looks every `poll_s` seconds, in a thread of its own, from `start` to `close`, and holds what it saw last."""
+
+    def __init__(self, poll_s: float, name: str) -> None:
+        self._poller = Poller(self.poll, poll_s, name)
+
+    @abstractmethod
+    def poll(self) -> object:
+        """Look once. Whatever goes wrong, it must not raise: the thread must live on."""
+
+    def start(self) -> None:
+        """Look again and again from now on."""
+        self._poller.start()
+
+    def close(self) -> None:
+        """Look no more; what was seen last stays."""
+        self._poller.close()
 
 
 class Pauses:

@@ -12,7 +12,7 @@ from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
 from serving.metrics import REPLICAS
-from serving.poller import Pauses, Poller
+from serving.poller import Pauses, Watch
 from serving.text_cache import TextEncoder, TextVectors
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _encoder(release: LoadedRelease, source: Source) -> TextEncoder:
     return encoder
 
 
-class ReleaseWatch:
+class ReleaseWatch(Watch):
     """Follows the workspace's current release.
 
     A release that does not load is logged once and the one before keeps answering; it is tried again after pauses
@@ -98,6 +98,7 @@ class ReleaseWatch:
     """
 
     def __init__(self, source: Source, settings: config.Serve) -> None:
+        super().__init__(settings.release_poll_s, "release-watch")
         self._source = source
         self._settings = settings
         self._live: Live | None = None
@@ -105,20 +106,11 @@ class ReleaseWatch:
         """Of the live release, when it was loaded."""
         self._failed_id: str | None = None
         self._pauses = Pauses()
-        self._poller = Poller(self.poll, settings.release_poll_s, "release-watch")
 
     @property
     def live(self) -> Live | None:
         """What to answer from, None before the first release is loaded. Take it once for each request."""
         return self._live
-
-    def start(self) -> None:
-        """Look every `serve.release_poll_s` seconds, in a thread of its own."""
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stop looking; what is loaded stays."""
-        self._poller.close()
 
     def poll(self) -> bool:
         """Look once; True where another release answers from now on."""
