@@ -1,4 +1,4 @@
-"""Which files of the lake count, and how they are read: what the batch side and the service both need of it.
+"""Which files of the lake count, and how they are read: what batch side, service and notebooks all need of it.
 
 Writing is `jobs/lake.py`'s alone.
 """
@@ -12,14 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import dataframely as dy
 import polars as pl
 
 from recsys.errors import DataError
-from recsys.tables import Events
+from recsys.tables import Catalog, Events, Reviews
 
 MANIFEST: Final = "manifest.json"
 EVENT_DAY: Final = "day=%Y-%m-%d"
 """The partition of an event, by its timestamp."""
+
+SCHEMAS: Final[Mapping[str, type[dy.Schema]]] = {"events": Events, "catalog": Catalog, "reviews": Reviews}
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,23 @@ def read_manifest(path: Path) -> tuple[LakeFile, ...]:
         ) from None
 
 
-def scan_files(root: Path, table: str, live: Sequence[LakeFile], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """Their rows, empty without files. Raises DataError where one is missing."""
+def scan_files(root: Path, table: str, live: Sequence[LakeFile]) -> pl.LazyFrame:
+    """Their rows, typed as the table's schema, empty without files. Raises DataError where one is missing."""
     missing = [file.path for file in live if not (root / file.path).exists()]
     if missing:
         raise DataError(
             f"{root}: {len(missing)} of {len(live)} files of {table} are missing, the first is {missing[0]}; "
             f"restore them, or remove {root} and ingest again"
         )
+    schema = {name: column.dtype for name, column in SCHEMAS[table].columns().items()}
     if not live:
-        return pl.LazyFrame(schema=dict(schema))
-    return pl.scan_parquet([root / file.path for file in live], schema=dict(schema), hive_partitioning=False)
+        return pl.LazyFrame(schema=schema)
+    return pl.scan_parquet([root / file.path for file in live], schema=schema, hive_partitioning=False)
+
+
+def scan_table(root: Path, table: str) -> pl.LazyFrame:
+    """The rows of a table as the lake stands, in no order, empty where nothing was ingested. Raises DataError."""
+    return scan_files(root, table, [file for file in read_manifest(root / MANIFEST) if file.table == table])
 
 
 def scan_events(root: Path, since: datetime) -> pl.LazyFrame:
@@ -65,5 +74,4 @@ def scan_events(root: Path, since: datetime) -> pl.LazyFrame:
         for file in read_manifest(root / MANIFEST)
         if file.table == "events" and file.partition >= since.strftime(EVENT_DAY)
     ]
-    schema = {name: column.dtype for name, column in Events.columns().items()}
-    return scan_files(root, "events", live, schema).filter(pl.col("timestamp") >= since)
+    return scan_files(root, "events", live).filter(pl.col("timestamp") >= since)

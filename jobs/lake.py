@@ -27,9 +27,8 @@ import dataframely as dy
 import polars as pl
 
 from features.durable import sync, write_atomically
-from features.lake_files import EVENT_DAY, MANIFEST, LakeFile, read_manifest, scan_files
+from features.lake_files import EVENT_DAY, MANIFEST, SCHEMAS, LakeFile, read_manifest, scan_files
 from jobs.lake_history import History, as_json, read_history
-from recsys.tables import Catalog, Events, Reviews
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +58,9 @@ class TableLayout:
 
 
 TABLES: Final[Mapping[str, TableLayout]] = {
-    "events": TableLayout(Events, "event_id", None, EVENT_DAY, ("timestamp", "event_id")),
-    "catalog": TableLayout(Catalog, "item_id", "updated_at", None, ("item_id",)),
-    "reviews": TableLayout(Reviews, "review_id", "timestamp", "month=%Y-%m", ("timestamp", "review_id")),
+    "events": TableLayout(SCHEMAS["events"], "event_id", None, EVENT_DAY, ("timestamp", "event_id")),
+    "catalog": TableLayout(SCHEMAS["catalog"], "item_id", "updated_at", None, ("item_id",)),
+    "reviews": TableLayout(SCHEMAS["reviews"], "review_id", "timestamp", "month=%Y-%m", ("timestamp", "review_id")),
 }
 
 
@@ -104,7 +103,7 @@ class Lake:
         return self._read(table, [f for f in self.files if f.table == table and f.partition in wanted])
 
     def _read(self, table: str, live: Sequence[LakeFile]) -> pl.LazyFrame:
-        return scan_files(self.root, table, live, TABLES[table].polars_schema())
+        return scan_files(self.root, table, live)
 
     def n_rows(self, table: str) -> int:
         """Rows of `table`, from the manifest alone."""

@@ -16,10 +16,10 @@ from features.encoder import Encoder, load_encoder
 from features.explore.atlas import Atlas, SideBySide, side_by_side
 from features.explore.explained_slate import ExplainedSlate
 from features.explore.judging import Judged, judged
-from features.explore.lake_tables import lake_table
 from features.explore.mapping import draw_atlas
 from features.explore.reviews_behind import reviews_behind
 from features.explore.showing import as_html, as_text
+from features.lake_files import scan_table
 from features.query_encoder import load_query_encoder
 from features.release import LoadedRelease, load_release
 from features.store import Release, Store
@@ -69,7 +69,7 @@ class OpenedRelease:
     @property
     def events(self) -> pl.LazyFrame:
         """The lake's events that happened before this release."""
-        return lake_table(self.workspace.lake, "events").filter(pl.col("timestamp") < self.manifest.as_of)
+        return scan_table(self.workspace.lake, "events").filter(pl.col("timestamp") < self.manifest.as_of)
 
     def vectors(self, space: Space) -> np.ndarray:
         """(n_items, dim) float32, row by row the items of `item_ids`; a zero row where an item has no vector."""
@@ -210,7 +210,7 @@ class OpenedRelease:
     def judged(self) -> Judged:
         """The lists of this release against what shoppers chose after it. Raises DataError where nobody has yet."""
         lake = self.workspace.lake
-        return judged(self.recommender, lake_table(lake, "events"), lake_table(lake, "reviews"), self.manifest.as_of)
+        return judged(self.recommender, scan_table(lake, "events"), scan_table(lake, "reviews"), self.manifest.as_of)
 
     @cached_property
     def reach(self) -> Reach:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.explore.lake_tables import lake_table
 from features.explore.opened_release import OpenedRelease
 from features.explore.showing import as_html, as_text
 from features.explore.what_changed import SlateChange, slate_change
+from features.lake_files import scan_table
 from features.manifest import Manifest
 from features.release_diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store import Store
@@ -93,17 +93,17 @@ class OpenedWorkspace:
     @property
     def events(self) -> pl.LazyFrame:
         """All events of the lake, see `recsys.tables.Events`."""
-        return lake_table(self.workspace.lake, "events")
+        return scan_table(self.workspace.lake, "events")
 
     @property
     def catalog(self) -> pl.LazyFrame:
         """The catalogue as the shop gave it last, see `recsys.tables.Catalog`."""
-        return lake_table(self.workspace.lake, "catalog")
+        return scan_table(self.workspace.lake, "catalog")
 
     @property
     def reviews(self) -> pl.LazyFrame:
         """All reviews of the lake, see `recsys.tables.Reviews`."""
-        return lake_table(self.workspace.lake, "reviews")
+        return scan_table(self.workspace.lake, "reviews")
 
     def what_changed(self, user_id: str, before: str = PREVIOUS, after: str = LATEST, count: int = 10) -> SlateChange:
         """What the night between two releases changed for a shopper: what they did, and how their list moved."""
