@@ -41,21 +41,16 @@ class SlateChange:
 
 def slate_change(before: OpenedRelease, after: OpenedRelease, user_id: str, count: int) -> SlateChange:
     """Raises QueryError for a shopper whom neither release knows; one of them may not, as a newcomer."""
-    after_knows = user_id in after.recommender.users.rows
-    if not after_knows and user_id not in before.recommender.users.rows:
+    before_knows, after_knows = (user_id in release.recommender.users.rows for release in (before, after))
+    if not after_knows and not before_knows:
         after.check_user(user_id)
     if before.manifest.as_of > after.manifest.as_of:
         raise QueryError(f"{before.release_id} is newer than {after.release_id}: name them the other way round")
-    lists = []
-    for name, release in (("before", before), ("after", after)):
-        known = user_id in release.recommender.users.rows
-        slate = release.slate(user_id if known else None, count=count)
-        lists.append(slate.items.select("item_id", "title", pl.col("place").alias(name)))
+    old = before.slate(user_id if before_knows else None, count=count)
+    new = after.slate(user_id if after_knows else None, count=count)
     both = (
-        lists[0]
-        .join(lists[1], on="item_id", how="full", coalesce=True)
-        .with_columns(title=pl.coalesce("title_right", "title"), moved=pl.col("before") - pl.col("after"))
-        .select("item_id", "title", "before", "after", "moved")
+        new.versus(old)
+        .select("item_id", "title", before="was", after="place", moved="moved")
         .sort("after", "before", nulls_last=True)
     )
     did = (
@@ -65,4 +60,4 @@ def slate_change(before: OpenedRelease, after: OpenedRelease, user_id: str, coun
         .collect()
     )
     stayed = both.select((pl.col("before").is_not_null() & pl.col("after").is_not_null()).sum()).item()
-    return SlateChange(user_id, before.release_id, after.release_id, both, did, stayed / max(1, len(lists[1])))
+    return SlateChange(user_id, before.release_id, after.release_id, both, did, stayed / max(1, len(new.items)))
