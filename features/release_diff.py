@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from features.release import LoadedRelease
+from recsys.embedding_health import nearest, sampled_rows
 from recsys.errors import StoreError
 from recsys.interactions import positions
 from recsys.query import Query
@@ -25,8 +26,6 @@ from recsys.whitening import unit_rows
 NEIGHBOURS: Final = 10
 SAMPLE: Final = 2000
 """So many items are asked for their neighbours among all."""
-
-_BLOCK: Final = 256
 
 
 @dataclass(frozen=True)
@@ -74,27 +73,14 @@ def neighbour_churn(before: Recommender, after: Recommender, seed: int = 0) -> p
     old = unit_rows(before.vectors[positions(ids, before.model.item_ids)])
     new = unit_rows(after.vectors[positions(ids, after.model.item_ids)])
     asked = np.flatnonzero(old.any(axis=1) & new.any(axis=1))
-    if len(asked) > SAMPLE:
-        asked = np.sort(np.random.default_rng(seed).choice(asked, SAMPLE, replace=False))
+    asked = sampled_rows(asked, seed, SAMPLE)
     k = min(NEIGHBOURS, len(ids) - 1)
     if k < 1 or not len(asked):
         return pl.DataFrame(schema={"item_id": pl.String, "churn": pl.Float64})
-    kept = np.concatenate(
-        [
-            (nearest(old, rows, k)[:, :, None] == nearest(new, rows, k)[:, None, :]).any(axis=2).mean(axis=1)
-            for rows in np.split(asked, range(_BLOCK, len(asked), _BLOCK))
-        ]
-    )
+    same = nearest(old, k, asked)[:, :, None] == nearest(new, k, asked)[:, None, :]
+    kept = same.any(axis=2).mean(axis=1)
     moved = pl.DataFrame({"item_id": ids[asked.tolist()], "churn": 1.0 - kept})
     return moved.sort("churn", "item_id", descending=[True, False])
-
-
-def nearest(units: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
-    """(n, k) rows of the `k` nearest others of each of `rows`, in no order. units: (n_items, dim), norm 1 or zero."""
-    likeness = units[rows] @ units.T
-    likeness[np.arange(len(rows)), rows] = -np.inf
-    found: np.ndarray = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
-    return found
 
 
 def fixed_shoppers(recommenders: Sequence[Recommender], n: int) -> list[str]:
@@ -132,8 +118,7 @@ def slate_churn(before: Recommender, after: Recommender, user_ids: Sequence[str]
 
 def _lists(recommender: Recommender, user_ids: Sequence[str], count: int) -> list[list[str]]:
     queries = [Query(user_id=user_id, count=count) for user_id in user_ids]
-    slates = [slate for batch in recommender.batches(len(queries)) for slate in recommender.recommend(queries[batch])]
-    return [[item.item_id for item in slate.items] for slate in slates]
+    return [[item.item_id for item in slate.items] for slate in recommender.slates(queries)]
 
 
 def _title(recommender: Recommender, item_id: str) -> str:

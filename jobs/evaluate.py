@@ -10,7 +10,7 @@ import polars as pl
 
 from jobs.requests import requests, sampled
 from recsys.interactions import positions
-from recsys.metrics import bootstrap_interval, ndcg, quality
+from recsys.metrics import bootstrap_interval, ndcg, quality, shown_ranks
 from recsys.recommend import Recommender
 from recsys.slices import frequency_slices
 from recsys.split import HeldOut
@@ -48,7 +48,7 @@ def evaluate(
     slices = _slices(recommender, targets, target_rows)
     told = {name: _by_slice(shown[name], target_rows, slices, recommender.n_items) for name in names}
     for name, members in slices.items():
-        gains = ndcg(_ranks(shown["fused"][members], target_rows[members]), K)
+        gains = ndcg(shown_ranks(shown["fused"][members], target_rows[members]), K)
         told["fused"][name] |= zip(("ndcg_low", "ndcg_high"), bootstrap_interval(gains, seed), strict=True)
     return told
 
@@ -70,12 +70,5 @@ def _slices(recommender: Recommender, targets: pl.DataFrame, target_rows: np.nda
 def _by_slice(
     shown: np.ndarray, target_rows: np.ndarray, slices: dict[str, np.ndarray], n_items: int
 ) -> dict[str, dict[str, float]]:
-    ranks = _ranks(shown, target_rows)
+    ranks = shown_ranks(shown, target_rows)
     return {name: asdict(quality(ranks[members], shown[members], n_items, K)) for name, members in slices.items()}
-
-
-def _ranks(shown: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
-    """(n,) 0-based places of the targets, `K` where one is not shown."""
-    is_target = shown == target_rows[:, None]
-    ranks: np.ndarray = np.where(is_target.any(axis=1), is_target.argmax(axis=1), K)
-    return ranks

@@ -21,7 +21,7 @@ from jobs.train import Inputs, users_of
 from recsys import config
 from recsys.config import Settings
 from recsys.interactions import positions
-from recsys.metrics import bootstrap_difference, ndcg
+from recsys.metrics import bootstrap_difference, ndcg, shown_ranks
 from recsys.model import Model
 from recsys.query import Query
 from recsys.recommend import Recommender
@@ -114,13 +114,13 @@ def compare(
     """held_out: one target a user; read_text: as in `requests`; categories: item_id, category."""
     held_out = sampled(held_out, settings.max_users, seed)
     queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"]
-    gains, shown = _gains(candidate, queries, wanted.to_list())
-    gains_served, shown_served = _gains(served, queries, wanted.to_list())
+    gains, n_shown = _gains(candidate, queries, wanted)
+    gains_served, n_shown_served = _gains(served, queries, wanted)
     slices = tuple(
         _change(name, gains[members], gains_served[members], settings.level, seed)
         for name, members in _slices(candidate, held_out.targets, categories).items()
     )
-    return Comparison(slices, len(shown), len(shown_served))
+    return Comparison(slices, n_shown, n_shown_served)
 
 
 def group_quality(
@@ -128,7 +128,7 @@ def group_quality(
 ) -> dict[str, float]:
     """Mean NDCG of the candidate by how much it knew of the shoppers, of groups that are large enough to tell."""
     held_out = sampled(held_out, settings.max_users, seed)
-    queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"].to_list()
+    queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"]
     gains, _ = _gains(candidate, queries, wanted)
     known = [candidate.users.history(user_id).item_rows for user_id in held_out.targets["user_id"]]
     groups = history_slices(np.array([(rows >= 0).sum() for rows in known]))
@@ -165,17 +165,11 @@ def _coverage(comparison: Comparison, settings: config.Gate) -> Finding:
     return Finding("coverage", change, -settings.max_coverage_loss, math.inf, severity, says, remedy)
 
 
-def _gains(recommender: Recommender, queries: Sequence[Query], wanted: Sequence[str]) -> tuple[np.ndarray, set[str]]:
-    """(n,) NDCG of each list, and the ids that stand in any."""
-    ranks = np.full(len(queries), K, dtype=np.int64)
-    shown: set[str] = set()
-    for batch in recommender.batches(len(queries)):
-        for place, slate in enumerate(recommender.recommend(queries[batch]), start=batch.start):
-            ids = [item.item_id for item in slate.items]
-            shown.update(ids)
-            if wanted[place] in ids:
-                ranks[place] = ids.index(wanted[place])
-    return ndcg(ranks, K), shown
+def _gains(recommender: Recommender, queries: Sequence[Query], wanted: pl.Series) -> tuple[np.ndarray, int]:
+    """(n,) NDCG of each list, and how many distinct items stand in any."""
+    shown = recommender.shown_rows(queries, K)
+    ranks = shown_ranks(shown, positions(wanted, recommender.model.item_ids))
+    return ndcg(ranks, K), len(np.unique(shown[shown >= 0]))
 
 
 def _slices(candidate: Recommender, targets: pl.DataFrame, categories: pl.DataFrame) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.whitening import unit_rows
 
-BLOCK_ROWS: Final = 1024
+BLOCK_ROWS: Final = 256
 MAX_ROWS: Final = 5_000
 """Points that are looked at, drawn with the seed: neighbours among so many take seconds."""
 
@@ -85,15 +85,16 @@ def neighbour_agreement(one: np.ndarray, other: np.ndarray, k: int = 10, seed: i
     return float(np.mean(same) / ours.shape[1])
 
 
-def nearest(units: np.ndarray, k: int) -> np.ndarray:
-    """(n, min(k, n - 1)) positions of each row's nearest others by cosine, in no order. units: (n, dim) of norm 1."""
-    n = len(units)
-    k = min(k, n - 1)
-    found = np.empty((n, k), dtype=np.int64)
-    for start in range(0, n, BLOCK_ROWS):
-        cosines = units[start : start + BLOCK_ROWS] @ units.T
-        own = np.arange(len(cosines))
-        cosines[own, start + own] = -np.inf
+def nearest(units: np.ndarray, k: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """(n_rows, min(k, n - 1)) positions of the nearest others by cosine of each of `rows`, of all by default, in no
+    order. units: (n, dim), norm 1 or zero."""
+    rows = np.arange(len(units)) if rows is None else rows
+    k = min(k, len(units) - 1)
+    found = np.empty((len(rows), k), dtype=np.int64)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        cosines = units[block] @ units.T
+        cosines[np.arange(len(block)), block] = -np.inf
         found[start : start + BLOCK_ROWS] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     return found
 

@@ -39,6 +39,14 @@ def target_ranks(scores: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
     return ranks.reshape(target_rows.shape)
 
 
+def shown_ranks(shown_rows: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
+    """(n,) 0-based place of each row's target, (n,), in its list, the length of the lists where it is not there; as is
+    a target of -1, which is no item."""
+    is_target = (shown_rows == target_rows[:, None]) & (target_rows[:, None] >= 0)
+    ranks: np.ndarray = np.where(is_target.any(axis=1), is_target.argmax(axis=1), shown_rows.shape[1])
+    return ranks
+
+
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:
     """Hit rate: 1.0 where any target is among the first `k`, else 0.0."""
     return (_found(ranks, k).sum(axis=1) > 0).astype(np.float64)

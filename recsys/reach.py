@@ -69,10 +69,5 @@ def reach(recommender: Recommender, as_of: datetime, seed: int = 0) -> Reach:
     if not known:
         raise DataError("the release knows no shopper whose list could be looked at; ingest events first")
     user_ids = [known[row] for row in sampled_rows(np.arange(len(known)), seed, MAX_LISTS)]
-    shown = np.full((len(user_ids), COUNT), -1, dtype=np.int64)
     queries = [Query(user_id=user_id, count=COUNT, asked_at=as_of) for user_id in user_ids]
-    for batch in recommender.batches(len(queries)):
-        for place, slate in enumerate(recommender.recommend(queries[batch]), start=batch.start):
-            rows = [recommender.rows[item.item_id] for item in slate.items]
-            shown[place, : len(rows)] = rows
-    return Reach(recommender, user_ids, shown)
+    return Reach(recommender, user_ids, recommender.shown_rows(queries, COUNT))

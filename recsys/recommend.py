@@ -126,6 +126,19 @@ class Recommender:
         """Slices of the queries that are asked together, so that memory does not grow with their number."""
         return batches(n_queries, self.n_items * len(self.sources))
 
+    def slates(self, queries: Sequence[Query]) -> Iterator[Slate]:
+        """`recommend` of any number of queries, asked in `batches`."""
+        for batch in self.batches(len(queries)):
+            yield from self.recommend(queries[batch])
+
+    def shown_rows(self, queries: Sequence[Query], count: int) -> np.ndarray:
+        """(n, count) items of each query's slate, of `count` at most, padded with -1."""
+        shown = np.full((len(queries), count), -1, dtype=np.int64)
+        for place, slate in enumerate(self.slates(queries)):
+            rows = [self.rows[item.item_id] for item in slate.items]
+            shown[place, : len(rows)] = rows
+        return shown
+
     def recommend(self, queries: Sequence[Query]) -> list[Slate]:
         """One slate a query, of `count` items or of as many as may be shown."""
         profiles = [self._profile(query) for query in queries]

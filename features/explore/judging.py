@@ -13,7 +13,7 @@ import polars as pl
 from recsys.errors import DataError, QueryError
 from recsys.interactions import positions, rating_events
 from recsys.item_groups import GROUPINGS, fewer, item_groups
-from recsys.metrics import bootstrap_interval, ndcg, recall
+from recsys.metrics import bootstrap_interval, ndcg, recall, shown_ranks
 from recsys.query import Query, Signal
 from recsys.recommend import Recommender
 from recsys.split import new_items, next_items, target_events
@@ -105,13 +105,8 @@ def judged(
     if len(targets) > MAX_USERS:
         targets = targets.sample(MAX_USERS, seed=seed).sort("user_id")
     queries = _queries(targets, done.filter(pl.col("timestamp") >= as_of))
-    shown = np.full((len(targets), K), -1, dtype=np.int64)
-    for batch in recommender.batches(len(queries)):
-        for place, slate in enumerate(recommender.recommend(queries[batch]), start=batch.start):
-            rows = [recommender.rows[item.item_id] for item in slate.items]
-            shown[place, : len(rows)] = rows
-    is_target = shown == positions(targets["item_id"], item_ids)[:, None]
-    ranks = np.where(is_target.any(axis=1), is_target.argmax(axis=1), K)
+    shown = recommender.shown_rows(queries, K)
+    ranks = shown_ranks(shown, positions(targets["item_id"], item_ids))
     known = [recommender.users.history(user_id).item_rows for user_id in targets["user_id"]]
     return Judged(recommender, targets, ranks, shown, np.array([(rows >= 0).sum() for rows in known]))
 

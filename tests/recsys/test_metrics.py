@@ -18,8 +18,14 @@ from recsys.metrics import (
     quality,
     recall,
     reciprocal_rank,
+    shown_ranks,
     target_ranks,
 )
+
+
+def test_a_target_that_is_not_shown_or_is_no_item_stands_behind_the_list() -> None:
+    shown = np.array([[7, 3, 5], [7, 3, -1], [2, -1, -1], [2, -1, -1]])
+    assert shown_ranks(shown, np.array([5, 7, 9, -1])).tolist() == [2, 0, 3, 3]
 
 
 def test_ties_count_against_the_target() -> None:
