@@ -37,7 +37,7 @@ from recsys.errors import ErasureError, StoreError
 from recsys.workspace import Workspace
 
 SEARCH = "a lamp for my grandmother Ottilie's reading corner"
-WISH = "socks that never slip, like those of 1987"
+WISH = "socks that never slip, like those of MCMLXXXVII"
 
 
 class KilledError(BaseException):
@@ -112,7 +112,7 @@ def run(shop: PublishedShop, user_id: str) -> Receipt:
 def assert_nothing_left(shop: PublishedShop, user_id: str, review_ids: set[str]) -> None:
     """No file but the shop's own has the id as a word or a text in its bytes, and no table among its values."""
     root = shop.workspace.root
-    needles = [user_id.encode(), b"grandmother Ottilie", b"never slip", b"1987"]
+    needles = [user_id.encode(), b"grandmother Ottilie", b"never slip", b"MCMLXXXVII"]
     for path in root.rglob("*"):
         if path.is_dir() or path.is_relative_to(shop.workspace.sample):
             continue
