@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from features.durable import write_atomically
+from features.user_cache import user_cache
 from recsys.errors import ConfigError
 from recsys.whitening import unit_rows
 
@@ -28,29 +29,37 @@ def layout(vectors: np.ndarray, seed: int = 0, cache: Path | None = None) -> np.
     """(n, 2) float32 between 0 and 1; NaN for zero rows, which have no place.
 
     Neighbours by cosine are neighbours on the plane (van der Maaten and Hinton 2008, by openTSNE: Policar et al. 2019);
-    distances between far groups mean little. cache: a folder, by default `cache_folder()`.
+    distances between far groups mean little. cache: a folder, by default of
+    this user's cache, as a workspace is only read.
     """
     units = unit_rows(np.nan_to_num(np.asarray(vectors, dtype=np.float32)))
     told = units.any(axis=1)
     digest = hashlib.sha256(VERSION + str((units.shape, seed)).encode() + np.ascontiguousarray(units).tobytes())
-    file = (cache or cache_folder()) / f"{digest.hexdigest()[:32]}.npy"
-    if file.is_file():
-        try:
-            kept: np.ndarray = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            kept = np.zeros(0)
-        if kept.shape == (len(units), 2):
-            return kept
+    file = (cache or user_cache("layouts")) / f"{digest.hexdigest()[:32]}.npy"
+    kept = read_places(file)
+    if kept is not None and len(kept) == len(units):
+        return kept
     places = np.full((len(units), 2), np.nan, dtype=np.float32)
     places[told] = _within_unit_square(_placed(units[told], seed))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _save(file, places)
+    write_places(file, places)
     return places
 
 
-def cache_folder() -> Path:
-    """Where layouts are kept: the user's cache, as a workspace is only read."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recsys" / "layouts"
+def read_places(file: Path) -> np.ndarray | None:
+    """(n, 2) places as they were written; None where there is no file, or one that is none of those."""
+    try:
+        places: np.ndarray = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return places if places.ndim == 2 and places.shape[1] == 2 else None
+
+
+def write_places(file: Path, places: np.ndarray) -> None:
+    """(n, 2), in the place of the file before."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.save(buffer, places.astype(np.float32), allow_pickle=False)
+    write_atomically(file, buffer.getvalue())
 
 
 def principal_plane(vectors: np.ndarray) -> np.ndarray:
@@ -108,9 +117,3 @@ def _within_unit_square(places: np.ndarray) -> np.ndarray:
         return places
     low = places.min(axis=0)
     return (places - low) / max(float((places - low).max()), 1e-9)
-
-
-def _save(file: Path, places: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, places, allow_pickle=False)
-    write_atomically(file, buffer.getvalue())

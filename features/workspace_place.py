@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from features.user_cache import user_cache
 from recsys.errors import ConfigError, RecsysError, StoreError
 from recsys.workspace import Workspace
 
@@ -153,11 +154,11 @@ def follow(mirror: Mirror) -> bool:
 
 def cache_folder(place: str) -> Path:
     """Where this machine keeps its copies of a workspace on object storage."""
-    asked, user = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME")
-    root = Path(asked).absolute() if asked else (Path(user) if user else Path.home() / ".cache") / "recsys"
+    asked = os.environ.get(CACHE_VARIABLE)
+    copies = Path(asked).absolute() / "workspaces" if asked else user_cache("workspaces")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     digest = hashlib.sha256(f"{endpoint} {place}".encode()).hexdigest()[:12]
-    return root / "workspaces" / f"{re.sub(r'[^a-z0-9]+', '-', place.removeprefix(SCHEME).lower())[:60]}-{digest}"
+    return copies / f"{re.sub(r'[^a-z0-9]+', '-', place.removeprefix(SCHEME).lower())[:60]}-{digest}"
 
 
 def _reading_folder(place: str, also: Collection[str]) -> Path:

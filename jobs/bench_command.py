@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from features.user_cache import user_cache
 from features.workspace_place import local_workspace
 from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
 from jobs.ingest_command import CatalogOption, MapOption, SetOption, absolute_paths
@@ -71,11 +71,11 @@ def quality_command(
     wanted = _wanted(models, [*PEERS, *MODELS] if peers else list(MODELS))  # ours last, as the product is
     paths = absolute_paths(events=events, catalog=catalog)
     spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
-    place = Workspace(workspace or _cache())
+    place = Workspace(workspace or user_cache("bench"))
     settings = settings_of(place, config)
     with shown_progress() as progress:
         data = read_bench(spec, protocol.value, place, settings, datetime.now(UTC), progress)
-        python = peers_python(_cache(), progress) if any(name in PEERS for name in wanted) else None
+        python = peers_python(user_cache("bench"), progress) if any(name in PEERS for name in wanted) else None
         report = bench_quality(data, wanted, seeds, progress, peers=python)
     json_path.write_text(json.dumps(report.to_json(), indent=1))
     print_report(report)
@@ -101,7 +101,7 @@ def embed_command(
         assignments("--map", column_map or ()),
         constants(set_constants or ()),
     )
-    settings = settings_of(Workspace(_cache()), config)
+    settings = settings_of(Workspace(user_cache("bench")), config)
     with shown_progress() as progress:
         chosen = read_review_texts(spec, texts, settings, datetime.now(UTC), progress)
         report = bench_embed(chosen, settings.encoder, runs, progress)
@@ -130,7 +130,7 @@ def sample_command(
 
     _check_folder(json_path)
     wanted = _wanted(models, list(MODELS))
-    place = Workspace(_cache())
+    place = Workspace(user_cache("bench"))
     settings = settings_of(place, config)
     reports = []
     with shown_progress() as progress:
@@ -184,9 +184,3 @@ def _wanted(models: str | None, known: list[str]) -> list[str]:
 def _check_folder(json_path: Path) -> None:
     if not json_path.absolute().parent.is_dir():
         raise DataError(f"--json {json_path}: no such folder; make it first")
-
-
-def _cache() -> Path:
-    """Where this user's programs keep what can be made again."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "recsys" / "bench"
