@@ -106,10 +106,17 @@ class Recommender:
         cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings, facts: Facts | None = None
     ) -> Recommender:
         """As the night measures it and the service loads it. items: as `Properties.of_table`, ascending by item_id."""
+        return cls.of_parts(model, users, Properties.of_table(items), settings, facts)
+
+    @classmethod
+    def of_parts(
+        cls, model: Model, users: Users, properties: Properties, settings: config.Settings, facts: Facts | None = None
+    ) -> Recommender:
+        """The same, of properties that are there already."""
         return cls(
             model,
             users,
-            Properties.of_table(items),
+            properties,
             settings.recommend,
             settings.new_items,
             settings.interactions,

@@ -9,7 +9,6 @@ import numpy as np
 
 from recsys import config
 from recsys.errors import QueryError
-from recsys.model import Model
 from recsys.recommend import Recommender
 from recsys.users import History, Users
 from recsys.whitening import unit_rows
@@ -37,7 +36,8 @@ def recommender_without(
         if text is None or not 0 <= text < len(texts):
             raise QueryError(f"{user_id} has {len(texts)} texts in the history; number them from 0, the newest")
         kept[texts[text]] = False
-    return _like(recommender, recommender.model, _alone(users, user_id, history.take(kept), settings), settings)
+    alone = _alone(users, user_id, history.take(kept), settings)
+    return Recommender.of_parts(recommender.model, alone, recommender.properties, settings, recommender.facts)
 
 
 def recommender_with_weight(
@@ -51,7 +51,8 @@ def recommender_with_weight(
     if weight < 0 or not np.isfinite(weight):
         raise QueryError(f"weight {weight} of {source}: use 0 or more")
     changed = replace(fusion, weights={**fusion.weights, source: weight})
-    return _like(recommender, replace(recommender.model, fusion=changed), recommender.users, settings)
+    model = replace(recommender.model, fusion=changed)
+    return Recommender.of_parts(model, recommender.users, recommender.properties, settings, recommender.facts)
 
 
 def _alone(users: Users, user_id: str, history: History, settings: config.Settings) -> Users:
@@ -66,17 +67,3 @@ def _alone(users: Users, user_id: str, history: History, settings: config.Settin
         profile = (settings.embed.browsing_decay**ages) @ texts if len(texts) else np.zeros(users.texts.shape[1])
         browsing = unit_rows(profile[None, :].astype(np.float32))
     return Users({user_id: 0}, np.array([0, len(own)]), own, browsing, texts)
-
-
-def _like(recommender: Recommender, model: Model, users: Users, settings: config.Settings) -> Recommender:
-    return Recommender(
-        model,
-        users,
-        recommender.properties,
-        settings.recommend,
-        settings.new_items,
-        settings.interactions,
-        settings.embed.browsing_decay,
-        settings.ranking.pool,
-        recommender.facts,
-    )
