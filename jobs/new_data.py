@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,11 +18,10 @@ from jobs.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.foresight import foresight
 from jobs.lake import Lake
 from jobs.night_profile import Window, profiles
+from jobs.run_record import read_record
 from jobs.shop import Shop
 from recsys.config import Settings
 from recsys.workspace import Workspace
-
-log = logging.getLogger(__name__)
 
 MAX_NIGHTS: Final = 28
 
@@ -39,7 +36,7 @@ def read_new_data(
     store = Store(workspace)
     if store.current_id() is None:
         return None
-    served = store.open()
+    served = store.open(verify=False)  # `_foresight` loads it, and looks at every file
     window = Window.since(served.manifest.as_of, as_of)
     lake = Lake(workspace.lake)
     item_ids = shop.items["item_id"] if lake.n_rows("catalog") else None
@@ -85,14 +82,7 @@ def earlier_nights(runs: Path, release_ids: Sequence[str]) -> list[Mapping[str, 
 
 def earlier_record(runs: Path, release_id: str, name: str) -> Mapping[str, Any]:
     """What a published night kept in this file; empty where there is none, or where it cannot be read."""
-    try:
-        record: Mapping[str, Any] = json.loads((runs / release_id / name).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        log.warning("record unreadable path=%s error=%s", runs / release_id / name, error)
-        return {}
-    return record
+    return read_record(runs / release_id / name)
 
 
 def _foresight(

@@ -6,24 +6,19 @@ and `runs/RELEASE_ID/` what is kept of a night that published. What is missing o
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from jobs.findings import CHECKS_FILE, GATE_FILE
 from jobs.night import ARRIVALS_FILE, METRICS_FILE, MOMENTS_FILE
-from jobs.run_record import RunRecord, StepRun, read_runs
+from jobs.run_record import RunRecord, StepRun, read_record, read_runs
 from jobs.training_epochs import read_epochs
 from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace
-
-log = logging.getLogger(__name__)
 
 MAX_NIGHTS: Final = 30
 """So many earlier nights stand beside tonight's."""
@@ -147,9 +142,9 @@ def read_figures(workspace: Workspace, run: RunRecord) -> NightFigures:
             return {}
         made = [workspace.steps / step / keys[step]] if keys[step] else []
         folders = [workspace.runs / run.run_id, *made, *released]
-        return next((told for folder in folders if (told := _read(folder / name))), {})
+        return next((told for folder in folders if (told := read_record(folder / name))), {})
 
-    report = _read(released[0] / "report.json") if released else {}
+    report = read_record(released[0] / "report.json") if released else {}
     return NightFigures(
         run=run,
         as_of=_moment(kept("read", MOMENTS_FILE).get("as_of") or report.get("as_of")) or run.asked_as_of,
@@ -184,16 +179,6 @@ def _figure(gate: Mapping[str, Any], name: str) -> float | None:
 
 def _is_made(step: StepRun, name: str) -> bool:
     return step.name == name and step.status == "made"
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        return _mapping(json.loads(path.read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError) as error:
-        log.warning("left out of the report path=%s error=%s", path, error)
-        return {}
 
 
 def _mapping(told: Any) -> Mapping[str, Any]:

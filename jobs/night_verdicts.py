@@ -165,9 +165,8 @@ def _write(night: Night, draft: Draft, name: str, record: dict[str, Any]) -> Non
     """Into the step's result, and into the run's folder: a night that is held back leaves no result."""
     content = json.dumps(record, indent=2)
     (draft.folder / name).write_text(content)
-    folder = night.workspace.runs / night.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(content)
+    night.run_folder.mkdir(parents=True, exist_ok=True)
+    (night.run_folder / name).write_text(content)
 
 
 def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding]) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from features.workspace_place import NIGHT, reading, working
 from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of
 from jobs.findings import GATE_FILE
+from jobs.run_record import read_record
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -182,11 +183,7 @@ def _named(release: str) -> str | None:
 
 
 def _verdict(place: Workspace, release_id: str) -> Mapping[str, Any] | None:
-    path = place.runs / release_id / GATE_FILE
-    if not path.is_file():
-        return None
-    verdict: Mapping[str, Any] = json.loads(path.read_bytes())
-    return verdict
+    return read_record(place.runs / release_id / GATE_FILE) or None
 
 
 def _report(place: Workspace, release_id: str) -> str:

@@ -5,13 +5,14 @@ A killed run leaves the status "running": whoever holds the workspace's lease ne
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
@@ -101,6 +102,19 @@ def read_runs(workspace: Workspace) -> list[RunRecord]:
         except (OSError, ValidationError) as error:
             log.warning("run unreadable path=%s error=%s", path, str(error).partition("\n")[0])
     return sorted(records, key=lambda record: (record.moment, len(record.run_id), record.run_id))
+
+
+def read_record(path: Path) -> Mapping[str, Any]:
+    """What a step or a night has left in a JSON file; empty where there is none, and where it is damaged, which is
+    logged."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("record unreadable path=%s error=%s", path, error)
+        return {}
+    return told if isinstance(told, Mapping) else {}
 
 
 def write_run(workspace: Workspace, record: RunRecord) -> None:
