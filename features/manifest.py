@@ -21,7 +21,9 @@ MANIFEST_FILE: Final = "manifest.json"
 NEXT_FILE: Final = "manifest.next.json"
 """The manifest of a release that is being rewritten: it counts as soon as `CURRENT` has its digest."""
 
-_MODEL: Final = "model"
+MODEL_FOLDER: Final = "model"
+"""Of a release that was never rewritten."""
+
 T = TypeVar("T")
 
 
@@ -68,7 +70,7 @@ class Manifest:
     @property
     def model_folder(self) -> str:
         """Where the model files lie in the release's folder: `model`, another once the release was rewritten."""
-        return next(iter(self.files), _MODEL).partition("/")[0]
+        return next(iter(self.files), MODEL_FOLDER).partition("/")[0]
 
 
 @dataclass(frozen=True)

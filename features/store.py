@@ -28,6 +28,7 @@ from features.draft import KEYS, Draft, check_draft
 from features.durable import copy_files, sync_tree
 from features.lease import Lease, check_lease, hold_lease
 from features.manifest import (
+    MODEL_FOLDER,
     Manifest,
     Pointer,
     read_manifest,
@@ -39,13 +40,11 @@ from features.manifest import (
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
-__all__ = ["MODEL_FOLDER", "Draft", "Manifest", "Release", "Store"]
+__all__ = ["Draft", "Manifest", "Release", "Store"]
 
 log = logging.getLogger(__name__)
 
 _TAG: Final = "release-"
-MODEL_FOLDER: Final = "model"
-"""Below a release's folder."""
 _SHORT_LEASE_MINUTES: Final = 10.0
 """Of a publish, rollback or collection outside a longer lease."""
 

@@ -85,8 +85,7 @@ def _is_theirs(data: str, user_id: str, wanted: Collection[str]) -> bool:
 
 def remove_half_done(workspace: Workspace) -> dict[str, int]:
     """Files removed. Needs the leases of the night and of fine-tuning: nobody is at work."""
-    steps = workspace.root / "steps"
-    left = [*workspace.training.glob("*"), *steps.glob("*"), *workspace.runs.glob("staging-*")]
+    left = [*workspace.training.glob("*"), *workspace.steps.glob("*"), *workspace.runs.glob("staging-*")]
     left += workspace.encoders.glob(".draft-*")
     n_files = 0
     for path in left:
