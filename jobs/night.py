@@ -16,6 +16,7 @@ import polars as pl
 from features.adoption import Adopted
 from features.manifest import LivePosition
 from features.store import Store
+from features.training_epochs import note_epoch
 from jobs.base_release import TRIAL, Base, load_base
 from jobs.embed import load_vectors
 from jobs.lake import Lake
@@ -23,7 +24,6 @@ from jobs.publish import MadeFrom
 from jobs.shop import Shop, newest_moment, read_shop
 from jobs.steps import Output, Outputs
 from jobs.train import Inputs, users_of
-from jobs.training_epochs import note_epoch
 from jobs.warm_start import SequenceFits
 from recsys.config import Settings
 from recsys.fusion import Fusion

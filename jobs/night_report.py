@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from features.durable import write_atomically
 from features.erased_users import read_erased
 from features.store import Store
+from features.training_epochs import FITS
 from jobs.night_report_figures import History, NightFigures, Point, read_history
 from jobs.night_report_plots import Bar, Line, bar_plot, line_plot
 from jobs.night_report_words import (
@@ -44,7 +45,6 @@ DRIFT: Final = {
     "vector norm": "Mean norm of item vectors",
     "vector spread": "Likeness of two items",
 }
-FITS: Final = {"first": "before validation days", "evaluate": "before last days", "fit": "of everything"}
 
 _ENVIRONMENT: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),

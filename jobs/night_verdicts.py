@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from features.release import LoadedRelease, load_release
+from features.training_epochs import TRAINING_FILE
 from jobs.base_release import trial_folder
 from jobs.data_checks import Arrivals, Foresight, check_data
 from jobs.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings
@@ -70,11 +71,15 @@ def gate(night: Night, draft: Draft) -> Counts:
 
 
 def keep_verdicts(night: Night, release_id: str) -> None:
-    """Beside the report of the release: what later nights compare with, and what `recsys releases show` tells."""
+    """Beside the report of the release: what later nights compare with, and what `recsys releases show` and notebooks
+    tell."""
     folder = night.workspace.runs / release_id
     folder.mkdir(parents=True, exist_ok=True)
     for step, name in (("check", CHECKS_FILE), ("gate", GATE_FILE)):
         shutil.copyfile(night.made(step) / name, folder / name)
+    epochs = night.run_folder / TRAINING_FILE
+    if epochs.exists():
+        shutil.copyfile(epochs, folder / TRAINING_FILE)
 
 
 def _is_known(night: Night, served_id: str) -> bool:

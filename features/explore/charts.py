@@ -26,7 +26,7 @@ HATCHES: Final = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++", "***",
 """Beside the colour, so that grey print tells the parts apart."""
 
 GREY: Final = "#5f5f5f"
-NOT_TUNED: Final = "No encoder was fine-tuned in this workspace"
+NOT_TRAINED: Final = "Nothing was trained: the encoder is as it came, or models are those of the release before"
 
 
 @dataclass(frozen=True)
@@ -152,14 +152,14 @@ def time_chart(table: pl.DataFrame, value: str, of: str = "all") -> Chart:
 
 
 def curves_chart(table: pl.DataFrame) -> Chart:
-    """`tuning_curves`' table: the loss of each stage over the share of its steps."""
+    """`training_curves`' or `tuning_curves`' table: the loss of each stage over the share of its steps."""
     if table.is_empty():
-        return _nothing(NOT_TUNED)
+        return _nothing(NOT_TRAINED)
     newest = table.filter(pl.col("run") == table["run"][-1])
     stages = newest["stage"].unique(maintain_order=True).to_list()
     last = newest.filter(pl.col("stage") == stages[-1])["loss"].to_numpy()
     way = "fell" if last[-1] < last[0] else "did not fall"
-    axes, chart = _canvas(f"The loss of {stages[-1]} {way}: {last[0]:.3g} to {last[-1]:.3g}", 6)
+    axes, chart = _canvas(f"The loss {way}, {last[0]:.3g} to {last[-1]:.3g}: {stages[-1]}", 6)
     for number, stage in enumerate(stages):
         losses = newest.filter(pl.col("stage") == stage)["loss"].to_numpy()
         style = ("-", "--", ":", "-.")[number % 4]

@@ -19,6 +19,7 @@ from features.lake_files import scan_table
 from features.manifest import Manifest
 from features.release_diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store import Store
+from features.training_epochs import FITS, read_epochs
 from recsys import config
 from recsys.errors import StoreError
 from recsys.item_groups import item_groups
@@ -28,6 +29,8 @@ from recsys.workspace import Workspace
 LATEST: Final = "latest"
 PREVIOUS: Final = "previous"
 SERVED: Final = "served"
+
+_CURVES: Final = {"run": pl.String, "stage": pl.String, "step": pl.Int64, "loss": pl.Float64}
 
 
 def open_workspace(path: str | Path) -> OpenedWorkspace:
@@ -124,16 +127,29 @@ class OpenedWorkspace:
         told = moved.drop_nulls("group").group_by("group").agg(n_items=pl.len(), churn=pl.col("churn").mean())
         return told.sort("churn", "group", descending=[True, False])
 
+    def training_curves(self, which: str = LATEST) -> pl.DataFrame:
+        """run (the release), stage (what a fit of the sequence model learned from), step (the epoch), loss, ndcg,
+        oldest fit first; empty where the night took its models over from the release before.
+
+        ndcg: at 10 on the validation days that end the training of the first fit; null of the others.
+        """
+        release_id = self._release_id(which)
+        rows = [
+            (release_id, FITS.get(fit, fit), epoch.number, epoch.loss, epoch.ndcg)
+            for fit, epochs in read_epochs(self.workspace.runs / release_id).items()
+            for epoch in epochs
+        ]
+        return pl.DataFrame(rows, schema={**_CURVES, "ndcg": pl.Float64}, orient="row")
+
     def tuning_curves(self) -> pl.DataFrame:
         """run, stage, step, loss of the fine-tuning runs of this workspace, the newest run last; empty without any."""
-        schema = {"run": pl.String, "stage": pl.String, "step": pl.Int64, "loss": pl.Float64}
         rows = [
             (file.parent.name, stage["stage"], step, loss)
             for file in sorted(self.workspace.runs.glob("*/record.json"))
             for stage in json.loads(file.read_text(encoding="utf-8"))["stages"]
             for step, loss in enumerate(stage["losses"], start=1)
         ]
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        return pl.DataFrame(rows, schema=_CURVES, orient="row")
 
     def quality_over_time(self) -> pl.DataFrame:
         """release_id, as_of, slice, n_users, recall, ndcg, mrr, coverage of the lists that each night measured."""

@@ -16,6 +16,7 @@ from conftest import NIGHT, PublishedShop
 import jobs.night_report
 import jobs.night_steps
 from features.erased_users import add_erased
+from features.training_epochs import TRAINING_FILE, note_epoch, read_epochs
 from jobs.erase_places import erase_from_runs
 from jobs.erase_search import Needles, holds_any
 from jobs.night_report import night_page, write_night_report
@@ -23,7 +24,6 @@ from jobs.night_report_plots import Bar, Line, Point, Usual, bar_plot, line_plot
 from jobs.night_report_words import seconds
 from jobs.nightly import Choice, nightly
 from jobs.run_record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
-from jobs.training_epochs import TRAINING_FILE, note_epoch, read_epochs
 from recsys.errors import StoreError
 from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace

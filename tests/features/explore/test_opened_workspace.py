@@ -4,6 +4,8 @@ import polars as pl
 import pytest
 
 from features.explore import OpenedWorkspace, open_workspace
+from features.explore.charts import NOT_TRAINED, curves_chart
+from features.training_epochs import FITS
 from recsys.errors import DataError, QueryError, StoreError
 
 
@@ -46,6 +48,22 @@ def test_without_a_release_or_a_folder_the_way_to_one_is_named(opened: OpenedWor
         empty.release()
     assert "none yet" in repr(empty)
     assert empty.events.collect().is_empty()
+
+
+def test_the_epochs_of_a_night_are_told_until_its_record_is_gone(opened: OpenedWorkspace, tmp_path: Path) -> None:
+    curves = opened.training_curves()
+    assert curves["run"].unique().to_list() == [opened.releases()["release_id"][1]]
+    assert curves["stage"].unique(maintain_order=True).to_list() == list(FITS.values())
+    first = curves.filter(pl.col("stage") == FITS["first"])
+    assert first["step"].to_list() == list(range(1, len(first) + 1))
+    assert first["ndcg"].null_count() == 0
+    assert not opened.training_curves("previous").equals(curves)
+    assert "The loss" in curves_chart(curves).finding
+    copy = open_workspace(opened.scratch_copy(tmp_path / "copy").root)
+    for folder in ("releases", "store"):
+        (copy.workspace.root / folder).symlink_to(opened.workspace.root / folder)
+    assert copy.training_curves().is_empty()
+    assert curves_chart(copy.training_curves()).finding == NOT_TRAINED
 
 
 def test_the_lake_is_read_through_its_manifest(opened: OpenedWorkspace, tmp_path: Path) -> None:

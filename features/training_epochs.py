@@ -1,4 +1,5 @@
-"""What each epoch of a night's sequence models achieved, `runs/RUN_ID/training.json`, for the night's report.
+"""What each epoch of a night's sequence models achieved, `runs/RUN_ID/training.json`, for the night's report and, as
+`runs/RELEASE_ID/training.json`, for notebooks.
 
 It lies with the run's record and in no step's result: a fit that was cut off and goes on tells fewer epochs than an
 undisturbed one, and must give the same result all the same.
@@ -20,6 +21,9 @@ from recsys.sequence.training import Epoch
 log = logging.getLogger(__name__)
 
 TRAINING_FILE: Final = "training.json"
+
+FITS: Final = {"first": "before validation days", "evaluate": "before last days", "fit": "of everything"}
+"""What each fit of a night learns from."""
 
 _JSON: Final = TypeAdapter(dict[str, list[Epoch]])
 
