@@ -147,8 +147,9 @@ class SequenceModel:
         tensors = {f"network.{name}": value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         tensors["item_vectors"] = torch.from_numpy(np.ascontiguousarray(self.item_vectors))
         tensors["has_id"] = torch.from_numpy(np.ascontiguousarray(self.has_id))
-        header = {"shape": self.network.shape.to_json(), "epochs": str(self.epochs)}
-        save_file(tensors, folder / WEIGHTS_FILE, header)
+        tensors["epochs"] = torch.tensor(self.epochs)
+        # One entry: safetensors writes several in an order that changes from time to time, and with it the digest.
+        save_file(tensors, folder / WEIGHTS_FILE, {"shape": self.network.shape.to_json()})
 
     @classmethod
     def load(cls, folder: Path) -> SequenceModel:
@@ -157,8 +158,9 @@ class SequenceModel:
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 header = file.metadata()
                 # Whatever PyTorch's default type is: another thread may just be loading an encoder, which changes it.
-                network, epochs = Network(Shape.from_json(header["shape"])).float(), int(header.get("epochs", 0))
-                names = [name for name in file.keys() if name.startswith("network.")]  # noqa: SIM118 - no mapping
+                network, stored = Network(Shape.from_json(header["shape"])).float(), set(file.keys())
+                epochs = int(file.get_tensor("epochs") if "epochs" in stored else header.get("epochs", 0))
+                names = [name for name in stored if name.startswith("network.")]
                 network.load_state_dict({name.removeprefix("network."): file.get_tensor(name) for name in names})
                 item_vectors, has_id = file.get_tensor("item_vectors").numpy(), file.get_tensor("has_id").numpy()
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -315,6 +315,13 @@ def test_without_validation_it_stops_after_as_many_epochs_as_it_is_told(tmp_path
     assert SequenceModel.load(tmp_path).epochs == 2
 
 
+def test_the_same_model_is_the_same_file_whenever_it_is_written(tmp_path: Path) -> None:
+    model = fit_sequence(cycles(6, 6, 4), None, 6, SMALL.model_copy(update={"epochs": 1}), 0)
+    for number in range(8):
+        model.save(tmp_path / str(number))
+    assert len({file.read_bytes() for file in tmp_path.glob("*/*.safetensors")}) == 1
+
+
 def test_validation_leaves_out_the_history_but_not_a_repeated_target() -> None:
     """Cosines of the query with items 0 to 12 fall in that order; the target is third, or first without 0 and 1."""
     directions = np.arange(13) * 0.1
