@@ -27,6 +27,7 @@ from jobs.ingest import ingest
 from jobs.nightly import Report
 from jobs.publish import Made, publish
 from jobs.sources.sample import make_sample
+from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.workspace import Workspace
 
@@ -209,20 +210,25 @@ SMALL: Mapping[str, Any] = {
 def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A sample storefront after two nights, the second three days after the first; tests only read it."""
     workspace = Workspace(tmp_path_factory.mktemp("nights") / "shop")
+    sample = make_sample(workspace.sample, n_products=120, n_shoppers=250, days=20, seed=1)
+    live_two_nights(workspace, sample, NIGHT - timedelta(days=3))
+    return workspace
+
+
+def live_two_nights(workspace: Workspace, source: SourceSpec, first: datetime) -> None:
+    """Ingest the source into the workspace, and publish a release as of `first` and one of all that there is."""
     # Lists of so small a shop may show half as many items from one night to the next.
     chosen = {**SMALL, "gate": {"max_coverage_loss": 1.0}}
     settings = Settings.model_validate(chosen)
-    workspace.root.mkdir()
+    workspace.root.mkdir(exist_ok=True)
     sections = [
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(one)}\n" for key, one in own.items())
         for name, own in chosen.items()
     ]
     workspace.settings_file.write_text("".join(sections))
-    sample = make_sample(workspace.sample, n_products=120, n_shoppers=250, days=20, seed=1)
-    ingest(workspace, sample, settings.ingest, NIGHT)
-    for as_of in (NIGHT - timedelta(days=3), None):
+    ingest(workspace, source, settings.ingest, NIGHT)
+    for as_of in (first, None):
         jobs.nightly.nightly(workspace, settings, as_of, NIGHT, lambda *_: None)
-    return workspace
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from shared_data import SHARED_DATA, needs_shared_data
 
 from jobs.__main__ import main
 from jobs.lake import Lake
 
 REVIEWS = "user_id,item_id,rating,timestamp\n"
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-shared_data = [
-    pytest.mark.shared_data,
-    pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"the research data is not at {SHARED_DATA}"),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +127,7 @@ def test_help_needs_neither_ray_nor_torch() -> None:
 
 
 class TestRealShops:
-    pytestmark = shared_data
+    pytestmark = needs_shared_data
 
     def test_a_shop_with_a_few_bad_reviews(self, capsys: pytest.CaptureFixture[str]) -> None:
         renamed = ["review_id=id", "timestamp=ts", "text=review"]
