@@ -205,6 +205,8 @@ class _Run:
             connection.end = _answer_end(answer)
         if connection.end is None or len(answer) < connection.end:
             return False
+        if _is_last(answer):
+            _close(selector, connection)  # the next request opens it again, as a client of HTTP does
         return self._ended(connection, _status(answer))
 
     def _reopen(self, selector: selectors.BaseSelector, connection: _Connection) -> bool:
@@ -256,6 +258,11 @@ def _answer_end(answer: bytes | bytearray) -> int | None:
     line_end = lowered.find(b"\r\n", at)
     length = lowered[at + len(_LENGTH) : line_end if line_end >= 0 else head]
     return head + len(_END) + int(length)
+
+
+def _is_last(answer: bytes | bytearray) -> bool:
+    """Whether the service said that it answers no more on this connection."""
+    return b"\r\nconnection: close\r\n" in bytes(answer[: answer.find(_END) + 2]).lower()
 
 
 def _status(answer: bytes | bytearray) -> int:

@@ -12,12 +12,13 @@ from jobs.load import BROKEN, Address, ask, closed_loop, open_loop, request_byte
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n"
 FAILED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+LAST = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 ASK = request_bytes("GET", "/")
 
 
 @contextmanager
 def server(answer: Callable[[int], bytes]) -> Iterator[Address]:
-    """Answers the nth request with `answer(n)`, byte by byte in two parts; b"" ends the connection instead."""
+    """Answers the nth request with `answer(n)` in two parts; b"" ends the connection instead, LAST does so after it."""
     counter, lock = itertools.count(), threading.Lock()
 
     def serve(connection: socket.socket) -> None:
@@ -31,6 +32,8 @@ def server(answer: Callable[[int], bytes]) -> Iterator[Address]:
                         return
                     connection.sendall(sent[:5])
                     connection.sendall(sent[5:])
+                    if sent == LAST:
+                        return
 
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -79,6 +82,13 @@ def test_what_fails_is_told_and_with_a_retry_it_is_not(failure: bytes) -> None:
     assert (np.delete(load.status, 5) == 200).all()
     with server(lambda number: failure if number == 5 else OK) as address:
         load = closed_loop(address, itertools.repeat(ASK), 1, 0.2, retries=1)
+    assert (load.status == 200).all()
+
+
+def test_a_connection_that_the_service_says_it_ends_is_opened_again_and_nothing_is_lost() -> None:
+    with server(lambda number: LAST if number % 3 == 0 else OK) as address:
+        load = closed_loop(address, itertools.repeat(ASK), 2, 0.2)
+    assert len(load.status) > 10
     assert (load.status == 200).all()
 
 
