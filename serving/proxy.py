@@ -91,6 +91,9 @@ def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
     return environment | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # A replica that dies with a request in hand: another answers it. Reading changes nothing, and whoever sends
+        # events with ids of their own, as the clients do, has them once.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_dir / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(run_dir / "admin.sock"),
