@@ -44,11 +44,11 @@ def main() -> int:
     return 0
 
 
-def wait_for_replicas(address: Address) -> None:
-    """Return when both answer: a replacement takes a while to load the release."""
-    scrape = request_bytes("GET", "/metrics")
-    while not re.search(rb"^recsys_release_replicas\{.*\} 2", ask(address, scrape)[1], re.MULTILINE):
-        time.sleep(0.5)
+def wait_for_replicas(address: Address, release_id: str = "") -> None:
+    """Return when both answer from a release, or from that one: a replica takes a while to load it."""
+    scrape, both = request_bytes("GET", "/metrics"), rf'^recsys_release_replicas\{{.*"{release_id}.*\}} 2'.encode()
+    while not re.search(both, ask(address, scrape)[1], re.MULTILINE):
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":
