@@ -1,8 +1,13 @@
+import itertools
+import os
+import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import psycopg
 import pytest
 
 import jobs.log_position
@@ -134,3 +139,34 @@ def test_a_log_that_cannot_be_read_stops_the_night(workspace: Workspace, tmp_pat
     gone = EventLog(open_live_database(Workspace(tmp_path), "postgresql://shop@127.0.0.1:9/shop"))
     with pytest.raises(StoreError, match="see that it runs"):
         night(workspace, gone)
+
+
+@pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
+def test_a_server_that_restarts_while_a_night_reads_loses_no_event(
+    workspace: Workspace, log: EventLog, postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append([event(f"e{n}", n + 1) for n in range(6)])
+    batch, n_read = log.batch, itertools.count()
+
+    def batch_and_restart(after: int, up_to: int, most: int) -> tuple[pl.DataFrame, pl.Series]:
+        if next(n_read) == 1:
+            restart(postgres_server)
+        return batch(after, up_to, most)
+
+    monkeypatch.setattr(log, "batch", batch_and_restart)
+    assert night(workspace, log, Ingest(batch_rows=2)).events.n_new == 6
+    assert len(lake_ids(workspace)) == 6
+
+
+def restart(server: str) -> None:
+    """Return when it lets in again: where one of its processes is killed, PostgreSQL ends all of them and recovers."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(server).close()
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
