@@ -42,7 +42,7 @@ class Encoder(_Section):
 class Embed(_Section):
     shard_texts: int = Field(2048, ge=1)
     workers: int = Field(0, ge=0)
-    inline_texts: int = Field(256, ge=0)
+    inline_texts: int = Field(1024, ge=0)
     max_browsing_texts: int = Field(20, ge=0)
     browsing_decay: float = Field(0.8, gt=0, le=1)
 
