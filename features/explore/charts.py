@@ -159,7 +159,7 @@ def curves_chart(table: pl.DataFrame) -> Chart:
     stages = newest["stage"].unique(maintain_order=True).to_list()
     last = newest.filter(pl.col("stage") == stages[-1])["loss"].to_numpy()
     way = "fell" if last[-1] < last[0] else "did not fall"
-    axes, chart = _canvas(f"The loss {way}, {last[0]:.3g} to {last[-1]:.3g}: {stages[-1]}", 6)
+    axes, chart = _canvas(f"“{stages[-1]}”: the loss {way}, {last[0]:.3g} to {last[-1]:.3g}", 6)
     for number, stage in enumerate(stages):
         losses = newest.filter(pl.col("stage") == stage)["loss"].to_numpy()
         style = ("-", "--", ":", "-.")[number % 4]

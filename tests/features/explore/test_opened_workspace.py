@@ -58,7 +58,7 @@ def test_the_epochs_of_a_night_are_told_until_its_record_is_gone(opened: OpenedW
     assert first["step"].to_list() == list(range(1, len(first) + 1))
     assert first["ndcg"].null_count() == 0
     assert not opened.training_curves("previous").equals(curves)
-    assert "The loss" in curves_chart(curves).finding
+    assert "the loss fell" in curves_chart(curves).finding
     copy = open_workspace(opened.scratch_copy(tmp_path / "copy").root)
     for folder in ("releases", "store"):
         (copy.workspace.root / folder).symlink_to(opened.workspace.root / folder)
