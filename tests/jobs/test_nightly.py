@@ -25,7 +25,7 @@ from jobs.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake import Lake
 from jobs.night_steps import NIGHT_STEPS
-from jobs.nightly import Progress, Report, nightly
+from jobs.nightly import Choice, Progress, Report, nightly
 from jobs.publish import Made
 from jobs.shop import newest_moment, read_shop
 from jobs.train import Inputs, fit_model, recommender, users_of, whiten
@@ -105,7 +105,8 @@ def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPat
         patch.setattr(jobs.night_steps, "fit_model", fit_and_tell)
         patch.setattr(jobs.night_steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
         with pytest.raises(StoreError, match="stop here"):
-            nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
+            asked = Choice(since="publish")  # by itself it would not publish the same once more
+            nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None, asked)
     return SecondNight(workspace, held[0], fitted)
 
 
@@ -118,6 +119,16 @@ def test_a_second_night_makes_the_same_models_and_measures_the_same(
     np.testing.assert_allclose(again.model.factors.item_factors, before.model.factors.item_factors)
     assert_equal_models(again.model.sequence, before.model.sequence)
     assert Store(second_night.workspace).current_id() == published_shop.report.release_id
+
+
+def test_what_is_made_anew_and_comes_out_the_same_is_not_published_again(
+    published_shop: PublishedShop, tmp_path: Path
+) -> None:
+    workspace = copy_of(published_shop, tmp_path)
+    report = nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
+    assert not report.published
+    assert report.reused == []
+    assert [one.release_id for one in Store(workspace).releases()] == [published_shop.report.release_id]
 
 
 def test_a_model_is_made_of_what_was_known_at_its_moment(second_night: SecondNight) -> None:
