@@ -29,8 +29,8 @@ def layout(vectors: np.ndarray, seed: int = 0, cache: Path | None = None) -> np.
     """(n, 2) float32 between 0 and 1; NaN for zero rows, which have no place.
 
     Neighbours by cosine are neighbours on the plane (van der Maaten and Hinton 2008, by openTSNE: Policar et al. 2019);
-    distances between far groups mean little. cache: a folder, by default of
-    this user's cache, as a workspace is only read.
+    distances between far groups mean little. cache: a folder, by default of this user's cache, as a workspace is only
+    read.
     """
     units = unit_rows(np.nan_to_num(np.asarray(vectors, dtype=np.float32)))
     told = units.any(axis=1)
