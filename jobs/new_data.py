@@ -76,13 +76,8 @@ def as_json(found: Foresight | None) -> dict[str, float] | None:
 def earlier_nights(runs: Path, release_ids: Sequence[str]) -> list[Mapping[str, Any]]:
     """What checks and gate have kept of the last nights that were published, oldest first."""
     kept = (CHECKS_FILE, GATE_FILE)
-    nights = ([earlier_record(runs, release_id, name) for name in kept] for release_id in release_ids[-MAX_NIGHTS:])
+    nights = ([read_record(runs / release_id / name) for name in kept] for release_id in release_ids[-MAX_NIGHTS:])
     return [{**checks, **gate} for checks, gate in nights]
-
-
-def earlier_record(runs: Path, release_id: str, name: str) -> Mapping[str, Any]:
-    """What a published night kept in this file; empty where there is none, or where it cannot be read."""
-    return read_record(runs / release_id / name)
 
 
 def _foresight(

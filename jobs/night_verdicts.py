@@ -20,9 +20,9 @@ from jobs.foresight import foresight
 from jobs.gate import Verdict, judge
 from jobs.gate_fairness import fairness_findings
 from jobs.gate_quality import Comparison, compare, group_quality, trials, without_read
-from jobs.new_data import as_json, checks_record, earlier_record, read_new_data
+from jobs.new_data import as_json, checks_record, read_new_data
 from jobs.night import ARRIVALS_FILE, Night
-from jobs.run_record import REPORT_FILE
+from jobs.run_record import REPORT_FILE, read_record
 from jobs.steps import Draft
 from jobs.train import Inputs, recommender
 from recsys.config import Settings
@@ -61,7 +61,7 @@ def gate(night: Night, draft: Draft) -> Counts:
     served_id = night.store.current_id()
     made = night.outputs["fit"].digest
     verdict, foreseen = Verdict(served_id, (), forced=night.forced), None
-    is_served = served_id is not None and earlier_record(night.workspace.runs, served_id, GATE_FILE).get("fit") == made
+    is_served = served_id is not None and read_record(night.workspace.runs / served_id / GATE_FILE).get("fit") == made
     if night.settings.gate.enabled and not is_served:
         verdict, foreseen = _judged(night, served_id)
     record = verdict.as_json() | {"fit": made, "trial_foresight": as_json(foreseen)}
@@ -84,7 +84,7 @@ def keep_verdicts(night: Night, release_id: str) -> None:
 
 def _is_known(night: Night, served_id: str) -> bool:
     """Whether the served release was made of the very same lake: then nothing is new."""
-    return bool(earlier_record(night.workspace.runs, served_id, CHECKS_FILE).get("lake") == night.moments.lake)
+    return bool(read_record(night.workspace.runs / served_id / CHECKS_FILE).get("lake") == night.moments.lake)
 
 
 def _arrivals(night: Night) -> Arrivals:
@@ -195,7 +195,7 @@ def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding]) -> None:
 
 def _way_back(night: Night, served_id: str | None) -> str:
     """How what came in since the served release is taken back; "" where nothing of it can be."""
-    known = earlier_record(night.workspace.runs, served_id, CHECKS_FILE) if served_id else {}
+    known = read_record(night.workspace.runs / served_id / CHECKS_FILE) if served_id else {}
     ids = night.lake.history.since(known.get("last_ingest", 0))
     if not ids:
         return ""
