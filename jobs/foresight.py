@@ -11,15 +11,15 @@ import polars as pl
 
 from jobs.data_checks import Foresight
 from jobs.requests import sample_rows
-from recsys.fusion import z_scores
 from recsys.interactions import positions
 from recsys.query import Query
 from recsys.recommend import Recommender
 
 
 def foresight(recommender: Recommender, done: pl.DataFrame, max_users: int, seed: int) -> Foresight | None:
-    """By the weighted sum of all sources, a mean of means of shoppers that have a history. done: user_id, item_id of
-    what shoppers did later; of a pair several rows count as one.
+    """By the weighted sum of all sources, a mean of means of shoppers that have a history; hidden items count, as what
+    was bought may be bought again. done: user_id, item_id of what shoppers did later; of a pair several rows count as
+    one.
 
     None where fewer than two such shoppers dealt with something that not all the others did.
     """
@@ -31,9 +31,9 @@ def foresight(recommender: Recommender, done: pl.DataFrame, max_users: int, seed
     preferred = []
     queries = [Query(user_id=user_id) for user_id in asked["user_id"]]
     for batch in recommender.batches(len(queries)):
-        for query, totals in zip(queries[batch], _totals(recommender, queries[batch]), strict=True):
+        for query, fused in zip(queries[batch], recommender.fused(queries[batch]), strict=True):
             is_own = np.isin(rows, [recommender.rows[item_id] for item_id in own[query.user_id]])
-            share = _preferred(totals[rows], is_own, counts - is_own)
+            share = _preferred(fused.totals[rows], is_own, counts - is_own)
             preferred += [] if share is None else [share]
     if len(preferred) < 2:
         return None
@@ -60,12 +60,3 @@ def _foretellable(recommender: Recommender, done: pl.DataFrame) -> pl.DataFrame:
     told = [user_id for user_id in done["user_id"].unique().sort() if len(users.history(user_id))]
     pairs = done.select("user_id", "item_id").unique().sort("user_id", "item_id")
     return pairs.filter(pl.col("user_id").is_in(told) & pl.col("item_id").is_in(known.implode()))
-
-
-def _totals(recommender: Recommender, queries: list[Query]) -> np.ndarray:
-    """(n, n_items) the fused scores, hidden items among them: what was bought may be bought again."""
-    scores, _, asked = recommender.score(queries)
-    fusion, popularity = recommender.model.fusion, recommender.model.popularity
-    names = [source.name for source in recommender.sources]
-    totals: np.ndarray = fusion.contributions(names, z_scores(scores), popularity, asked).sum(axis=0)
-    return totals

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.evidence import Evidence, Quote
+from recsys.fused import Fused
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.query import Profile, Query
@@ -83,19 +84,19 @@ def explanations(
     query: Query,
     profile: Profile,
     placed: Sequence[tuple[int, Kept | None]],
-    contributions: np.ndarray,
+    fused: Fused,
     names: Sequence[str],
     model: Model,
     items: Properties,
     facts: Facts,
 ) -> list[Explanation]:
-    """One for each place. contributions: (n_sources, n_items), what each source added; names: of the sources."""
+    """One for each place. names: of the sources."""
     rows = np.array([row for row, _ in placed], dtype=np.int64)
-    spoken = np.flatnonzero((contributions != 0).any(axis=1))
+    spoken, all_added = np.flatnonzero(fused.speaks), fused.added(rows)
     told = _Told(query, profile, rows, model, items, facts)
     found = []
-    for place, (row, kept) in enumerate(placed):
-        added = contributions[spoken, row]
+    for place, (_, kept) in enumerate(placed):
+        added = all_added[spoken, place]
         leading = names[int(spoken[added.argmax()])] if len(spoken) else "popular"
         reason = told.reason(place, kept, leading)
         scores = {names[int(source)]: round(float(value), 6) for source, value in zip(spoken, added, strict=True)}

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from recsys.fused import Fused
 from recsys.metrics import ndcg
 
 log = logging.getLogger(__name__)
@@ -68,24 +69,21 @@ class Fusion:
         stored = json.loads(path.read_text())
         return cls(**stored | {"fade_items": float(stored["fade_items"])})
 
-    def contributions(
+    def fused(
         self, names: Sequence[str], standard: np.ndarray, popularity: np.ndarray, asked: np.ndarray
-    ) -> np.ndarray:
-        """What each source adds to each score: (n_sources, n, n_items) float32; their sum is the fused score.
+    ) -> list[Fused]:
+        """One for each of n shoppers.
 
         standard: (n_sources, n, n_items) `z_scores` of what the sources gave; popularity: (n_items,) interactions of
         each item; asked: (n,) weight of the source "sentence" against all others together.
         """
-        fused = standard.copy()
         told = [place for place, name in enumerate(names) if name != SENTENCE]
-        shares = self.shares([names[place] for place in told], (fused[told] != 0).any(axis=2))
-        for place, share in zip(told, shares, strict=True):
-            fused[place] *= share[:, None]
-            if names[place] in FADING:
-                fused[place] *= self.fading(popularity)
+        weights = np.empty(standard.shape[:2], dtype=np.float32)
+        weights[told] = self.shares([names[place] for place in told], (standard[told] != 0).any(axis=2))
         if SENTENCE in names:
-            fused[names.index(SENTENCE)] *= asked[:, None]
-        return fused
+            weights[names.index(SENTENCE)] = asked
+        fades, fading = np.array([name in FADING for name in names]), self.fading(popularity)
+        return [Fused(standard[:, row], weights[:, row], fades, fading) for row in range(standard.shape[1])]
 
     def shares(self, names: Sequence[str], speaks: np.ndarray) -> np.ndarray:
         """(n_sources, n) float32 weights for n shoppers, those of all sources together 1.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from recsys.candidates import Shoppers
 from recsys.errors import UnknownItemError
 from recsys.explain import Explanation, Facts, explanations
 from recsys.filters import Filter, matching
+from recsys.fused import Fused
 from recsys.fusion import SENTENCE, z_scores
 from recsys.item_rows import ItemRows
 from recsys.model import Model
@@ -24,7 +25,7 @@ from recsys.properties import Properties
 from recsys.query import Profile, Query, QueryReader
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
-from recsys.recent_reads import RecentReads
+from recsys.recent import Recent, digest_of
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
 from recsys.rules import PLAIN, Rules
 from recsys.sequence.histories import Sequences
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 RECENT_READS: Final = 10_000
 """Of half a kilobyte each."""
+
+RECENT_BYTES: Final = 64 * 2**20
+"""What the scores of the last shoppers may take; those of two are kept whatever they take."""
 
 TITLE: Final = "title"
 """The `source` of an item that a search found by the words of its title."""
@@ -95,7 +99,10 @@ class Recommender:
         self.ranker = self._fitting_ranker()
         self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
-        self._recent_reads = RecentReads(RECENT_READS)
+        n_kept = max(2, RECENT_BYTES // max(1, 4 * self.n_items * len(self.sources)))
+        self._recent_reads: Recent[np.ndarray] = Recent(RECENT_READS)
+        self._recent_fused: Recent[Fused] = Recent(n_kept)
+        self._recent_ranked: Recent[np.ndarray] = Recent(n_kept)
         self.rows = self._reader.rows
         is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1)
         is_new &= properties.available
@@ -149,27 +156,25 @@ class Recommender:
     def recommend(self, queries: Sequence[Query]) -> list[Slate]:
         """One slate a query, of `count` items or of as many as may be shown."""
         profiles = [self._profile(query) for query in queries]
-        standard, contributions = self._contributions(self._shoppers(profiles))
         slates = []
-        for row, (query, profile) in enumerate(zip(queries, profiles, strict=True)):
-            own = contributions[:, row]
+        for query, profile, (key, fused) in zip(queries, profiles, self._fused(profiles), strict=True):
             if query.search:
-                own = np.concatenate([own, self._title_scores(query.text or "")])
-            totals = own.sum(axis=0)
-            if query.by_ranker:
-                totals = self._ranked(totals, standard[:, row], profile)
+                key, fused = (key, query.text), fused.with_source(self._title_scores(query.text or ""))
+            totals = self._ranked(key, fused, profile) if query.by_ranker else fused.totals
+            totals = self._boosted(totals, profile.hidden_rows, query.rules)
             placed = self._placed(totals, profile.hidden_rows, query)
             n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
-            items = self._items(placed, totals, own)
+            items = self._items(placed, totals, self._leading(fused, placed))
             if query.explain:
-                items = self._explained(items, query, profile, placed, own)
+                items = self._explained(items, query, profile, placed, fused)
             slates.append(Slate(items, profile.fallback, n_matched))
         return slates
 
     def _title_scores(self, text: str) -> np.ndarray:
-        """(1, n_items) what the words of titles add to a search: `title_weight` to the best match, others in share."""
+        """(n_items,) what the words of titles add to a search: `title_weight` to the best match, others in share."""
         scores = self.properties.words.scores(text)
-        return (self.title_weight / max(float(scores.max(initial=0.0)), 1e-9) * scores)[None, :]
+        added: np.ndarray = self.title_weight / max(float(scores.max(initial=0.0)), 1e-9) * scores
+        return added
 
     def _profile(self, query: Query) -> Profile:
         """The query's profile; what its filter leaves out may not be shown, and then no hidden row comes twice."""
@@ -187,9 +192,9 @@ class Recommender:
     def proposals(self, queries: Sequence[Query]) -> list[tuple[Proposals, np.ndarray]]:
         """What the ranker is given for each query, and the weighted sum of the same items."""
         profiles = [self._reader.profile(query) for query in queries]
-        standard, contributions = self._contributions(self._shoppers(profiles))
-        found = [self._propose(standard[:, row], profile) for row, profile in enumerate(profiles)]
-        return [(one, contributions[:, row, one.item_rows].sum(axis=0)) for row, one in enumerate(found)]
+        told = [fused for _, fused in self._fused(profiles)]
+        found = [self._propose(fused, profile) for fused, profile in zip(told, profiles, strict=True)]
+        return [(one, fused.totals[one.item_rows]) for one, fused in zip(found, told, strict=True)]
 
     @property
     def feature_names(self) -> list[str]:
@@ -205,22 +210,27 @@ class Recommender:
             return None
         return ranker
 
-    def _propose(self, standard: np.ndarray, profile: Profile) -> Proposals:
-        return propose(standard, profile.hidden_rows, self.model.item_features, self.ranker_pool)
+    def _propose(self, fused: Fused, profile: Profile) -> Proposals:
+        return propose(fused.standard, profile.hidden_rows, self.model.item_features, self.ranker_pool)
 
-    def _ranked(self, totals: np.ndarray, standard: np.ndarray, profile: Profile) -> np.ndarray:
-        """The weighted sum, with what the ranker orders anew above all else.
+    def _ranked(self, key: Hashable, fused: Fused, profile: Profile) -> np.ndarray:
+        """The weighted sum, with what the ranker orders anew above all else. key: of `fused`.
 
         It has learned from histories and visits: a page, the request's own text and a stranger are left to the
         weighted sum, and so is the session's text where there was none in what it has learned from.
         """
-        if self.ranker is None or not self._is_ranked(profile):
+        ranker = self.ranker
+        if ranker is None or not self._is_ranked(profile):
+            return fused.totals
+
+        def ranked() -> np.ndarray:
+            proposals = self._propose(fused, profile)
+            margins = ranker.scores(proposals.features)
+            totals = fused.totals.copy()
+            totals[proposals.item_rows] = margins - margins.min(initial=0.0) + totals.max() + 1.0
             return totals
-        proposals = self._propose(standard, profile)
-        margins = self.ranker.scores(proposals.features)
-        ranked = totals.copy()
-        ranked[proposals.item_rows] = margins - margins.min(initial=0.0) + totals.max() + 1.0
-        return ranked
+
+        return ranked() if key is None else self._recent_ranked.of((key, digest_of(profile.hidden_rows)), ranked)
 
     def _is_ranked(self, profile: Profile) -> bool:
         return profile.by_history and (profile.asked == 0 or self._ranker_reads_sentences)
@@ -257,7 +267,7 @@ class Recommender:
         shown = scores.copy()
         shown[hidden_rows] = -np.inf
         placed: list[tuple[int, Kept | None]] = [(best, None) for best in top_k(shown, count).tolist()]
-        return self._items(placed, scores, scores[None, :], names=(name,))
+        return self._items(placed, scores, [name] * len(placed))
 
     def score(self, queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(n_sources, n, n_items) scores as the sources give them; (n, n_items) bool: which may be shown; (n,) how much
@@ -273,11 +283,21 @@ class Recommender:
         """The queries as the sources read them."""
         return self._shoppers([self._reader.profile(query) for query in queries])
 
-    def _contributions(self, shoppers: Shoppers) -> tuple[np.ndarray, np.ndarray]:
-        """(n_sources, n, n_items) float32 twice: z-scores of the sources, and what each adds to the fused score."""
+    def fused(self, queries: Sequence[Query]) -> list[Fused]:
+        """How every item is judged for each query, hidden ones among them; before the ranker and the query's rules."""
+        return [fused for _, fused in self._fused([self._reader.profile(query) for query in queries])]
+
+    def _fused(self, profiles: Sequence[Profile]) -> list[tuple[Hashable, Fused]]:
+        """Each profile's, with a key of what it was worked out from: None where many are asked for at once."""
+        if len(profiles) != 1:
+            return [(None, fused) for fused in self._fuse(profiles)]
+        key = _evidence_of(profiles[0])
+        return [(key, self._recent_fused.of(key, lambda: self._fuse(profiles)[0]))]
+
+    def _fuse(self, profiles: Sequence[Profile]) -> list[Fused]:
+        shoppers = self._shoppers(profiles)
         standard = z_scores(self._scores(shoppers))
-        names = [source.name for source in self.sources]
-        return standard, self.model.fusion.contributions(names, standard, self.model.popularity, shoppers.asked)
+        return self.model.fusion.fused(self.source_names[:-1], standard, self.model.popularity, shoppers.asked)
 
     def _scores(self, shoppers: Shoppers) -> np.ndarray:
         return np.stack([source.scores(shoppers) for source in self.sources])
@@ -296,7 +316,7 @@ class Recommender:
         """(n, dim) query vectors of the sequence model."""
         if len(profiles) != 1:
             return self._read(profiles)
-        return self._recent_reads.of(profiles[0].read, profiles[0].read_texts, lambda: self._read(profiles))
+        return self._recent_reads.of(digest_of(*_read_of(profiles[0])), lambda: self._read(profiles))
 
     def _read(self, profiles: Sequence[Profile]) -> np.ndarray:
         reads = [profile.read for profile in profiles]
@@ -313,12 +333,15 @@ class Recommender:
         )
         return self.model.sequence.read(sequences, np.concatenate([profile.read_texts for profile in profiles]))
 
+    def _boosted(self, totals: np.ndarray, hidden_rows: np.ndarray, rules: Rules) -> np.ndarray:
+        if not rules.boosts:
+            return totals
+        return boosted(totals, hidden_rows, [(self.matching(one.filter), one.factor) for one in rules.boosts])
+
     def _placed(self, totals: np.ndarray, hidden_rows: np.ndarray, query: Query) -> list[tuple[int, Kept | None]]:
         """The rows of the list in their order, and why those have their place that have it not by their score."""
         rules, count = query.rules, query.count
         share = self.new_item_share if rules.new_items is None else rules.new_items
-        if rules.boosts:
-            totals[:] = boosted(totals, hidden_rows, [(self.matching(one.filter), one.factor) for one in rules.boosts])
         shown = totals.copy()
         shown[hidden_rows] = -np.inf
         new_ranked = self._new_ranked(shown, count) if n_slots(count, share) else NO_ROWS
@@ -348,27 +371,25 @@ class Recommender:
                 pinned.setdefault(pin.position - 1, row)
         return pinned
 
-    def _items(
-        self,
-        placed: Sequence[tuple[int, Kept | None]],
-        totals: np.ndarray,
-        contributions: np.ndarray,
-        names: Sequence[str] = (),
-    ) -> tuple[RankedItem, ...]:
-        names = names or self.source_names
-        rows = np.array([row for row, _ in placed], dtype=np.int64)
+    def _leading(self, fused: Fused, placed: Sequence[tuple[int, Kept | None]]) -> list[str]:
+        """The source that added most to each place."""
+        added = fused.added(np.array([row for row, _ in placed], dtype=np.int64))
         # A source without evidence adds 0, which can exceed a weak item's score.
-        speaks = (contributions != 0).any(axis=1)
-        leading = np.where(speaks[:, None], contributions[:, rows], -np.inf).argmax(axis=0)
+        added[~fused.speaks] = -np.inf
+        return [self.source_names[source] for source in added.argmax(axis=0)]
+
+    def _items(
+        self, placed: Sequence[tuple[int, Kept | None]], totals: np.ndarray, sources: Sequence[str]
+    ) -> tuple[RankedItem, ...]:
         return tuple(
             RankedItem(
                 item_id=self.item_ids[row],
                 score=round(float(totals[row]), 6),
                 rank=rank,
-                source=kept or names[source],
+                source=kept or source,
                 title=self.properties.titles[row],
             )
-            for rank, ((row, kept), source) in enumerate(zip(placed, leading, strict=True), start=1)
+            for rank, ((row, kept), source) in enumerate(zip(placed, sources, strict=True), start=1)
         )
 
     def _explained(
@@ -377,16 +398,27 @@ class Recommender:
         query: Query,
         profile: Profile,
         placed: Sequence[tuple[int, Kept | None]],
-        contributions: np.ndarray,
+        fused: Fused,
     ) -> tuple[RankedItem, ...]:
-        told = explanations(
-            query, profile, placed, contributions, self.source_names, self.model, self.properties, self.facts
-        )
+        told = explanations(query, profile, placed, fused, self.source_names, self.model, self.properties, self.facts)
         return tuple(replace(item, explanation=one) for item, one in zip(items, told, strict=True))
 
     def _new_ranked(self, totals: np.ndarray, count: int) -> np.ndarray:
         """At most `count` rows of new items that may be shown, the most promising first."""
         return self.new_rows[top_k(totals[self.new_rows] + self.model.promise[self.new_rows], count)]
+
+
+def _evidence_of(profile: Profile) -> bytes:
+    """A key of all that the sources read."""
+    one = profile
+    asked = np.array([one.asked])
+    return digest_of(*_read_of(one), *one.history, *one.bought, one.browsing, one.sentence, asked)
+
+
+def _read_of(profile: Profile) -> tuple[np.ndarray, ...]:
+    """What the sequence model reads."""
+    read = profile.read
+    return read.item_rows, read.text_rows, read.event_types, read.timestamps, profile.read_texts
 
 
 BATCH_CELLS = 8_000_000

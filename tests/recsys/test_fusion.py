@@ -18,10 +18,13 @@ def test_z_scores_have_mean_0_and_deviation_1_and_silence_stays_0() -> None:
 
 def test_contributions_add_up_weighted_and_text_fades_with_an_items_own_data() -> None:
     fusion = Fusion(weights={"linear": 4.0, "text": 2.0}, fade_items=30.0)
-    linear, text = fusion.contributions(["linear", "text"], TWO_ALIKE, POPULARITY, NOTHING_ASKED)
+    (fused,) = fusion.fused(["linear", "text"], TWO_ALIKE, POPULARITY, NOTHING_ASKED)
     z = np.array([-1.2247449, 0, 1.2247449])
-    np.testing.assert_allclose(linear[0], 2 / 3 * z, rtol=1e-6)
-    np.testing.assert_allclose(text[0], 1 / 3 * z * [1, 1 / 2, 1 / 11], rtol=1e-6)
+    linear, text = fused.added(np.arange(3))
+    np.testing.assert_allclose(linear, 2 / 3 * z, rtol=1e-6)
+    np.testing.assert_allclose(text, 1 / 3 * z * [1, 1 / 2, 1 / 11], rtol=1e-6)
+    np.testing.assert_allclose(fused.totals, linear + text, rtol=1e-6)
+    np.testing.assert_array_equal(fused.added(np.array([2, 0])), fused.added(np.arange(3))[:, [2, 0]])
 
 
 def test_a_silent_source_leaves_its_share_to_those_that_know_the_shopper() -> None:
@@ -34,16 +37,27 @@ def test_a_silent_source_leaves_its_share_to_those_that_know_the_shopper() -> No
 def test_a_sentence_counts_as_much_as_it_is_asked_to() -> None:
     asked = np.array([2.0], dtype=np.float32)
     fusion, names = Fusion(weights={"linear": 7.0}), ["linear", "sentence"]
-    linear, sentence = fusion.contributions(names, TWO_ALIKE, POPULARITY, asked)
+    (fused,) = fusion.fused(names, TWO_ALIKE, POPULARITY, asked)
+    linear, sentence = fused.added(np.arange(3))
     np.testing.assert_allclose(sentence, 2 * linear, rtol=1e-6)
-    _, unasked = fusion.contributions(names, TWO_ALIKE, POPULARITY, NOTHING_ASKED)
-    assert not unasked.any()
+    (unasked,) = fusion.fused(names, TWO_ALIKE, POPULARITY, NOTHING_ASKED)
+    assert unasked.speaks.tolist() == [True, False]
+    np.testing.assert_allclose(unasked.totals, linear, rtol=1e-6)
 
 
-def test_contributions_leave_the_z_scores_as_they_were() -> None:
-    standard = TWO_ALIKE.copy()
-    Fusion(weights={"text": 1.0, "linear": 1.0}).contributions(["text", "linear"], standard, POPULARITY, NOTHING_ASKED)
-    np.testing.assert_array_equal(standard, TWO_ALIKE)
+def test_each_shopper_has_scores_of_their_own() -> None:
+    two = z_scores(np.array([[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]], dtype=np.float32))
+    first, second = Fusion(weights={"linear": 1.0}).fused(["linear"], two, POPULARITY, np.zeros(2, np.float32))
+    np.testing.assert_allclose(first.totals, two[0, 0], rtol=1e-6)
+    np.testing.assert_allclose(second.totals, two[0, 1], rtol=1e-6)
+
+
+def test_a_further_source_adds_its_scores_as_they_are() -> None:
+    (fused,) = Fusion(weights={"text": 1.0}).fused(["text"], TWO_ALIKE[:1], POPULARITY, NOTHING_ASKED)
+    further = fused.with_source(np.array([0.0, 0.5, 0.0], dtype=np.float32))
+    np.testing.assert_allclose(further.totals - fused.totals, [0.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(further.added(np.arange(3))[1], [0.0, 0.5, 0.0])
+    assert len(fused.speaks) == 1
 
 
 def test_every_source_but_the_sentence_has_a_weight_from_the_start() -> None:

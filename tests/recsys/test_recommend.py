@@ -20,12 +20,14 @@ from storefronts import (
 
 from recsys.config import NewItems, Recommend
 from recsys.errors import QueryError
+from recsys.filters import OfBrand
 from recsys.fusion import Fusion, z_scores
 from recsys.new_items import is_slot
 from recsys.query import Query, Signal
 from recsys.ranking import Ranker
 from recsys.recommend import Recommender, Slate, batches
 from recsys.repeats import Repeats
+from recsys.rules import Boost, Rules
 from recsys.sequence import Sequences
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
@@ -606,3 +608,38 @@ def test_batches_cover_all_queries_once() -> None:
 def test_what_was_disliked_or_returned_does_not_come_back_even_where_repeats_are_allowed() -> None:
     found = ids(Query(user_id="bob", asked_at=NOON + timedelta(days=99)), repeats=Repeats(allowed=True))
     assert "kettle" not in found
+
+
+ASKED = [
+    Query(user_id="ann"),
+    Query(user_id="ann", by_ranker=False),
+    Query(user_id="ann", exclude_ids=frozenset({"lamp"})),
+    Query(user_id="ann", rules=Rules(boosts=(Boost(OfBrand(("Type",)), 0.0),))),
+    Query(user_id="ann", rules=Rules(filter=OfBrand(("Type",)))),
+    Query(user_id="ann", asked_at=NOON + DAY),
+    Query(user_id="ann", text_vector=LAMP, text="lamp", search=True),
+    Query(user_id="ann", text_vector=LAMP, text="mouse", search=True),
+    Query(user_id="ann", text_vector=LAMP),
+    Query(user_id="ann", session=(Signal("view", NOON + DAY, "kettle"),), explain=True),
+    Query(session=(Signal("view", NOON + DAY, "kettle"),)),
+    Query(item_ids=("kettle",)),
+    Query(),
+]
+
+
+@given(queries=st.lists(st.sampled_from(ASKED), min_size=2, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_what_was_asked_before_changes_no_answer(queries: list[Query]) -> None:
+    """Scores of the last shoppers are kept: under a key of all that they hang on, and as they were."""
+    recommender = ranked(sequence=READER)
+    assert [recommender.recommend([query]) for query in queries] == [
+        ranked(sequence=READER).recommend([query]) for query in queries
+    ]
+
+
+def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = tiny_recommender()
+    first = recommender.recommend([Query(user_id="ann")])
+    monkeypatch.setattr(Recommender, "_scores", lambda *_: pytest.fail("scored again"))
+    assert recommender.recommend([Query(user_id="ann")]) == first
+    assert recommender.recommend([Query(user_id="ann", count=2)])[0].items == first[0].items[:2]
