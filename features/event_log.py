@@ -119,8 +119,7 @@ class EventLog:
         Impressions are left out: they say nothing of what a shopper likes.
         """
         wanted = {"user_id": user_id, "seq": after, "since_us": microseconds(since), "limit": limit}
-        with self.database.read() as connection:
-            rows = connection.execute(_RECENT, wanted).all()
+        rows = self.database.rows(_RECENT, wanted)
         return [RecentEvent(item, kind, moment(at_us), text, value) for item, kind, at_us, text, value in rows]
 
     def texts_of(self, user_id: str) -> list[str]:

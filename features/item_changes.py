@@ -76,8 +76,8 @@ class ItemChanges:
 
     def version(self) -> int:
         """Of the last change, 0 where there was none."""
-        with self.database.read() as connection:
-            return connection.scalar(_VERSION) or 0
+        found: list[tuple[int]] = self.database.rows(_VERSION)
+        return found[0][0] if found else 0
 
     def gone(self, after: int) -> frozenset[str]:
         """Ids of the items that were deleted or became unavailable in later versions than `after`."""

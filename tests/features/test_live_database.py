@@ -1,12 +1,18 @@
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 from features.event_log import EventLog
+from features.item_changes import ItemChange, ItemChanges
 from features.live_database import LiveDatabase, open_live_database
 from recsys.errors import ConfigError, StoreError
 from recsys.workspace import Workspace
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_opening_makes_nothing_and_the_first_use_makes_the_tables(tmp_path: Path) -> None:
@@ -60,3 +66,33 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -
     (tmp_path / "live").write_text("a file in its place")
     with pytest.raises(StoreError, match=r"live\.sqlite: the live database cannot be made .*disk and permissions"):
         EventLog(open_live_database(Workspace(tmp_path), "")).newest()
+
+
+def test_rows_see_every_commit_from_any_thread(live_database: LiveDatabase) -> None:
+    changes = ItemChanges(live_database)
+    seen: list[int] = []
+    for _ in range(3):
+        changes.put([ItemChange("kettle", {"price": 9.0})], NOON)
+        thread = threading.Thread(target=lambda: seen.append(changes.version()))
+        thread.start()
+        thread.join()
+    assert seen == [1, 2, 3]
+
+
+def test_a_read_that_fails_is_told_and_the_next_one_is_answered(live_database: LiveDatabase) -> None:
+    nowhere = sa.select(sa.column("what")).select_from(sa.table("nowhere"))
+    changes = ItemChanges(live_database)
+    for _ in range(3):
+        with pytest.raises(StoreError, match=r"the live database cannot be read \(.*nowhere.*\)"):
+            live_database.rows(nowhere)
+        assert changes.version() == 0
+
+
+def test_a_connection_that_the_server_has_closed_is_replaced(live_database: LiveDatabase, live_url: str) -> None:
+    changes = ItemChanges(live_database)
+    assert changes.version() == 0
+    if live_url:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        with psycopg.connect(live_url, autocommit=True) as connection:
+            connection.execute(f"{others} AND usename = current_user".encode())
+    assert changes.version() == 0
