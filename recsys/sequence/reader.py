@@ -115,8 +115,10 @@ class Reader:
         entries: (l, dim) float32 item or text vectors, l at least 1; event_types, gaps: (l,).
         """
         x = entries * np.float32(math.sqrt(entries.shape[1])) + self.event_types[event_types] + self.gaps[gaps]
-        for number, block in enumerate(self.blocks, start=1):
-            x = block.read(x, len(x) if number < len(self.blocks) else 1)
+        # OpenBLAS was seen to raise the flag over finite numbers (as in numpy#24067); what is not finite stays visible.
+        with np.errstate(invalid="ignore"):
+            for number, block in enumerate(self.blocks, start=1):
+                x = block.read(x, len(x) if number < len(self.blocks) else 1)
         last = self.output_norm.norm(x[-1:], self.epsilon)[0]  # (dim,)
         result: np.ndarray = last / max(float(np.linalg.norm(last)), NORM_EPSILON)
         return result.astype(np.float32, copy=False)
