@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer
 
 from recsys.words import WORD, words
 
@@ -110,6 +109,8 @@ def _sentence_table(reviews: pl.DataFrame) -> pl.DataFrame:
 
 def _salience(sentences: pl.DataFrame) -> tuple[sparse.csr_array, np.ndarray]:
     """Sentence term vectors of norm 1, (n_sentences, n_terms), and each sentence's score for its item."""
+    from sklearn.feature_extraction.text import CountVectorizer  # a second to import, and not every night needs it
+
     counts = CountVectorizer(analyzer=_as_is, binary=True, dtype=np.float32).fit_transform(sentences["words"].to_list())
     item_rows = sentences["item_row"].to_numpy()
     review_rows = sentences["review_row"].rank("dense").to_numpy().astype(np.int64) - 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from recsys import config
 
@@ -118,4 +118,4 @@ def ratio_check(n_users: Sequence[int], weights: Sequence[float]) -> RatioCheck:
         return RatioCheck(0.0, 1.0)
     expected = total * np.asarray(weights, dtype=np.float64) / sum(weights)
     statistic = float(((np.asarray(n_users) - expected) ** 2 / expected).sum())
-    return RatioCheck(statistic, float(chi2.sf(statistic, len(weights) - 1)))
+    return RatioCheck(statistic, float(chdtrc(len(weights) - 1, statistic)))

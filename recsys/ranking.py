@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import lightgbm as lgb
 import numpy as np
 
 from recsys import config
 from recsys.errors import StoreError
 from recsys.metrics import ndcg
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class Ranker:
 
     @cached_property
     def _booster(self) -> lgb.Booster:
-        return lgb.Booster(model_str=self.text)
+        return _lightgbm().Booster(model_str=self.text)
 
     def reads(self, source: str) -> bool:
         """Whether any tree asks for what that source says: not, where it was silent in all that was learned from."""
@@ -109,7 +111,14 @@ class Ranker:
             raise StoreError(f"{path}: ranker cannot be read ({error}); run `recsys nightly` again") from None
         if digest != _digest(text):  # LightGBM ends the process over some damaged texts
             raise StoreError(f"{path}: ranker cannot be read (altered or incomplete); run `recsys nightly` again")
-        return cls(text, tuple(lgb.Booster(model_str=text).feature_name()))
+        return cls(text, tuple(_lightgbm().Booster(model_str=text).feature_name()))
+
+
+def _lightgbm() -> Any:
+    """The library, which takes a second to import: what ranks nothing does not wait for it."""
+    import lightgbm
+
+    return lightgbm
 
 
 def _digest(text: str) -> str:
@@ -125,7 +134,7 @@ def fit_ranker(
     """
     labels = [proposal.item_rows == target for proposal, target in zip(proposals, target_rows, strict=True)]
     told = [place for place, label in enumerate(labels) if label.any()]
-    data = lgb.Dataset(
+    data = _lightgbm().Dataset(
         np.concatenate([proposals[place].features for place in told]),
         np.concatenate([labels[place] for place in told]).astype(np.int32),
         group=[len(labels[place]) for place in told],
@@ -147,7 +156,7 @@ def fit_ranker(
         "force_row_wise": True,
         "verbose": -1,
     }
-    booster = lgb.train(parameters, data, num_boost_round=settings.trees)
+    booster = _lightgbm().train(parameters, data, num_boost_round=settings.trees)
     return Ranker(booster.model_to_string(), tuple(names))
 
 

@@ -7,8 +7,6 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.feature_extraction.text import CountVectorizer
 
 from recsys.words import words
 
@@ -23,6 +21,8 @@ def cluster(places: np.ndarray, seed: int = 0) -> np.ndarray:
     k = int(np.clip(round((n / 8) ** 0.5), 1, min(MAX_CLUSTERS, max(n, 1))))
     if n == 0 or k == 1:
         return np.zeros(n, dtype=np.int32)
+    from sklearn.cluster import MiniBatchKMeans  # a second to import, and only maps need it
+
     found: np.ndarray = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=4096).fit_predict(places)
     return found
 
@@ -37,6 +37,8 @@ def distinctive_words(texts: Sequence[str], clusters: np.ndarray, n_words: int =
     kept = [[word for word in words(text) if len(word) >= LEAST_LETTERS and not word.isdigit()] for text in texts]
     if not any(kept):
         return [""] * n_clusters
+    from sklearn.feature_extraction.text import CountVectorizer
+
     vectorizer = CountVectorizer(analyzer=_as_is)
     counts = vectorizer.fit_transform(kept)
     names = vectorizer.get_feature_names_out()

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import normalize
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 N_FEATURES: Final = 2**16
 STRENGTHS: Final = (1.0, 3.0, 10.0, 30.0)
@@ -23,8 +23,6 @@ STRENGTHS: Final = (1.0, 3.0, 10.0, 30.0)
 
 NEVER: Final = -20.0
 """Logit of a class that it has not met."""
-
-_HASHED = HashingVectorizer(n_features=N_FEATURES, ngram_range=(1, 2), alternate_sign=False, norm=None)
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class WordClassifier:
 
 def fit_words(texts: Sequence[str], labels: np.ndarray, n_classes: int, seed: int) -> Iterator[WordClassifier]:
     """Regressions of the (n,) int64 labels of the texts: of each of `STRENGTHS`, with classes weighed and not."""
+    from sklearn.linear_model import LogisticRegression  # a second to import, and not every night needs it
+
     counts = _counted(texts)
     rarity = np.log((1 + len(texts)) / (1 + counts.getnnz(axis=0))).astype(np.float32) + 1.0
     features = _weighed(counts, rarity)
@@ -54,12 +54,17 @@ def fit_words(texts: Sequence[str], labels: np.ndarray, n_classes: int, seed: in
 
 
 def _counted(texts: Sequence[str]) -> sp.csr_matrix:
-    counts: sp.csr_matrix = _HASHED.transform(texts).tocsr()
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    hashed = HashingVectorizer(n_features=N_FEATURES, ngram_range=(1, 2), alternate_sign=False, norm=None)
+    counts: sp.csr_matrix = hashed.transform(texts).tocsr()
     counts.data = 1.0 + np.log(counts.data)
     return counts
 
 
 def _weighed(counts: sp.csr_matrix, rarity: np.ndarray) -> sp.csr_matrix:
+    from sklearn.preprocessing import normalize
+
     return normalize(counts.multiply(rarity[None, :]).tocsr())
 
 
