@@ -23,7 +23,7 @@ demo: $(STAMP)  ## the sample storefront from nothing to a running endpoint (ONC
 	@$(BIN)/python -m jobs.demo --workspace $(DEMO) --port $(PORT) $(if $(ONCE),--once)
 
 test: lint  ## lint, types, import rules, and all tests, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/ruff check

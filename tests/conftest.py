@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hypothesis
 import psycopg
@@ -31,8 +31,31 @@ from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.workspace import Workspace
 
+LONGEST: Final = (
+    "notebooks/test_notebooks.py",
+    "jobs/test_finetune.py",
+    "test_end_to_end.py",
+    "jobs/test_sequence_training.py",
+    "jobs/test_embed.py",
+    "serving/test_end_to_end.py",
+    "deploy/test_cluster.py",
+    "jobs/test_bench_quality.py",
+    "jobs/test_bench_embed.py",
+    "serving/test_openapi.py",
+    "features/finetune/test_sentiment.py",
+    "features/finetune/test_loop_parallel.py",
+)
+"""Files that take half a minute and more: begun last, one would keep a process busy while the others have ended."""
+
 hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files go first; all others stay as they are."""
+    root = Path(__file__).parent
+    places = {root / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

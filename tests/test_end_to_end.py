@@ -1,4 +1,4 @@
-"""The whole product on a tiny storefront: files, lake, real Ray, a release, a real service, real HTTP."""
+"""The whole product on a tiny storefront: files, lake, a release, a real service, real HTTP."""
 
 import json
 import os
@@ -31,8 +31,7 @@ def test_from_nothing_to_three_personal_lists(tmp_path: Path) -> None:
     sample = ("--products", "60", "--shoppers", "80", "--days", "15", "--seed", "3")
     ingested = run("jobs", "ingest", "sample", "--workspace", str(workspace), *sample)
     assert "events" in ingested
-    # all texts through Ray, and small models
-    settings = "[embed]\ninline_texts = 0\n[factors]\ndim = 8\n[sequence]\ndim = 16\nepochs = 2\n"
+    settings = "[factors]\ndim = 8\n[sequence]\ndim = 16\nepochs = 2\n"  # small models
     (workspace / "recsys.toml").write_text(settings)
     shown = run("jobs.demo", "--workspace", str(workspace), "--port", str(free_port()), "--once")
     assert shown.count("POST /v1/recommend") == 3
