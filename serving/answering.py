@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,10 @@ from functools import partial
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
+from recsys.recommend import Slate
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, query_of, slate_of
+from serving.asked import Asked, known_query_of, query_of, slate_of
 from serving.contract import SlateResponse
 from serving.metrics import count_slate
 from serving.moment import Moment
@@ -48,7 +50,7 @@ class Answering:
         self._moment = moment
         self._writer = writer
         self._forgotten = forgotten
-        # One thread: several would share one interpreter lock. Replicas are the parallelism.
+        self._making = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
 
     def close(self) -> None:
@@ -65,15 +67,12 @@ class Answering:
         part, current = self._served(part)
         request = settled(request, self._settings.scenarios, None if part is None else part.settings)
         check_count(request.count, self._settings.recommend.max_count)
-        gone: frozenset[str] = frozenset()
-        if self._moment is not None:
-            request, gone = await self._moment.of(request, current.release.manifest)
         by_ranker = part is None or part.settings.ranker == "learned"
-        asked = Asked(request, now, gone, isinstance(request, SearchRequest), by_ranker)
-        query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
-        # Not on the event loop, which meanwhile looks at what arrives, and refuses it if need be.
-        making = partial(copy_context().run, slate_of, query, current)
-        slate = await asyncio.get_running_loop().run_in_executor(self._thread, making)
+        asked, slate = await self._asked(request, now, by_ranker, current)
+        if slate is None:
+            query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
+            making = partial(copy_context().run, self._made, query, current)
+            slate = await asyncio.get_running_loop().run_in_executor(self._thread, making)
         count_slate(slate.fallback)
         items = told_items(slate, current.release.recommender, request.return_properties)
         release_id = current.release.release_id
@@ -82,6 +81,32 @@ class Answering:
             item_ids = tuple(item.item_id for item in slate.items)
             self._writer.add(Answered(response.recommendation_id, release_id, asked, item_ids, part))
         return response
+
+    async def _asked(
+        self, request: ListRequest, now: datetime, by_ranker: bool, current: Live
+    ) -> tuple[Asked, Slate | None]:
+        """The request with what has happened since the release was made; and its list, where that could be made in the
+        same visit to a thread: not where texts have to be encoded first, or nothing can be read."""
+        is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
+
+        def made(request: ListRequest, gone: frozenset[str]) -> tuple[Asked, Slate | None]:
+            asked = Asked(request, now, gone, is_search, by_ranker)
+            query = known_query_of(asked, current, max_texts)
+            return asked, None if query is None else self._made(query, current)
+
+        gone: frozenset[str] = frozenset()
+        if self._moment is not None:
+            found = await self._moment.of_then(request, current.release.manifest, made)
+            if found is not None:
+                return found
+            gone = self._moment.last_gone(current.release.manifest)
+        return Asked(request, now, gone, is_search, by_ranker), None
+
+    def _made(self, query: Query, current: Live) -> Slate:
+        """Never on the event loop, which meanwhile looks at what arrives, and refuses it if need be; and one at a time,
+        as several would share one interpreter lock. Replicas are the parallelism."""
+        with self._making:
+            return slate_of(query, current)
 
     async def asked_by(self, user_id: str, count: int, current: Live) -> Query:
         """What a shopper's list, explained, would be asked with now, outside experiments; nothing is recorded."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+
 from recsys.query import Query
 from recsys.recommend import Slate
-from serving.query import to_query
+from serving.query import texts_of, to_query
 from serving.release_watch import Live
 from serving.rules import ListRequest, with_rules
 from serving.tracing import note, span
@@ -26,8 +29,20 @@ class Asked:
 
 
 async def query_of(asked: Asked, live: Live, max_texts: int) -> Query:
-    """What the recommender is asked. max_texts: as in `to_query`, whose waiting for texts is the only one."""
-    query = await to_query(asked.request, live.texts, asked.at, max_texts, asked.gone)
+    """What the recommender is asked; waits for texts that are not in the cache. max_texts: as in `texts_of`."""
+    wanted = texts_of(asked.request, max_texts)
+    return _query(asked, await live.texts.encode(wanted) if wanted else [], max_texts)
+
+
+def known_query_of(asked: Asked, live: Live, max_texts: int) -> Query | None:
+    """The same at once and from any thread; None where texts have to be encoded first."""
+    wanted = texts_of(asked.request, max_texts)
+    vectors = live.texts.known(wanted) if wanted else []
+    return None if vectors is None else _query(asked, vectors, max_texts)
+
+
+def _query(asked: Asked, vectors: Sequence[np.ndarray], max_texts: int) -> Query:
+    query = to_query(asked.request, vectors, asked.at, max_texts, asked.gone)
     query = with_rules(query, asked.request, search=asked.is_search)
     return query if asked.by_ranker else replace(query, by_ranker=False)
 

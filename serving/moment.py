@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from features.event_log import EventLog, RecentEvent
 from features.item_changes import ItemChanges
 from features.live_database import LiveDatabase
@@ -11,6 +14,8 @@ from serving.live_items import LiveItems
 from serving.live_reader import LiveReader
 from serving.recent_events import Asked, RecentEvents, after_events
 from serving.tracing import note, span
+
+R = TypeVar("R")
 
 
 class Moment:
@@ -23,23 +28,32 @@ class Moment:
 
     async def of(self, request: Asked, manifest: Manifest) -> tuple[Asked, frozenset[str]]:
         """The request with what its shopper has done since, and `gone`."""
-        with span("read the moment") as told:
-            # Both in one visit to a thread: changing over costs more than either read.
-            read = await self._reader.read(lambda: self._read(request.user_id, manifest))
-            recent, gone = ([], self._items.last_gone(manifest)) if read is None else read
-            note(told, recent_events=len(recent), items_gone=len(gone))
-        return after_events(request, recent), gone
+        found = await self.of_then(request, manifest, lambda known, gone: (known, gone))
+        return (request, self.last_gone(manifest)) if found is None else found
+
+    async def of_then(self, request: Asked, manifest: Manifest, then: Callable[[Asked, frozenset[str]], R]) -> R | None:
+        """What `then` makes of both, in the thread that has read them; None where they cannot be read."""
+        return await self._reader.read_then(
+            lambda: self._read(request.user_id, manifest), lambda read: then(after_events(request, read[0]), read[1])
+        )
+
+    def last_gone(self, manifest: Manifest) -> frozenset[str]:
+        """As `gone` said last."""
+        return self._items.last_gone(manifest)
 
     async def gone(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold; the last known ones where the database cannot be read."""
         with span("read the moment") as told:
             read = await self._reader.read(lambda: self._items.gone(manifest))
-            gone = self._items.last_gone(manifest) if read is None else read
+            gone = self.last_gone(manifest) if read is None else read
             note(told, items_gone=len(gone))
         return gone
 
     def _read(self, user_id: str | None, manifest: Manifest) -> tuple[list[RecentEvent], frozenset[str]]:
-        return self._recent.of(user_id, manifest), self._items.gone(manifest)
+        with span("read the moment") as told:
+            recent, gone = self._recent.of(user_id, manifest), self._items.gone(manifest)
+            note(told, recent_events=len(recent), items_gone=len(gone))
+        return recent, gone
 
     def close(self) -> None:
         """Return when nothing is read any more."""

@@ -16,27 +16,28 @@ from recsys.recommend import RankedItem, Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
 from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError
-from serving.text_cache import TextVectors
 
 
-async def to_query(
+def texts_of(request: RecommendRequest, max_texts: int) -> list[str]:
+    """The texts that the request is read by: of its session's the newest `max_texts`, as encoding is what a request
+    spends its time on; then its own."""
+    wanted = [text for _, text in _newest_texts(request.session, max_texts)]
+    return wanted if request.text is None else [*wanted, request.text]
+
+
+def to_query(
     request: RecommendRequest,
-    texts: TextVectors,
+    vectors: Sequence[np.ndarray],
     now: datetime,
     max_texts: int,
     gone: frozenset[str] = frozenset(),
 ) -> Query:
-    """What the recommender is asked. The one step that may wait, for texts that are not in the cache.
+    """What the recommender is asked.
 
-    now: the time of the request, UTC; an event without a timestamp or from the future gets it.
-    max_texts: of a session's texts only the newest so many are read: encoding is what a request spends its time on.
-    gone: ids of items that no list may hold.
+    vectors: of `texts_of` the request, in its order, each (dim,) of norm 1; now: the time of the request, UTC; an event
+    without a timestamp or from the future gets it; gone: ids of items that no list may hold.
     """
     readable = _newest_texts(request.session, max_texts)
-    wanted = [text for _, text in readable]
-    if request.text is not None:
-        wanted.append(request.text)
-    vectors = await texts.encode(wanted) if wanted else []
     by_position = {position: vector for (position, _), vector in zip(readable, vectors, strict=False)}
     return Query(
         user_id=request.user_id,

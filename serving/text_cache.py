@@ -62,6 +62,17 @@ class TextVectors:
             self._keep(text, known[text])
         return [known[text] for text in texts]
 
+    def known(self, texts: Sequence[str]) -> list[np.ndarray] | None:
+        """As `encode`, from any thread and at once: None where a text would have to be encoded first."""
+        found = [self._vectors.get(text) for text in texts]
+        known = [vector for vector in found if vector is not None]
+        if len(known) < len(texts):
+            return None
+        TEXTS_CACHED.inc(len(texts))
+        for text, vector in zip(texts, known, strict=True):
+            self._keep(text, vector)
+        return known
+
     def encode_now(self, texts: Sequence[str]) -> np.ndarray:
         """(n_texts, dim) float32, for a thread that may wait; nothing is kept. Raises EncoderError as `encode`."""
         return self._thread.submit(self._encode, list(texts)).result()

@@ -3,15 +3,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from recsys.query import Query
-from serving.contract import RecommendRequest
-from serving.query import to_query
+from serving.asked import Asked, known_query_of, query_of
 from serving.release_watch import Live
+from serving.rules import ListRequest
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def query(live: Live, max_texts: int = 9, **request: Any) -> Query:
-    return asyncio.run(to_query(RecommendRequest.model_validate(request), live.texts, NOW, max_texts))
+    asked = Asked(ListRequest.model_validate(request), NOW, frozenset(), is_search=False, by_ranker=True)
+    found = asyncio.run(query_of(asked, live, max_texts))
+    at_once = known_query_of(asked, live, max_texts)  # now that every text is in the cache
+    assert at_once is not None and at_once.session == found.session
+    return found
+
+
+def test_what_has_to_be_encoded_first_is_not_known_at_once(live: Live) -> None:
+    asked = Asked(ListRequest(text="never asked before"), NOW, frozenset(), is_search=False, by_ranker=True)
+    assert known_query_of(asked, live, 9) is None
+    asyncio.run(query_of(asked, live, 9))
+    assert known_query_of(asked, live, 9) is not None
 
 
 def test_the_request_itself_is_the_moment_from_which_things_are_long_ago(live: Live) -> None:

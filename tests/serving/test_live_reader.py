@@ -1,0 +1,73 @@
+"""A read and what is made of it, in one visit to a thread; a slow database delays nobody for long."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from recsys.errors import StoreError
+from serving.live_reader import PAUSE_S, TIMEOUT_S, LiveReader
+
+
+@pytest.fixture
+def reader() -> Iterator[LiveReader]:
+    reader = LiveReader()
+    yield reader
+    reader.close()
+
+
+def read_then(reader: LiveReader, call: Callable[[], int], then: Callable[[int], str]) -> str | None:
+    return asyncio.run(reader.read_then(call, then))
+
+
+def test_what_is_made_of_a_read_is_made_in_its_thread(reader: LiveReader) -> None:
+    found = read_then(reader, threading.get_ident, lambda ident: f"{ident == threading.get_ident()}")
+    assert found == "True"
+    assert read_then(reader, threading.get_ident, lambda ident: f"{ident == threading.main_thread().ident}") == "False"
+
+
+def test_what_is_made_may_take_longer_than_a_read_may(reader: LiveReader) -> None:
+    def slowly(number: int) -> str:
+        time.sleep(2 * TIMEOUT_S)
+        return str(number)
+
+    assert read_then(reader, lambda: 7, slowly) == "7"
+    assert read_then(reader, lambda: 8, str) == "8"
+
+
+def test_a_read_that_hangs_is_given_up_and_then_left_alone(reader: LiveReader) -> None:
+    released = threading.Event()
+
+    def hang() -> int:
+        released.wait()
+        return 1
+
+    assert read_then(reader, hang, str) is None
+    assert read_then(reader, lambda: pytest.fail("asked while it is left alone"), str) is None
+    released.set()
+
+
+def test_a_read_that_fails_answers_nothing_and_is_not_tried_again_at_once() -> None:
+    now = [0.0]
+    reader = LiveReader(clock=lambda: now[0])
+
+    def fail() -> int:
+        raise StoreError("live.sqlite: gone")
+
+    assert read_then(reader, fail, str) is None
+    assert read_then(reader, lambda: 1, str) is None
+    now[0] = 2 * PAUSE_S
+    assert read_then(reader, lambda: 1, str) == "1"
+    reader.close()
+
+
+@pytest.mark.parametrize("error", [StoreError("a release is damaged"), KeyError("kettle")])
+def test_what_goes_wrong_behind_the_read_is_no_failure_of_the_database(reader: LiveReader, error: Exception) -> None:
+    def wrong(_: int) -> str:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        read_then(reader, lambda: 1, wrong)
+    assert read_then(reader, lambda: 1, str) == "1"
