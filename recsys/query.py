@@ -117,14 +117,14 @@ class QueryReader:
         items = entries.take(entries.item_rows >= 0)
         asked_at_us = self._asked_at_us(query, entries)
         age_days = (asked_at_us - items.timestamps) / DAY_US
-        returning = self.model.repeats.may_return(items.n_bought, age_days) & (items.weights > 0)
+        is_liked = items.weights > 0
+        returning = self.model.repeats.may_return(items.n_bought, age_days) & is_liked
         gone = (items.n_bought > 0) & ~returning
         seen = (items.n_bought == 0) & self.settings.exclude_seen
         known = items.item_rows[(gone | seen) & (not query.search)]
         hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), known]
         strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
-        liked = items.take(items.weights > 0)
-        history = self._weighed(liked.item_rows, liked.weights, page_rows)
+        history = self._weighed(items.item_rows[is_liked], items.weights[is_liked], page_rows)
         read, read_texts = self._read(entries, session_texts, query.text_vector, page_rows, asked_at_us)
         browsing = self._browsing(query.user_id, session)
         sentence, asked = self._sentence(query, session)
@@ -203,10 +203,13 @@ class QueryReader:
         if sentence is not None:
             last.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, asked_at_us, search, 0))
             texts.append(sentence)
-        kept = entries.take(((entries.weights > 0) | (entries.text_rows >= 0)) & ~np.isin(entries.item_rows, page_rows))
+        is_read = (entries.weights > 0) | (entries.text_rows >= 0)
+        if len(page_rows):
+            is_read &= ~np.isin(entries.item_rows, page_rows)
+        n_read = self.model.sequence.network.shape.max_length
+        kept = entries.take(np.flatnonzero(is_read)[-n_read:])
         if last:
-            kept = kept.followed_by(_history(last))
-        kept = kept.take(slice(max(0, len(kept) - self.model.sequence.network.shape.max_length), None))
+            kept = kept.followed_by(_history(last)).take(slice(-n_read, None))
         is_text = kept.text_rows >= 0
         if not is_text.any():
             return kept, np.zeros((0, self._placed_texts.shape[1]), dtype=np.float32)
@@ -237,8 +240,10 @@ class QueryReader:
         """The session's texts, newest first, then the stored profile; each step back costs `browsing_decay`."""
         vectors = [signal.text_vector for signal in reversed(session) if signal.text_vector is not None]
         row = self.users.rows.get(user_id, -1) if user_id is not None else -1
-        if row >= 0:
-            vectors.append(self.users.browsing[row])
+        stored: np.ndarray = self.users.browsing[row] if row >= 0 else np.zeros(self.model.text.shape[1], np.float32)
+        if not vectors:
+            return stored
+        vectors.append(stored)
         total = np.zeros((1, self.model.text.shape[1]), dtype=np.float32)
         for age, vector in enumerate(vectors):
             total += self.browsing_decay**age * vector
