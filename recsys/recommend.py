@@ -28,7 +28,7 @@ from recsys.ranking import Proposals, Ranker, feature_names, propose
 from recsys.recent import Recent, digest_of
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
 from recsys.rules import PLAIN, Rules
-from recsys.sequence.histories import Sequences
+from recsys.sequence.histories import Sequences, gap_buckets
 from recsys.top_k import top_k
 from recsys.users import Users
 
@@ -103,6 +103,7 @@ class Recommender:
         self._recent_reads: Recent[np.ndarray] = Recent(RECENT_READS)
         self._recent_fused: Recent[Fused] = Recent(n_kept)
         self._recent_ranked: Recent[np.ndarray] = Recent(n_kept)
+        self._recent_matches: Recent[np.ndarray] = Recent(n_kept)
         self.rows = self._reader.rows
         is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1)
         is_new &= properties.available
@@ -186,8 +187,9 @@ class Recommender:
         return replace(profile, hidden_rows=np.flatnonzero(hidden))
 
     def matching(self, wanted: Filter) -> np.ndarray:
-        """(n_items,) bool: which items fulfil the filter."""
-        return matching(wanted, self.properties)
+        """(n_items,) bool: which items fulfil the filter; shared, nobody changes it."""
+        key = repr(wanted)  # the values 1 and True are equal in Python, and not in a catalogue
+        return self._recent_matches.of(key, lambda: matching(wanted, self.properties))
 
     def proposals(self, queries: Sequence[Query]) -> list[tuple[Proposals, np.ndarray]]:
         """What the ranker is given for each query, and the weighted sum of the same items."""
@@ -416,9 +418,10 @@ def _evidence_of(profile: Profile) -> bytes:
 
 
 def _read_of(profile: Profile) -> tuple[np.ndarray, ...]:
-    """What the sequence model reads."""
+    """What the sequence model reads: of times only how long things lay apart, roughly, so that a page or an event of
+    this very moment is the same a second later."""
     read = profile.read
-    return read.item_rows, read.text_rows, read.event_types, read.timestamps, profile.read_texts
+    return read.item_rows, read.text_rows, read.event_types, gap_buckets(read.timestamps), profile.read_texts
 
 
 BATCH_CELLS = 8_000_000

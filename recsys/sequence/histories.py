@@ -60,8 +60,7 @@ class Sequences:
     @cached_property
     def gaps(self) -> np.ndarray:
         """(n,) int64 bucket of the time since the shopper's previous entry (`GAP_BUCKETS`)."""
-        seconds = np.maximum(np.diff(self.timestamps, prepend=self.timestamps[:1]), 0) / 1e6
-        buckets = np.minimum(1 + np.floor(np.log2(1.0 + seconds)).astype(np.int64), GAP_BUCKETS - 1)
+        buckets = gap_buckets(self.timestamps)
         firsts = self.indptr[:-1][np.diff(self.indptr) > 0]
         buckets[firsts] = 0
         return buckets
@@ -75,6 +74,12 @@ class Sequences:
         at_or_after = np.minimum.accumulate(own[::-1])[::-1]
         after = np.append(at_or_after[1:], n)[:n]
         return np.where(after < ends, np.append(self.item_rows, -1)[np.minimum(after, n)], -1).astype(np.int64)
+
+
+def gap_buckets(timestamps: np.ndarray) -> np.ndarray:
+    """(n,) int64 bucket of the time since the entry before, whosever it is. timestamps: (n,) int64 microseconds."""
+    seconds = np.maximum(np.diff(timestamps, prepend=timestamps[:1]), 0) / 1e6
+    return np.minimum(1 + np.floor(np.log2(1.0 + seconds)).astype(np.int64), GAP_BUCKETS - 1)
 
 
 def _check_range(name: str, values: np.ndarray, low: int, stop: int) -> None:

@@ -20,7 +20,7 @@ from storefronts import (
 
 from recsys.config import NewItems, Recommend
 from recsys.errors import QueryError
-from recsys.filters import OfBrand
+from recsys.filters import HasAttribute, OfBrand
 from recsys.fusion import Fusion, z_scores
 from recsys.new_items import is_slot
 from recsys.query import Query, Signal
@@ -643,3 +643,22 @@ def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.
     monkeypatch.setattr(Recommender, "_scores", lambda *_: pytest.fail("scored again"))
     assert recommender.recommend([Query(user_id="ann")]) == first
     assert recommender.recommend([Query(user_id="ann", count=2)])[0].items == first[0].items[:2]
+
+
+def test_a_filter_is_matched_once_and_not_taken_for_another() -> None:
+    recommender = tiny_recommender()
+    first = recommender.matching(OfBrand(("Type",)))
+    assert recommender.matching(OfBrand(("Type",))) is first
+    is_one, is_true = (HasAttribute("wireless", (value,)) for value in (1, True))
+    assert recommender.matching(is_one) is not recommender.matching(is_true)
+
+
+def test_what_happens_now_is_the_same_a_second_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def query(now: datetime) -> Query:
+        view = Signal("view", now, "lamp")
+        return Query(user_id="ann", session=(view,), item_ids=("kettle",), asked_at=now)
+
+    recommender = tiny_recommender(sequence=READER)
+    first = recommender.recommend([query(NOON + DAY)])
+    monkeypatch.setattr(Recommender, "_scores", lambda *_: pytest.fail("scored again"))
+    assert recommender.recommend([query(NOON + DAY + timedelta(seconds=1))]) == first
