@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +112,17 @@ def check_shared(folder: Path, setting: str) -> None:
 
 
 def reports(task: ray.ObjectRef[Any], told: Queue) -> Iterator[Any]:
-    """What is put into `told`, until the task has ended, well or not."""
+    """What is put into `told`, until the task has ended, well or not; then the queue is empty."""
     desk: Any = told.actor
+    result, all_told = task.future(), False
     while True:
-        heard = desk.get.remote()
-        ended, _ = ray.wait([heard, task])
-        if ended == [task]:
+        heard = desk.get.remote().future()
+        # Python's own waiting: what a handler of SIGTERM raises would leave ray.wait as another exit code.
+        wait((heard, result), return_when=FIRST_COMPLETED)
+        if result.done() and not all_told:
             told.put(None)  # behind all reports
-        report = ray.get(heard)
+            all_told = True
+        report = heard.result()
         if report is None:
             return
         yield report

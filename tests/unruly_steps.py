@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import ray
 
@@ -62,21 +64,23 @@ def die(night: Night, draft: Draft) -> Mapping[str, int]:
     return {}
 
 
+AT_WORK: Final = "at-work"
+
+
 def wait(night: Night, draft: Draft) -> Mapping[str, int]:
-    """Says that it has begun, and waits without end unless it did so before; leaves a note where it is stopped."""
-    waited, stopped = night.workspace.root / "waited", night.workspace.root / "stopped"
-    if waited.exists():
+    """Says that it has begun, and works without end, unless it did so before: `WORKSPACE/at-work` is locked so long."""
+    at_work = night.workspace.root / AT_WORK
+    if at_work.exists():
         return {}
-    waited.touch()
-    try:
+    with at_work.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         night.progress("wait", 0, None)
-        threading.Event().wait()
-    finally:
-        stopped.touch()
+        while not threading.Event().wait(0.01):  # an interrupt is met between two waits
+            pass
     return {}
 
 
 def send_sigterm(night: Night, draft: Draft) -> Mapping[str, int]:
-    """To the process of the night, which is its run's name here; then it waits as `wait` does."""
-    os.kill(int(night.run_id), signal.SIGTERM)
+    """To the process of the night, which is its run's name here, while it works as `wait` does."""
+    threading.Timer(0.1, os.kill, (int(night.run_id), signal.SIGTERM)).start()
     return wait(night, draft)

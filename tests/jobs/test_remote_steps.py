@@ -1,5 +1,6 @@
 """Steps of a night as tasks of a cluster of two machines, as far as Ray can tell."""
 
+import fcntl
 import json
 import logging
 import os
@@ -143,21 +144,24 @@ def test_a_copy_of_object_storage_is_worked_on_where_it_is(
 def test_a_night_that_is_stopped_stops_its_step(
     make: Callable[..., tuple[Night, Output]], workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stopped, ended_by_sigterm():
-        make("send_sigterm", run_id=str(os.getpid()))
-    assert stopped.value.code == STOPPED
-    assert (workspace.root / "stopped").exists()
-    assert list(workspace.steps.glob("*/*")) == []
-    (workspace.root / "waited").unlink()
-    (workspace.root / "stopped").unlink()
-
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    with pytest.raises(SystemExit) as stopped, ended_by_sigterm():
+        make("send_sigterm", run_id=str(os.getpid()))
+    assert stopped.value.code == STOPPED
+    assert_at_rest(workspace)
+    (workspace.root / unruly_steps.AT_WORK).unlink()
     with pytest.raises(KeyboardInterrupt):
         make("wait", interrupt)
-    assert (workspace.root / "stopped").exists()
+    assert_at_rest(workspace)
     assert capfd.readouterr() == ("", "")
+
+
+def assert_at_rest(workspace: Workspace) -> None:
+    with (workspace.root / unruly_steps.AT_WORK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the step works on
+    assert list(workspace.steps.glob("*/*")) == []
 
 
 def test_a_night_on_a_cluster_publishes_what_a_night_on_one_machine_does(
