@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import ray
 from ray.data import DataContext
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+LOCAL: Final = "local"
+
+
+def cluster_address() -> str:
+    """Of the cluster that `RAY_ADDRESS` names; "local" where it names none."""
+    return os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def start_ray() -> None:
     """Connect to Ray, or start it on this machine, unless this process has done so already. Takes seconds.
 
-    Ray's progress bars, notes and the workers' output stay off the terminal, and in its own session logs.
+    Ray's progress bars, notes and the workers' output stay off the terminal, and in its own session logs. What this
+    process does on SIGTERM stays as it was.
     """
     with warnings.catch_warnings():
         # Ray Data's own defaults set options that Ray Data deprecates.
@@ -30,16 +42,34 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes straight to the terminal
         # Without it Ray warns about a default of its next versions, in which a task without GPUs still sees them.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with warnings.catch_warnings(), _native_errors_hidden():
+        with warnings.catch_warnings(), _native_errors_hidden(), _sigterm_as_it_was():
             # lancedb warns of every fork in a process that has imported it; Ray's forks start programs of their own.
             warnings.filterwarnings("ignore", message=".*fork.*", category=RuntimeWarning)
             ray.init(
                 # "local" and not None: None would join whatever cluster last started on this machine.
-                address=os.environ.get("RAY_ADDRESS", "local"),
+                address=cluster_address(),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+
+
+def this_node() -> NodeAffinitySchedulingStrategy:
+    """Where a task or actor is to run that belongs on the machine of this process."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+@contextmanager
+def _sigterm_as_it_was() -> Iterator[None]:
+    """Ray takes SIGTERM over for the whole process, and ends it with another code."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -115,7 +115,10 @@ class Learned:
 class Night:
     """One run's view of the workspace. `moment`: what is newer is not looked at where no `as_of` was asked for; `now`:
     the machine's clock; `anew`: steps whose earlier results do not count; `forced`: checks and
-    gate stop nothing; `told`: their warnings, and what was forced; `outputs`: of the steps that are done, by name."""
+    gate stop nothing; `told`: their warnings, and what was forced; `outputs`: of the steps that are done, by name;
+    `peak_mb`: of a step that ran in another process, the largest resident memory of that, MiB.
+
+    Its fields alone can be sent to another process, but for `progress`: what is read for it is read there again."""
 
     workspace: Workspace
     settings: Settings
@@ -130,6 +133,7 @@ class Night:
     forced: bool = False
     told: list[str] = field(default_factory=list)
     outputs: dict[str, Output] = field(default_factory=dict)
+    peak_mb: float | None = None
 
     @cached_property
     def kept(self) -> Outputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from time import monotonic
@@ -14,6 +14,7 @@ from typing import Any, Final
 from features.adoption import in_use, read_adopted
 from features.erasure_receipt import note_release
 from features.store import Store
+from jobs.cluster import LOCAL, cluster_address
 from jobs.erase import erase_before_the_night
 from jobs.findings import GATE_FILE
 from jobs.machine_room import check_room, disk_errors_told
@@ -23,6 +24,7 @@ from jobs.night_report import write_night_report
 from jobs.night_steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
 from jobs.night_verdicts import FORCED
 from jobs.publish import forget_killed
+from jobs.remote_steps import on_cluster
 from jobs.run_record import RunRecord, StepRun, new_run_id, read_runs, recorded, write_run
 from jobs.steps import Output, Step, key_of
 from jobs.warm_start import forget_checkpoints
@@ -92,8 +94,9 @@ def nightly(
 
     All its vectors are of one encoder: the one that was adopted in the place of the one in the settings, if any.
     Raises DataError where there is nothing to learn from, EncoderError where the encoder is missing or altered,
-    RoomError where disk or memory do not suffice, HeldBackError where checks or gate do not let it pass; the live
-    release serves on whatever happens before the end.
+    RoomError where disk or memory do not suffice, HeldBackError where checks or gate do not let it pass, ClusterError
+    where machines of the cluster that `RAY_ADDRESS` names were lost; the live release serves on whatever happens before
+    the end.
     """
     _check(choice)
     store = Store(workspace)
@@ -180,16 +183,17 @@ def _night(
 def _run(night: Night, record: RunRecord) -> Report:
     report = Report(night.asked_as_of or night.moment, record.run_id)
     before = {manifest.release_id for manifest in night.store.releases()}
-    for step in NIGHT_STEPS:
-        with _step(night, record, step.name) as told:
-            output = _made_or_kept(night, step, told)
-        night.outputs[step.name] = output
-        record.told = night.told
-        report.counts |= told.counts
-        report.seconds[step.name] = told.seconds
-        report.reused += [step.name] if told.status == "reused" else []
-        if step.name == record.until:
-            break
+    with on_cluster(NIGHT_STEPS) if cluster_address() != LOCAL else nullcontext(NIGHT_STEPS) as steps:
+        for step in steps:
+            with _step(night, record, step.name) as told:
+                output = _made_or_kept(night, step, told)
+            night.outputs[step.name] = output
+            record.told = night.told
+            report.counts |= told.counts
+            report.seconds[step.name] = told.seconds
+            report.reused += [step.name] if told.status == "reused" else []
+            if step.name == record.until:
+                break
     if "read" in night.outputs:
         report.as_of = night.moments.as_of
     if "learn" in night.outputs:
@@ -213,16 +217,18 @@ def _run(night: Night, record: RunRecord) -> Report:
 
 @contextmanager
 def _step(night: Night, record: RunRecord, name: str) -> Iterator[StepRun]:
-    """Times the step, measures its memory, and tells the progress of the run."""
+    """Times the step, notes how much memory it took, and tells the progress of the run."""
     told = record.step(name)
     write_run(night.workspace, record)
     night.progress(name, 0, 1)
     forget_peak_memory()
+    night.peak_mb = None
     started = monotonic()
     try:
         yield told
     finally:
-        told.seconds, told.peak_mb = round(monotonic() - started, 2), round(peak_memory_mb())
+        told.seconds = round(monotonic() - started, 2)
+        told.peak_mb = round(peak_memory_mb() if night.peak_mb is None else night.peak_mb)
     log.info("step %s step=%s seconds=%.1f peak_mb=%.0f", told.status, name, told.seconds, told.peak_mb)
     write_run(night.workspace, record)
     night.progress(name, 1, 1)

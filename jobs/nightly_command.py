@@ -112,12 +112,16 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the block as an exception does: leases are given back, and the record says that it was stopped.
+    Ray, which may be at work meanwhile, passes the exception on with another exit code, which is mended here.
 
     Where a library does not come back to Python within `PATIENCE_S`, the process ends all the same; the operating
     system then gives back its locks, and the record is left as after a kill.
     """
 
+    told = threading.Event()
+
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - what handlers are given
+        told.set()
         raise SystemExit(STOPPED)
 
     before = signal.signal(signal.SIGTERM, stop)
@@ -128,6 +132,8 @@ def ended_by_sigterm() -> Iterator[None]:
     threading.Thread(target=end_late, args=(reader, done), daemon=True).start()
     try:
         yield
+    except SystemExit as end:
+        raise SystemExit(STOPPED if told.is_set() else end.code) from None
     finally:
         signal.set_wakeup_fd(woken_before)
         signal.signal(signal.SIGTERM, before)

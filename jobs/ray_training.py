@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
 
-from jobs.cluster import start_ray
+from jobs.cluster import LOCAL, cluster_address, start_ray, this_node
 from recsys.errors import RecsysError, StoreError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def workers_to_use(asked: int) -> tuple[int, bool]:
     """How many processes are to train, and whether on GPUs. Starts Ray only to ask a cluster that runs already."""
     if asked == 1:
         return 1, torch.cuda.is_available()
-    if ray.is_initialized() or os.environ.get("RAY_ADDRESS", "local") != "local":
+    if ray.is_initialized() or cluster_address() != LOCAL:
         start_ray()
         n_gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     else:
@@ -63,8 +63,9 @@ def gather_crew(n_workers: int, on_gpus: bool) -> Crew:
 
 
 def told_queue() -> Queue:
-    """Where the first worker puts what it reports; `run_workers` shuts it down."""
-    return Queue(actor_options={"num_cpus": 0})
+    """Where another process puts what it reports; on this machine, so that it is lost with none of the others. Whoever
+    asks for it shuts it down; of training, `run_workers` does."""
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": this_node()})
 
 
 def run_workers(
@@ -83,7 +84,7 @@ def run_workers(
     # In a process of its own, TorchTrainer neither writes to this terminal nor takes over this process's Ctrl-C.
     trainer = ray.remote(num_cpus=0, max_retries=0)(_run_trainer).remote(worker, work, crew.scaling, folder)
     try:
-        for report in _reports(trainer, told):
+        for report in reports(trainer, told):
             heard(report)
         ray.get(trainer)
     except RayTaskError as error:
@@ -110,15 +111,18 @@ def check_shared(folder: Path, setting: str) -> None:
         )
 
 
-def _reports(trainer: ray.ObjectRef[None], told: Queue) -> Iterator[Any]:
-    """What the first worker reports, until the trainer has ended."""
+def reports(task: ray.ObjectRef[Any], told: Queue) -> Iterator[Any]:
+    """What is put into `told`, until the task has ended, well or not; then the queue is empty."""
     desk: Any = told.actor
+    result, all_told = task.future(), False
     while True:
-        heard = desk.get.remote()
-        ended, _ = ray.wait([heard, trainer])
-        if ended == [trainer]:
+        heard = desk.get.remote().future()
+        # Python's own waiting: what a handler of SIGTERM raises would leave ray.wait as another exit code.
+        wait((heard, result), return_when=FIRST_COMPLETED)
+        if result.done() and not all_told:
             told.put(None)  # behind all reports
-        report = ray.get(heard)
+            all_told = True
+        report = heard.result()
         if report is None:
             return
         yield report

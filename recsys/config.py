@@ -367,6 +367,7 @@ class Nightly(_Section):
     relearn_days: float = Field(7.0, gt=0)
     touch_up_epochs: int = Field(0, ge=0)
     touch_up_pace: float = Field(0.5, gt=0, le=1)
+    step_memory_gb: float = Field(0.0, ge=0)
 
 
 class Releases(_Section):

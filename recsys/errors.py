@@ -33,6 +33,10 @@ class RoomError(RecsysError):
     """This machine has too little disk or memory, or does not let a run write."""
 
 
+class ClusterError(RecsysError):
+    """A machine of the cluster was lost again and again, or is not as the others are."""
+
+
 class HeldBackError(RecsysError):
     """A night's data or its candidate did not pass the checks or the gate; the served release stays."""
 

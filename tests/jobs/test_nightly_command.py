@@ -69,6 +69,18 @@ def test_sigterm_stops_a_run_at_once_and_gives_the_lease_back(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_sigterm_ends_with_its_own_code_whatever_a_library_makes_of_it() -> None:
+    with pytest.raises(SystemExit) as stopped, ended_by_sigterm():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit:
+            raise SystemExit(1) from None  # as Ray does
+    assert stopped.value.code == STOPPED
+    with pytest.raises(SystemExit) as ended, ended_by_sigterm():
+        raise SystemExit(7)
+    assert ended.value.code == 7
+
+
 @pytest.mark.parametrize(("came_back", "codes"), [(False, [STOPPED]), (True, [])])
 def test_a_run_that_does_not_come_back_to_python_is_ended(
     came_back: bool, codes: list[int], monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,14 @@ def test_the_newest_moment_is_just_after_all_there_is(lake: Lake) -> None:
     assert len(read_shop(lake, newest_moment(lake)).events) == 4
 
 
+def test_the_newest_moment_is_found_in_the_newest_files_alone(lake: Lake) -> None:
+    newest = max(file.partition for file in lake.files if file.table == "events")
+    for file in lake.files:
+        if file.table == "catalog" or (file.table == "events" and file.partition != newest):
+            (lake.root / file.path).unlink()
+    assert newest_moment(lake) == datetime(2024, 1, 5, tzinfo=UTC) + timedelta(seconds=1)
+
+
 def test_where_nothing_has_happened_yet_a_later_moment_is_asked_for(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="choose a later --as-of"):
         read_shop(lake, datetime(2024, 1, 1, tzinfo=UTC))

@@ -1,0 +1,86 @@
+"""Steps of a night that do what steps should not; in a module of their own, which Ray's workers can import."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import ray
+
+from jobs.night import Night
+from jobs.steps import Draft
+from recsys.errors import HeldBackError
+
+log = logging.getLogger("jobs.unruly_steps")
+
+
+def tell(night: Night, draft: Draft) -> Mapping[str, int]:
+    """Logs, tells progress and warnings, and writes down where it ran."""
+    held = bytearray(os.urandom(1) * (100 << 20))
+    night.progress("tell", 1, 2)
+    log.info("telling bytes=%d", len(held))
+    log.debug("not told")
+    night.progress("tell", 2, 2)
+    night.told.append("warning: of a step")
+    where = {"pid": os.getpid(), "folder": str(Path.cwd()), "node": ray.get_runtime_context().get_node_id()}
+    (draft.folder / "where.json").write_text(json.dumps(where))
+    return {"told": 1}
+
+
+def hold_back(night: Night, draft: Draft) -> Mapping[str, int]:
+    night.told.append("warning: before the end")
+    raise HeldBackError("night held back by a test: so it is")
+
+
+def fail(night: Night, draft: Draft) -> Mapping[str, int]:
+    return {"never": {}["no such key"]}
+
+
+def fill_the_disk(night: Night, draft: Draft) -> Mapping[str, int]:
+    raise OSError(28, "No space left on device", "a file")
+
+
+def die_once(night: Night, draft: Draft) -> Mapping[str, int]:
+    """Leaves half of a result and is killed; the second time it finishes."""
+    attempts = night.run_folder / "attempts"
+    n_before = int(attempts.read_text()) if attempts.exists() else 0
+    night.run_folder.mkdir(parents=True, exist_ok=True)
+    attempts.write_text(str(n_before + 1))
+    (draft.folder / f"attempt-{n_before}").touch()
+    if n_before == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"before": n_before}
+
+
+def die(night: Night, draft: Draft) -> Mapping[str, int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+AT_WORK: Final = "at-work"
+
+
+def wait(night: Night, draft: Draft) -> Mapping[str, int]:
+    """Says that it has begun, and works without end, unless it did so before: `WORKSPACE/at-work` is locked so long."""
+    at_work = night.workspace.root / AT_WORK
+    if at_work.exists():
+        return {}
+    with at_work.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        night.progress("wait", 0, None)
+        while not threading.Event().wait(0.01):  # an interrupt is met between two waits
+            pass
+    return {}
+
+
+def send_sigterm(night: Night, draft: Draft) -> Mapping[str, int]:
+    """To the process of the night, which is its run's name here, while it works as `wait` does."""
+    threading.Timer(0.1, os.kill, (int(night.run_id), signal.SIGTERM)).start()
+    return wait(night, draft)
