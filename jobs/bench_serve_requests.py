@@ -14,6 +14,10 @@ from jobs.load import request_bytes
 
 NO_OP: Final = "no-op"
 KNOWN_USER: Final = "known user"
+AFTER_EVENT: Final = "known user, new event"
+"""What the shopper has just done was never asked with before, as after each page view; of a known user the service may
+have kept what it worked out a moment ago."""
+
 TEXT: Final = "text"
 TEXT_CACHED: Final = "text cached"
 BASELINE: Final = "baseline"
@@ -46,6 +50,10 @@ def bodies(shop: Shop, seed: int) -> dict[str, Iterator[dict[str, Any]]]:
     cached = [_sentence(shop.words, rng) for _ in range(N_CACHED_TEXTS)]
     return {
         KNOWN_USER: ({"user_id": user_id, "count": COUNT} for user_id in users),
+        AFTER_EVENT: (
+            {"user_id": user_id, "count": COUNT, "session": [{"item_id": item_id, "event_type": "view"}]}
+            for user_id, item_id in zip(users, _drawn(shop.items, rng), strict=False)
+        ),
         "session": ({"session": session, "count": COUNT} for session in itertools.cycle(sessions)),
         TEXT: ({"text": f"{_sentence(shop.words, rng)} {number}", "count": COUNT} for number in itertools.count()),
         TEXT_CACHED: ({"text": text, "count": COUNT} for text in itertools.cycle(cached)),
@@ -68,6 +76,11 @@ def requests(shop: Shop, seed: int, headers: dict[str, str]) -> dict[str, Iterat
 
 def _encoded(path: str, bodies_: Iterator[dict[str, Any]], headers: dict[str, str]) -> Iterator[bytes]:
     return (request_bytes("POST", path, json.dumps(body).encode(), headers) for body in bodies_)
+
+
+def _drawn(items: list[str], rng: np.random.Generator) -> Iterator[str]:
+    while True:
+        yield items[rng.integers(len(items))]
 
 
 def _sentence(words: list[str], rng: np.random.Generator) -> str:

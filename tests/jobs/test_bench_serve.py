@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from features.release import load_release
 from jobs.bench_serve import Overload, Row, ServeBench, percentiles, shop_of, write_interactions
 from jobs.bench_serve_report import print_serve_report
-from jobs.bench_serve_requests import BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests
+from jobs.bench_serve_requests import AFTER_EVENT, BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests
 from jobs.peers.als_server import IDS_FILE, INTERACTIONS_FILE, create_app
 
 SHOP = Shop(["ann", "bob"], ["boot", "sock"], ["warm", "shoe"], 9.5)
@@ -21,7 +21,9 @@ SHOP = Shop(["ann", "bob"], ["boot", "sock"], ["warm", "shoe"], 9.5)
 
 def test_every_target_has_requests_and_those_for_ours_name_the_key() -> None:
     asked = requests(SHOP, 0, {"X-API-Key": "k"})
-    assert list(asked) == [NO_OP, KNOWN_USER, "session", TEXT, "text cached", "filtered", "explained", BASELINE]
+    assert list(asked) == [
+        *(NO_OP, KNOWN_USER, AFTER_EVENT, "session", TEXT, "text cached", "filtered", "explained", BASELINE)
+    ]
     assert b"X-API-Key: k" in next(asked[KNOWN_USER])
     assert b"X-API-Key" not in next(asked[BASELINE])
 

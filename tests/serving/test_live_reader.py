@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from recsys.errors import StoreError
-from serving.live_reader import PAUSE_S, TIMEOUT_S, LiveReader
+from serving import live_reader
+from serving.live_reader import PAUSE_S, LiveReader
+
+SHORT_S = 0.1
 
 
 @pytest.fixture
-def reader() -> Iterator[LiveReader]:
+def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveReader]:
+    monkeypatch.setattr(live_reader, "TIMEOUT_S", SHORT_S)
     reader = LiveReader()
     yield reader
     reader.close()
@@ -30,7 +34,7 @@ def test_what_is_made_of_a_read_is_made_in_its_thread(reader: LiveReader) -> Non
 
 def test_what_is_made_may_take_longer_than_a_read_may(reader: LiveReader) -> None:
     def slowly(number: int) -> str:
-        time.sleep(2 * TIMEOUT_S)
+        time.sleep(2 * SHORT_S)
         return str(number)
 
     assert read_then(reader, lambda: 7, slowly) == "7"
