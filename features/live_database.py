@@ -74,6 +74,11 @@ class LiveDatabase:
         self._id = ""
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is read from this machine's memory and disk, without a server."""
+        return self._is_sqlite
+
+    @property
     def exists(self) -> bool:
         """Whether it has been made: nobody who only reads should make an empty one. True of any PostgreSQL."""
         return self._path is None or self._path.exists()

@@ -25,7 +25,7 @@ class Recent(Generic[T]):
 
     def of(self, key: Hashable, work_out: Callable[[], T]) -> T:
         """What `work_out` answered for this key last, or answers now. Callers must not change it."""
-        found = self._found.get(key)
+        found = self.find(key)
         if found is None:
             found = work_out()
             if len(self._found) >= self._size:
@@ -33,6 +33,10 @@ class Recent(Generic[T]):
                 self._found.pop(next(iter(self._found), b""), None)
             self._found[key] = found
         return found
+
+    def find(self, key: Hashable) -> T | None:
+        """What is kept under this key."""
+        return self._found.get(key)
 
 
 def digest_of(*arrays: np.ndarray) -> bytes:

@@ -17,7 +17,7 @@ from recsys.query import Query
 from recsys.recommend import Slate
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, known_query_of, query_of, slate_of
+from serving.asked import Asked, known_query_of, query_of, slate_at_once, slate_of
 from serving.contract import SlateResponse
 from serving.metrics import count_slate
 from serving.moment import Moment
@@ -25,6 +25,7 @@ from serving.query import check_count, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest, SearchRequest, settled
 from serving.told import told_items
+from serving.turns import Turns
 
 
 class Answering:
@@ -50,6 +51,7 @@ class Answering:
         self._moment = moment
         self._writer = writer
         self._forgotten = forgotten
+        self._turns = Turns()
         self._making = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
 
@@ -85,8 +87,8 @@ class Answering:
     async def _asked(
         self, request: ListRequest, now: datetime, by_ranker: bool, current: Live
     ) -> tuple[Asked, Slate | None]:
-        """The request with what has happened since the release was made; and its list, where that could be made in the
-        same visit to a thread: not where texts have to be encoded first, or nothing can be read."""
+        """The request with what has happened since the release was made; and its list, where that could be made on the
+        way: at once, or in the visit to a thread that reads a database on another machine."""
         is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
 
         def made(request: ListRequest, gone: frozenset[str]) -> tuple[Asked, Slate | None]:
@@ -94,16 +96,23 @@ class Answering:
             query = known_query_of(asked, current, max_texts)
             return asked, None if query is None else self._made(query, current)
 
-        gone: frozenset[str] = frozenset()
-        if self._moment is not None:
-            found = await self._moment.of_then(request, current.release.manifest, made)
-            if found is not None:
-                return found
-            gone = self._moment.last_gone(current.release.manifest)
-        return Asked(request, now, gone, is_search, by_ranker), None
+        def made_at_once() -> tuple[Asked, Slate | None]:
+            known, gone = request, frozenset[str]()
+            if self._moment is not None:
+                known, gone = self._moment.of_now(request, current.release.manifest)
+            asked = Asked(known, now, gone, is_search, by_ranker)
+            query = known_query_of(asked, current, max_texts)
+            return asked, None if query is None else slate_at_once(query, current)
+
+        if self._moment is None or self._moment.is_quick:
+            return await self._turns.take(made_at_once)
+        found = await self._moment.of_then(request, current.release.manifest, made)
+        if found is not None:
+            return found
+        return Asked(request, now, self._moment.last_gone(current.release.manifest), is_search, by_ranker), None
 
     def _made(self, query: Query, current: Live) -> Slate:
-        """Never on the event loop, which meanwhile looks at what arrives, and refuses it if need be; and one at a time,
+        """Not on the event loop, which meanwhile looks at what arrives, and refuses it if need be; and one at a time,
         as several would share one interpreter lock. Replicas are the parallelism."""
         with self._making:
             return slate_of(query, current)

@@ -53,3 +53,11 @@ def slate_of(query: Query, live: Live) -> Slate:
         slate = live.release.recommender.recommend([query])[0]
         note(ranked, items=len(slate.items), fallback=slate.fallback or "none")
     return slate
+
+
+def slate_at_once(query: Query, live: Live) -> Slate | None:
+    """The list, where it takes so little that the event loop may make it; else None."""
+    with span("recommend at once", count=query.count, release_id=live.release.release_id) as ranked:
+        slate = live.release.recommender.recommend_at_once(query)
+        note(ranked, items=len(slate.items) if slate else 0)
+    return slate
