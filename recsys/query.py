@@ -12,12 +12,15 @@ import numpy as np
 from recsys import config
 from recsys.interactions import HAD_TYPES, event_weights, liked_share
 from recsys.model import Model
+from recsys.recent import Recent, digest_of
 from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
 from recsys.whitening import unit_rows
 
 DAY_US: Final = 86_400_000_000
+RECENT_TEXTS: Final = 10_000
+"""Of half a kilobyte each."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class QueryReader:
         self._full_weight = max(self._event_weights.values())
         self._returned = weights.returned
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
+        self._recent_placed: Recent[np.ndarray] = Recent(RECENT_TEXTS)
 
     def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
         """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
@@ -216,10 +220,14 @@ class QueryReader:
         rows, n_stored = kept.text_rows[is_text], len(self._placed_texts)
         placed = self._placed_texts[rows[rows < n_stored]]  # stored texts are older than those of the session
         if texts:
-            new = self.model.sequence.place(self.model.whitening(np.stack(texts)))
+            new = self._placed(np.stack(texts))
             placed = np.concatenate([placed, new[rows[rows >= n_stored] - n_stored]])
         local = np.where(is_text, np.cumsum(is_text) - 1, -1)
         return replace(kept, text_rows=local.astype(np.int32)), placed
+
+    def _placed(self, texts: np.ndarray) -> np.ndarray:
+        """(k, dim) where the sequence model places texts, (k, text dim); what is searched for is asked with again."""
+        return self._recent_placed.of(digest_of(texts), lambda: self.model.sequence.place(self.model.whitening(texts)))
 
     def _weighed(self, rows: np.ndarray, weights: np.ndarray, page_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Each item's weight after recency; the items of the page carry `item_page_share` of the whole."""

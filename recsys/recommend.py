@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 RECENT_READS: Final = 10_000
 """Of half a kilobyte each."""
 
-RECENT_BYTES: Final = 64 * 2**20
+RECENT_BYTES: Final = 128 * 2**20
 """What the scores of the last shoppers may take; those of two are kept whatever they take."""
 
 AT_ONCE_ITEMS: Final = 50_000

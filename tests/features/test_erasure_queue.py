@@ -100,6 +100,7 @@ def test_no_byte_of_an_erased_shopper_stays_in_sqlite_while_others_use_it(tmp_pa
 
 def test_a_log_that_stays_in_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.live_database.WAL_PAUSE_S", 0.0)
+    monkeypatch.setattr("features.live_database.BUSY_TIMEOUT_S", 0.1)
     database = open_live_database(Workspace(tmp_path), "")
     EventLog(database).append([LoggedEvent("e1", "ann", "boot", "view", NOW)])
     reader = open_live_database(Workspace(tmp_path), "")
