@@ -41,7 +41,10 @@ RECENT_BYTES: Final = 128 * 2**20
 """What the scores of the last shoppers may take; those of two are kept whatever they take."""
 
 AT_ONCE_ITEMS: Final = 50_000
-"""Beyond so many items finding the best of them takes long."""
+"""Beyond so many items finding the best of them takes long, ..."""
+
+AT_ONCE_ENTRIES: Final = 300
+"""... and so does reading a request of more items and events than these."""
 
 TITLE: Final = "title"
 """The `source` of an item that a search found by the words of its title."""
@@ -165,8 +168,11 @@ class Recommender:
 
     def recommend_at_once(self, query: Query) -> Slate | None:
         """`recommend` where that takes a fraction of a millisecond: what sources and ranker say of this shopper is kept
-        from a moment ago, the list is plain and the catalogue not too large. None where it does not."""
-        if query.explain or query.search or query.rules != PLAIN or self.n_items > AT_ONCE_ITEMS:
+        from a moment ago, and list, request and catalogue are plain and not too large. None where it does not."""
+        n_entries = query.count + len(query.exclude_ids) + len(query.session)
+        if query.explain or query.search or query.rules != PLAIN:
+            return None
+        if self.n_items > AT_ONCE_ITEMS or n_entries > AT_ONCE_ENTRIES:
             return None
         profile = self._profile(query)
         key = _evidence_of(profile)

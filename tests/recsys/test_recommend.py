@@ -659,6 +659,7 @@ def test_at_once_there_is_what_was_worked_out_a_moment_ago_and_is_plain() -> Non
         replace(query, explain=True),
         replace(query, rules=Rules(filter=OfBrand(("Type",)))),
         replace(query, text_vector=LAMP, text="lamp", search=True),
+        replace(query, count=400),
     ):
         recommender.recommend([dear])
         assert recommender.recommend_at_once(dear) is None
