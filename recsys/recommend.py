@@ -16,8 +16,7 @@ from recsys.errors import UnknownItemError
 from recsys.explain import Explanation, Facts, explanations
 from recsys.filters import Filter, matching
 from recsys.fused import Fused
-from recsys.fusion import SENTENCE, z_scores
-from recsys.item_rows import ItemRows
+from recsys.fusion import SENTENCE
 from recsys.model import Model
 from recsys.nearest_ids import nearest_ids
 from recsys.new_items import n_slots, with_new_items
@@ -28,17 +27,11 @@ from recsys.ranking import Proposals, Ranker, feature_names, propose
 from recsys.recent import Recent, digest_of
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
 from recsys.rules import PLAIN, Rules
-from recsys.sequence.histories import Sequences, gap_buckets
+from recsys.scorer import Scorer
 from recsys.top_k import top_k
 from recsys.users import Users
 
 log = logging.getLogger(__name__)
-
-RECENT_READS: Final = 10_000
-"""Of half a kilobyte each."""
-
-RECENT_BYTES: Final = 128 * 2**20
-"""What the scores of the last shoppers may take; those of two are kept whatever they take."""
 
 AT_ONCE_ITEMS: Final = 50_000
 """Beyond so many items finding the best of them takes long, ..."""
@@ -98,18 +91,16 @@ class Recommender:
         self.unavailable_rows = np.flatnonzero(~properties.available)
         self.new_item_share = new_items.share
         self.title_weight = settings.title_weight
-        self.sources = model.sources()
+        self._scorer = Scorer(model)
+        self.sources = self._scorer.sources
         self.source_names = [*(source.name for source in self.sources), TITLE]
         self.vectors = model.sequence.item_vectors
         self.ranker_pool = ranker_pool
         self.ranker = self._fitting_ranker()
         self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
-        n_kept = max(2, RECENT_BYTES // max(1, 4 * self.n_items * len(self.sources)))
-        self._recent_reads: Recent[np.ndarray] = Recent(RECENT_READS)
-        self._recent_fused: Recent[Fused] = Recent(n_kept)
-        self._recent_ranked: Recent[np.ndarray] = Recent(n_kept)
-        self._recent_matches: Recent[np.ndarray] = Recent(n_kept)
+        self._recent_ranked: Recent[np.ndarray] = Recent(self._scorer.n_kept)
+        self._recent_matches: Recent[np.ndarray] = Recent(self._scorer.n_kept)
         self.rows = self._reader.rows
         is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1)
         is_new &= properties.available
@@ -163,7 +154,7 @@ class Recommender:
     def recommend(self, queries: Sequence[Query]) -> list[Slate]:
         """One slate a query, of `count` items or of as many as may be shown."""
         profiles = [self._profile(query) for query in queries]
-        keyed = zip(queries, profiles, self._fused(profiles), strict=True)
+        keyed = zip(queries, profiles, self._scorer.keyed(profiles), strict=True)
         return [self._slate(query, profile, key, fused) for query, profile, (key, fused) in keyed]
 
     def recommend_at_once(self, query: Query) -> Slate | None:
@@ -175,8 +166,7 @@ class Recommender:
         if self.n_items > AT_ONCE_ITEMS or n_entries > AT_ONCE_ENTRIES:
             return None
         profile = self._profile(query)
-        key = _evidence_of(profile)
-        fused = self._recent_fused.find(key)
+        key, fused = self._scorer.kept(profile)
         is_ranked = query.by_ranker and self.ranker is not None and self._is_ranked(profile)
         if fused is None or (is_ranked and self._recent_ranked.find(_ranked_key(key, profile)) is None):
             return None
@@ -217,7 +207,7 @@ class Recommender:
     def proposals(self, queries: Sequence[Query]) -> list[tuple[Proposals, np.ndarray]]:
         """What the ranker is given for each query, and the weighted sum of the same items."""
         profiles = [self._reader.profile(query) for query in queries]
-        told = [fused for _, fused in self._fused(profiles)]
+        told = [fused for _, fused in self._scorer.keyed(profiles)]
         found = [self._propose(fused, profile) for fused, profile in zip(told, profiles, strict=True)]
         return [(one, fused.totals[one.item_rows]) for one, fused in zip(found, told, strict=True)]
 
@@ -301,62 +291,17 @@ class Recommender:
         allowed = np.ones((len(queries), self.n_items), dtype=bool)
         for row, profile in enumerate(profiles):
             allowed[row, profile.hidden_rows] = False
-        shoppers = self._shoppers(profiles)
-        return self._scores(shoppers), allowed, shoppers.asked
+        shoppers = self._scorer.shoppers(profiles)
+        return self._scorer.scores(shoppers), allowed, shoppers.asked
 
     def shoppers(self, queries: Sequence[Query]) -> Shoppers:
         """The queries as the sources read them."""
-        return self._shoppers([self._reader.profile(query) for query in queries])
+        return self._scorer.shoppers([self._reader.profile(query) for query in queries])
 
     def fused(self, queries: Sequence[Query]) -> list[Fused]:
         """How every item is judged for each query, hidden ones among them; before the ranker and the query's rules."""
-        return [fused for _, fused in self._fused([self._reader.profile(query) for query in queries])]
-
-    def _fused(self, profiles: Sequence[Profile]) -> list[tuple[Hashable, Fused]]:
-        """Each profile's, with a key of what it was worked out from: None where many are asked for at once."""
-        if len(profiles) != 1:
-            return [(None, fused) for fused in self._fuse(profiles)]
-        key = _evidence_of(profiles[0])
-        return [(key, self._recent_fused.of(key, lambda: self._fuse(profiles)[0]))]
-
-    def _fuse(self, profiles: Sequence[Profile]) -> list[Fused]:
-        shoppers = self._shoppers(profiles)
-        standard = z_scores(self._scores(shoppers))
-        return self.model.fusion.fused(self.source_names[:-1], standard, self.model.popularity, shoppers.asked)
-
-    def _scores(self, shoppers: Shoppers) -> np.ndarray:
-        return np.stack([source.scores(shoppers) for source in self.sources])
-
-    def _shoppers(self, profiles: Sequence[Profile]) -> Shoppers:
-        return Shoppers(
-            history=ItemRows.of([profile.history for profile in profiles], self.n_items),
-            wanted=self._wanted(profiles),
-            bought=ItemRows.of([profile.bought for profile in profiles], self.n_items),
-            browsing=np.stack([profile.browsing for profile in profiles]),
-            sentence=np.stack([profile.sentence for profile in profiles]),
-            asked=np.array([profile.asked for profile in profiles], dtype=np.float32),
-        )
-
-    def _wanted(self, profiles: Sequence[Profile]) -> np.ndarray:
-        """(n, dim) query vectors of the sequence model."""
-        if len(profiles) != 1:
-            return self._read(profiles)
-        return self._recent_reads.of(digest_of(*_read_of(profiles[0])), lambda: self._read(profiles))
-
-    def _read(self, profiles: Sequence[Profile]) -> np.ndarray:
-        reads = [profile.read for profile in profiles]
-        n_texts = np.cumsum([0] + [len(profile.read_texts) for profile in profiles])
-        text_rows = [
-            np.where(read.text_rows >= 0, read.text_rows + n, -1) for read, n in zip(reads, n_texts, strict=False)
-        ]
-        sequences = Sequences(
-            np.cumsum([0] + [len(read) for read in reads]),
-            np.concatenate([read.item_rows for read in reads]),
-            np.concatenate([read.event_types for read in reads]),
-            np.concatenate([read.timestamps for read in reads]),
-            np.concatenate(text_rows),
-        )
-        return self.model.sequence.read(sequences, np.concatenate([profile.read_texts for profile in profiles]))
+        profiles = [self._reader.profile(query) for query in queries]
+        return [fused for _, fused in self._scorer.keyed(profiles)]
 
     def _boosted(self, totals: np.ndarray, hidden_rows: np.ndarray, rules: Rules) -> np.ndarray:
         if not rules.boosts:
@@ -433,23 +378,9 @@ class Recommender:
         return self.new_rows[top_k(totals[self.new_rows] + self.model.promise[self.new_rows], count)]
 
 
-def _evidence_of(profile: Profile) -> bytes:
-    """A key of all that the sources read."""
-    one = profile
-    asked = np.array([one.asked])
-    return digest_of(*_read_of(one), *one.history, *one.bought, one.browsing, one.sentence, asked)
-
-
 def _ranked_key(key: Hashable, profile: Profile) -> Hashable:
     """Of what the ranker made of the scores under `key`: it is given what may be shown."""
     return key, digest_of(profile.hidden_rows)
-
-
-def _read_of(profile: Profile) -> tuple[np.ndarray, ...]:
-    """What the sequence model reads: of times only how long things lay apart, roughly, so that a page or an event of
-    this very moment is the same a second later."""
-    read = profile.read
-    return read.item_rows, read.text_rows, read.event_types, gap_buckets(read.timestamps), profile.read_texts
 
 
 BATCH_CELLS = 8_000_000

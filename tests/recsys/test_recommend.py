@@ -28,6 +28,7 @@ from recsys.ranking import Ranker
 from recsys.recommend import Recommender, Slate, batches
 from recsys.repeats import Repeats
 from recsys.rules import Boost, Rules
+from recsys.scorer import Scorer
 from recsys.sequence import Sequences
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
@@ -640,7 +641,7 @@ def test_what_was_asked_before_changes_no_answer(queries: list[Query]) -> None:
 def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
     recommender = tiny_recommender()
     first = recommender.recommend([Query(user_id="ann")])
-    monkeypatch.setattr(Recommender, "_scores", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(Scorer, "scores", lambda *_: pytest.fail("scored again"))
     assert recommender.recommend([Query(user_id="ann")]) == first
     assert recommender.recommend([Query(user_id="ann", count=2)])[0].items == first[0].items[:2]
 
@@ -687,5 +688,5 @@ def test_what_happens_now_is_the_same_a_second_later(monkeypatch: pytest.MonkeyP
 
     recommender = tiny_recommender(sequence=READER)
     first = recommender.recommend([query(NOON + DAY)])
-    monkeypatch.setattr(Recommender, "_scores", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(Scorer, "scores", lambda *_: pytest.fail("scored again"))
     assert recommender.recommend([query(NOON + DAY + timedelta(seconds=1))]) == first
