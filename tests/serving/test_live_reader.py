@@ -75,3 +75,28 @@ def test_what_goes_wrong_behind_the_read_is_no_failure_of_the_database(reader: L
     with pytest.raises(type(error), match=str(error)):
         read_then(reader, lambda: 1, wrong)
     assert read_then(reader, lambda: 1, str) == "1"
+
+
+def test_a_quick_read_stays_in_its_thread_and_one_that_was_slow_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    reader = LiveReader(clock=lambda: now[0])
+    monkeypatch.setattr(live_reader, "TIMEOUT_S", SHORT_S)
+    assert reader.read_now(threading.get_ident) == threading.get_ident()
+
+    def slowly() -> int:
+        time.sleep(2 * SHORT_S)
+        return 1
+
+    assert reader.read_now(slowly) == 1  # it is there now, and the next reads wait for nothing
+    assert reader.read_now(lambda: pytest.fail("asked while it is left alone")) is None
+    now[0] = 2 * PAUSE_S
+    assert reader.read_now(lambda: 2) == 2
+
+    def fail() -> int:
+        raise StoreError("live.sqlite: gone")
+
+    assert reader.read_now(fail) is None
+    assert reader.read_now(lambda: 3) is None
+    reader.close()
