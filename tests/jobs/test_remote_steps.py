@@ -38,6 +38,7 @@ from recsys.workspace import Workspace
 
 GIB = 2**30
 STEPS = ("tell", "hold_back", "fail", "fill_the_disk", "die_once", "die", "wait", "send_sigterm")
+TESTS = Path(__file__).parents[1]
 WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 """A lost machine is noticed in seconds."""
 
@@ -51,6 +52,7 @@ def cluster() -> Iterator[Cluster]:
     """A small machine, which the night itself runs on, and a large one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)  # where other processes find `unruly_steps`
         small = {"num_cpus": 1, "memory": GIB, "object_store_memory": 100_000_000, "_system_config": WATCHFUL}
         cluster = Cluster(initialize_head=True, head_node_args=small)
         add_large(cluster)
