@@ -167,15 +167,16 @@ class Recommender:
             return None
         profile = self._profile(query)
         key, fused = self._scorer.kept(profile)
-        is_ranked = query.by_ranker and self.ranker is not None and self._is_ranked(profile)
+        is_ranked = self._is_ranked(query, profile)
         if fused is None or (is_ranked and self._recent_ranked.find(_ranked_key(key, profile)) is None):
             return None
         return self._slate(query, profile, key, fused)
 
     def _slate(self, query: Query, profile: Profile, key: Hashable, fused: Fused) -> Slate:
         if query.search:
-            key, fused = (key, query.text), fused.with_source(self._title_scores(query.text or ""))
-        totals = self._ranked(key, fused, profile) if query.by_ranker else fused.totals
+            # Of these scores nothing is kept: the key is of the others.
+            key, fused = None, fused.with_source(self._title_scores(query.text or ""))
+        totals = self._ranked(key, fused, query, profile)
         totals = self._boosted(totals, profile.hidden_rows, query.rules)
         placed = self._placed(totals, profile.hidden_rows, query)
         n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
@@ -228,14 +229,14 @@ class Recommender:
     def _propose(self, fused: Fused, profile: Profile) -> Proposals:
         return propose(fused.standard, profile.hidden_rows, self.model.item_features, self.ranker_pool)
 
-    def _ranked(self, key: Hashable, fused: Fused, profile: Profile) -> np.ndarray:
-        """The weighted sum, with what the ranker orders anew above all else. key: of `fused`.
+    def _ranked(self, key: Hashable, fused: Fused, query: Query, profile: Profile) -> np.ndarray:
+        """The weighted sum, with what the ranker orders anew above all else. key: of `fused`, None where it has none.
 
         It has learned from histories and visits: a page, the request's own text and a stranger are left to the
         weighted sum, and so is the session's text where there was none in what it has learned from.
         """
         ranker = self.ranker
-        if ranker is None or not self._is_ranked(profile):
+        if ranker is None or not self._is_ranked(query, profile):
             return fused.totals
 
         def ranked() -> np.ndarray:
@@ -247,12 +248,13 @@ class Recommender:
 
         return ranked() if key is None else self._recent_ranked.of(_ranked_key(key, profile), ranked)
 
-    def _is_ranked(self, profile: Profile) -> bool:
-        return profile.by_history and (profile.asked == 0 or self._ranker_reads_sentences)
+    def _is_ranked(self, query: Query, profile: Profile) -> bool:
+        is_its_kind = profile.by_history and (profile.asked == 0 or self._ranker_reads_sentences)
+        return self.ranker is not None and query.by_ranker and is_its_kind
 
     def is_ranked(self, query: Query) -> bool:
         """Whether the ranker orders the best of this query's list, or the weighted sum all of it."""
-        return self.ranker is not None and query.by_ranker and self._is_ranked(self.profile(query))
+        return self._is_ranked(query, self.profile(query))
 
     def profile(self, query: Query) -> Profile:
         """What the query says in terms of the model; its filter counts, as in the list."""

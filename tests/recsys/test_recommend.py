@@ -638,6 +638,19 @@ def test_what_was_asked_before_changes_no_answer(queries: list[Query]) -> None:
     ]
 
 
+def test_searches_that_are_asked_together_are_ranked_for_each_shopper() -> None:
+    """Their words are in titles alone, so that nothing tells the two shoppers' requests apart but who asks."""
+    queries = [
+        Query(session=(Signal("view", NOON, item_id),), text="lamp", search=True, by_ranker=True)
+        for item_id in ("kettle", "keyboard")
+    ]
+    together = ranked(sequence=READER).recommend(queries)
+    for slate, query in zip(together, queries, strict=True):
+        (alone,) = ranked(sequence=READER).recommend([query])
+        assert [item.item_id for item in slate.items] == [item.item_id for item in alone.items]
+        assert [item.score for item in slate.items] == pytest.approx([item.score for item in alone.items], abs=1e-5)
+
+
 def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
     recommender = tiny_recommender()
     first = recommender.recommend([Query(user_id="ann")])
