@@ -91,25 +91,20 @@ class Answering:
         way: at once, or in the visit to a thread that reads a database on another machine."""
         is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
 
-        def made(request: ListRequest, gone: frozenset[str]) -> tuple[Asked, Slate | None]:
-            asked = Asked(request, now, gone, is_search, by_ranker)
-            query = known_query_of(asked, current, max_texts)
-            return asked, None if query is None else self._made(query, current)
-
-        def made_at_once() -> tuple[Asked, Slate | None]:
-            known, gone = request, frozenset[str]()
-            if self._moment is not None:
-                known, gone = self._moment.of_now(request, current.release.manifest)
+        def made(
+            make: Callable[[Query, Live], Slate | None], known: ListRequest, gone: frozenset[str]
+        ) -> tuple[Asked, Slate | None]:
             asked = Asked(known, now, gone, is_search, by_ranker)
             query = known_query_of(asked, current, max_texts)
-            return asked, None if query is None else slate_at_once(query, current)
+            return asked, None if query is None else make(query, current)
 
-        if self._moment is None or self._moment.is_quick:
-            return await self._turns.take(made_at_once)
-        found = await self._moment.of_then(request, current.release.manifest, made)
-        if found is not None:
-            return found
-        return Asked(request, now, self._moment.last_gone(current.release.manifest), is_search, by_ranker), None
+        moment, manifest = self._moment, current.release.manifest
+        if moment is None:
+            return await self._turns.take(lambda: made(slate_at_once, request, frozenset()))
+        if moment.is_quick:
+            return await self._turns.take(lambda: made(slate_at_once, *moment.of_now(request, manifest)))
+        found = await moment.of_then(request, manifest, partial(made, self._made))
+        return found or (Asked(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
 
     def _made(self, query: Query, current: Live) -> Slate:
         """Not on the event loop, which meanwhile looks at what arrives, and refuses it if need be; and one at a time,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,6 +41,7 @@ class TextVectors:
         self._load = load
         self._size = size
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._keeping = threading.Lock()
         # One thread: two encodings at once would only share the same cores and delay both.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._encoder: Future[TextEncoder] = self._thread.submit(self._start)
@@ -102,7 +104,8 @@ class TextVectors:
         return self._encoder.result().encode(texts)
 
     def _keep(self, text: str, vector: np.ndarray) -> None:
-        self._vectors[text] = vector
-        self._vectors.move_to_end(text)
-        while len(self._vectors) > self._size:
-            self._vectors.popitem(last=False)
+        with self._keeping:  # another thread may be about to forget the very same text
+            self._vectors[text] = vector
+            self._vectors.move_to_end(text)
+            while len(self._vectors) > self._size:
+                self._vectors.popitem(last=False)
