@@ -11,11 +11,11 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -36,9 +36,15 @@ STATEMENT_TIMEOUT_MS: Final = 10_000
 WRITERS_LOCK: Final = 7_242_001
 """PostgreSQL's advisory lock that writers share and `settled` takes alone."""
 
+RESTART_PATIENCE_S: Final = 60.0
+RESTART_PAUSE_S: Final = 0.5
+"""How long a night waits for a server that has answered it before, and how often it asks."""
+
 WAL_RETRIES: Final = 100
 WAL_PAUSE_S: Final = 0.02
 SCRUB_TRIES: Final = 3
+
+T = TypeVar("T")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -121,6 +127,23 @@ class LiveDatabase:
                 raise
             finally:
                 connection.close()
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """What `work` answers, done again where a server that has answered before does not: one that restarts lets
+        nobody in for seconds. `work` must be such that doing it twice changes nothing.
+
+        Raises the StoreError of the last try after `RESTART_PATIENCE_S`, and at once where the database is a file or
+        has never answered.
+        """
+        until_s = time.monotonic() + RESTART_PATIENCE_S
+        while True:
+            try:
+                return work()
+            except StoreError as error:
+                if self._is_sqlite or not self._ready or time.monotonic() > until_s:
+                    raise
+                log.warning("live_database_away again_in_s=%.1f reason=%r", RESTART_PAUSE_S, str(error))
+            time.sleep(RESTART_PAUSE_S)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -39,7 +40,7 @@ def ingest_items(workspace: Workspace, changes: ItemChanges, settings: Ingest, n
             return 0, 0
         database_id = changes.database.id
         after = ITEMS_READ.read(workspace.lake, database_id)
-        changed = changes.after(after)
+        changed = changes.database.patiently(partial(changes.after, after))
         if changed.is_empty():
             return 0, after
         n_changed = _take(workspace, changes, changed, after, settings, now)

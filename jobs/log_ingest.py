@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -54,13 +55,14 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: Ingest, now: da
     """Take what the log has gained into the lake.
 
     Events of shoppers who were erased leave the log, too, should a replica have stored any before it knew. Bad rows go
-    to the quarantine and, other than a file's, never stop a night: events are checked when they are
-    stored, so only a log that others write to has any. Raises StoreError where the log cannot be read.
+    to the quarantine and, other than a file's, never stop a night: events are checked when they are stored, so only a
+    log that others write to has any. A server that restarts meanwhile is waited for. Raises StoreError where the log
+    cannot be read.
     """
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
         database_id = events.database.id
         after = EVENTS_READ.read(workspace.lake, database_id)
-        up_to = events.newest()
+        up_to = events.database.patiently(events.newest)
         report = _take(workspace, events, after, up_to, settings, now)
         if up_to > after:
             EVENTS_READ.write(workspace.lake, database_id, up_to)
@@ -89,7 +91,8 @@ def _take(
         with QuarantineFile(workspace.quarantine / "events", source, digest) as quarantine:
             reached = after
             while reached < up_to:
-                rows, numbers = events.batch(reached, up_to, settings.batch_rows)
+                read = partial(events.batch, reached, up_to, settings.batch_rows)
+                rows, numbers = events.database.patiently(read)
                 if rows.is_empty():
                     break
                 _stage(rows, numbers, latest, kept_out, staging, quarantine, count)
@@ -98,7 +101,7 @@ def _take(
         taken = RangeTaken("events", events.database.id, events.database.shown, after, up_to)
         commit_ingest(lake, staging, merged, taken, now, settings.keep_undo)
     if count.erased:
-        events.remove(count.erased)
+        events.database.patiently(partial(events.remove, count.erased))
     n_erased = count.erased.total()
     n_new = sum(table.n_new for table in merged.values())
     n_known = count.n_read - count.n_bad - n_erased - n_new

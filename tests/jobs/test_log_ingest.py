@@ -10,6 +10,7 @@ import polars as pl
 import psycopg
 import pytest
 
+import features.live_database
 import jobs.log_position
 from features.event_log import EventLog, LoggedEvent
 from features.live_database import LiveDatabase, open_live_database
@@ -156,6 +157,40 @@ def test_a_server_that_restarts_while_a_night_reads_loses_no_event(
     monkeypatch.setattr(log, "batch", batch_and_restart)
     assert night(workspace, log, Ingest(batch_rows=2)).events.n_new == 6
     assert len(lake_ids(workspace)) == 6
+
+
+@pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
+def test_a_server_that_recovers_while_a_night_reads_is_asked_again(
+    workspace: Workspace, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append([event(f"e{n}", n + 1) for n in range(6)])
+    batch, n_read = log.batch, itertools.count()
+
+    def batch_or_none(after: int, up_to: int, most: int) -> tuple[pl.DataFrame, pl.Series]:
+        if next(n_read) in (1, 2):
+            raise StoreError("the database system is in recovery mode")
+        return batch(after, up_to, most)
+
+    monkeypatch.setattr(log, "batch", batch_or_none)
+    monkeypatch.setattr(features.live_database, "RESTART_PAUSE_S", 0.0)
+    assert night(workspace, log, Ingest(batch_rows=2)).events.n_new == 6
+    assert next(n_read) == 5
+
+
+@pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
+def test_a_server_that_stays_away_stops_the_night_and_takes_nothing(
+    workspace: Workspace, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append([event("e1")])
+
+    def none(*_: object) -> None:
+        raise StoreError("the database system is shutting down")
+
+    monkeypatch.setattr(log, "batch", none)
+    monkeypatch.setattr(features.live_database, "RESTART_PATIENCE_S", 0.0)
+    with pytest.raises(StoreError, match="shutting down"):
+        night(workspace, log)
+    assert not Lake(workspace.lake).files
 
 
 def restart(server: str) -> None:
