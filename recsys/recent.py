@@ -28,11 +28,15 @@ class Recent(Generic[T]):
         found = self.find(key)
         if found is None:
             found = work_out()
-            if len(self._found) >= self._size:
-                # Not `popitem`: another thread may be at the same.
-                self._found.pop(next(iter(self._found), b""), None)
-            self._found[key] = found
+            self.keep(key, found)
         return found
+
+    def keep(self, key: Hashable, found: T) -> None:
+        """Keep this under the key, whatever was kept there."""
+        if len(self._found) >= self._size:
+            # Not `popitem`: another thread may be at the same.
+            self._found.pop(next(iter(self._found), b""), None)
+        self._found[key] = found
 
     def find(self, key: Hashable) -> T | None:
         """What is kept under this key."""

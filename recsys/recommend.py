@@ -67,6 +67,17 @@ class Slate:
     n_matched: int | None = None
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A list under way: the query as it was read, with the key of its scores. is_quick: what sources and ranker say of
+    this shopper is kept from a moment ago, so that the rest takes a fraction of a millisecond, too."""
+
+    query: Query
+    profile: Profile
+    key: Hashable
+    is_quick: bool
+
+
 class Recommender:
     """A model with its shoppers, ready to answer. Immutable: a new release is a new Recommender."""
 
@@ -157,9 +168,9 @@ class Recommender:
         keyed = zip(queries, profiles, self._scorer.keyed(profiles), strict=True)
         return [self._slate(query, profile, key, fused) for query, profile, (key, fused) in keyed]
 
-    def recommend_at_once(self, query: Query) -> Slate | None:
-        """`recommend` where that takes a fraction of a millisecond: what sources and ranker say of this shopper is kept
-        from a moment ago, and list, request and catalogue are plain and not too large. None where it does not."""
+    def begin(self, query: Query) -> Begun | None:
+        """The query's list begun, which takes a fraction of a millisecond; None where it could take longer: the rest of
+        such a request, or a catalogue so large, is not plain."""
         n_entries = query.count + len(query.exclude_ids) + len(query.session)
         if query.explain or query.search or query.rules != PLAIN:
             return None
@@ -167,10 +178,14 @@ class Recommender:
             return None
         profile = self._profile(query)
         key, fused = self._scorer.kept(profile)
-        is_ranked = self._is_ranked(query, profile)
-        if fused is None or (is_ranked and self._recent_ranked.find(_ranked_key(key, profile)) is None):
-            return None
-        return self._slate(query, profile, key, fused)
+        is_judged = (
+            not self._is_ranked(query, profile) or self._recent_ranked.find(_ranked_key(key, profile)) is not None
+        )
+        return Begun(query, profile, key, is_quick=fused is not None and is_judged)
+
+    def finish(self, begun: Begun) -> Slate:
+        """As `recommend` of its query."""
+        return self._slate(begun.query, begun.profile, begun.key, self._scorer.of_key(begun.key, begun.profile))
 
     def _slate(self, query: Query, profile: Profile, key: Hashable, fused: Fused) -> Slate:
         if query.search:

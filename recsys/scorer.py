@@ -43,7 +43,11 @@ class Scorer:
         if len(profiles) != 1:
             return [(None, fused) for fused in self._fuse(profiles)]
         key = _evidence_of(profiles[0])
-        return [(key, self._recent_fused.of(key, lambda: self._fuse(profiles)[0]))]
+        return [(key, self.of_key(key, profiles[0]))]
+
+    def of_key(self, key: Hashable, profile: Profile) -> Fused:
+        """The profile's scores, kept under its key."""
+        return self._recent_fused.of(key, lambda: self._fuse([profile])[0])
 
     def kept(self, profile: Profile) -> tuple[Hashable, Fused | None]:
         """The key of the profile's scores, and these where they are kept."""

@@ -14,11 +14,12 @@ from functools import partial
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
-from recsys.recommend import Slate
+from recsys.recommend import Begun, Slate
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, known_query_of, query_of, slate_at_once, slate_of
+from serving.asked import Asked, begin, finished, known_query_of, query_of, slate_of
 from serving.contract import SlateResponse
+from serving.kept_lists import KeptLists
 from serving.metrics import count_slate
 from serving.moment import Moment
 from serving.query import check_count, to_response
@@ -52,7 +53,8 @@ class Answering:
         self._writer = writer
         self._forgotten = forgotten
         self._turns = Turns()
-        self._making = threading.Lock()
+        self._kept = KeptLists()
+        self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
 
     def close(self) -> None:
@@ -71,10 +73,11 @@ class Answering:
         check_count(request.count, self._settings.recommend.max_count)
         by_ranker = part is None or part.settings.ranker == "learned"
         asked, slate = await self._asked(request, now, by_ranker, current)
-        if slate is None:
-            query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
-            making = partial(copy_context().run, self._made, query, current)
+        if not isinstance(slate, Slate):
+            making = partial(copy_context().run, self._made, await self._making(asked, slate, current))
             slate = await asyncio.get_running_loop().run_in_executor(self._thread, making)
+        if asked.at == now:  # else it was made for an earlier request
+            self._kept.keep(asked, current, slate)
         count_slate(slate.fallback)
         items = told_items(slate, current.release.recommender, request.return_properties)
         release_id = current.release.release_id
@@ -86,31 +89,53 @@ class Answering:
 
     async def _asked(
         self, request: ListRequest, now: datetime, by_ranker: bool, current: Live
-    ) -> tuple[Asked, Slate | None]:
-        """The request with what has happened since the release was made; and its list, where that could be made on the
-        way: at once, or in the visit to a thread that reads a database on another machine."""
-        is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
+    ) -> tuple[Asked, Slate | Begun | None]:
+        """The request with what has happened since the release was made; and as much of its list as could be made on
+        the way: all of it where little was to do, or where a thread reads a database on another machine anyway."""
+        is_search = isinstance(request, SearchRequest)
 
-        def made(
-            make: Callable[[Query, Live], Slate | None], known: ListRequest, gone: frozenset[str]
-        ) -> tuple[Asked, Slate | None]:
-            asked = Asked(known, now, gone, is_search, by_ranker)
-            query = known_query_of(asked, current, max_texts)
-            return asked, None if query is None else make(query, current)
+        def asked_of(known: ListRequest, gone: frozenset[str]) -> Asked:
+            return Asked(known, now, gone, is_search, by_ranker)
 
         moment, manifest = self._moment, current.release.manifest
         if moment is None:
-            return await self._turns.take(lambda: made(slate_at_once, request, frozenset()))
+            return await self._turns.take(lambda: self._at_once(asked_of(request, frozenset()), current))
         if moment.is_quick:
-            return await self._turns.take(lambda: made(slate_at_once, *moment.of_now(request, manifest)))
-        found = await moment.of_then(request, manifest, partial(made, self._made))
-        return found or (Asked(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
+            return await self._turns.take(lambda: self._at_once(asked_of(*moment.of_now(request, manifest)), current))
+        found = await moment.of_then(request, manifest, lambda *known: self._in_thread(asked_of(*known), current))
+        return found or (asked_of(request, moment.last_gone(manifest)), None)
 
-    def _made(self, query: Query, current: Live) -> Slate:
+    def _at_once(self, asked: Asked, current: Live) -> tuple[Asked, Slate | Begun | None]:
+        """What the event loop may do: a list that is kept, or little to do for; else it begins one that is plain."""
+        kept = self._kept.find(asked, current)
+        if kept is not None:
+            return kept
+        query = known_query_of(asked, current, self._settings.embed.max_browsing_texts)
+        begun = None if query is None else begin(query, current)
+        if begun is None or not begun.is_quick:
+            return asked, begun
+        return asked, finished(begun, current)
+
+    def _in_thread(self, asked: Asked, current: Live) -> tuple[Asked, Slate | None]:
+        """The list, unless texts have to be encoded first."""
+        kept = self._kept.find(asked, current)
+        if kept is not None:
+            return kept
+        query = known_query_of(asked, current, self._settings.embed.max_browsing_texts)
+        return asked, None if query is None else self._made(lambda: slate_of(query, current))
+
+    async def _making(self, asked: Asked, begun: Begun | None, current: Live) -> Callable[[], Slate]:
+        """What makes the list; waits for texts to be encoded."""
+        if begun is not None:
+            return lambda: finished(begun, current)
+        query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
+        return lambda: slate_of(query, current)
+
+    def _made(self, make: Callable[[], Slate]) -> Slate:
         """Not on the event loop, which meanwhile looks at what arrives, and refuses it if need be; and one at a time,
         as several would share one interpreter lock. Replicas are the parallelism."""
-        with self._making:
-            return slate_of(query, current)
+        with self._lock:
+            return make()
 
     async def asked_by(self, user_id: str, count: int, current: Live) -> Query:
         """What a shopper's list, explained, would be asked with now, outside experiments; nothing is recorded."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from recsys.query import Query
-from recsys.recommend import Slate
+from recsys.recommend import Begun, Recommender, Slate
 from serving.query import texts_of, to_query
 from serving.release_watch import Live
 from serving.rules import ListRequest, with_rules
@@ -49,15 +49,21 @@ def _query(asked: Asked, vectors: Sequence[np.ndarray], max_texts: int) -> Query
 
 def slate_of(query: Query, live: Live) -> Slate:
     """The list."""
+    return _traced(query, live, lambda recommender: recommender.recommend([query])[0])
+
+
+def begin(query: Query, live: Live) -> Begun | None:
+    """The list begun, where that takes so little that the event loop may do it; else None."""
+    return live.release.recommender.begin(query)
+
+
+def finished(begun: Begun, live: Live) -> Slate:
+    """The list that this release's recommender has begun."""
+    return _traced(begun.query, live, lambda recommender: recommender.finish(begun))
+
+
+def _traced(query: Query, live: Live, make: Callable[[Recommender], Slate]) -> Slate:
     with span("recommend", count=query.count, release_id=live.release.release_id) as ranked:
-        slate = live.release.recommender.recommend([query])[0]
+        slate = make(live.release.recommender)
         note(ranked, items=len(slate.items), fallback=slate.fallback or "none")
-    return slate
-
-
-def slate_at_once(query: Query, live: Live) -> Slate | None:
-    """The list, where it takes so little that the event loop may make it; else None."""
-    with span("recommend at once", count=query.count, release_id=live.release.release_id) as ranked:
-        slate = live.release.recommender.recommend_at_once(query)
-        note(ranked, items=len(slate.items) if slate else 0)
     return slate

@@ -659,16 +659,27 @@ def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.
     assert recommender.recommend([Query(user_id="ann", count=2)])[0].items == first[0].items[:2]
 
 
-def test_at_once_there_is_what_was_worked_out_a_moment_ago_and_is_plain() -> None:
+def test_quick_is_what_was_worked_out_a_moment_ago() -> None:
+    recommender = ranked(sequence=READER)
+
+    def is_quick(query: Query) -> bool:
+        begun = recommender.begin(query)
+        assert begun is not None
+        before = begun.is_quick
+        assert recommender.finish(begun) == ranked(sequence=READER).recommend([query])[0]
+        again = recommender.begin(query)
+        assert again is not None and again.is_quick
+        return before
+
+    query = Query(user_id="ann", asked_at=NOON + DAY)
+    assert not is_quick(query)
+    assert is_quick(replace(query, by_ranker=False))
+    assert not is_quick(replace(query, exclude_ids=frozenset({"lamp"})))  # whose order the ranker has not seen
+
+
+def test_begun_is_only_what_is_plain() -> None:
     recommender = ranked(sequence=READER)
     query = Query(user_id="ann", asked_at=NOON + DAY)
-    assert recommender.recommend_at_once(query) is None
-    (slate,) = recommender.recommend([query])
-    assert recommender.recommend_at_once(query) == slate
-    unranked = replace(query, by_ranker=False)
-    assert recommender.recommend_at_once(unranked) == recommender.recommend([unranked])[0]
-    hidden = replace(query, exclude_ids=frozenset({"lamp"}))  # whose order the ranker has not seen
-    assert recommender.recommend_at_once(hidden) is None
     for dear in (
         replace(query, explain=True),
         replace(query, rules=Rules(filter=OfBrand(("Type",)))),
@@ -676,14 +687,14 @@ def test_at_once_there_is_what_was_worked_out_a_moment_ago_and_is_plain() -> Non
         replace(query, count=400),
     ):
         recommender.recommend([dear])
-        assert recommender.recommend_at_once(dear) is None
+        assert recommender.begin(dear) is None
 
 
-def test_a_large_catalogue_has_nothing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_begun_in_a_large_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     recommender = tiny_recommender()
     recommender.recommend([Query(user_id="ann")])
     monkeypatch.setattr("recsys.recommend.AT_ONCE_ITEMS", 4)
-    assert recommender.recommend_at_once(Query(user_id="ann")) is None
+    assert recommender.begin(Query(user_id="ann")) is None
 
 
 def test_a_filter_is_matched_once_and_not_taken_for_another() -> None:

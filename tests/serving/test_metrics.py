@@ -36,8 +36,8 @@ def test_requests_are_counted_by_route_and_status(client: TestClient) -> None:
     client.post("/v1/recommend", json={"user_id": "ann"})
     client.post("/v1/recommend", json={"user_id": "zoe"})
     client.post("/v1/recommend", json={})
-    for _ in range(3):
-        client.post("/v1/recommend", json={"text": "shoes"})
+    for count in (1, 2, 3):
+        client.post("/v1/recommend", json={"text": "shoes", "count": count})
     after = scraped(client)
     grown = {name: after[name] - before.get(name, 0) for name in (good, bad, personal, strange, encoded, cached)}
     assert grown == {good: 5, bad: 1, personal: 4, strange: 1, encoded: 1, cached: 2}
