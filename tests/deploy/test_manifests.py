@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from recsys.config import Serve, Settings
 from recsys.settings_file import load_settings
 from serving import exporter
 from serving.api import create_app
+from serving.haproxy_door import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE
 from serving.proxy import METRICS_VARIABLE, ray_environment
 
 PODS = [pod for manifest in manifests().values() for pod in pod_specs(manifest)]
@@ -147,9 +149,20 @@ def test_ray_is_switched_as_the_service_switches_it_for_itself(served: dict[str,
         assert group["rayStartParams"]["object-store-memory"] == str(served["object_store_bytes"])
 
 
-def test_the_exporter_reads_what_replicas_write_and_sees_their_processes() -> None:
+def test_haproxy_is_started_by_the_command_of_the_image_that_adds_the_door() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"][COMMAND] == "serving.haproxy_door:main"
+    assert "COPY --from=libraries-cpu /libraries /usr/local" in (ROOT / "Dockerfile").read_text()
+    cluster = of_kind("RayService")["spec"]["rayClusterConfig"]
+    started = [values(one)["RAY_SERVE_HAPROXY_BINARY_PATH"] for one in containers(cluster) if "envFrom" in one]
+    assert set(started) == {f"/usr/local/bin/{COMMAND}"}
+
+
+def test_the_exporter_reads_what_replicas_and_haproxy_count_and_sees_their_processes() -> None:
     (group,) = of_kind("RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     pod = group["template"]["spec"]
+    for variable in (COUNTS_VARIABLE, LISTS_VARIABLE):
+        assert len({values(container)[variable] for container in pod["containers"]}) == 1
     folders = {values(container)[METRICS_VARIABLE] for container in pod["containers"]}
     assert len(folders) == 1
     for container in pod["containers"]:

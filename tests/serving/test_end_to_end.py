@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -279,7 +280,14 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         before = service.get(f"/v1/explain/{sentence['recommendation_id']}")
         assert (before["release_id"], before["same"], before["items"][0]["item_id"]) == ("r1", True, "vase")
 
+        with ThreadPoolExecutor(64) as callers:  # more than there are places
+            texts = [f"lamp number {n} for the desk" for n in range(64)]
+            answers = list(callers.map(lambda text: service.post("/v1/recommend", text=text, count=1), texts))
+        refused = [answer for answer in answers if "items" not in answer]
+        assert {answer["type"] for answer in refused} == {"urn:recsys:problem:overloaded"}
         counted = service.text("/metrics")
+        at_the_door = re.search(r'recsys_requests_total\{[^}]*route="at the door"[^}]*\} (\S+)', counted)
+        assert at_the_door is not None and float(at_the_door[1]) > 0
         assert 'recsys_release_replicas{release_id="r2"} 1.0' in counted
         assert "ray" not in counted  # which counts with the same library
 
