@@ -39,6 +39,9 @@ AT_ONCE_ITEMS: Final = 50_000
 AT_ONCE_ENTRIES: Final = 300
 """... and so does reading a request of more items and events than these."""
 
+SMALL_CATALOGUE: Final = 20_000
+"""So many items are scored by every source in a few milliseconds."""
+
 TITLE: Final = "title"
 """The `source` of an item that a search found by the words of its title."""
 NO_ROWS: Final = np.zeros(0, dtype=np.int64)
@@ -69,8 +72,8 @@ class Slate:
 
 @dataclass(frozen=True)
 class Begun:
-    """A list under way: the query as it was read, with the key of its scores. is_quick: what sources and ranker say of
-    this shopper is kept from a moment ago, so that the rest takes a fraction of a millisecond, too."""
+    """A list under way: the query as it was read, with the key of its scores. is_quick: the rest takes a few
+    milliseconds at most, as the catalogue is small, or as what sources and ranker say of this shopper is kept."""
 
     query: Query
     profile: Profile
@@ -178,10 +181,10 @@ class Recommender:
             return None
         profile = self._profile(query)
         key, fused = self._scorer.kept(profile)
-        is_judged = (
-            not self._is_ranked(query, profile) or self._recent_ranked.find(_ranked_key(key, profile)) is not None
-        )
-        return Begun(query, profile, key, is_quick=fused is not None and is_judged)
+        is_kept = fused is not None
+        if is_kept and self._is_ranked(query, profile):
+            is_kept = self._recent_ranked.find(_ranked_key(key, profile)) is not None
+        return Begun(query, profile, key, is_quick=is_kept or self.n_items <= SMALL_CATALOGUE)
 
     def finish(self, begun: Begun) -> Slate:
         """As `recommend` of its query."""

@@ -659,7 +659,8 @@ def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.
     assert recommender.recommend([Query(user_id="ann", count=2)])[0].items == first[0].items[:2]
 
 
-def test_quick_is_what_was_worked_out_a_moment_ago() -> None:
+def test_quick_is_what_was_worked_out_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys.recommend.SMALL_CATALOGUE", 4)
     recommender = ranked(sequence=READER)
 
     def is_quick(query: Query) -> bool:
@@ -675,6 +676,11 @@ def test_quick_is_what_was_worked_out_a_moment_ago() -> None:
     assert not is_quick(query)
     assert is_quick(replace(query, by_ranker=False))
     assert not is_quick(replace(query, exclude_ids=frozenset({"lamp"})))  # whose order the ranker has not seen
+
+
+def test_all_is_quick_in_a_small_catalogue() -> None:
+    begun = tiny_recommender().begin(Query(user_id="ann"))
+    assert begun is not None and begun.is_quick
 
 
 def test_begun_is_only_what_is_plain() -> None:
