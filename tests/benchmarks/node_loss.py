@@ -1,0 +1,71 @@
+"""How many requests fail when a Ray node is lost under load, with the replica on it; with and without one retry of the
+client.
+
+python tests/benchmarks/node_loss.py --workspace out/demo [--seconds 15]
+
+A cluster of two nodes on this machine with room for a replica each. HAProxy is on the head; the other node is killed.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+from replica_loss import wait_for_replicas
+
+from jobs.load import BROKEN, closed_loop, request_bytes
+from jobs.service_process import LOOPBACK, free_port, running
+from recsys.config import Serve
+from serving.proxy import METRICS_VARIABLE, ray_environment
+
+STORE_BYTES = 80 * 2**20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="nl-", dir="/tmp") as folder:
+        switches = ray_environment(Serve(), Path(folder))
+        os.environ.update({name: value for name, value in switches.items() if name != METRICS_VARIABLE})
+        # Only now: ray reads its switches as it is imported.
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(True, head_node_args={"num_cpus": 1, "object_store_memory": STORE_BYTES})
+        try:
+            measure(cluster, options.workspace, options.seconds)
+        finally:
+            cluster.shutdown()
+    return 0
+
+
+def measure(cluster, workspace: Path, seconds: float) -> None:
+    """Print what became of the requests of both loads."""
+    asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
+    port = free_port()
+    command = [sys.executable, "-m", "serving", "--workspace", str(workspace), "--port", str(port)]
+    environment = os.environ | {"RECSYS_SERVE__REPLICAS": "2", "RAY_ADDRESS": cluster.address}
+    node = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+    with running(command, port, "/readyz", environment):
+        for retries in (1, 0):
+            wait_for_replicas((LOOPBACK, port))
+            killer = threading.Timer(seconds / 3, cluster.remove_node, (node, False))
+            killer.start()
+            load = closed_loop((LOOPBACK, port), asks, 4, seconds, retries=retries)
+            killer.join()
+            failed = load.status[(load.status == BROKEN) | (load.status >= 500)]
+            statuses, counts = np.unique(load.status, return_counts=True)
+            told = dict(zip(statuses.tolist(), counts.tolist(), strict=True))
+            print(f"two nodes, one killed, {retries} retries: {len(failed)} failed; by status {told}", flush=True)
+            if retries:
+                node = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
