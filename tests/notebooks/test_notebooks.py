@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from notebooks_run import NOTEBOOKS, read_notebook, run_notebook
+from notebooks_run import NOTEBOOKS, read_notebook, run_notebooks
 
 from recsys.workspace import Workspace
 
@@ -33,4 +33,4 @@ def test_is_thin_and_has_no_outputs(path: Path) -> None:
 @pytest.mark.filterwarnings("default")  # of Jupyter's own libraries
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_from_clean(path: Path, two_nights: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_notebook(path, two_nights, tmp_path, monkeypatch)
+    run_notebooks([path], two_nights, tmp_path, monkeypatch)

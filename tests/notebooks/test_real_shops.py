@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from conftest import live_two_nights
-from notebooks_run import NOTEBOOKS, run_notebook
+from notebooks_run import NOTEBOOKS, run_notebooks
 from shared_data import SHARED_DATA, needs_shared_data
 
 from jobs.sources.spec import SourceSpec
@@ -17,7 +17,6 @@ from recsys.workspace import Workspace
 pytestmark = [
     *needs_shared_data,
     pytest.mark.filterwarnings("default"),  # of Jupyter's own libraries
-    pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem),
 ]
 
 
@@ -62,13 +61,9 @@ def written(
     return SourceSpec("table", {name: (str(folder / f"{name}.parquet"),) for name in tables}, columns, constants or {})
 
 
-def test_runs_on_what_was_bought(
-    path: Path, beauty: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_notebook(path, beauty, tmp_path, monkeypatch)
+def test_they_run_on_what_was_bought(beauty: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_notebooks(NOTEBOOKS, beauty, tmp_path, monkeypatch)
 
 
-def test_runs_on_what_was_reviewed(
-    path: Path, hasaki: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_notebook(path, hasaki, tmp_path, monkeypatch)
+def test_they_run_on_what_was_reviewed(hasaki: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_notebooks(NOTEBOOKS, hasaki, tmp_path, monkeypatch)
