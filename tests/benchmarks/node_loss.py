@@ -7,18 +7,14 @@ A cluster of two nodes on this machine with room for a replica each. HAProxy is 
 """
 
 import argparse
-import itertools
-import json
 import os
 import sys
 import tempfile
-import threading
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from replica_loss import wait_for_replicas
+from replica_loss import failed, wait_for_replicas
 
-from jobs.load import BROKEN, closed_loop, request_bytes
 from jobs.service_process import LOOPBACK, free_port, running
 from recsys.config import Serve
 from serving.proxy import METRICS_VARIABLE, ray_environment
@@ -47,7 +43,6 @@ def main() -> int:
 
 def measure(cluster, workspace: Path, seconds: float) -> None:
     """Print what became of the requests of both loads."""
-    asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
     port = free_port()
     command = [sys.executable, "-m", "serving", "--workspace", str(workspace), "--port", str(port)]
     environment = os.environ | {"RECSYS_SERVE__REPLICAS": "2", "RAY_ADDRESS": cluster.address}
@@ -55,14 +50,8 @@ def measure(cluster, workspace: Path, seconds: float) -> None:
     with running(command, port, "/readyz", environment):
         for retries in (1, 0):
             wait_for_replicas((LOOPBACK, port))
-            killer = threading.Timer(seconds / 3, cluster.remove_node, (node, False))
-            killer.start()
-            load = closed_loop((LOOPBACK, port), asks, 4, seconds, retries=retries)
-            killer.join()
-            failed = load.status[(load.status == BROKEN) | (load.status >= 500)]
-            statuses, counts = np.unique(load.status, return_counts=True)
-            told = dict(zip(statuses.tolist(), counts.tolist(), strict=True))
-            print(f"two nodes, one killed, {retries} retries: {len(failed)} failed; by status {told}", flush=True)
+            lost = failed((LOOPBACK, port), seconds, retries, partial(cluster.remove_node, node, False))
+            print(f"two nodes, one killed, {retries} retries: {lost}", flush=True)
             if retries:
                 node = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
 

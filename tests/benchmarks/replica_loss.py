@@ -12,6 +12,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +30,25 @@ def main() -> int:
     options = parser.parse_args()
     port = free_port()
     command = [sys.executable, "-m", "serving", "--workspace", str(options.workspace), "--port", str(port)]
-    asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
     with running(command, port, "/readyz", os.environ | {"RECSYS_SERVE__REPLICAS": "2"}) as service:
         for retries in (1, 0):
             wait_for_replicas((LOOPBACK, port))
             pids = sorted(replicas_below(service.pid))
-            killer = threading.Timer(options.seconds / 3, os.kill, (pids[0], signal.SIGKILL))
-            killer.start()
-            load = closed_loop((LOOPBACK, port), asks, 4, options.seconds, retries=retries)
-            killer.join()
-            failed = load.status[(load.status == BROKEN) | (load.status >= 500)]
-            statuses, counts = np.unique(load.status, return_counts=True)
-            told = dict(zip(statuses.tolist(), counts.tolist(), strict=True))
-            print(f"{len(pids)} replicas, one killed, {retries} retries: {len(failed)} failed; by status {told}")
+            lost = failed((LOOPBACK, port), options.seconds, retries, partial(os.kill, pids[0], signal.SIGKILL))
+            print(f"{len(pids)} replicas, one killed, {retries} retries: {lost}")
     return 0
+
+
+def failed(address: Address, seconds: float, retries: int, kill: Callable[[], object]) -> str:
+    """What became of the requests of four connections, while `kill` is called after a third of the time."""
+    asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
+    killer = threading.Timer(seconds / 3, kill)
+    killer.start()
+    load = closed_loop(address, asks, 4, seconds, retries=retries)
+    killer.join()
+    n_failed = int(((load.status == BROKEN) | (load.status >= 500)).sum())
+    statuses, counts = np.unique(load.status, return_counts=True)
+    return f"{n_failed} failed; by status {dict(zip(statuses.tolist(), counts.tolist(), strict=True))}"
 
 
 def wait_for_replicas(address: Address, release_id: str = "") -> None:
