@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,8 +18,8 @@ KEPT_FOR: Final = timedelta(minutes=1)
 """How long ago something was counts in days, so that a list of a minute ago is the list of now."""
 
 LISTS: Final = 4_096
-MAX_ITEMS: Final = 50
-"""Of longer lists so many would take too much memory."""
+MAX_ITEMS: Final = 25
+"""Of longer lists so many would take too much memory: an item with its reason takes one to two kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,8 @@ class _Kept:
 
 
 class KeptLists:
-    """Lists by all that was asked, the shopper's recent events and the items that are gone among it.
-
-    Reasons quote reviews, which may be hidden at any moment: explained lists are not kept. Neither are ids of shoppers.
-    """
+    """Lists by all that was asked, the shopper's recent events and the items that are gone among it. A list that quotes
+    a review which was hidden since is made anew. Ids of shoppers are not kept."""
 
     def __init__(self) -> None:
         self._recent: Recent[_Kept] = Recent(LISTS)
@@ -46,12 +44,19 @@ class KeptLists:
         kept = self._recent.find(_key(asked))
         if kept is None or kept.live() is not live or not timedelta(0) <= asked.at - kept.at < KEPT_FOR:
             return None
+        if asked.request.explain and _quotes_any(kept.slate, live.release.recommender.facts.hidden):
+            return None
         return replace(asked, at=kept.at), kept.slate
 
     def keep(self, asked: Asked, live: Live, slate: Slate) -> None:
         """Keep a list that was just made."""
-        if not asked.request.explain and len(slate.items) <= MAX_ITEMS:
+        if len(slate.items) <= MAX_ITEMS:
             self._recent.keep(_key(asked), _Kept(weakref.ref(live), asked.at, slate))
+
+
+def _quotes_any(slate: Slate, review_ids: Container[str]) -> bool:
+    told = (item.explanation for item in slate.items)
+    return any(one is not None and one.quote is not None and one.quote.review_id in review_ids for one in told)
 
 
 def _key(asked: Asked) -> Hashable:

@@ -1,12 +1,13 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+import serving.kept_lists
 from features.hidden_reviews import hide_reviews, show_reviews
 from serving.hidden_watch import HiddenWatch
 from serving.release_watch import Live
@@ -26,7 +27,7 @@ def watch_of(file: Path) -> HiddenWatch:
 
 
 def test_a_review_is_hidden_and_shown_while_the_service_runs(
-    live: Live, client_of: Callable[..., TestClient], file: Path
+    live: Live, client_of: Callable[..., TestClient], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = watch_of(file)
     recommender = live.release.recommender
@@ -47,6 +48,7 @@ def test_a_review_is_hidden_and_shown_while_the_service_runs(
     assert quoted() is None
     show_reviews(file, ["r1"], NOW)
     watch.poll()
+    monkeypatch.setattr(serving.kept_lists, "KEPT_FOR", timedelta(0))  # a minute later
     assert quoted() == "r1"
 
 
