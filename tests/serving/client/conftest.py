@@ -49,7 +49,8 @@ def described(live: Live, live_database: LiveDatabase) -> dict[str, Any]:
 
 
 class Script:
-    """Answers the nth request with the nth answer, b"" by ending the connection; the last one is said again.
+    """Answers the nth request with the nth answer, b"" by ending the connection, as after half a body; the last one is
+    said again.
 
     requests: what came in; n_connections: how many were opened.
     """
@@ -78,6 +79,8 @@ class Script:
             if not answer:
                 return
             connection.sendall(answer)
+            if b"\r\n\r\n" in answer and len(answer) < _end(answer):
+                return
 
     def _read(self, connection: socket.socket) -> bytes:
         request = b""
