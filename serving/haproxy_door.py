@@ -47,8 +47,12 @@ ROOM: Final = """\
     acl recsys_spared method {methods}
     acl recsys_spared path {path}
     acl recsys_named req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{{1,128}}$
+    http-request set-var(txn.recsys_id) req.hdr(x-request-id) if recsys_named
+    http-request set-var(txn.recsys_id) uuid if !recsys_named
+    http-error status 408 content-type application/problem+json hdr x-request-id %[var(txn.recsys_id)] \
+lf-string '{late}'
     # Whoever sends a body slowly takes no place meanwhile.
-    http-request wait-for-body time 10s if recsys_list !recsys_spared
+    http-request wait-for-body time {patience} if recsys_list !recsys_spared
     http-request set-var(txn.recsys_places) int({most})
     acl recsys_crowded int(1),table_http_req_rate(recsys_refused) gt {crowd}
     http-request set-var(txn.recsys_places) int({crowded}) if recsys_crowded
@@ -56,19 +60,24 @@ ROOM: Final = """\
     http-request set-var(txn.recsys_room) nbsrv({backend}),mul(txn.recsys_places),sub(txn.recsys_taken)
     acl recsys_full var(txn.recsys_room) -m int le 0
     acl recsys_up nbsrv({backend}) gt 0
-    http-request set-var(txn.recsys_id) req.hdr(x-request-id) if recsys_named
-    http-request set-var(txn.recsys_id) uuid if !recsys_named
     http-request track-sc1 int(1) table recsys_refused if recsys_list !recsys_spared recsys_up recsys_full
     http-request deny status 429 content-type application/problem+json hdr Retry-After 1 \
-hdr x-request-id %[var(txn.recsys_id)] lf-string '{problem}' if recsys_list !recsys_spared recsys_up recsys_full
+hdr x-request-id %[var(txn.recsys_id)] lf-string '{overloaded}' if recsys_list !recsys_spared recsys_up recsys_full
     http-request track-sc0 int(1) table recsys_lists if recsys_list !recsys_spared
 """
-PROBLEM: Final = (
+OVERLOADED: Final = (
     '{"type":"urn:recsys:problem:overloaded","title":"Overloaded","status":429,'
     '"detail":"as many lists as the service works on at once are being made; come back after Retry-After seconds",'
     '"errors":[],"request_id":"%[var(txn.recsys_id)]"}'
 )
 """As `serving/gate.py` says it; a test compares them."""
+
+PATIENCE: Final = "10s"
+LATE: Final = (
+    '{"type":"urn:recsys:problem:request-timeout","title":"Request timeout","status":408,'
+    '"detail":"the body did not come within ' + PATIENCE + ' of its headers; send it at once",'
+    '"errors":[],"request_id":"%[var(txn.recsys_id)]"}'
+)
 
 TABLES: Final = """
 backend recsys_lists
@@ -93,7 +102,9 @@ def with_door(configuration: str, most: int) -> str | None:
         most=most,
         crowded=max(1, round(most * CROWDED_SHARE)),
         crowd=CROWD,
-        problem=PROBLEM,
+        patience=PATIENCE,
+        overloaded=OVERLOADED,
+        late=LATE,
     )
     return configuration[: found.start()] + room + configuration[found.start() :] + TABLES
 

@@ -31,11 +31,13 @@ from serving.haproxy_door import (
     BACKEND,
     COUNTS_VARIABLE,
     LISTS_VARIABLE,
+    PATIENCE,
     SPARED_METHODS,
     SPARED_PATH,
     real_haproxy,
     with_door,
 )
+from serving.problems import Problem
 from serving.proxy import METRICS_VARIABLE
 from serving.release_watch import Live
 
@@ -200,6 +202,28 @@ def test_a_body_that_comes_slowly_takes_no_place(ports: dict[str, int], service:
         one.sendall(b"{}")
         assert one.recv(100).startswith(b"HTTP/1.1 200")
         one.close()
+
+
+def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service, tmp_path: Path) -> None:
+    port = free_port()
+    plain = CONFIGURATION.format(port=port, counts=free_port(), server=service.server_address[1])
+    configuration = with_door(plain, MOST)
+    assert configuration is not None
+    path = tmp_path / "impatient.cfg"
+    path.write_text(configuration.replace(f"time {PATIENCE}", "time 50ms"))
+    assert HAPROXY is not None
+    with subprocess.Popen([HAPROXY, "-db", "-f", str(path)]) as process:
+        wait_for(lambda: is_open(port))
+        with socket.create_connection(("127.0.0.1", port)) as slow:
+            slow.sendall(b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\nx-request-id: mine-2\r\ncontent-length: 2\r\n\r\n")
+            answer = http.client.HTTPResponse(slow)
+            answer.begin()
+            problem = json.loads(answer.read())
+        process.terminate()
+    assert (answer.status, answer.getheader("content-type")) == (408, "application/problem+json")
+    assert (answer.getheader("x-request-id"), problem["request_id"]) == ("mine-2", "mine-2")
+    assert problem.keys() == Problem.model_fields.keys()
+    assert service.n_lists == 0
 
 
 def test_every_route_that_is_no_list_is_spared(live: Live, live_database: LiveDatabase) -> None:
