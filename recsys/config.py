@@ -81,6 +81,7 @@ class Pairs(_Section):
     query: float = Field(1.0, ge=0)
     review: float = Field(0.25, ge=0)
     description: float = Field(0.25, ge=0)
+    title: float = Field(0.0, ge=0)
     max_steps_apart: int = Field(3, ge=1)
     step_decay: float = Field(0.8, gt=0, le=1)
     max_history: int = Field(100, ge=2)

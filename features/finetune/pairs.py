@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime
 from typing import Final
 
@@ -17,12 +18,17 @@ from recsys.errors import DataError
 
 log = logging.getLogger(__name__)
 
-KINDS: Final = ("adjacent", "query", "review", "description")
+KINDS: Final = ("adjacent", "query", "review", "description", "title")
 
 DEALT_WITH: Final = ("view", "click", "cart", "purchase", "rating")
 """Events that say what a shopper was after; a rating only from `LIKED_STARS` on."""
 
 LIKED_STARS: Final = 4.0
+
+WORD: Final = re.compile(r"\w[\w']+")
+COMMON_SHARE: Final = 0.03
+WORDS_DRAWN: Final = (0.5, 0.35, 0.15)
+"""Which words of a title make a search, see `title_pairs`: how often one, two or three do."""
 
 
 class Pairs(dy.Schema):
@@ -30,7 +36,8 @@ class Pairs(dy.Schema):
 
     kind: `adjacent`, items that a shopper dealt with one soon after the other, the earlier one first; `query`, a
     search and an item that followed; `review`, a review and its product in the catalogue's words; `description`, a
-    title and its description. The items are those that the texts are of; a query and a review are of none.
+    title and its description; `title`, words of a title, as a search that nobody may have made yet, and an item whose
+    title has them. The items are those that the texts are of; a query, a review and words are of none.
     """
 
     kind = dy.Enum(KINDS)
@@ -76,6 +83,8 @@ def training_pairs(
         "review": review_pairs(reviews.filter(pl.col("timestamp") < as_of), known),
         "description": description_pairs(known),
     }
+    if settings.title:
+        found["title"] = title_pairs(known, np.random.default_rng([seed, 1]))
     if not any(pairs.height for pairs in found.values()):
         raise DataError(
             f"no pairs to tune on before {as_of:%Y-%m-%d}: {known.height} items, none with a title and a description, "
@@ -193,6 +202,36 @@ def review_pairs(reviews: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
 def description_pairs(items: pl.DataFrame) -> pl.DataFrame:
     """Pairs of a title and its description, where an item has both."""
     return _kind("description", items.select("item_id", anchor="title", positive="description"))
+
+
+def title_pairs(items: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """Weighed pairs of one to three words of a title, drawn once for each item, and each item whose title has them all.
+
+    Words that more than `COMMON_SHARE` of the titles have tell too little. The items of one search share its weight.
+    """
+    titled = items.filter(pl.col("title") != "")
+    words = [list(dict.fromkeys(WORD.findall(title.lower()))) for title in titled["title"]]
+    having: dict[str, set[int]] = {}
+    for row, own in enumerate(words):
+        for word in own:
+            having.setdefault(word, set()).add(row)
+    common = max(1, int(COMMON_SHARE * titled.height))
+    searches: dict[str, list[int]] = {}
+    for own in words:
+        telling = [word for word in own if len(having[word]) <= common]
+        n_drawn = min(len(telling), int(rng.choice(3, p=WORDS_DRAWN)) + 1)
+        drawn = (
+            [telling[place] for place in sorted(rng.choice(len(telling), n_drawn, replace=False))] if telling else []
+        )
+        if drawn:
+            searches[" ".join(drawn)] = sorted(set.intersection(*(having[word] for word in drawn)))
+    paired = pl.DataFrame(
+        [(search, row, 1.0 / len(rows)) for search, rows in searches.items() for row in rows],
+        schema={"anchor": pl.String, "row": pl.Int64, "weight": pl.Float64},
+        orient="row",
+    )
+    of_rows = titled.select("item_id", positive="text").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    return _kind("title", paired.join(of_rows, on="row").drop("row"))
 
 
 def _catalogue_words() -> pl.Expr:

@@ -173,6 +173,29 @@ def test_a_title_goes_with_its_description() -> None:
     ]
 
 
+def test_words_of_titles_are_searches_for_all_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.finetune.pairs.COMMON_SHARE", 0.5)
+    titles = ["Red Bag", "Red Shoe", "A Bag of red wool", "Lamp", None, "!"]
+    known = items(*"abcdef").with_columns(title=pl.Series(titles))
+    settings = ALL.model_copy(update={"title": 1.0})
+    words = {item_id: set((title or "").lower().split()) for item_id, title in zip("abcdef", titles, strict=True)}
+    having: dict[str, set[str]] = {}
+    for seed in range(20):
+        pairs = found(events(), known, settings=settings, seed=seed)
+        assert pairs.equals(found(events(), known, settings=settings, seed=seed))
+        for anchor, item_id in pairs.filter(kind="title").select("anchor", "positive_item").iter_rows():
+            having.setdefault(anchor, set()).add(item_id)
+    assert {"lamp", "shoe", "bag", "bag wool"} <= having.keys()
+    assert "red" not in " ".join(having)  # which more than half of the titles have
+    for anchor, item_ids in having.items():
+        assert item_ids == {item_id for item_id, own in words.items() if own >= set(anchor.split())}
+
+
+def test_searches_are_made_up_only_where_they_are_asked_for() -> None:
+    known = items("a", "b").with_columns(title=pl.Series(["Bag", "Shoe"]), description=pl.Series(["Of wool.", None]))
+    assert set(found(events(), known)["kind"]) == {"description"}
+
+
 def test_items_of_one_text_or_none_are_no_pair() -> None:
     happened = events(*bought("u", "abc"))
     assert item_pairs(found(happened, items(*"abc", a="same", b="same"))) == [("a", "c"), ("b", "c")]
