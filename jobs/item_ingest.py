@@ -55,7 +55,7 @@ def ingest_items_again(
     """Take the changes with versions in (after, up_to] that no later one of the item has replaced, whatever was read
     before; the position stays where it is. Returns how many products are new or changed."""
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-        changed = changes.after(after).filter(pl.col("version") <= up_to)
+        changed = changes.database.patiently(partial(changes.after, after)).filter(pl.col("version") <= up_to)
         return _take(workspace, changes, changed, after, settings, now) if len(changed) else 0
 
 
