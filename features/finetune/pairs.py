@@ -210,28 +210,28 @@ def title_pairs(items: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     Words that more than `COMMON_SHARE` of the titles have tell too little. The items of one search share its weight.
     """
     titled = items.filter(pl.col("title") != "")
-    words = [list(dict.fromkeys(WORD.findall(title.lower()))) for title in titled["title"]]
-    having: dict[str, set[int]] = {}
-    for row, own in enumerate(words):
+    words = {
+        item_id: list(dict.fromkeys(WORD.findall(title.lower())))
+        for item_id, title in titled.select("item_id", "title").iter_rows()
+    }
+    having: dict[str, set[str]] = {}
+    for item_id, own in words.items():
         for word in own:
-            having.setdefault(word, set()).add(row)
+            having.setdefault(word, set()).add(item_id)
     common = max(1, int(COMMON_SHARE * titled.height))
-    searches: dict[str, list[int]] = {}
-    for own in words:
+    searches: dict[str, set[str]] = {}
+    for own in words.values():
         telling = [word for word in own if len(having[word]) <= common]
         n_drawn = min(len(telling), int(rng.choice(3, p=WORDS_DRAWN)) + 1)
-        drawn = (
-            [telling[place] for place in sorted(rng.choice(len(telling), n_drawn, replace=False))] if telling else []
-        )
-        if drawn:
-            searches[" ".join(drawn)] = sorted(set.intersection(*(having[word] for word in drawn)))
+        if n_drawn:
+            drawn = [telling[place] for place in sorted(rng.choice(len(telling), n_drawn, replace=False))]
+            searches[" ".join(drawn)] = set.intersection(*(having[word] for word in drawn))
     paired = pl.DataFrame(
-        [(search, row, 1.0 / len(rows)) for search, rows in searches.items() for row in rows],
-        schema={"anchor": pl.String, "row": pl.Int64, "weight": pl.Float64},
+        [(search, item_id, 1.0 / len(item_ids)) for search, item_ids in searches.items() for item_id in item_ids],
+        schema={"anchor": pl.String, "item_id": pl.String, "weight": pl.Float64},
         orient="row",
     )
-    of_rows = titled.select("item_id", positive="text").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-    return _kind("title", paired.join(of_rows, on="row").drop("row"))
+    return _kind("title", paired.join(titled.select("item_id", positive="text"), on="item_id"))
 
 
 def _catalogue_words() -> pl.Expr:
