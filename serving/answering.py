@@ -17,7 +17,7 @@ from recsys.query import Query
 from recsys.recommend import Begun, Slate
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, begin, finished, known_query_of, query_of, slate_of
+from serving.asked import Asked, begun_of, finished, known_query_of, query_of, slate_of
 from serving.contract import SlateResponse
 from serving.kept_lists import KeptLists
 from serving.metrics import count_slate
@@ -92,37 +92,26 @@ class Answering:
     ) -> tuple[Asked, Slate | Begun | None]:
         """The request with what has happened since the release was made; and as much of its list as could be made on
         the way: all of it where little was to do, or where a thread reads a database on another machine anyway."""
-        is_search = isinstance(request, SearchRequest)
+        is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
 
-        def asked_of(known: ListRequest, gone: frozenset[str]) -> Asked:
-            return Asked(known, now, gone, is_search, by_ranker)
+        def made(
+            make: Callable[[Query, Live], Slate | Begun | None], known: ListRequest, gone: frozenset[str]
+        ) -> tuple[Asked, Slate | Begun | None]:
+            asked = Asked(known, now, gone, is_search, by_ranker)
+            kept = self._kept.find(asked, current)
+            if kept is not None:
+                return kept
+            query = known_query_of(asked, current, max_texts)
+            return asked, None if query is None else make(query, current)
 
         moment, manifest = self._moment, current.release.manifest
         if moment is None:
-            return await self._turns.take(lambda: self._at_once(asked_of(request, frozenset()), current))
+            return await self._turns.take(lambda: made(begun_of, request, frozenset()))
         if moment.is_quick:
-            return await self._turns.take(lambda: self._at_once(asked_of(*moment.of_now(request, manifest)), current))
-        found = await moment.of_then(request, manifest, lambda *known: self._in_thread(asked_of(*known), current))
-        return found or (asked_of(request, moment.last_gone(manifest)), None)
-
-    def _at_once(self, asked: Asked, current: Live) -> tuple[Asked, Slate | Begun | None]:
-        """What the event loop may do: a list that is kept, or little to do for; else it begins one that is plain."""
-        kept = self._kept.find(asked, current)
-        if kept is not None:
-            return kept
-        query = known_query_of(asked, current, self._settings.embed.max_browsing_texts)
-        begun = None if query is None else begin(query, current)
-        if begun is None or not begun.is_quick:
-            return asked, begun
-        return asked, finished(begun, current)
-
-    def _in_thread(self, asked: Asked, current: Live) -> tuple[Asked, Slate | None]:
-        """The list, unless texts have to be encoded first."""
-        kept = self._kept.find(asked, current)
-        if kept is not None:
-            return kept
-        query = known_query_of(asked, current, self._settings.embed.max_browsing_texts)
-        return asked, None if query is None else self._made(lambda: slate_of(query, current))
+            return await self._turns.take(lambda: made(begun_of, *moment.of_now(request, manifest)))
+        in_thread = partial(made, lambda query, live: self._made(lambda: slate_of(query, live)))
+        found = await moment.of_then(request, manifest, in_thread)
+        return found or (Asked(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
 
     async def _making(self, asked: Asked, begun: Begun | None, current: Live) -> Callable[[], Slate]:
         """What makes the list; waits for texts to be encoded."""

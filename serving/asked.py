@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 
 from recsys.query import Query
+from recsys.recent import DIGEST_BYTES
 from recsys.recommend import Begun, Recommender, Slate
 from serving.query import texts_of, to_query
 from serving.release_watch import Live
@@ -26,6 +29,12 @@ class Asked:
     gone: frozenset[str]
     is_search: bool
     by_ranker: bool
+
+    @cached_property
+    def key(self) -> Hashable:
+        """Of all but the time; it tells nobody's id."""
+        spelled = self.request.model_dump_json(exclude_unset=True).encode()
+        return hashlib.blake2b(spelled, digest_size=DIGEST_BYTES).digest(), self.gone, self.is_search, self.by_ranker
 
 
 async def query_of(asked: Asked, live: Live, max_texts: int) -> Query:
@@ -52,9 +61,11 @@ def slate_of(query: Query, live: Live) -> Slate:
     return _traced(query, live, lambda recommender: recommender.recommend([query])[0])
 
 
-def begin(query: Query, live: Live) -> Begun | None:
-    """The list begun, where that takes so little that the event loop may do it; else None."""
-    return live.release.recommender.begin(query)
+def begun_of(query: Query, live: Live) -> Slate | Begun | None:
+    """As much of the list as the event loop may make: all of it where little is to do, else it begun, where it is
+    plain."""
+    begun = live.release.recommender.begin(query)
+    return finished(begun, live) if begun is not None and begun.is_quick else begun
 
 
 def finished(begun: Begun, live: Live) -> Slate:

@@ -9,8 +9,8 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.haproxy_door import COUNTS_VARIABLE, FRONTEND, LISTS_VARIABLE
+from serving.proxy import LOOPBACK
 
-LOOPBACK: Final = "127.0.0.1"
 TIMEOUT_S: Final = 1.0
 DENIED: Final = "haproxy_frontend_requests_denied_total"
 

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.api_keys import ApiKey, digest
 from features.api_keys import Scope as KeyScope
 from recsys import config
+from serving.haproxy_door import BUSY
 from serving.key_watch import Keys
 from serving.limits import Limiter
 from serving.observer import KEY_NAME, ROUTE
@@ -138,7 +139,7 @@ def _busy() -> Response:
     return problem_response(
         HTTPStatus.TOO_MANY_REQUESTS,
         "overloaded",
-        "as many lists as the service works on at once are being made; come back after Retry-After seconds",
+        BUSY,
         headers={"Retry-After": str(BUSY_RETRY_S)},
     )
 

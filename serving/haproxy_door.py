@@ -5,12 +5,13 @@ can do most of its time would go to refusals. HAProxy refuses in a fraction of t
 configuration is completed here whenever Ray starts HAProxy with a new one. Where that looks other than expected, or
 HAProxy does not accept the result, it stays as it was: replicas refuse by themselves (`serving/gate.py`).
 
-Only the standard library is imported, as Ray waits for this at each of HAProxy's starts.
+Next to the standard library alone is imported, as Ray waits for this at each of HAProxy's starts.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+
+from serving.request_id import SANE
 
 COMMAND: Final = "recsys-haproxy"
 """The command by which it is installed (pyproject.toml)."""
@@ -46,7 +49,7 @@ ROOM: Final = """\
     acl recsys_list path_beg /v1/
     acl recsys_spared method {methods}
     acl recsys_spared path {path}
-    acl recsys_named req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{{1,128}}$
+    acl recsys_named req.hdr(x-request-id) -m reg ^{sane}$
     http-request set-var(txn.recsys_id) req.hdr(x-request-id) if recsys_named
     http-request set-var(txn.recsys_id) uuid if !recsys_named
     http-error status 408 content-type application/problem+json hdr x-request-id %[var(txn.recsys_id)] \
@@ -65,19 +68,11 @@ lf-string '{late}'
 hdr x-request-id %[var(txn.recsys_id)] lf-string '{overloaded}' if recsys_list !recsys_spared recsys_up recsys_full
     http-request track-sc0 int(1) table recsys_lists if recsys_list !recsys_spared
 """
-OVERLOADED: Final = (
-    '{"type":"urn:recsys:problem:overloaded","title":"Overloaded","status":429,'
-    '"detail":"as many lists as the service works on at once are being made; come back after Retry-After seconds",'
-    '"errors":[],"request_id":"%[var(txn.recsys_id)]"}'
-)
-"""As `serving/gate.py` says it; a test compares them."""
-
 PATIENCE: Final = "10s"
-LATE: Final = (
-    '{"type":"urn:recsys:problem:request-timeout","title":"Request timeout","status":408,'
-    '"detail":"the body did not come within ' + PATIENCE + ' of its headers; send it at once",'
-    '"errors":[],"request_id":"%[var(txn.recsys_id)]"}'
-)
+BUSY: Final = "as many lists as the service works on at once are being made; come back after Retry-After seconds"
+"""Why a list is refused; `serving/gate.py` says the same."""
+
+LATE: Final = f"the body did not come within {PATIENCE} of its headers; send it at once"
 
 TABLES: Final = """
 backend recsys_lists
@@ -103,10 +98,17 @@ def with_door(configuration: str, most: int) -> str | None:
         crowded=max(1, round(most * CROWDED_SHARE)),
         crowd=CROWD,
         patience=PATIENCE,
-        overloaded=OVERLOADED,
-        late=LATE,
+        sane=SANE.pattern.decode(),
+        overloaded=_problem(429, "overloaded", BUSY),
+        late=_problem(408, "request-timeout", LATE),
     )
     return configuration[: found.start()] + room + configuration[found.start() :] + TABLES
+
+
+def _problem(status: int, kind: str, detail: str) -> str:
+    """As `serving/problems.py` answers, which takes too long to import; HAProxy fills in the request's id."""
+    told = {"type": f"urn:recsys:problem:{kind}", "title": kind.replace("-", " ").capitalize(), "status": status}
+    return json.dumps(told | {"detail": detail, "errors": [], "request_id": "%[var(txn.recsys_id)]"})
 
 
 def main() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import weakref
-from collections.abc import Container, Hashable
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from recsys.recent import DIGEST_BYTES, Recent
+from recsys.recent import Recent
 from recsys.recommend import Slate
 from serving.asked import Asked
 from serving.release_watch import Live
@@ -41,7 +40,7 @@ class KeptLists:
     def find(self, asked: Asked, live: Live) -> tuple[Asked, Slate] | None:
         """The list that was made of the same request, and the request as it was asked then: from it the list can be
         made again."""
-        kept = self._recent.find(_key(asked))
+        kept = self._recent.find(asked.key)
         if kept is None or kept.live() is not live or not timedelta(0) <= asked.at - kept.at < KEPT_FOR:
             return None
         if asked.request.explain and _quotes_any(kept.slate, live.release.recommender.facts.hidden):
@@ -51,15 +50,9 @@ class KeptLists:
     def keep(self, asked: Asked, live: Live, slate: Slate) -> None:
         """Keep a list that was just made."""
         if len(slate.items) <= MAX_ITEMS:
-            self._recent.keep(_key(asked), _Kept(weakref.ref(live), asked.at, slate))
+            self._recent.keep(asked.key, _Kept(weakref.ref(live), asked.at, slate))
 
 
 def _quotes_any(slate: Slate, review_ids: Container[str]) -> bool:
     told = (item.explanation for item in slate.items)
     return any(one is not None and one.quote is not None and one.quote.review_id in review_ids for one in told)
-
-
-def _key(asked: Asked) -> Hashable:
-    spelled = asked.request.model_dump_json(exclude_unset=True).encode()
-    digest = hashlib.blake2b(spelled, digest_size=DIGEST_BYTES).digest()
-    return digest, asked.gone, asked.is_search, asked.by_ranker
