@@ -16,8 +16,9 @@ from jobs.requests import requests
 from jobs.train import recommender, users_of, whiten
 from jobs.warm_start import histories_of
 from recsys.interactions import matrix, positions
-from recsys.recommend import Recommender, Slate
+from recsys.recommend import Recommender
 from recsys.simulate.truth import load_truth
+from recsys.slate import Slate
 from recsys.split import HeldOut
 
 SERVED: Final = 20

@@ -19,7 +19,7 @@ from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption
 from recsys.errors import QueryError
 
 if TYPE_CHECKING:
-    from recsys.recommend import RankedItem
+    from recsys.slate import RankedItem
 
 # Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recsys.query import Query
-from recsys.recommend import Recommender, Slate
+from recsys.recommend import Recommender
+from recsys.slate import Slate
 
 
 @dataclass(frozen=True)

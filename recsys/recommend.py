@@ -13,7 +13,7 @@ import polars as pl
 from recsys import config
 from recsys.candidates import Shoppers
 from recsys.errors import UnknownItemError
-from recsys.explain import Explanation, Facts, explanations
+from recsys.explain import Facts, explanations
 from recsys.filters import Filter, matching
 from recsys.fused import Fused
 from recsys.fusion import SENTENCE
@@ -28,6 +28,7 @@ from recsys.recent import Recent, digest_of
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
 from recsys.rules import PLAIN, Rules
 from recsys.scorer import Scorer
+from recsys.slate import RankedItem, Slate
 from recsys.top_k import top_k
 from recsys.users import Users
 
@@ -45,29 +46,6 @@ SMALL_CATALOGUE: Final = 20_000
 TITLE: Final = "title"
 """The `source` of an item that a search found by the words of its title."""
 NO_ROWS: Final = np.zeros(0, dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class RankedItem:
-    """One place of a slate; `rank` starts at 1, `source` names the evidence that counted most, or is "new" in a place
-    that is kept for new items and "pinned" in one that was asked for; `explanation` is there where it was asked for."""
-
-    item_id: str
-    score: float
-    rank: int
-    source: str
-    title: str | None
-    explanation: Explanation | None = None
-
-
-@dataclass(frozen=True)
-class Slate:
-    """Best first. `fallback` is None, or a word on why the list is not personal; `n_matched`, where there was a filter,
-    counts the items that fulfil it and may be shown to this shopper."""
-
-    items: tuple[RankedItem, ...]
-    fallback: str | None
-    n_matched: int | None = None
 
 
 @dataclass(frozen=True)

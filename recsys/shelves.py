@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from recsys.filters import Filter
-from recsys.recommend import Recommender, Slate
+from recsys.recommend import Recommender
+from recsys.slate import Slate
 
 
 def popular(

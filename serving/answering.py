@@ -14,7 +14,8 @@ from functools import partial
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
-from recsys.recommend import Begun, Slate
+from recsys.recommend import Begun
+from recsys.slate import Slate
 from serving.answer_content import Answered
 from serving.answer_writer import AnswerWriter
 from serving.asked import Asked, begun_of, finished, known_query_of, query_of, slate_of

@@ -12,7 +12,8 @@ import numpy as np
 
 from recsys.query import Query
 from recsys.recent import DIGEST_BYTES
-from recsys.recommend import Begun, Recommender, Slate
+from recsys.recommend import Begun, Recommender
+from recsys.slate import Slate
 from serving.query import texts_of, to_query
 from serving.release_watch import Live
 from serving.rules import ListRequest, with_rules

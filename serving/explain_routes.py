@@ -17,7 +17,7 @@ from features.answer_log import Answer, AnswerLog
 from features.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import StoreError
-from recsys.recommend import Slate
+from recsys.slate import Slate
 from serving.answer_content import Content
 from serving.answer_writer import AnswerWriter
 from serving.asked import Asked, query_of, slate_of

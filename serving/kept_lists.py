@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from recsys.recent import Recent
-from recsys.recommend import Slate
+from recsys.slate import Slate
 from serving.asked import Asked
 from serving.release_watch import Live
 

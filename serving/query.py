@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from recsys.experiments import Assignment
 from recsys.query import Query, Signal
-from recsys.recommend import RankedItem, Slate
+from recsys.slate import RankedItem, Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
 from serving.ids import new_id
 from serving.problems import FieldProblem, ProblemError

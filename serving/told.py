@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from recsys.recommend import RankedItem, Recommender, Slate
+from recsys.recommend import Recommender
+from recsys.slate import RankedItem, Slate
 from serving.contract import Evidence, ItemProperties, Reason, SlateItem
 from serving.query import slate_item
 

@@ -17,8 +17,9 @@ from recsys.errors import QueryError
 from recsys.fusion import z_scores
 from recsys.query import Query, Signal
 from recsys.ranker_shares import feature_shares
-from recsys.recommend import Recommender, Slate
+from recsys.recommend import Recommender
 from recsys.rules import Rules
+from recsys.slate import Slate
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 from recsys.whitening import unit_rows

@@ -24,8 +24,8 @@ from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.metrics import recall
-from recsys.recommend import RankedItem, Slate
 from recsys.simulate import load_truth
+from recsys.slate import RankedItem, Slate
 from recsys.split import Protocol, split
 from recsys.tables import EVENT_TYPES
 from recsys.workspace import Workspace

@@ -25,11 +25,12 @@ from recsys.fusion import Fusion, z_scores
 from recsys.new_items import is_slot
 from recsys.query import Query, Signal
 from recsys.ranking import Ranker
-from recsys.recommend import Recommender, Slate, batches
+from recsys.recommend import Recommender, batches
 from recsys.repeats import Repeats
 from recsys.rules import Boost, Rules
 from recsys.scorer import Scorer
 from recsys.sequence import Sequences
+from recsys.slate import Slate
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 

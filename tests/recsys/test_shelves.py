@@ -8,8 +8,9 @@ from storefronts import ITEM_IDS, NOON, tiny_recommender
 from recsys.config import Complements
 from recsys.errors import QueryError
 from recsys.filters import InCategory, OfBrand
-from recsys.recommend import Recommender, Slate
+from recsys.recommend import Recommender
 from recsys.shelves import complements, popular
+from recsys.slate import Slate
 from recsys.together import learn_together
 
 BASKETS = [("u", "keyboard"), ("u", "mouse"), ("u", "kettle"), ("u", "lamp")] + [
