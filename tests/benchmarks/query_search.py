@@ -1,12 +1,16 @@
 """Searches answered by text alone: BM25, the encoder as it is, and the encoder tuned on other searches.
 
-`python tests/benchmarks/query_search.py --sessions F --products F [--folds 4] [--sample 10000] [--config F]
+`python tests/benchmarks/query_search.py --sessions F --products F [--folds 4] [--runs 1] [--sample 10000] [--config F]
 --workspace W --json OUT` reads sessions (sess_id, query, rank, clicked, upc_key) and products (upc_key, name,
 manufacturer, short_description). Queries are dealt into folds; for each fold the encoder is tuned by `recsys finetune`
-on the products and the sessions of the other folds' queries, so that it has seen no query that it is asked. A product
-is as relevant as it was clicked: its clicks over those of the query's most clicked one. Two lists of candidates: those
-that any session showed, and these with a random sample of all others. NDCG@10 of each query, and paired bootstrap
-intervals over queries.
+on the products and the sessions of the other folds' queries, so that it has seen no query that it is asked. Each
+further run tunes with another seed; the NDCG of each query is averaged over the runs. Every method reads the products'
+composed texts, which are what is tuned on, and then their titles alone.
+
+A product is as relevant as it was clicked where it was examined (`attraction`), and, the other way round, as it was
+clicked at all, which says as much of its place in the list (`clicks`). Two lists of candidates: those that any session
+showed, and these with a random sample of all others, which nobody has judged. NDCG@10 of each query, and paired
+bootstrap intervals over queries.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import argparse
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +45,7 @@ from recsys.settings_file import load_settings
 from recsys.workspace import Workspace
 
 K = 10
+PRIOR_GRADE, PRIOR_WEIGHT = 0.3, 100
 START = datetime(2024, 1, 1, tzinfo=UTC)
 """Sessions have no times: they follow each other by the minute from here on."""
 
@@ -49,6 +55,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=Path, required=True)
     parser.add_argument("--products", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--sample", type=int, default=10_000)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--config", type=Path)
@@ -60,31 +67,36 @@ def main() -> None:
     sessions = pl.read_parquet(asked.sessions).with_columns(*keys)
     shown = sessions["upc_key"].unique()
     catalog = products(pl.read_parquet(asked.products), shown, asked.sample, settings.seed)
-    relevant = relevance(sessions, catalog["item_id"])
-    queries = sorted(relevant)
+    relevant = {name: by_query(gained(sessions), catalog["item_id"]) for name, gained in RELEVANCE.items()}
+    queries = sorted(relevant["clicks"])
     order = np.random.default_rng(settings.seed).permutation(len(queries))
     folds = {queries[row]: place % asked.folds for place, row in enumerate(order)}
     encoder = load_encoder(settings.encoder)
-    texts = item_texts(catalog, no_reviews(), settings.text, encoder.count_tokens)["text"].to_list()
-    scores = {"BM25": bm25(texts, queries), "encoder": by_encoder(encoder, texts, queries)}
-    tuned = np.zeros_like(scores["encoder"])
+    read = {
+        name: item_texts(table, no_reviews(), settings.text, encoder.count_tokens)["text"].to_list()
+        for name, table in (("texts", catalog), ("titles", catalog.select("item_id", "title")))
+    }
+    scores = {}
+    for name, texts in read.items():
+        scores["BM25", name] = bm25(texts, queries)[None]
+        scores["encoder", name] = by_encoder(encoder, texts, queries)[None]
+        scores["tuned", name] = np.zeros((asked.runs, len(queries), len(texts)), dtype=np.float32)
     with shown_progress() as progress:
-        for fold in range(asked.folds):
+        for run, fold in product(range(asked.runs), range(asked.folds)):
             others = sessions.filter(pl.col("query").replace_strict(folds, default=-1) != fold)
-            tuned_encoder = tune(asked.workspace, fold, catalog, others, settings, progress)
+            seeded = settings.model_copy(update={"seed": settings.seed + run})
+            tuned_encoder = tune(asked.workspace, f"run-{run}-fold-{fold}", catalog, others, seeded, progress)
             rows = [row for row, query in enumerate(queries) if folds[query] == fold]
-            tuned[rows] = by_encoder(tuned_encoder, texts, [queries[row] for row in rows])
-    scores["tuned encoder"] = tuned
+            for name, texts in read.items():
+                scores["tuned", name][run, rows] = by_encoder(tuned_encoder, texts, [queries[row] for row in rows])
     is_shown = catalog["item_id"].is_in(shown.implode()).to_numpy()
     report = {}
-    for name, candidates in (("shown products", is_shown), ("with others", np.ones(len(catalog), dtype=bool))):
-        found = {
-            method: np.array(
-                [ndcg_of(own[row][candidates], relevant[query][candidates]) for row, query in enumerate(queries)]
-            )
-            for method, own in scores.items()
-        }
-        report[name] = {"n_candidates": int(candidates.sum())} | show(name, queries, folds, found, settings.seed)
+    for name, candidates in (("shown", is_shown), ("all", np.ones(len(catalog), dtype=bool))):
+        for measure, gains in relevant.items():
+            judged = np.stack([gains[query][candidates] for query in queries])
+            found = {method: mean_ndcg(runs[:, :, candidates], judged) for method, runs in scores.items()}
+            told = show(f"{name}, by {measure}", queries, folds, found, settings.seed)
+            report[f"{name}, by {measure}"] = {"n_candidates": int(candidates.sum())} | told
     asked.json.write_text(json.dumps(report, indent=1))
 
 
@@ -103,15 +115,35 @@ def no_reviews() -> pl.DataFrame:
     return pl.DataFrame(schema=dict.fromkeys(columns, pl.String) | {"timestamp": pl.Datetime("us", "UTC")})
 
 
-def relevance(sessions: pl.DataFrame, item_ids: pl.Series) -> dict[str, np.ndarray]:
-    """By query, (n_items,): 1 for its most clicked product."""
-    clicks = sessions.filter("clicked").group_by("query", "upc_key").len()
+def attraction(sessions: pl.DataFrame) -> pl.DataFrame:
+    """query, upc_key, gain: the share of those who examined it that clicked it, as if `PRIOR_WEIGHT` more had.
+
+    Who examined a list examined all down to the last click (the simplified dynamic Bayesian network of Chapelle and
+    Zhang 2009, "A dynamic Bayesian network click model for web search ranking"). The prior is that of the book that the
+    sessions are from (Grainger, Turnbull and Irwin, "AI-Powered Search", chapter 11).
+    """
+    last = sessions.filter("clicked").group_by("sess_id").agg(last=pl.col("rank").max())
+    examined = sessions.join(last, on="sess_id").filter(pl.col("rank") <= pl.col("last"))
+    clicked = pl.col("clicked").sum() + PRIOR_GRADE * PRIOR_WEIGHT
+    return examined.group_by("query", "upc_key").agg(gain=clicked / (pl.len() + PRIOR_WEIGHT))
+
+
+def clicks(sessions: pl.DataFrame) -> pl.DataFrame:
+    """query, upc_key, gain: how often it was clicked."""
+    return sessions.filter("clicked").group_by("query", "upc_key").agg(gain=pl.len().cast(pl.Float64))
+
+
+RELEVANCE = {"attraction": attraction, "clicks": clicks}
+
+
+def by_query(gains: pl.DataFrame, item_ids: pl.Series) -> dict[str, np.ndarray]:
+    """By query, (n_items,): the gain of each product, 1 for the query's best, 0 where nobody was shown it."""
     found = {}
-    for (query,), own in clicks.group_by("query"):
-        counted = dict(own.select("upc_key", "len").iter_rows())
-        gains = np.array([counted.get(item_id, 0) for item_id in item_ids], dtype=np.float64)
-        if gains.any():
-            found[str(query)] = gains / gains.max()
+    for (query,), own in gains.group_by("query"):
+        counted = dict(own.select("upc_key", "gain").iter_rows())
+        told = np.array([counted.get(item_id, 0.0) for item_id in item_ids])
+        if told.any():
+            found[str(query)] = told / told.max()
     return found
 
 
@@ -129,10 +161,10 @@ def by_encoder(encoder: Encoder, texts: list[str], queries: list[str]) -> np.nda
 
 
 def tune(
-    folder: Path, fold: int, catalog: pl.DataFrame, sessions: pl.DataFrame, settings: Settings, progress: Progress
+    folder: Path, name: str, catalog: pl.DataFrame, sessions: pl.DataFrame, settings: Settings, progress: Progress
 ) -> Encoder:
     """The encoder tuned on the products and these sessions, in a workspace of its own."""
-    workspace = Workspace(folder / f"fold-{fold}")
+    workspace = Workspace(folder / name)
     if not workspace.lake.exists():
         base = Workspace(folder / "base")
         if not base.root.exists():
@@ -174,6 +206,11 @@ def events(sessions: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([searches, clicks]).drop("rank", "clicked")
 
 
+def mean_ndcg(runs: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """(n_queries,) over the runs. runs: (n_runs, n_queries, n_items) scores; gains: (n_queries, n_items)."""
+    return np.array([[ndcg_of(*told) for told in zip(scores, gains, strict=True)] for scores in runs]).mean(axis=0)
+
+
 def ndcg_of(scores: np.ndarray, gains: np.ndarray) -> float:
     best = np.argsort(-scores, kind="stable")[:K]
     discount = 1.0 / np.log2(np.arange(2, K + 2))
@@ -182,24 +219,32 @@ def ndcg_of(scores: np.ndarray, gains: np.ndarray) -> float:
 
 
 def show(
-    name: str, queries: list[str], folds: dict[str, int], found: dict[str, np.ndarray], seed: int
+    name: str, queries: list[str], folds: dict[str, int], found: dict[tuple[str, str], np.ndarray], seed: int
 ) -> dict[str, object]:
+    """found: by method and what it reads, the NDCG of each query."""
     table = Table(title=f"NDCG@10, candidates: {name}", title_justify="left")
     table.add_column("query", no_wrap=True)
-    for column in ("fold", *found):
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("fold", justify="right")
+    for method, read in found:
+        table.add_column(f"{method}\n{read}", justify="right", no_wrap=True)
     for row, query in enumerate(queries):
-        table.add_row(query, str(folds[query]), *(f"{own[row]:.4f}" for own in found.values()))
+        table.add_row(query, str(folds[query]), *(f"{own[row]:.3f}" for own in found.values()))
     table.add_row("mean", "", *(f"{own.mean():.4f}" for own in found.values()))
-    console = Console()
+    console = Console(width=110)
     console.print(table)
-    tuned, intervals = found["tuned encoder"], {}
-    for other in ("BM25", "encoder"):
-        intervals[other] = bootstrap_difference(tuned, found[other], seed)
-        low, high = intervals[other]
-        console.print(f"tuned encoder less {other}, 95 %: {low:+.4f} to {high:+.4f}", highlight=False)
-    by_query = {method: dict(zip(queries, own.tolist(), strict=True)) for method, own in found.items()}
-    return {"by_query": by_query, "less_ci95": intervals}
+    intervals = {}
+    for read in dict.fromkeys(read for _, read in found):
+        for other, others_read in found:
+            if other == "tuned":
+                continue
+            low, high = bootstrap_difference(found["tuned", read], found[other, others_read], seed)
+            intervals[f"tuned, {read} less {other}, {others_read}"] = [low, high]
+            said = f"tuned on {read} less {other} on {others_read}"
+            console.print(f"{said}, 95 %: {low:+.4f} to {high:+.4f}", highlight=False)
+    by_method = {
+        f"{method}, {read}": dict(zip(queries, own.tolist(), strict=True)) for (method, read), own in found.items()
+    }
+    return {"by_query": by_method, "ci95": intervals}
 
 
 if __name__ == "__main__":
