@@ -108,6 +108,7 @@ class Contrastive(_Section):
     learning_rate: float = Field(0.0, ge=0)
     batch_pairs: int = Field(128, ge=2)
     mini_batch_pairs: int = Field(128, ge=1)
+    kept: float = Field(0.5, ge=0, lt=1)
     temperature: float = Field(0.05, gt=0)
     matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128, 64)
     held_out: float = Field(0.05, ge=0, lt=1)

@@ -3,7 +3,8 @@
 In-batch negatives (Henderson et al. 2017, "Efficient natural language response suggestion for Smart Reply") with cached
 gradients where the batch does not fit into memory (Gao et al. 2021, "Scaling deep contrastive learning batch size under
 memory limited setup"), on leading dimensions too (Kusupati et al. 2022, "Matryoshka representation learning"). The
-losses are sentence-transformers' own.
+losses are sentence-transformers' own. In the end the weights before are averaged in (Wortsman et al. 2022, "Robust
+fine-tuning of zero-shot models"): pairs teach one shop's ways, and long training on them forgets the language.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from features.finetune.checkpoint import digest_of
 from features.finetune.held_out import held_out_rows, place
 from features.finetune.loop import Task, Told, autocast, steps_of, train
 from features.finetune.record import StageRecord, stage_record
-from features.finetune.tuning import gradient_checkpointing, learning_rate, tune
+from features.finetune.tuning import average_weights, copied_weights, gradient_checkpointing, learning_rate, tune
 from recsys import config
 from recsys.errors import DataError
 from recsys.interactions import positions
@@ -85,6 +86,7 @@ def tune_contrastive(
         )
     dims = matryoshka_dims(encoder, own)
     before = held_out_measures(encoder, pairs, own)
+    start = copied_weights(encoder.model) if own.kept else {}
     tuning = tune(encoder.model, settings, steps_of(len(batches), settings), seed)
     counted = tuning.parameters()
     loss = contrastive_loss(encoder, dims, settings)
@@ -98,6 +100,7 @@ def tune_contrastive(
     with gradient_checkpointing(encoder.model, settings.gradient_checkpointing):
         trained = train(task, settings, seed, checkpoint, told)
     tuning.merge()
+    average_weights(encoder.model, start, own.kept)
     after = held_out_measures(encoder, pairs, own)
     details = {"by_dim": {"before": before, "after": after}, "pairs": dict(pairs["kind"].value_counts().iter_rows())}
     whole = str(dims[0])

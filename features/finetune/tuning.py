@@ -153,6 +153,22 @@ def tune(model: nn.Module, settings: config.Finetune, n_steps: int, seed: int) -
     return Tuning(model, settings.mode, peft)
 
 
+def copied_weights(model: nn.Module) -> dict[str, Tensor]:
+    """By name, on the model's device."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def average_weights(model: nn.Module, start: dict[str, Tensor], kept: float) -> None:
+    """Makes each weight that was there at the start `kept` * what it was + (1 - `kept`) * what it is, in place.
+
+    New bottlenecks stay what they are: nothing stood in their place.
+    """
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name in start:
+                weight.lerp_(start[name], kept)
+
+
 @contextmanager
 def gradient_checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
     """Inside, layers keep their inputs only, and compute their activations again when gradients need them."""

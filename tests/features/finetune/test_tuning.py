@@ -10,7 +10,15 @@ from torch import nn
 from transformers import GPT2Config, GPT2Model
 
 from features.encoder import Encoder
-from features.finetune.tuning import Tuning, gradient_checkpointing, learning_rate, load_trainable, tune
+from features.finetune.tuning import (
+    Tuning,
+    average_weights,
+    copied_weights,
+    gradient_checkpointing,
+    learning_rate,
+    load_trainable,
+    tune,
+)
 from recsys import config
 from recsys.errors import TrainingError
 
@@ -67,6 +75,22 @@ def test_nothing_changes_before_the_first_step(mode: str, encoder: Encoder) -> N
     before = encoder.encode(TEXTS)
     tune(encoder.model, settings(mode), 10, seed=0)
     np.testing.assert_allclose(encoder.encode(TEXTS), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_was_there_is_averaged_and_what_is_new_stays(mode: str, encoder: Encoder) -> None:
+    start = copied_weights(encoder.model)
+    before = weights(encoder.model)
+    tuning = tune(encoder.model, settings(mode), 10, seed=0)
+    take_steps(encoder, tuning, 10)
+    tuning.merge()
+    tuned = weights(encoder.model)
+    average_weights(encoder.model, start, kept=0.25)
+    averaged = weights(encoder.model)
+    assert any((tuned[name] - value).abs().max() > 0.01 for name, value in averaged.items()) == (mode != "adapter")
+    for name, value in averaged.items():
+        expected = 0.25 * before[name] + 0.75 * tuned[name] if name in before else tuned[name]
+        torch.testing.assert_close(value, expected)
 
 
 @pytest.mark.parametrize("mode", ["lora", "adalora"])
