@@ -63,7 +63,8 @@ def tune_contrastive(
     checkpoint: Path | None = None,
     told: Told | None = None,
 ) -> StageRecord:
-    """Tunes the encoder in place on the pairs of `pairs.training_pairs`, and merges what can be merged.
+    """Tunes the encoder in place on the pairs of `pairs.training_pairs`, merges what can be merged, and averages
+    the weights before in, by the share `settings.contrastive.kept`.
 
     A share of the anchors is held out; on their pairs `recall@10` and `mrr@10` are measured before and after, the
     positive sought among all held-out positives (`retrieval_ranks`). details: the same by leading dimensions.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +14,7 @@ from features.finetune.negatives import hard_negatives
 from features.text import clean, review_texts
 from recsys import config
 from recsys.errors import DataError
+from recsys.words import words
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ DEALT_WITH: Final = ("view", "click", "cart", "purchase", "rating")
 
 LIKED_STARS: Final = 4.0
 
-WORD: Final = re.compile(r"\w[\w']+")
 COMMON_SHARE: Final = 0.03
 WORDS_DRAWN: Final = (0.5, 0.35, 0.15)
 """Which words of a title make a search, see `title_pairs`: how often one, two or three do."""
@@ -207,20 +206,21 @@ def description_pairs(items: pl.DataFrame) -> pl.DataFrame:
 def title_pairs(items: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """Weighed pairs of one to three words of a title, drawn once for each item, and each item whose title has them all.
 
-    Words that more than `COMMON_SHARE` of the titles have tell too little. The items of one search share its weight.
+    Words of one letter, and those that more than `COMMON_SHARE` of the titles have, tell too little. The items of one
+    search share its weight.
     """
     titled = items.filter(pl.col("title") != "")
-    words = {
-        item_id: list(dict.fromkeys(WORD.findall(title.lower())))
+    said = {
+        item_id: list(dict.fromkeys(word for word in words(title) if len(word) > 1))
         for item_id, title in titled.select("item_id", "title").iter_rows()
     }
     having: dict[str, set[str]] = {}
-    for item_id, own in words.items():
+    for item_id, own in said.items():
         for word in own:
             having.setdefault(word, set()).add(item_id)
     common = max(1, int(COMMON_SHARE * titled.height))
     searches: dict[str, set[str]] = {}
-    for own in words.values():
+    for own in said.values():
         telling = [word for word in own if len(having[word]) <= common]
         n_drawn = min(len(telling), int(rng.choice(3, p=WORDS_DRAWN)) + 1)
         if n_drawn:
