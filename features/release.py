@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from features.adoption import located
+from features.encoder.selection import located
 from features.hidden_reviews import hidden_ids
 from features.manifest import Manifest
 from features.store import Store

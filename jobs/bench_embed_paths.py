@@ -99,7 +99,7 @@ def load_path(path: str, settings: config.Encoder) -> tuple[Encode, torch.nn.Mod
 
         peer = SentenceEncoder(settings, PEERS[path])
         return peer.encode, peer.model
-    from features.query_encoder import load_query_encoder
+    from features.encoder.query_encoder import load_query_encoder
 
     encoder = load_query_encoder(settings.model_copy(update=OURS[path]))
     return encoder.encode, encoder.model

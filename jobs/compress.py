@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features.adoption import in_use, located, read_adopted
-from features.bottleneck import hidden_size, transformer_layers
-from features.encoder import Encoder, load_encoder
+from features.encoder.adapters import hidden_size, transformer_layers
+from features.encoder.encoder import Encoder, load_encoder
+from features.encoder.model_files import model_folder
+from features.encoder.query_encoder import Distilled, load_query_encoder, save_distilled
+from features.encoder.selection import in_use, located, read_adopted
 from features.finetune.contrastive import matryoshka_dims
 from features.finetune.distill import distill, pruned
 from features.finetune.export import save_encoder
 from features.finetune.tuning import load_trainable
-from features.model_files import model_folder
-from features.query_encoder import Distilled, load_query_encoder, save_distilled
 from jobs.bench_embed import cosines
 from jobs.bench_embed_paths import measure
 from jobs.compress_data import CompressData, HeldOut, read_compress

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.contrastive import MAX_HELD_OUT, vector_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.pairs import training_pairs

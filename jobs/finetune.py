@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from features.adoption import adopt, in_use, located, read_adopted
 from features.durable import write_atomically
-from features.encoder import encoder_id, load_encoder
+from features.encoder.encoder import encoder_id, load_encoder
+from features.encoder.selection import adopt, in_use, located, read_adopted
 from features.finetune.loop import Step
 from features.finetune.record import FinetuneRecord, plot_learning_curves, write_record
 from features.lease import hold_lease

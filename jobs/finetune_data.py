@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.pairs import read_histories, training_pairs
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors

@@ -11,8 +11,8 @@ import ray
 import torch
 from ray.util.queue import Queue
 
-from features.adoption import READER
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
+from features.encoder.selection import READER
 from features.finetune.contrastive import tune_contrastive
 from features.finetune.export import save_encoder
 from features.finetune.loop import Step, Told

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.adoption import Adopted
+from features.encoder.selection import Adopted
 from features.manifest import LivePosition
 from features.store import Store
 from features.training_epochs import note_epoch

@@ -14,15 +14,15 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.adoption import located
 from features.durable import copy_files
-from features.encoder import encoder_id, load_encoder
+from features.encoder.encoder import encoder_id, load_encoder
+from features.encoder.query_encoder import query_settings
+from features.encoder.selection import located
 from features.event_log import EventLog
 from features.hidden_reviews import hidden_ids
 from features.item_changes import ItemChanges
 from features.live_database import open_live_database
 from features.manifest import BEGINNING, new_release_id
-from features.query_encoder import query_settings
 from features.quotes import review_quotes
 from features.text import browsing_texts, item_texts, review_texts
 from jobs.base_release import TRIAL, Base, find_base, over, trial_folder

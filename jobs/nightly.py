@@ -11,7 +11,7 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
-from features.adoption import in_use, read_adopted
+from features.encoder.selection import in_use, read_adopted
 from features.erasure_receipt import note_release
 from features.store import Store
 from jobs.cluster import LOCAL, cluster_address

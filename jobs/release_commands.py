@@ -48,7 +48,7 @@ def recommend_command(
     as_json: JsonOption = False,
 ) -> None:
     """Print the list that the service would answer."""
-    from features.query_encoder import load_query_encoder
+    from features.encoder.query_encoder import load_query_encoder
     from features.release import load_release
     from features.text import clean
     from recsys.query import Query

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from features.adoption import READER, Adopted
+from features.encoder.selection import READER, Adopted
 from features.finetune.sentiment_head import SentimentHead, scores
 from jobs.embed import embed_texts, load_vectors
 from recsys import config

@@ -64,7 +64,7 @@ def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> So
 
 def _load_encoder(settings: config.Encoder) -> TextEncoder:
     # Only here, in the replica: the process that starts Ray encodes nothing.
-    from features.query_encoder import load_query_encoder
+    from features.encoder.query_encoder import load_query_encoder
 
     return load_query_encoder(settings)
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class TextEncoder(Protocol):
-    """What the service needs of an encoder; see `features.encoder.Encoder`."""
+    """What the service needs of an encoder; see `features.encoder.encoder.Encoder`."""
 
     @property
     def id(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from conftest import PublishedShop
 from starlette.testclient import TestClient
 
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
 from features.release import load_release
 from jobs.__main__ import main
 from recsys.query import Query

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from features.encoder import Encoder, load_encoder
+from features.encoder.encoder import Encoder, load_encoder
+from features.encoder.query_encoder import load_query_encoder
 from features.explore.atlas import Atlas, SideBySide, side_by_side
 from features.explore.explained_slate import ExplainedSlate
 from features.explore.judging import Judged, judged
@@ -20,7 +21,6 @@ from features.explore.mapping import draw_atlas
 from features.explore.reviews_behind import reviews_behind
 from features.explore.showing import as_html, as_text
 from features.lake_files import scan_table
-from features.query_encoder import load_query_encoder
 from features.release import LoadedRelease, load_release
 from features.store import Release, Store
 from recsys import config

@@ -25,8 +25,8 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from torch import Tensor, nn
 
-from features.bottleneck import hidden_size
-from features.encoder import Encoder, padded
+from features.encoder.adapters import hidden_size
+from features.encoder.encoder import Encoder, padded
 from features.finetune.batches import distinct_batches
 from features.finetune.checkpoint import digest_of
 from features.finetune.held_out import held_out_rows, place

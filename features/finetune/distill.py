@@ -2,7 +2,7 @@
 
 (Layers taken from the teacher as in Sanh et al. 2019, "DistilBERT"; the vectors as the only target as in Reimers and
 Gurevych 2020, "Making monolingual sentence embeddings multilingual using knowledge distillation".) Texts need no labels
-for that. A student answers in its teacher's space, and in no other: `features/query_encoder.py` sees to it.
+for that. A student answers in its teacher's space, and in no other: `features/encoder/query_encoder.py` sees to it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.bottleneck import bottlenecks, hidden_size, transformer_layers
-from features.encoder import Encoder, length_batches, padded
+from features.encoder.adapters import bottlenecks, hidden_size, transformer_layers
+from features.encoder.encoder import Encoder, length_batches, padded
 from features.finetune.checkpoint import digest_of
 from features.finetune.loop import Task, Told, Trained, autocast, steps_of, train
 from features.finetune.tuning import gradient_checkpointing, tune

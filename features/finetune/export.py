@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from safetensors.torch import save_file
 
-from features import bottleneck, projection
-from features.bottleneck import BOTTLENECKS_FILE, bottleneck_weights, hidden_size
 from features.durable import sync_tree
-from features.encoder import Encoder, no_progress_bars
-from features.model_files import Pooling, weights_digest
-from features.projection import PROJECTION_FOLDER, save_projection
+from features.encoder import adapters, projection
+from features.encoder.adapters import BOTTLENECKS_FILE, bottleneck_weights, hidden_size
+from features.encoder.encoder import Encoder, no_progress_bars
+from features.encoder.model_files import Pooling, weights_digest
+from features.encoder.projection import PROJECTION_FOLDER, save_projection
 from recsys.errors import EncoderError
 
 _POOLING_KEYS: Final[dict[Pooling, str]] = {
@@ -26,7 +26,7 @@ _POOLING_KEYS: Final[dict[Pooling, str]] = {
 _MODULES: Final = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
 _PROJECTED: Final = (("Dense", PROJECTION_FOLDER), ("Normalize", "4_Normalize"))
 
-_BESIDE: Final = (f"{bottleneck.ATTRIBUTE}.", f"{projection.ATTRIBUTE}.")
+_BESIDE: Final = (f"{adapters.ATTRIBUTE}.", f"{projection.ATTRIBUTE}.")
 """How the names of weights begin that have files of their own."""
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from recsys.errors import DataError
 
 MASKED: Final = 0.8

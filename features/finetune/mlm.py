@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from features.bottleneck import hidden_size
-from features.encoder import Encoder, length_batches, padded
+from features.encoder.adapters import hidden_size
+from features.encoder.encoder import Encoder, length_batches, padded
 from features.finetune.checkpoint import digest_of
 from features.finetune.held_out import held_out_rows, place
 from features.finetune.loop import Task, Told, Trained, autocast, steps_of, train

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, embedding_bag, normalize
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
+from features.encoder.projection import insert_projection, remove_projection
 from features.finetune.checkpoint import digest_of
 from features.finetune.choices import Choices, choices
 from features.finetune.contrastive import held_out_measures, matryoshka_dims
 from features.finetune.loop import Task, Told, train
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.tuning import Parameters
-from features.projection import insert_projection, remove_projection
 from recsys import config
 from recsys.errors import DataError
 from recsys.metrics import reciprocal_rank, target_ranks

@@ -26,7 +26,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from features.encoder import Encoder, padded
+from features.encoder.encoder import Encoder, padded
 from features.finetune.checkpoint import digest_of
 from features.finetune.imbalance import Variant, class_loss, epoch_rows
 from features.finetune.labelled import Labelled, labelled_reviews

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from features.durable import write_atomically
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.words import WordClassifier
 from recsys.classification import softmax
 from recsys.errors import EncoderError, StoreError

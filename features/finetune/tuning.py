@@ -12,9 +12,9 @@ import torch
 from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
-from features.bottleneck import bottlenecks, insert_bottlenecks, transformer_layers
-from features.encoder import Encoder, load_encoder
-from features.projection import ATTRIBUTE as PROJECTION
+from features.encoder.adapters import bottlenecks, insert_bottlenecks, transformer_layers
+from features.encoder.encoder import Encoder, load_encoder
+from features.encoder.projection import ATTRIBUTE as PROJECTION
 from recsys import config
 from recsys.errors import TrainingError
 
@@ -107,7 +107,7 @@ class Tuning:
     def merge(self) -> None:
         """Ends tuning: the low-rank updates become part of the weights, and all weights can be trained again.
 
-        Bottlenecks stay (`features/bottleneck.py`); of every other mode a plain model is left.
+        Bottlenecks stay (`features/encoder/adapters.py`); of every other mode a plain model is left.
         """
         if self.peft is not None:
             self.peft.merge_and_unload()

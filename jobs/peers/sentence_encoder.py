@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from features.encoder import token_limit
-from features.model_files import model_folder
+from features.encoder.encoder import token_limit
+from features.encoder.model_files import model_folder
 from recsys import config
 from recsys.hardware import compute_device
 

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import CountVectorizer
 
-from features.adoption import located
-from features.encoder import Encoder, load_encoder
+from features.encoder.encoder import Encoder, load_encoder
+from features.encoder.selection import located
 from features.text import item_texts
 from jobs.command_line import configure_logging, shown_progress
 from jobs.embed import embed_texts

@@ -22,8 +22,8 @@ from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from features.adoption import located
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
+from features.encoder.selection import located
 from features.text import item_texts
 from jobs.bench_answer import answer_of
 from jobs.bench_data import BenchData

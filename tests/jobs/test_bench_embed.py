@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
 from jobs.__main__ import main
 from jobs.bench_embed import EmbedBench, Measured, bench_embed, cosines, print_embed_report, read_review_texts
 from jobs.bench_embed_paths import OURS, PEERS, REFERENCE, counted_tokens, load_path, measure

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
 from jobs.__main__ import main
 from jobs.bench_data import BenchData
 from jobs.bench_models import MODELS

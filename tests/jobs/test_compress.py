@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
+from features.encoder.query_encoder import load_query_encoder
 from features.finetune.contrastive import retrieval_ranks
-from features.query_encoder import load_query_encoder
 from jobs.__main__ import main
 from jobs.compress import stored_forms
 from jobs.compress_data import held_out_texts, read_compress

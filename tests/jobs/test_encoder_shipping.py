@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
 from jobs.encoder_shipping import at_hand, encoder_files
 from recsys.config import Encoder
 

@@ -21,8 +21,8 @@ import pytest
 import torch
 from tuning_shop import NOW, START, make_shop, reviews, settings
 
-from features.adoption import located, read_adopted
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
+from features.encoder.selection import located, read_adopted
 from features.finetune.record import FinetuneRecord, StageRecord, read_record
 from features.lease import hold_lease
 from features.release import load_release

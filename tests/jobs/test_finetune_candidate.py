@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import torch
 
-from features.adoption import READER, named
-from features.encoder import encoder_id, load_encoder
+from features.encoder.encoder import encoder_id, load_encoder
+from features.encoder.selection import READER, named
 from features.finetune.export import save_encoder
 from features.finetune.record import FinetuneRecord
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import torch
 
-from features.adoption import READER, Adopted
-from features.encoder import encoder_id, load_encoder
+from features.encoder.encoder import encoder_id, load_encoder
+from features.encoder.selection import READER, Adopted
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead, predict_sentiment
 from features.text import text_hash
 from jobs.embed import embed_texts

@@ -26,7 +26,7 @@ from storefronts import item_entry, mute_sequence_model, no_item_features
 
 from features.api_keys import Scope, create_key, revoke_key
 from features.draft import Draft
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
 from features.release import SETTINGS_FILE, TEXTS_FILE
 from features.store import Store
 from features.workspace_place import NIGHT, editing, working

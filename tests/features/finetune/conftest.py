@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.tuning import load_trainable
 from recsys import config
 

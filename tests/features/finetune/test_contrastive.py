@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from features.encoder import Encoder, padded
+from features.encoder.encoder import Encoder, padded
 from features.finetune.contrastive import contrastive_loss, matryoshka_dims, retrieval_ranks, tune_contrastive
 from features.finetune.loop import Step
 from features.finetune.pairs import Pairs

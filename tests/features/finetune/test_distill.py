@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.distill import distill, kept_layers, pruned
 from features.finetune.loop import Step
 from features.finetune.tuning import tune

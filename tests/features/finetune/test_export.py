@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.encoder import Encoder, load_encoder
+from features.encoder.encoder import Encoder, load_encoder
 from features.finetune.export import save_encoder
 from features.finetune.tuning import tune
 from recsys import config

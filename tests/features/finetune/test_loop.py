@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.loop import Step, Task, Trained, pace, steps_of, train
 from features.finetune.tuning import tune
 from recsys import config

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.loop import Step, Task, Told, train
 from features.finetune.tuning import load_trainable, tune
 from recsys import config

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.masking import Masking, masking_of
 from recsys.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from features.encoder import Encoder, padded
+from features.encoder.encoder import Encoder, padded
 from features.finetune.loop import Step
 from features.finetune.masking import Masking, masking_of
 from features.finetune.mlm import Head, guessed_losses, perplexity, tune_mlm

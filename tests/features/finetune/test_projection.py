@@ -8,12 +8,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
+from features.encoder.projection import projection
 from features.finetune.choices import Choices
 from features.finetune.loop import Step
 from features.finetune.pairs import Pairs
 from features.finetune.projection import batch_of, choice_loss, composed, fit_projection, starting_point
-from features.projection import projection
 from recsys import config
 from recsys.errors import DataError
 from recsys.whitening import fit_whitening, unit_rows

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.encoder import Encoder, load_encoder
+from features.encoder.encoder import Encoder, load_encoder
 from features.finetune.export import save_encoder
 from features.finetune.loop import Step
 from features.finetune.sentiment import Sentiment, fit_sentiment

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2Model
 
-from features.encoder import Encoder
+from features.encoder.encoder import Encoder
 from features.finetune.tuning import (
     Tuning,
     average_weights,

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from features.encoder import load_encoder
+from features.encoder.encoder import load_encoder
 from features.item_changes import ItemChange, ItemChanges
 from features.live_database import open_live_database
 from features.release import load_release

@@ -12,7 +12,7 @@ from typing import Final
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from features.bottleneck import hidden_size
+from features.encoder.adapters import hidden_size
 
 PROJECTION_FOLDER: Final = "3_Dense"
 """sentence-transformers' modules are numbered: behind the transformer, pooling and a normalization."""

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from features.encoder import Encoder, load_encoder
+from features.encoder.encoder import Encoder, load_encoder
+from features.encoder.projection import PROJECTION_FILE, insert_projection, projection, remove_projection
 from features.finetune.export import save_encoder
-from features.projection import PROJECTION_FILE, insert_projection, projection, remove_projection
 from recsys import config
 from recsys.errors import EncoderError
 

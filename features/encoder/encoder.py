@@ -20,9 +20,9 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
-from features.bottleneck import load_bottlenecks
-from features.int8 import quantize_layers
-from features.model_files import (
+from features.encoder.adapters import load_bottlenecks
+from features.encoder.int8 import quantize_layers
+from features.encoder.model_files import (
     DEFAULT_MODEL,
     DEFAULT_SHA256,
     Pooling,
@@ -31,7 +31,7 @@ from features.model_files import (
     one_line,
     weights_digest,
 )
-from features.projection import load_projection, projection
+from features.encoder.projection import load_projection, projection
 from features.text import clean
 from recsys import config
 from recsys.errors import EncoderError
@@ -136,8 +136,8 @@ class Encoder:
 def load_encoder(settings: config.Encoder) -> Encoder:
     """The encoder that the settings name, on the GPU where there is one, in evaluation mode.
 
-    In int8 it computes on the processor whatever there is, as `features/int8.py` says; what is not int8 there is as
-    `auto` would have it.
+    In int8 it computes on the processor whatever there is, as `features/encoder/int8.py` says; what is not int8 there
+    is as `auto` would have it.
 
     Raises EncoderError if it is missing, altered (its digest is not the expected one), or of a kind that cannot
     be read here.

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.encoder import encoder_id, encoder_sha256, load_encoder
+from features.encoder.encoder import encoder_id, encoder_sha256, load_encoder
+from features.encoder.query_encoder import Distilled, load_query_encoder, save_distilled
 from features.finetune.distill import pruned
 from features.finetune.export import save_encoder
-from features.query_encoder import Distilled, load_query_encoder, save_distilled
 from recsys.config import Encoder as Settings
 from recsys.errors import EncoderError
 

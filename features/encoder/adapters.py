@@ -2,7 +2,7 @@
 
 (Houlsby et al. 2019, "Parameter-efficient transfer learning for NLP"; one a layer, behind its feed-forward part, as in
 Pfeiffer et al. 2021, "AdapterFusion".) They are not linear, so they cannot be merged into the weights around them: they
-stay beside the model in a file of their own, which `features/encoder.py` reads and the encoder's digest covers.
+stay beside the model in a file of their own, which `features/encoder/encoder.py` reads and the encoder's digest covers.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
-from features.encoder import (
+from features.encoder.encoder import (
     Encoder,
     encoder_id,
     length_batches,
     load_encoder,
 )
-from features.model_files import DEFAULT_SHA256, model_folder
+from features.encoder.model_files import DEFAULT_SHA256, model_folder
 from recsys.config import Encoder as Settings
 from recsys.errors import EncoderError
 

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from features.durable import sha256_of, write_atomically
-from features.query_encoder import IN_INT8, read_distilled
+from features.encoder.query_encoder import IN_INT8, read_distilled
 from recsys import config
 from recsys.errors import EncoderError
 from recsys.workspace import Workspace

