@@ -119,8 +119,7 @@ def diff_command(
 @releases_app.command("atlas")
 def atlas_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
     """Lay out the items of a release for the map of /inspect, alike ones together: minutes for 100,000 items."""
-    from features.kept_layout import keep_layout
-    from features.layout import layout
+    from features.item_map.layout import keep_layout, layout
     from features.release import load_release
 
     with working(workspace, NIGHT, clock) as place:

@@ -9,9 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from features.kept_layout import kept_layout, layout_file
-from features.layout import place_among, principal_plane
-from features.palette import palette
+from features.item_map.layout import kept_layout, layout_file, place_among, principal_plane
+from features.item_map.palette import palette
 from recsys.item_groups import MAX_GROUPS, ORDERED, fewer, item_groups, legend_of
 from recsys.recommend import Recommender
 from serving.inspect_contract import ItemMap, MapGroup, MapGrouping

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.palette import palette
+from features.item_map.palette import palette
 
 KINDS: Final = ("item", "review", "search", "query")
 MAX_TEXT_CHARS: Final = 160

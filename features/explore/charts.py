@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from features.palette import OKABE_ITO
+from features.item_map.palette import OKABE_ITO
 
 if TYPE_CHECKING:
     from features.explore.explained_slate import ExplainedSlate

@@ -12,7 +12,7 @@ import polars as pl
 from features.explore.atlas import KINDS, Atlas
 from features.explore.clusters import cluster_table
 from features.explore.showing import spelled
-from features.layout import layout, place_among
+from features.item_map.layout import layout, place_among
 from recsys.embedding_health import sampled_rows
 from recsys.errors import QueryError
 from recsys.interactions import positions

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import NIGHT, PublishedShop
 
-from features.kept_layout import kept_layout, layout_file
+from features.item_map.layout import kept_layout, layout_file
 from features.store import Store
 from jobs.__main__ import main
 from jobs.findings import GATE_FILE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from features.kept_layout import layout_file
+from features.item_map.layout import layout_file
 from features.live_database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app

@@ -10,8 +10,8 @@ import pytest
 from features.explore import OpenedRelease
 from features.explore.atlas import Atlas, side_by_side
 from features.explore.clusters import cluster, distinctive_words
-from features.layout import layout, place_among, principal_plane
-from features.palette import OKABE_ITO, palette
+from features.item_map.layout import layout, place_among, principal_plane
+from features.item_map.palette import OKABE_ITO, palette
 from recsys.errors import QueryError
 
 
