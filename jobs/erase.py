@@ -18,11 +18,11 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from features.durable import sha256_of, sync, write_atomically
 from features.erased_users import add_erased
-from features.erasure_queue import ErasureQueue, erase_rows
 from features.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
 from features.hidden_reviews import hidden_ids, show_reviews
 from features.lease import Lease, hold_lease
-from features.live_database import LiveDatabase, open_live_database
+from features.live.database import LiveDatabase, open_live_database
+from features.live.erasure_queue import ErasureQueue, erase_rows
 from features.release_erasure import WithoutShopper
 from features.store import Store
 from features.store_rewrite import rewrite_releases

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from features.answer_log import AnswerLog
-from features.event_log import EventLog
-from features.live_database import LiveDatabase
+from features.live.answer_log import AnswerLog
+from features.live.database import LiveDatabase
+from features.live.event_log import EventLog
 from features.sentences import split_sentences
 from features.store import Store
 from features.text import clean, newest_reviews, review_texts, text_hash

@@ -25,8 +25,8 @@ from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from features.experiment_report import ExperimentReport
-    from features.live_database import LiveDatabase
+    from features.live.database import LiveDatabase
+    from features.live.experiment_report import ExperimentReport
     from recsys.experiments import Lift
 
 # Commands import what they run: what reads the lake takes a second to import, and `recsys --help` shall not wait.
@@ -75,7 +75,7 @@ class _Listed:
 
 
 def _listed(name: str, experiment: config.Experiment, database: LiveDatabase) -> _Listed:
-    from features.answer_log import AnswerLog
+    from features.live.answer_log import AnswerLog
 
     weights = {arm: one.weight for arm, one in experiment.arms.items()}
     exposed = AnswerLog(database).exposed(name)
@@ -93,7 +93,7 @@ def report_command(
     config: ConfigOption = None,
 ) -> None:
     """Users, outcomes and lift of each arm against the first, and whether the split can be trusted."""
-    from features.experiment_report import experiment_report
+    from features.live.experiment_report import experiment_report
 
     with reading(workspace, "lake") as place:
         settings = settings_of(place, config)
@@ -107,7 +107,7 @@ def report_command(
 
 @contextmanager
 def _live_database(place: Workspace, settings: config.Settings) -> Iterator[LiveDatabase]:
-    from features.live_database import open_live_database
+    from features.live.database import open_live_database
 
     database = open_live_database(place, settings.serve.events_url)
     try:

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from features.durable import sha256_of
-from features.event_log import EventLog
-from features.item_changes import ItemChanges
 from features.lake_files import LakeFile
 from features.lease import hold_lease
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.event_log import EventLog
+from features.live.item_changes import ItemChanges
 from jobs.ingest import LEASE, LEASE_MINUTES, Progress, ingest
 from jobs.ingest_history import FilesTaken, RangeTaken, source_of
 from jobs.item_ingest import ingest_items_again

@@ -17,8 +17,8 @@ from pathlib import Path
 import polars as pl
 
 from features.erased_users import ErasedUsers, read_erased
-from features.event_log import EventLog
 from features.lease import hold_lease
+from features.live.event_log import EventLog
 from features.manifest import LivePosition
 from jobs.checking import check_rows
 from jobs.ingest import LEASE, LEASE_MINUTES, TableReport

@@ -18,10 +18,10 @@ from features.durable import copy_files
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.query_encoder import query_settings
 from features.encoder.selection import located
-from features.event_log import EventLog
 from features.hidden_reviews import hidden_ids
-from features.item_changes import ItemChanges
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.event_log import EventLog
+from features.live.item_changes import ItemChanges
 from features.manifest import BEGINNING, new_release_id
 from features.quotes import review_quotes
 from features.text import browsing_texts, item_texts, review_texts

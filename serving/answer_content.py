@@ -1,4 +1,5 @@
-"""How an answered request is written down, and read again: JSON in the column `content` of `features/answer_log.py`."""
+"""How an answered request is written down, and read again: JSON in the column `content` of
+`features/live/answer_log.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from features.answer_log import Answer
+from features.live.answer_log import Answer
 from recsys.experiments import Assignment
 from serving.asked import Asked
 from serving.contract import SessionEvent

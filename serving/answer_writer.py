@@ -10,7 +10,7 @@ from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Final
 
-from features.answer_log import AnswerLog, Exposure
+from features.live.answer_log import AnswerLog, Exposure
 from recsys import config
 from recsys.errors import StoreError
 from serving.answer_content import Answered, to_answer

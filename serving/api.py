@@ -13,12 +13,12 @@ from fastapi import APIRouter, Body, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
-from features.answer_log import AnswerLog
 from features.api_keys import Scope
-from features.erasure_queue import ErasureQueue
-from features.event_log import EventLog
-from features.item_changes import ItemChanges
-from features.live_database import LiveDatabase
+from features.live.answer_log import AnswerLog
+from features.live.database import LiveDatabase
+from features.live.erasure_queue import ErasureQueue
+from features.live.event_log import EventLog
+from features.live.item_changes import ItemChanges
 from recsys.config import Settings
 from serving.access_log import AccessLog
 from serving.answer_writer import AnswerWriter

@@ -21,9 +21,9 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from features.erasure_queue import ErasureQueue
-from features.item_changes import ItemChanges
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.erasure_queue import ErasureQueue
+from features.live.item_changes import ItemChanges
 from features.workspace_place import checked_place, served
 from recsys.config import Settings
 from recsys.errors import ServeError

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from features.api_keys import Scope
-from features.erasure_queue import ErasureQueue, ErasureRequest
+from features.live.erasure_queue import ErasureQueue, ErasureRequest
 from recsys.errors import StoreError
 from serving.answer_writer import AnswerWriter
 from serving.contract import Id

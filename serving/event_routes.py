@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Body
 
 from features.api_keys import Scope
-from features.event_log import LoggedEvent
+from features.live.event_log import LoggedEvent
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.event_contract import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from features.event_log import EventLog, LoggedEvent
+from features.live.event_log import EventLog, LoggedEvent
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from features.experiment_report import ExperimentReport, experiment_report
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.experiment_report import ExperimentReport, experiment_report
 from recsys import config
 from recsys.errors import DataError, StoreError
 

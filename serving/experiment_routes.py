@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from features.api_keys import Scope
-from features.experiment_report import ArmResult, ExperimentReport
+from features.live.experiment_report import ArmResult, ExperimentReport
 from recsys import config
 from recsys.errors import StoreError
 from recsys.experiments import Lift

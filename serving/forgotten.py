@@ -6,7 +6,7 @@ import logging
 
 from features.durable import mark_of
 from features.erased_users import LIST_FILE, ErasedUsers, read_erased
-from features.erasure_queue import ErasureQueue
+from features.live.erasure_queue import ErasureQueue
 from recsys.errors import RecsysError
 from recsys.workspace import Workspace
 from serving.poller import Watch

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, StringConstraints, WrapValidator, model_validator
 
-from features.item_changes import FIELDS
+from features.live.item_changes import FIELDS
 from serving.contract import Id, Request, storable
 from serving.mixed_batch import EntryProblem, or_refused
 

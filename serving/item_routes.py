@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Body, Path
 
 from features.api_keys import Scope
-from features.item_changes import ItemChange, ItemChanges
+from features.live.item_changes import ItemChange, ItemChanges
 from recsys.errors import StoreError
 from serving.contract import Id
 from serving.item_contract import (

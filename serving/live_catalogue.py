@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from features.item_changes import FIELDS, ItemChanges
+from features.live.item_changes import FIELDS, ItemChanges
 from features.text import item_texts
 from recsys.added_items import with_added_items, with_prices
 from recsys.errors import RecsysError

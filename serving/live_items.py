@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from features.item_changes import ItemChanges
+from features.live.item_changes import ItemChanges
 from features.manifest import Manifest
 
 MAX_RELEASES: Final = 8

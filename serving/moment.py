@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from features.event_log import EventLog, RecentEvent
-from features.item_changes import ItemChanges
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.event_log import EventLog, RecentEvent
+from features.live.item_changes import ItemChanges
 from features.manifest import Manifest
 from recsys.config import Settings
 from serving.live_items import LiveItems

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
-from features.event_log import EventLog, RecentEvent
+from features.live.event_log import EventLog, RecentEvent
 from features.manifest import Manifest
 from serving.contract import RecommendRequest, SessionEvent, kind_of
 

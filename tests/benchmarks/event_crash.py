@@ -20,8 +20,8 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from features.event_log import EventLog
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.event_log import EventLog
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.event_routes import event_routes

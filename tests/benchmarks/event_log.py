@@ -20,8 +20,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.event_log import EventLog, LoggedEvent
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.event_log import EventLog, LoggedEvent
 from features.manifest import LivePosition, Manifest
 from recsys.workspace import Workspace
 from serving.event_writer import EventWriter

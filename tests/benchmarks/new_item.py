@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from features.encoder.query_encoder import load_query_encoder
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.item_changes import ItemChange, ItemChanges
 from features.release import load_release
 from recsys.query import Query
 from recsys.workspace import Workspace

@@ -15,14 +15,14 @@ from conftest import NIGHT, PublishedShop
 import jobs.erase
 import jobs.nightly
 from features import store_rewrite
-from features.answer_log import Answer, AnswerLog
 from features.erased_users import read_erased
-from features.erasure_queue import ErasureQueue
 from features.erasure_receipt import Receipt, receipts, verify_receipt
-from features.event_log import EventLog, LoggedEvent
 from features.hidden_reviews import hide_reviews, read_hidden
 from features.lease import hold_lease
-from features.live_database import open_live_database
+from features.live.answer_log import Answer, AnswerLog
+from features.live.database import open_live_database
+from features.live.erasure_queue import ErasureQueue
+from features.live.event_log import EventLog, LoggedEvent
 from features.release import load_release
 from features.store import Store
 from features.store_rewrite import words_on_disk

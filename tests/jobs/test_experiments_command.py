@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from features.answer_log import AnswerLog, Exposure
-from features.event_log import EventLog, LoggedEvent
-from features.live_database import open_live_database
+from features.live.answer_log import AnswerLog, Exposure
+from features.live.database import open_live_database
+from features.live.event_log import EventLog, LoggedEvent
 from jobs.__main__ import main
 from recsys.workspace import Workspace
 

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 import jobs.log_position
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.item_changes import ItemChange, ItemChanges
 from jobs.item_ingest import ingest_items
 from jobs.lake import Lake
 from recsys.config import Ingest

@@ -10,10 +10,10 @@ import polars as pl
 import psycopg
 import pytest
 
-import features.live_database
+import features.live.database
 import jobs.log_position
-from features.event_log import EventLog, LoggedEvent
-from features.live_database import LiveDatabase, open_live_database
+from features.live.database import LiveDatabase, open_live_database
+from features.live.event_log import EventLog, LoggedEvent
 from features.manifest import LivePosition
 from jobs.ingest import TableReport
 from jobs.lake import Lake
@@ -172,7 +172,7 @@ def test_a_server_that_recovers_while_a_night_reads_is_asked_again(
         return batch(after, up_to, most)
 
     monkeypatch.setattr(log, "batch", batch_or_none)
-    monkeypatch.setattr(features.live_database, "RESTART_PAUSE_S", 0.0)
+    monkeypatch.setattr(features.live.database, "RESTART_PAUSE_S", 0.0)
     assert night(workspace, log, Ingest(batch_rows=2)).events.n_new == 6
     assert next(n_read) == 5
 
@@ -187,7 +187,7 @@ def test_a_server_that_stays_away_stops_the_night_and_takes_nothing(
         raise StoreError("the database system is shutting down")
 
     monkeypatch.setattr(log, "batch", none)
-    monkeypatch.setattr(features.live_database, "RESTART_PATIENCE_S", 0.0)
+    monkeypatch.setattr(features.live.database, "RESTART_PATIENCE_S", 0.0)
     with pytest.raises(StoreError, match="shutting down"):
         night(workspace, log)
     assert not Lake(workspace.lake).files

@@ -13,10 +13,10 @@ from conftest import NIGHT, PublishedShop
 from sequence_data import assert_equal_models
 
 import jobs.night_steps
-from features.event_log import EventLog, LoggedEvent
 from features.hidden_reviews import hide_reviews
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.event_log import EventLog, LoggedEvent
+from features.live.item_changes import ItemChange, ItemChanges
 from features.manifest import LivePosition
 from features.release import load_release
 from features.store import Store

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import serving.answer_writer
-from features.answer_log import Answer, AnswerLog, Exposure
-from features.live_database import LiveDatabase
+from features.live.answer_log import Answer, AnswerLog, Exposure
+from features.live.database import LiveDatabase
 from recsys.config import Arm, Serve
 from recsys.errors import StoreError
 from recsys.experiments import Assignment

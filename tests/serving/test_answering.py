@@ -5,8 +5,8 @@ import pytest
 from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
-from features.answer_log import AnswerLog
-from features.live_database import LiveDatabase
+from features.live.answer_log import AnswerLog
+from features.live.database import LiveDatabase
 from features.release import LoadedRelease
 from recsys.config import Settings
 from recsys.experiments import arm_of

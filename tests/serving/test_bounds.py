@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from features.event_log import EventLog, LoggedEvent
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.event_log import EventLog, LoggedEvent
 from recsys.config import Settings
 from recsys.query import Query
 from serving.api import create_app

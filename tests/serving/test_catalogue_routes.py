@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
 from recsys.config import Settings
 from recsys.properties import Coded
 from serving.api import create_app

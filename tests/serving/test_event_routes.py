@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from features.event_log import EventLog
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.event_log import EventLog
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.tables import EVENT_TYPES

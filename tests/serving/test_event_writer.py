@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from features.event_log import EventLog, LoggedEvent
+from features.live.event_log import EventLog, LoggedEvent
 from recsys.errors import StoreError
 from serving.event_writer import GROUP_EVENTS, EventWriter
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from features.answer_log import AnswerLog, Exposure
-from features.event_log import EventLog, LoggedEvent
-from features.live_database import LiveDatabase, open_live_database
+from features.live.answer_log import AnswerLog, Exposure
+from features.live.database import LiveDatabase, open_live_database
+from features.live.event_log import EventLog, LoggedEvent
 from jobs.log_ingest import ingest_log
 from recsys.config import Ingest, Settings
 from recsys.errors import DataError, StoreError

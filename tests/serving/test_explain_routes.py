@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from features.answer_log import ANSWERS, AnswerLog
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import LiveDatabase
+from features.live.answer_log import ANSWERS, AnswerLog
+from features.live.database import LiveDatabase
+from features.live.item_changes import ItemChange, ItemChanges
 from features.release import LoadedRelease
 from recsys.config import Settings
 from recsys.errors import StoreError

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from features.api_keys import Scope
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
 from jobs.service_process import free_port
 from recsys.config import Settings
 from serving import gate

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from features.item_map.layout import layout_file
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
 from serving.item_map import item_map

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from features.item_changes import ItemChanges
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.item_changes import ItemChanges
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app

@@ -9,7 +9,7 @@ from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
 import serving.kept_lists
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
 from features.release import LoadedRelease
 from recsys.config import Settings
 from recsys.recommend import Recommender

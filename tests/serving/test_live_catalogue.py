@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.item_changes import ItemChange, ItemChanges
 from features.manifest import LivePosition
 from recsys.added_items import PRICE_COLUMN
 from recsys.errors import StoreError

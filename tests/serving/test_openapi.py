@@ -9,7 +9,7 @@ from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
 from serving.key_watch import Keys

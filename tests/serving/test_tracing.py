@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
 from recsys.errors import ConfigError
 from serving import tracing
 from serving.key_watch import Keys

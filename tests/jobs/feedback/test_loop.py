@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from conftest import PublishedShop
 
-from features.live_database import open_live_database
+from features.live.database import open_live_database
 from features.store import Store
 from jobs.__main__ import main
 from jobs.feedback.arms import ARMS

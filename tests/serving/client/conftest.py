@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from features.live_database import LiveDatabase, open_live_database
+from features.live.database import LiveDatabase, open_live_database
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app

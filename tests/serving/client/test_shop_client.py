@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import serving.client
-from features.event_log import EventLog
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.event_log import EventLog
 from serving.client import Client, ProblemError
 from serving.client.answers import FieldProblem, ItemResponse, SlateResponse
 from serving.client.requests import ShopEvent

@@ -15,8 +15,8 @@ import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from features.encoder.encoder import load_encoder
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import open_live_database
+from features.live.database import open_live_database
+from features.live.item_changes import ItemChange, ItemChanges
 from features.release import load_release
 from recsys.config import Settings
 from recsys.workspace import Workspace

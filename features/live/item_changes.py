@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 import sqlalchemy as sa
 
-from features.live_database import METADATA, LiveDatabase, microseconds
+from features.live.database import METADATA, LiveDatabase, microseconds
 
 FIELDS: Final = ("title", "description", "category", "brand", "price", "available", "attributes")
 """The columns of the catalogue that can be changed; `attributes` is a JSON object as text."""

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.answer_log import AnswerLog
-from features.event_log import EventLog
 from features.lake_files import scan_events
-from features.live_database import LiveDatabase
+from features.live.answer_log import AnswerLog
+from features.live.database import LiveDatabase
+from features.live.event_log import EventLog
 from recsys import config
 from recsys.experiments import Lift, RatioCheck, lift, ratio_check
 

@@ -11,10 +11,10 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.answer_log import ANSWERS, EXPOSURES
-from features.event_log import EVENTS
-from features.item_changes import CHANGES
-from features.live_database import METADATA, LiveDatabase, microseconds, moment
+from features.live.answer_log import ANSWERS, EXPOSURES
+from features.live.database import METADATA, LiveDatabase, microseconds, moment
+from features.live.event_log import EVENTS
+from features.live.item_changes import CHANGES
 
 QUEUE: Final = sa.Table(
     "erasures",

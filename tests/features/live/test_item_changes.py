@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.item_changes import ItemChange, ItemChanges
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

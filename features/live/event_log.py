@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 import sqlalchemy as sa
 
-from features.live_database import BIG, METADATA, LiveDatabase, microseconds, moment
+from features.live.database import BIG, METADATA, LiveDatabase, microseconds, moment
 from recsys.tables import EVENT_TYPES
 
 EVENTS: Final = sa.Table(

@@ -1,7 +1,7 @@
 """The database of what happens between two nights: events and item changes, shared by every replica and the night.
 
 SQLite in the workspace by default, PostgreSQL where replicas run on several machines: SQLite's write-ahead log needs
-one machine. With `features/event_log.py` and `features/item_changes.py` the only home of SQLAlchemy.
+one machine. With `features/live/event_log.py` and `features/live/item_changes.py` the only home of SQLAlchemy.
 """
 
 from __future__ import annotations

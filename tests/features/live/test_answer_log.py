@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-import features.answer_log
-from features.answer_log import Answer, AnswerLog, Exposure
-from features.live_database import LiveDatabase
+import features.live.answer_log
+from features.live.answer_log import Answer, AnswerLog, Exposure
+from features.live.database import LiveDatabase
 
 NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -70,7 +70,7 @@ def test_who_was_shown_an_arm_since_when_and_how_often(log: AnswerLog) -> None:
 
 
 def test_what_is_old_is_forgotten_in_several_transactions(log: AnswerLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features.answer_log, "PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr(features.live.answer_log, "PRUNED_AT_ONCE", 2)
     old, new = frozenset({"boot"}), frozenset({"coat"})
     answers = [answer(str(n), NOON + n * HOUR, old if n < 4 else new) for n in range(6)]
     log.record(answers, [exposure(str(n), at=NOON + n * HOUR) for n in range(6)])

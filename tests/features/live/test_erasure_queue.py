@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from features.answer_log import Answer, AnswerLog, Exposure
-from features.erasure_queue import OF_USERS, QUEUE, ErasureQueue, erase_rows, rows_of
-from features.event_log import EventLog, LoggedEvent
-from features.live_database import METADATA, LiveDatabase, open_live_database
+from features.live.answer_log import Answer, AnswerLog, Exposure
+from features.live.database import METADATA, LiveDatabase, open_live_database
+from features.live.erasure_queue import OF_USERS, QUEUE, ErasureQueue, erase_rows, rows_of
+from features.live.event_log import EventLog, LoggedEvent
 from features.manifest import BEGINNING
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
@@ -99,8 +99,8 @@ def test_no_byte_of_an_erased_shopper_stays_in_sqlite_while_others_use_it(tmp_pa
 
 
 def test_a_log_that_stays_in_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.live_database.WAL_PAUSE_S", 0.0)
-    monkeypatch.setattr("features.live_database.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("features.live.database.WAL_PAUSE_S", 0.0)
+    monkeypatch.setattr("features.live.database.BUSY_TIMEOUT_S", 0.1)
     database = open_live_database(Workspace(tmp_path), "")
     EventLog(database).append([LoggedEvent("e1", "ann", "boot", "view", NOW)])
     reader = open_live_database(Workspace(tmp_path), "")

@@ -6,9 +6,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from features.event_log import EventLog
-from features.item_changes import ItemChange, ItemChanges
-from features.live_database import LiveDatabase, open_live_database
+from features.live.database import LiveDatabase, open_live_database
+from features.live.event_log import EventLog
+from features.live.item_changes import ItemChange, ItemChanges
 from recsys.errors import ConfigError, StoreError
 from recsys.workspace import Workspace
 

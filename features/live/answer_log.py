@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 import sqlalchemy as sa
 
-from features.live_database import METADATA, LiveDatabase, microseconds, moment
+from features.live.database import METADATA, LiveDatabase, microseconds, moment
 
 PRUNED_AT_ONCE: Final = 2_000
 """Rows of a transaction: in SQLite events wait for it."""

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from features.event_log import EVENTS, EventLog, LoggedEvent, RecentEvent
-from features.live_database import LiveDatabase
+from features.live.database import LiveDatabase
+from features.live.event_log import EVENTS, EventLog, LoggedEvent, RecentEvent
 from recsys.tables import Events
 
 NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
