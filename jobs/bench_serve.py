@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 import scipy.sparse as sp
 
-from features.release import LoadedRelease, load_release
-from features.store import Store
+from features.store.release import LoadedRelease, load_release
+from features.store.store import Store
 from jobs.bench_serve_requests import BASELINE, KNOWN_USER, Shop, requests
 from jobs.load import Address, Load, ask, closed_loop, open_loop
 from jobs.peers.als_server import IDS_FILE, INTERACTIONS_FILE

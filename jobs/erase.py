@@ -23,9 +23,9 @@ from features.hidden_reviews import hidden_ids, show_reviews
 from features.lease import Lease, hold_lease
 from features.live.database import LiveDatabase, open_live_database
 from features.live.erasure_queue import ErasureQueue, erase_rows
-from features.release_erasure import WithoutShopper
-from features.store import Store
-from features.store_rewrite import rewrite_releases
+from features.store.erasure import WithoutShopper
+from features.store.rewrite import rewrite_releases
+from features.store.store import Store
 from jobs.embed import forget_vectors
 from jobs.erase_places import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
 from jobs.erase_search import Needles, holds_shopper, needles_of, search

@@ -13,7 +13,7 @@ from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
 from features.live.event_log import EventLog
 from features.sentences import split_sentences
-from features.store import Store
+from features.store.store import Store
 from features.text import clean, newest_reviews, review_texts, text_hash
 from jobs.lake import Lake
 from recsys.errors import StoreError

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.release_diff import fixed_shoppers, neighbour_churn, slate_churn
+from features.store.diff import fixed_shoppers, neighbour_churn, slate_churn
 from jobs.findings import Finding, Severity, stops
 from jobs.gate_quality import Comparison, quality_findings
 from recsys import config

@@ -19,7 +19,7 @@ import polars as pl
 from features.erased_users import ErasedUsers, read_erased
 from features.lease import hold_lease
 from features.live.event_log import EventLog
-from features.manifest import LivePosition
+from features.store.manifest import LivePosition
 from jobs.checking import check_rows
 from jobs.ingest import LEASE, LEASE_MINUTES, TableReport
 from jobs.ingest_history import RangeTaken, commit_ingest

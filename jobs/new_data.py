@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.release import load_release
-from features.store import Store
+from features.store.release import load_release
+from features.store.store import Store
 from jobs.data_checks import Arrivals, Foresight, NewData
 from jobs.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.foresight import foresight

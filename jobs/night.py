@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from features.encoder.selection import Adopted
-from features.manifest import LivePosition
-from features.store import Store
+from features.store.manifest import LivePosition
+from features.store.store import Store
 from features.training_epochs import note_epoch
 from jobs.base_release import TRIAL, Base, load_base
 from jobs.embed import load_vectors

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from features.durable import write_atomically
 from features.erased_users import read_erased
-from features.store import Store
+from features.store.store import Store
 from features.training_epochs import FITS
 from jobs.night_report_figures import History, NightFigures, Point, read_history
 from jobs.night_report_plots import Bar, Line, bar_plot, line_plot

@@ -7,7 +7,7 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 
-from features.store import Store
+from features.store.store import Store
 from jobs.night_plan import Planned
 from jobs.nightly import Report
 from jobs.run_record import REPORT_FILE

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.manifest import BEGINNING, LivePosition, Manifest, new_release_id
-from features.release import SETTINGS_FILE, TEXTS_FILE
-from features.store import Draft, Store
+from features.store.manifest import BEGINNING, LivePosition, Manifest, new_release_id
+from features.store.release import SETTINGS_FILE, TEXTS_FILE
+from features.store.store import Draft, Store
 from jobs.embed import EMPTY, load_vectors
 from jobs.shop import Shop
 from jobs.warm_start import save_warm_start

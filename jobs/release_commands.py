@@ -49,7 +49,7 @@ def recommend_command(
 ) -> None:
     """Print the list that the service would answer."""
     from features.encoder.query_encoder import load_query_encoder
-    from features.release import load_release
+    from features.store.release import load_release
     from features.text import clean
     from recsys.query import Query
 

@@ -23,8 +23,8 @@ from recsys.workspace import Workspace
 if TYPE_CHECKING:
     import polars as pl
 
-    from features.manifest import Manifest
-    from features.release_diff import ReleaseDiff
+    from features.store.diff import ReleaseDiff
+    from features.store.manifest import Manifest
 
 # Commands import what they run: `recsys --help` shall not wait for it.
 
@@ -43,7 +43,7 @@ MAX_TITLES = 2
 @releases_app.command("list")
 def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
     """The published releases, oldest first, with the quality of their lists and the NDCG of popularity beside it."""
-    from features.store import Store
+    from features.store.store import Store
 
     with reading(workspace) as place:
         store = Store(place)
@@ -64,7 +64,7 @@ def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> Non
 @releases_app.command("show")
 def show_command(release: ReleaseArgument, workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
     """One release: how it was made, what it holds, how good its lists are, and what the gate said."""
-    from features.store import Store
+    from features.store.store import Store
 
     with reading(workspace, "runs") as place:
         store = Store(place)
@@ -104,8 +104,8 @@ def diff_command(
     as_json: JsonOption = False,
 ) -> None:
     """What B has that A has not: quality, settings, items, neighbourhoods, and the lists of some shoppers."""
-    from features.release import load_release
-    from features.release_diff import diff_releases
+    from features.store.diff import diff_releases
+    from features.store.release import load_release
 
     with reading(workspace) as place:
         diff = diff_releases(load_release(place, _named(a)), load_release(place, _named(b)), shoppers)
@@ -120,7 +120,7 @@ def diff_command(
 def atlas_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
     """Lay out the items of a release for the map of /inspect, alike ones together: minutes for 100,000 items."""
     from features.item_map.layout import keep_layout, layout
-    from features.release import load_release
+    from features.store.release import load_release
 
     with working(workspace, NIGHT, clock) as place:
         loaded = load_release(place, _named(release))
@@ -134,7 +134,7 @@ def atlas_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
 @releases_app.command("rollback")
 def rollback_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
     """Serve another published release from now on, after checking that it is whole."""
-    from features.store import Store
+    from features.store.store import Store
 
     with working(workspace, NIGHT, clock) as place:
         store = Store(place)
@@ -151,7 +151,7 @@ def gc_command(
     config: ConfigOption = None,
 ) -> None:
     """Remove all but the newest releases, the served one, and those that experiments are served from."""
-    from features.store import Store
+    from features.store.store import Store
 
     console = Console()
     with reading(workspace) if dry_run else working(workspace, NIGHT, clock) as place:

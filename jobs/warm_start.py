@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from features.erasure_receipt import trained_with_erased
-from features.store import Store
+from features.store.store import Store
 from jobs.sequence_training import train_sequence
 from jobs.train import FitSequence
 from recsys import config

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from features.api_keys import read_keys
-from features.manifest import read_pointer
+from features.store.manifest import read_pointer
 from features.workspace_place import checked_place, served
 from recsys.config import Settings
 from recsys.errors import RecsysError, ServeError, StoreError

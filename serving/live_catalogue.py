@@ -24,7 +24,7 @@ from serving.release_watch import Live
 from serving.text_cache import TextVectors
 
 if TYPE_CHECKING:
-    from features.release import LoadedRelease
+    from features.store.release import LoadedRelease
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from features.live.item_changes import ItemChanges
-from features.manifest import Manifest
+from features.store.manifest import Manifest
 
 MAX_RELEASES: Final = 8
 """For so many what has gone is remembered: the one that answers, and those of experiments beside it."""

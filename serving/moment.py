@@ -8,7 +8,7 @@ from typing import TypeVar
 from features.live.database import LiveDatabase
 from features.live.event_log import EventLog, RecentEvent
 from features.live.item_changes import ItemChanges
-from features.manifest import Manifest
+from features.store.manifest import Manifest
 from recsys.config import Settings
 from serving.live_items import LiveItems
 from serving.live_reader import LiveReader

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from features.live.event_log import EventLog, RecentEvent
-from features.manifest import Manifest
+from features.store.manifest import Manifest
 from serving.contract import RecommendRequest, SessionEvent, kind_of
 
 Asked = TypeVar("Asked", bound=RecommendRequest)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from features.manifest import read_pointer
+from features.store.manifest import read_pointer
 from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
@@ -16,7 +16,7 @@ from serving.poller import Pauses, Watch
 from serving.text_cache import TextEncoder, TextVectors
 
 if TYPE_CHECKING:
-    from features.release import LoadedRelease
+    from features.store.release import LoadedRelease
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> So
     """The releases published in `workspace`; hidden_reviews: ids of reviews that must not be quoted, asked for each."""
     # Only here, in the replica: lancedb restarts its threads, with a warning, in every process that its importer
     # forks, and the process that starts Ray forks many.
-    from features.release import load_release
-    from features.store import Store
+    from features.store.release import load_release
+    from features.store.store import Store
 
     def digest(release_id: str) -> str | None:
         pointer = read_pointer(workspace.current)

@@ -21,8 +21,8 @@ from object_storage import SERVER, Endpoint, counting_proxy, s3_server
 import jobs.night_steps
 import jobs.nightly
 from features.live.database import LiveDatabase, open_live_database
-from features.manifest import Manifest
-from features.store import Store
+from features.store.manifest import Manifest
+from features.store.store import Store
 from jobs.ingest import ingest
 from jobs.nightly import Report
 from jobs.publish import Made, publish

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.release import LoadedRelease
+from features.store.release import LoadedRelease
 from recsys import config
 from recsys.errors import StoreError
 from serving.release_watch import Source

@@ -10,7 +10,7 @@ from conftest import PublishedShop
 from starlette.testclient import TestClient
 
 from features.encoder.encoder import load_encoder
-from features.release import load_release
+from features.store.release import load_release
 from jobs.__main__ import main
 from recsys.query import Query
 from serving.api import create_app

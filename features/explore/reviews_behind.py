@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from features.encoder.encoder import Encoder
-from features.store import Release
+from features.store.store import Release
 from features.text import clean, item_texts, newest_reviews
 from recsys.config import Text
 

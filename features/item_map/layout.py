@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from features.durable import write_atomically
-from features.manifest import read_pointer
+from features.store.manifest import read_pointer
 from features.user_cache import user_cache
 from recsys.errors import ConfigError
 from recsys.whitening import unit_rows

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from features.store import Store
+from features.store.store import Store
 from jobs.command_line import HELD_BACK
 from jobs.feedback.arms import SYSTEM, Others, figures
 from jobs.feedback.days import Day, Days, Night, World

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
-from features.manifest import LivePosition, Manifest
+from features.store.manifest import LivePosition, Manifest
 from recsys.workspace import Workspace
 from serving.event_writer import EventWriter
 from serving.live_reader import LiveReader

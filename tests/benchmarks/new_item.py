@@ -15,7 +15,7 @@ import numpy as np
 from features.encoder.query_encoder import load_query_encoder
 from features.live.database import open_live_database
 from features.live.item_changes import ItemChange, ItemChanges
-from features.release import load_release
+from features.store.release import load_release
 from recsys.query import Query
 from recsys.workspace import Workspace
 from serving.live_catalogue import LiveCatalogue

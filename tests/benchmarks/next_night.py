@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
-from features.store import Store
+from features.store.store import Store
 from jobs.lake import Lake
 from jobs.shop import newest_moment
 from recsys.workspace import Workspace

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features.store import Release, Store
+from features.store.store import Release, Store
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.night_steps import NIGHT_STEPS

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from features.release import load_release
+from features.store.release import load_release
 from recsys.query import Query
 from recsys.recommend import Recommender
 from recsys.workspace import Workspace

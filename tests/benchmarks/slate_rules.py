@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from features.release import ITEM_COLUMNS, SETTINGS_FILE, load_release
-from features.store import Store
+from features.store.release import ITEM_COLUMNS, SETTINGS_FILE, load_release
+from features.store.store import Store
 from recsys import config
 from recsys.evidence import QUOTES_FILE, VECTORS_FILE, Evidence
 from recsys.explain import Facts

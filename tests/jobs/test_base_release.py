@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import NIGHT, PublishedShop
 
-from features.store import Store
+from features.store.store import Store
 from jobs.base_release import Base, find_base, trial_folder
 from jobs.erase import erase
 from jobs.nightly import nightly

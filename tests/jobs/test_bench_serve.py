@@ -10,7 +10,7 @@ from conftest import PublishedShop
 from rich.console import Console
 from starlette.testclient import TestClient
 
-from features.release import load_release
+from features.store.release import load_release
 from jobs.bench_serve import Overload, Row, ServeBench, percentiles, shop_of, write_interactions
 from jobs.bench_serve_report import print_serve_report
 from jobs.bench_serve_requests import AFTER_EVENT, BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests

@@ -14,7 +14,6 @@ from conftest import NIGHT, PublishedShop
 
 import jobs.erase
 import jobs.nightly
-from features import store_rewrite
 from features.erased_users import read_erased
 from features.erasure_receipt import Receipt, receipts, verify_receipt
 from features.hidden_reviews import hide_reviews, read_hidden
@@ -23,9 +22,10 @@ from features.live.answer_log import Answer, AnswerLog
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog, LoggedEvent
-from features.release import load_release
-from features.store import Store
-from features.store_rewrite import words_on_disk
+from features.store import rewrite
+from features.store.release import load_release
+from features.store.rewrite import words_on_disk
+from features.store.store import Store
 from features.text import clean, text_hash
 from jobs.erase import ERASE_STEPS, erase, erase_before_the_night, erase_queued
 from jobs.ingest import ingest
@@ -46,7 +46,7 @@ class KilledError(BaseException):
 
 @pytest.fixture(autouse=True)
 def _no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_rewrite, "GAP_S", 0.2)
+    monkeypatch.setattr(rewrite, "GAP_S", 0.2)
 
 
 @pytest.fixture(scope="module")

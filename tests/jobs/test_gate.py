@@ -131,7 +131,7 @@ def test_items_of_which_nothing_is_known_need_no_vector() -> None:
 
 
 def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.release_diff.NEIGHBOURS", 1)
+    monkeypatch.setattr("features.store.diff.NEIGHBOURS", 1)
     text = np.eye(5, dtype=np.float32)
     pairs = [text + 0.5 * text[order] for order in ([1, 0, 3, 2, 0], [2, 3, 0, 1, 1])]
     old, new = (shop(sequence=mute_sequence_model(one[:, :3], one[:, 3:])) for one in pairs)

@@ -14,7 +14,7 @@ import features.live.database
 import jobs.log_position
 from features.live.database import LiveDatabase, open_live_database
 from features.live.event_log import EventLog, LoggedEvent
-from features.manifest import LivePosition
+from features.store.manifest import LivePosition
 from jobs.ingest import TableReport
 from jobs.lake import Lake
 from jobs.log_ingest import LogReport, ingest_log

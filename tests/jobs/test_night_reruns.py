@@ -13,7 +13,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 import jobs.night_steps
-from features.store import Store
+from features.store.store import Store
 from jobs.base_release import TRIAL
 from jobs.evaluate import evaluate
 from jobs.night_plan import Planned

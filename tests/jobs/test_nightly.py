@@ -17,9 +17,9 @@ from features.hidden_reviews import hide_reviews
 from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.item_changes import ItemChange, ItemChanges
-from features.manifest import LivePosition
-from features.release import load_release
-from features.store import Store
+from features.store.manifest import LivePosition
+from features.store.release import load_release
+from features.store.store import Store
 from features.text import browsing_texts
 from jobs.embed import numbered_texts
 from jobs.evaluate import evaluate

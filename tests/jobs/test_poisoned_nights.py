@@ -16,7 +16,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 import jobs.night_verdicts
-from features.store import Store
+from features.store.store import Store
 from jobs.__main__ import main
 from jobs.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.gate import Verdict

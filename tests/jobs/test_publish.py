@@ -5,7 +5,7 @@ from typing import Protocol
 
 import pytest
 
-from features.store import Store
+from features.store.store import Store
 from features.workspace_place import NIGHT, reading, working
 from jobs.publish import Made, publish
 from recsys.config import Settings

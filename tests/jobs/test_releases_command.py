@@ -10,7 +10,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 from features.item_map.layout import kept_layout, layout_file
-from features.store import Store
+from features.store.store import Store
 from jobs.__main__ import main
 from jobs.findings import GATE_FILE
 from jobs.publish import publish

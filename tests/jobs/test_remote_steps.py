@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 import jobs.night
 import jobs.remote_steps
 import jobs.steps
-from features.store import Store
+from features.store.store import Store
 from jobs.ingest import ingest
 from jobs.night import Night
 from jobs.night_steps import NIGHT_STEPS

@@ -15,7 +15,7 @@ from sequence_data import assert_equal_models
 from storefronts import ITEM_IDS, NOON, READER, item_entry, text_entry, users_with
 
 import jobs.warm_start
-from features.store import Store
+from features.store.store import Store
 from jobs.warm_start import (
     FOLDER,
     SequenceFits,

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from storefronts import mute_sequence_model, no_item_features
 
 from features.api_keys import ApiKey, Scope, digest
-from features.manifest import Manifest
-from features.release import Catalogue, LoadedRelease
+from features.store.manifest import Manifest
+from features.store.release import Catalogue, LoadedRelease
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.evidence import Evidence

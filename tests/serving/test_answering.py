@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
-from features.release import LoadedRelease
+from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.experiments import arm_of
 from serving.api import create_app

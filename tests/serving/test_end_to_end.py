@@ -25,10 +25,10 @@ from object_storage import Endpoint
 from storefronts import item_entry, mute_sequence_model, no_item_features
 
 from features.api_keys import Scope, create_key, revoke_key
-from features.draft import Draft
 from features.encoder.encoder import load_encoder
-from features.release import SETTINGS_FILE, TEXTS_FILE
-from features.store import Store
+from features.store.manifest import Draft
+from features.store.release import SETTINGS_FILE, TEXTS_FILE
+from features.store.store import Store
 from features.workspace_place import NIGHT, editing, working
 from recsys import candidates, config
 from recsys.config import Settings

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from features.live.answer_log import ANSWERS, AnswerLog
 from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
-from features.release import LoadedRelease
+from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app

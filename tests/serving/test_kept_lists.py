@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 import serving.kept_lists
 from features.live.database import LiveDatabase
-from features.release import LoadedRelease
+from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.recommend import Recommender
 from serving.api import create_app

@@ -9,7 +9,7 @@ import pytest
 
 from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
-from features.manifest import LivePosition
+from features.store.manifest import LivePosition
 from recsys.added_items import PRICE_COLUMN
 from recsys.errors import StoreError
 from recsys.filters import PriceBetween

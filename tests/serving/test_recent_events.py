@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from features.live.database import LiveDatabase
 from features.live.event_log import EventLog, LoggedEvent, RecentEvent
-from features.manifest import LivePosition, Manifest
+from features.store.manifest import LivePosition, Manifest
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app

@@ -8,7 +8,7 @@ from features.live.answer_log import Answer, AnswerLog, Exposure
 from features.live.database import METADATA, LiveDatabase, open_live_database
 from features.live.erasure_queue import OF_USERS, QUEUE, ErasureQueue, erase_rows, rows_of
 from features.live.event_log import EventLog, LoggedEvent
-from features.manifest import BEGINNING
+from features.store.manifest import BEGINNING
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 

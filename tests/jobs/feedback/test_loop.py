@@ -19,7 +19,7 @@ import uvicorn
 from conftest import PublishedShop
 
 from features.live.database import open_live_database
-from features.store import Store
+from features.store.store import Store
 from jobs.__main__ import main
 from jobs.feedback.arms import ARMS
 from jobs.feedback.days import Days

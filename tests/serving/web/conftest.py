@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from features.encoder.encoder import load_encoder
 from features.live.database import open_live_database
 from features.live.item_changes import ItemChange, ItemChanges
-from features.release import load_release
+from features.store.release import load_release
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app

@@ -13,15 +13,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features import store as store_module
 from features.mirror import Mirror
 from features.object_store import Bucket
-from features.store import PUBLISH_STEPS, Draft, Manifest, Store, _removal_age
+from features.store import store as store_module
+from features.store.store import PUBLISH_STEPS, Draft, Manifest, Store, _removal_age
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 TABLES = ("items", "users", "reviews")
 DIM = 2
 LONG = 12  # from 10 numbers on LanceDB takes a column for vectors whatever its name
@@ -279,7 +279,7 @@ import os, signal, sys, traceback
 from datetime import datetime
 from pathlib import Path
 import polars as pl
-from features import store
+from features.store import store
 from recsys.workspace import Workspace
 
 root, now = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2])

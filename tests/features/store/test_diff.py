@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from storefronts import FACTORS, ITEM_IDS, NOON, TEXT, item_entry, mute_sequence_model, tiny_recommender, users_with
 
-from features.manifest import Manifest
-from features.release import Catalogue, LoadedRelease
-from features.release_diff import diff_releases, fixed_shoppers, neighbour_churn, slate_churn
+from features.store.diff import diff_releases, fixed_shoppers, neighbour_churn, slate_churn
+from features.store.manifest import Manifest
+from features.store.release import Catalogue, LoadedRelease
 from recsys.config import Encoder, Settings
 from recsys.recommend import Recommender
 
@@ -29,7 +29,7 @@ def test_a_space_that_was_turned_has_the_same_neighbours() -> None:
 
 
 def test_items_whose_neighbours_changed_stand_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.release_diff.NEIGHBOURS", 1)
+    monkeypatch.setattr("features.store.diff.NEIGHBOURS", 1)
     swapped = TEXT.copy()
     swapped[[0, 1]] = swapped[[1, 0]]  # the kettle reads like the mouse now, the keyboard like the teapot
     factors = FACTORS.copy()

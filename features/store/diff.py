@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.release import LoadedRelease
+from features.store.release import LoadedRelease
 from recsys.embedding_health import nearest, sampled_rows
 from recsys.errors import StoreError
 from recsys.interactions import positions

@@ -22,7 +22,7 @@ import polars as pl
 
 from features.durable import sha256_of, sync_tree
 from features.lease import Lease, check_lease
-from features.manifest import (
+from features.store.manifest import (
     NEXT_FILE,
     Manifest,
     Pointer,
@@ -32,7 +32,7 @@ from features.manifest import (
     write_manifest,
     write_pointer,
 )
-from features.store import (
+from features.store.store import (
     _TAG,
     Release,
     Store,

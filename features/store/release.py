@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from features.encoder.selection import located
 from features.hidden_reviews import hidden_ids
-from features.manifest import Manifest
-from features.store import Store
+from features.store.manifest import Manifest
+from features.store.store import Store
 from recsys import config
 from recsys.errors import StoreError
 from recsys.evidence import Evidence

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.release import TEXTS_FILE
+from features.store.release import TEXTS_FILE
 from recsys.evidence import QUOTES_FILE, VECTORS_FILE
 
 
 @dataclass(frozen=True)
 class WithoutShopper:
-    """A change for `features.store_rewrite`. review_ids: of the reviews that the shopper wrote."""
+    """A change for `features.store.rewrite`. review_ids: of the reviews that the shopper wrote."""
 
     user_id: str
     review_ids: frozenset[str]

@@ -3,7 +3,7 @@
 A publish writes new table versions, tags them, copies the model files, writes the manifest and last replaces
 `CURRENT`. Readers trust `CURRENT` and the manifest alone and open the versions named there, so a crash anywhere
 leaves the old release serving; the next publish discards what the crashed one left. No other module imports
-lancedb; what a published release must not hold any more is taken out by `features/store_rewrite.py`.
+lancedb; what a published release must not hold any more is taken out by `features/store/rewrite.py`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import numpy as np
 import polars as pl
 from lancedb.table import Table
 
-from features.draft import KEYS, Draft, check_draft
 from features.durable import copy_files, sync_tree
 from features.lease import Lease, check_lease, hold_lease
-from features.manifest import (
+from features.store.manifest import (
+    KEYS,
     MODEL_FOLDER,
+    Draft,
     Manifest,
     Pointer,
+    check_draft,
     read_manifest,
     read_pointer,
     verify_files,

@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-import features.store_rewrite as store_rewrite
+import features.store.rewrite as store_rewrite
 from features.lease import hold_lease
-from features.release_erasure import WithoutShopper
-from features.store import Draft, Store
-from features.store_rewrite import REWRITE_STEPS, Rewritten, rewrite_releases, words_on_disk
+from features.store.erasure import WithoutShopper
+from features.store.rewrite import REWRITE_STEPS, Rewritten, rewrite_releases, words_on_disk
+from features.store.store import Draft, Store
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 

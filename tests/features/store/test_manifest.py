@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from features.manifest import (
+from features.store.manifest import (
     BEGINNING,
     LivePosition,
     Manifest,

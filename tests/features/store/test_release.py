@@ -11,8 +11,8 @@ import pytest
 from conftest import PublishedShop
 
 from features.hidden_reviews import hide_reviews
-from features.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
-from features.store import Draft, Store
+from features.store.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
+from features.store.store import Draft, Store
 from jobs.lake import Lake
 from recsys.errors import StoreError
 from recsys.query import Query
