@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.text import review_texts
+from features.text.documents import review_texts
 from jobs.bench_embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
 from jobs.bench_process import run_measured
 from jobs.ingest import ingest

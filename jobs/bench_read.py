@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from features.encoder.encoder import load_encoder
-from features.text import browsing_texts, item_texts
+from features.text.documents import browsing_texts, item_texts
 from jobs.bench_data import BenchData
 from jobs.embed import embed_texts, load_vectors, numbered_texts
 from jobs.ingest import ingest

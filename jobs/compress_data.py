@@ -11,7 +11,7 @@ from features.encoder.encoder import Encoder
 from features.finetune.contrastive import MAX_HELD_OUT, vector_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.pairs import training_pairs
-from features.text import browsing_texts, item_texts, review_texts
+from features.text.documents import browsing_texts, item_texts, review_texts
 from jobs.lake import Lake
 from jobs.shop import newest_moment, read_shop
 from recsys import config

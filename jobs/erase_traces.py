@@ -12,9 +12,10 @@ import polars as pl
 from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
 from features.live.event_log import EventLog
-from features.sentences import split_sentences
 from features.store.store import Store
-from features.text import clean, newest_reviews, review_texts, text_hash
+from features.text.cleaning import clean, text_hash
+from features.text.documents import newest_reviews, review_texts
+from features.text.sentences import split_sentences
 from jobs.lake import Lake
 from recsys.errors import StoreError
 from recsys.tables import Reviews

@@ -10,7 +10,7 @@ import polars as pl
 
 from features.encoder.encoder import Encoder
 from features.finetune.pairs import read_histories, training_pairs
-from features.text import browsing_texts, item_texts, review_texts
+from features.text.documents import browsing_texts, item_texts, review_texts
 from jobs.embed import embed_texts, load_vectors
 from jobs.lake import Lake
 from jobs.shop import Shop, read_shop

@@ -22,9 +22,9 @@ from features.hidden_reviews import hidden_ids
 from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
-from features.quotes import review_quotes
 from features.store.manifest import BEGINNING, new_release_id
-from features.text import browsing_texts, item_texts, review_texts
+from features.text.documents import browsing_texts, item_texts, review_texts
+from features.text.quotes import review_quotes
 from jobs.base_release import TRIAL, Base, find_base, over, trial_folder
 from jobs.embed import embed_texts, numbered_texts
 from jobs.evaluate import evaluate

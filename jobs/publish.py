@@ -54,8 +54,9 @@ class Made:
 
     users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
     has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded. sentiment: review_id
-    and sentiment (-1 to 1) of the reviews that a sentiment head has read; quotes: as `features.quotes.review_quotes`;
-    live: how far the live database was read; made_from: how the next night tells that nothing has changed.
+    and sentiment (-1 to 1) of the reviews that a sentiment head has read; quotes: as
+    `features.text.quotes.review_quotes`; live: how far the live database was read; made_from: how the next night tells
+    that nothing has changed.
     """
 
     as_of: datetime

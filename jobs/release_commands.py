@@ -50,7 +50,7 @@ def recommend_command(
     """Print the list that the service would answer."""
     from features.encoder.query_encoder import load_query_encoder
     from features.store.release import load_release
-    from features.text import clean
+    from features.text.cleaning import clean
     from recsys.query import Query
 
     sentence = clean(text) if text is not None else None

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from features.factors import fit_factors
-from features.profile import browsing_profiles
+from features.text.browsing_profile import browsing_profiles
 from jobs.requests import requests, sampled
 from recsys import candidates
 from recsys.config import Settings

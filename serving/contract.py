@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-from features.text import clean
+from features.text.cleaning import clean
 from recsys.tables import EARLIEST, EVENT_TYPES
 
 MAX_SESSION_EVENTS: Final = 500

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from features.live.item_changes import FIELDS, ItemChanges
-from features.text import item_texts
+from features.text.documents import item_texts
 from recsys.added_items import with_added_items, with_prices
 from recsys.errors import RecsysError
 from recsys.recommend import Recommender

@@ -32,7 +32,7 @@ from features.encoder.model_files import (
     weights_digest,
 )
 from features.encoder.projection import load_projection, projection
-from features.text import clean
+from features.text.cleaning import clean
 from recsys import config
 from recsys.errors import EncoderError
 from recsys.hardware import compute_device, compute_dtype

@@ -8,7 +8,8 @@ import polars as pl
 
 from features.encoder.encoder import Encoder
 from features.store.store import Release
-from features.text import clean, item_texts, newest_reviews
+from features.text.cleaning import clean
+from features.text.documents import item_texts, newest_reviews
 from recsys.config import Text
 
 COMPANY: Final = 100

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from features.text import text_hash
+from features.text.cleaning import text_hash
 
 
 def place(keys: Iterable[str]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.finetune.held_out import place
-from features.text import review_texts
+from features.text.documents import review_texts
 from recsys.errors import DataError
 
 TEST_SHARE: Final = 0.2

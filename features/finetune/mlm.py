@@ -26,7 +26,7 @@ from features.finetune.loop import Task, Told, Trained, autocast, steps_of, trai
 from features.finetune.masking import Masking, masking_of, word_embeddings
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.tuning import gradient_checkpointing, learning_rate, tune
-from features.text import clean
+from features.text.cleaning import clean
 from recsys import config
 from recsys.errors import DataError
 from recsys.sequence.histories import length_bucketed

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from features.finetune.negatives import hard_negatives
-from features.text import clean, review_texts
+from features.text.cleaning import clean
+from features.text.documents import review_texts
 from recsys import config
 from recsys.errors import DataError
 from recsys.words import words
@@ -60,7 +61,7 @@ def training_pairs(
     """At most `settings.max_pairs` pairs from what happened and was written before `as_of`, by kind and anchor.
 
     events: the columns of `recsys.tables.Events` but for those of recommendations; items: item_id, text (as
-    `features.text.item_texts` gives it, from reviews before `as_of`), title, description; reviews: those of
+    `features.text.documents.item_texts` gives it, from reviews before `as_of`), title, description; reviews: those of
     `recsys.tables.Reviews`; vectors: (n_items, dim) float32, the current encoder's of the items' texts, norm 1 or
     zero, or None for no hard negatives.
 

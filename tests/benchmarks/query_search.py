@@ -31,7 +31,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from features.encoder.encoder import Encoder, load_encoder
 from features.encoder.selection import located
-from features.text import item_texts
+from features.text.documents import item_texts
 from jobs.command_line import configure_logging, shown_progress
 from jobs.embed import embed_texts
 from jobs.finetune import finetune

@@ -24,7 +24,7 @@ from sklearn.preprocessing import normalize
 
 from features.encoder.encoder import load_encoder
 from features.encoder.selection import located
-from features.text import item_texts
+from features.text.documents import item_texts
 from jobs.bench_answer import answer_of
 from jobs.bench_data import BenchData
 from jobs.bench_past import Past, read_past

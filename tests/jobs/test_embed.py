@@ -18,7 +18,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from features.encoder.encoder import load_encoder
-from features.text import text_hash
+from features.text.cleaning import text_hash
 from jobs.embed import EmbedReport, embed_texts, load_vectors, numbered_texts
 from recsys.config import Embed, Encoder
 from recsys.errors import EncoderError, StoreError

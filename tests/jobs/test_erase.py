@@ -26,7 +26,7 @@ from features.store import rewrite
 from features.store.release import load_release
 from features.store.rewrite import words_on_disk
 from features.store.store import Store
-from features.text import clean, text_hash
+from features.text.cleaning import clean, text_hash
 from jobs.erase import ERASE_STEPS, erase, erase_before_the_night, erase_queued
 from jobs.ingest import ingest
 from jobs.lake import Lake

@@ -20,7 +20,7 @@ from features.live.item_changes import ItemChange, ItemChanges
 from features.store.manifest import LivePosition
 from features.store.release import load_release
 from features.store.store import Store
-from features.text import browsing_texts
+from features.text.documents import browsing_texts
 from jobs.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake import Lake

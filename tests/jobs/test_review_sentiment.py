@@ -14,7 +14,7 @@ import torch
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.selection import READER, Adopted
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead, predict_sentiment
-from features.text import text_hash
+from features.text.cleaning import text_hash
 from jobs.embed import embed_texts
 from jobs.review_sentiment import review_sentiment
 from recsys import config

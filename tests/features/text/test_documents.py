@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.sentences import choose_sentences, split_sentences
-from features.text import browsing_texts, clean, item_texts, review_texts, text_hash
+from features.text.cleaning import clean, text_hash
+from features.text.documents import browsing_texts, item_texts, review_texts
+from features.text.sentences import choose_sentences, split_sentences
 from recsys.config import Text
 
 DAY_0 = datetime(2024, 1, 1, tzinfo=UTC)

@@ -6,8 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.quotes import review_quotes
-from features.trust import trusted_reviews
+from features.text.quotes import review_quotes, trusted_reviews
 from recsys.config import Evidence
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from features.profile import browsing_profiles
+from features.text.browsing_profile import browsing_profiles
 from recsys.config import Embed
 
 X, Y, ZERO = [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]

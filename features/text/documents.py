@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import html
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import polars as pl
 
-from features.sentences import choose_sentences, split_sentences
+from features.text.cleaning import clean, plain_lines, text_hash
+from features.text.sentences import choose_sentences, split_sentences
 from recsys.config import Text
 
 NAMED_FIELDS: Final = ("title", "category", "brand", "attributes")
@@ -24,35 +22,7 @@ BOILERPLATE_ITEMS: Final = 20
 BOILERPLATE_SHARE: Final = 0.02
 """A sentence in this many descriptions and this share of all is the shop's notice (delivery, invoices)."""
 
-_CODE = re.compile(r"<(script|style)\b[^>]{0,1000}>.{0,20000}?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_INLINE_TAG = re.compile(r"</?(?:a|abbr|b|em|font|i|mark|small|span|strong|sub|sup|u)(?:\s[^<>]*)?/?>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>|<![^<>]*>")
-_INVISIBLE = re.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-"""Control characters, soft hyphens, zero-width and direction marks, lone surrogates. The joiners U+200C and
-U+200D stay: Persian and emoji are spelled with them."""
 _UNIT = re.compile(r"\s*\S{1,24}")
-
-
-def clean(text: str) -> str:
-    """One line of plain text: no HTML tags or entities, no control characters, NFC, single spaces."""
-    return " ".join(_plain(text).split())
-
-
-def _plain(text: str) -> str:
-    """`clean`, but block tags and line ends stay as line ends."""
-    # Twice, because shops store markup escaped: "&lt;br&gt;" is a tag only after the first round.
-    for _ in range(2):
-        text = _CODE.sub("\n", text)
-        text = _TAG.sub("\n", _INLINE_TAG.sub("", text))
-        text = html.unescape(text)
-    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-
-
-def text_hash(text: str) -> str:
-    """The first 32 hex characters of the text's SHA-256: equal texts, and only these, are embedded once."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def review_texts(reviews: pl.DataFrame) -> pl.DataFrame:
@@ -175,7 +145,7 @@ def newest_reviews(reviews: pl.DataFrame, item_ids: pl.Series, count: int) -> pl
         .sort("item_id", "timestamp", "review_id", descending=[False, True, False])
         .filter(pl.int_range(pl.len()).over("item_id") < count)
     )
-    texts = [_plain("\n".join(part for part in row if part)) for row in newest.select(parts).iter_rows()]
+    texts = [plain_lines("\n".join(part for part in row if part)) for row in newest.select(parts).iter_rows()]
     return newest.with_columns(text=pl.Series(texts, dtype=pl.String))
 
 
@@ -185,7 +155,7 @@ def _column(items: pl.DataFrame, name: str) -> list[str]:
 
 def _descriptions(raw: list[str]) -> list[str]:
     """The descriptions as one line each, less the sentences that a good share of all items repeat."""
-    split = [split_sentences(_plain(description)) for description in raw]
+    split = [split_sentences(plain_lines(description)) for description in raw]
     n_items_with = Counter(sentence for sentences in split for sentence in set(sentences))
     enough = max(BOILERPLATE_ITEMS, BOILERPLATE_SHARE * len(raw))
     return [" ".join(said for said in sentences if n_items_with[said] < enough).strip() for sentences in split]
