@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from features.user_cache import user_cache
-from features.workspace_place import local_workspace
+from features.workspace.location import local_workspace
+from features.workspace.user_cache import user_cache
 from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
 from jobs.ingest_command import CatalogOption, MapOption, SetOption, absolute_paths
 from jobs.sources.spec import SourceSpec, assignments, constants

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from features.workspace_place import checked_place
+from features.workspace.location import checked_place
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.settings_file import find_settings, load_settings

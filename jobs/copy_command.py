@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from features.lease import hold_lease
-from features.mirror_index import stays_here
-from features.workspace_place import NIGHT, checked_place, working
+from features.workspace.lease import hold_lease
+from features.workspace.location import NIGHT, checked_place, working
+from features.workspace.mirror_index import stays_here
 from jobs.command_line import clock
 from recsys.errors import StoreError
 

@@ -18,7 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.workspace_place import local_workspace
+from features.workspace.location import local_workspace
 from jobs.lake import Lake
 from jobs.service_process import LOOPBACK, running
 from recsys.errors import RecsysError

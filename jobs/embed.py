@@ -23,9 +23,9 @@ import ray
 import ray.data
 import torch
 
-from features.durable import write_atomically
 from features.encoder.encoder import Encoder, encoder_id, load_encoder
 from features.text.cleaning import text_hash
+from features.workspace.atomic_files import write_atomically
 from jobs.cluster import start_ray
 from jobs.encoder_shipping import Files, at_hand, encoder_files
 from recsys import config

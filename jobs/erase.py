@@ -16,16 +16,16 @@ from typing import Final
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from features.durable import sha256_of, sync, write_atomically
-from features.erased_users import add_erased
-from features.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
-from features.hidden_reviews import hidden_ids, show_reviews
-from features.lease import Lease, hold_lease
 from features.live.database import LiveDatabase, open_live_database
 from features.live.erasure_queue import ErasureQueue, erase_rows
 from features.store.erasure import WithoutShopper
 from features.store.rewrite import rewrite_releases
 from features.store.store import Store
+from features.workspace.atomic_files import sha256_of, sync, write_atomically
+from features.workspace.erased_users import add_erased
+from features.workspace.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
+from features.workspace.hidden_reviews import hidden_ids, show_reviews
+from features.workspace.lease import Lease, hold_lease
 from jobs.embed import forget_vectors
 from jobs.erase_places import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
 from jobs.erase_search import Needles, holds_shopper, needles_of, search

@@ -12,9 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.erased_users import readmit
-from features.erasure_receipt import Receipt, verify_receipt
-from features.workspace_place import NIGHT, reading, working
+from features.workspace.erased_users import readmit
+from features.workspace.erasure_receipt import Receipt, verify_receipt
+from features.workspace.location import NIGHT, reading, working
 from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace

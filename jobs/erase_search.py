@@ -18,10 +18,10 @@ from typing import Final
 
 import polars as pl
 
-from features.erasure_receipt import Searched
 from features.live.database import LiveDatabase
 from features.live.erasure_queue import rows_of, strings_of_others
 from features.store.rewrite import words_on_disk
+from features.workspace.erasure_receipt import Searched
 from jobs.lake import TABLES, Lake
 from recsys.workspace import Workspace
 

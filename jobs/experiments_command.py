@@ -18,7 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.workspace_place import reading
+from features.workspace.location import reading
 from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption, settings_of
 from recsys import config
 from recsys.errors import ConfigError

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from features.durable import write_atomically
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.selection import adopt, in_use, located, read_adopted
 from features.finetune.loop import Step
 from features.finetune.record import FinetuneRecord, plot_learning_curves, write_record
-from features.lease import hold_lease
+from features.workspace.atomic_files import write_atomically
+from features.workspace.lease import hold_lease
 from jobs.finetune_candidate import Verdict, adoption_of, judge, keep_candidate
 from jobs.finetune_data import read_tuning_data
 from jobs.finetune_training import train_stages

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.durable import sha256_of, sync_tree
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.model_files import model_folder, weights_digest
 from features.encoder.selection import IN_WORKSPACE, READER, Adopted, located, named
 from features.finetune.contrastive import MAX_HELD_OUT, retrieval_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.sentiment_head import SentimentHead
+from features.workspace.atomic_files import sha256_of, sync_tree
 from jobs.finetune_data import TuningData
 from jobs.finetune_training import HEAD, MODEL, Made
 from recsys import config

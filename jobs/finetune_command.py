@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.workspace_place import TUNING, working
+from features.workspace.location import TUNING, working
 from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, clock, moment, settings_of, shown_progress
 from recsys.workspace import Workspace
 

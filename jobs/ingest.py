@@ -19,9 +19,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from features.durable import sha256_of
-from features.erased_users import ErasedUsers, read_erased
-from features.lease import hold_lease
+from features.workspace.atomic_files import sha256_of
+from features.workspace.erased_users import ErasedUsers, read_erased
+from features.workspace.lease import hold_lease
 from jobs.casting import cast_rows
 from jobs.checking import check_rows
 from jobs.ingest_history import FilesTaken, commit_ingest

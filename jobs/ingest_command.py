@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.workspace_place import NIGHT, working
+from features.workspace.location import NIGHT, working
 from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from jobs.ingest import IngestReport, ingest
 from jobs.ingest_history_command import add_history_commands

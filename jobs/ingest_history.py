@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from features.lake_files import LakeFile
+from features.workspace.lake_files import LakeFile
 from jobs.lake import Lake
 from jobs.lake_history import Change, History
 from jobs.merge import Merged

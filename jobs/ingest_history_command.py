@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.workspace_place import NIGHT, reading, working
+from features.workspace.location import NIGHT, reading, working
 from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of, shown_progress
 from jobs.ingest_history import source_of
 from jobs.ingest_undo import take_again, undo

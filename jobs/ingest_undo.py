@@ -10,12 +10,12 @@ import logging
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from features.durable import sha256_of
-from features.lake_files import LakeFile
-from features.lease import hold_lease
 from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
+from features.workspace.atomic_files import sha256_of
+from features.workspace.lake_files import LakeFile
+from features.workspace.lease import hold_lease
 from jobs.ingest import LEASE, LEASE_MINUTES, Progress, ingest
 from jobs.ingest_history import FilesTaken, RangeTaken, source_of
 from jobs.item_ingest import ingest_items_again

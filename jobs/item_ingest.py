@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from features.lease import hold_lease
 from features.live.item_changes import FIELDS, ItemChanges
+from features.workspace.lease import hold_lease
 from jobs.checking import check_rows
 from jobs.ingest import LEASE, LEASE_MINUTES
 from jobs.ingest_history import RangeTaken, commit_ingest

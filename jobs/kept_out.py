@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from features.erased_users import ErasedUsers
+from features.workspace.erased_users import ErasedUsers
 
 _BETWEEN_WORDS: Final = re.compile(r"[\s,;|\"'{}\[\]:]+")
 

@@ -12,8 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.api_keys import ApiKey, Limits, Scope, create_key, read_keys, revoke_key
-from features.workspace_place import editing
+from features.workspace.api_keys import ApiKey, Limits, Scope, create_key, read_keys, revoke_key
+from features.workspace.location import editing
 from jobs.command_line import JsonOption, WorkspaceOption, moment
 
 keys_app = typer.Typer(help="Make, list and end the API keys of a workspace.", no_args_is_help=True)

@@ -26,8 +26,8 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
-from features.durable import sync, write_atomically
-from features.lake_files import EVENT_DAY, MANIFEST, SCHEMAS, LakeFile, read_manifest, scan_files
+from features.workspace.atomic_files import sync, write_atomically
+from features.workspace.lake_files import EVENT_DAY, MANIFEST, SCHEMAS, LakeFile, read_manifest, scan_files
 from jobs.lake_history import History, as_json, read_history
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Lake:
     """The lake of one workspace, as its manifest stood when it was opened; open another to see a later commit.
 
     `files` are the live files, by path. Raises DataError where the manifest cannot be read.
-    Whoever writes holds a lease meanwhile (`features/lease.py`): two writers would undo each other's commits.
+    Whoever writes holds a lease meanwhile (`features/workspace/lease.py`): two writers would undo each other's commits.
     """
 
     def __init__(self, root: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
-from features.lake_files import LakeFile
+from features.workspace.lake_files import LakeFile
 from recsys.errors import DataError
 
 Partition = tuple[str, str]

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import polars as pl
 
-from features.erased_users import ErasedUsers, read_erased
-from features.lease import hold_lease
 from features.live.event_log import EventLog
 from features.store.manifest import LivePosition
+from features.workspace.erased_users import ErasedUsers, read_erased
+from features.workspace.lease import hold_lease
 from jobs.checking import check_rows
 from jobs.ingest import LEASE, LEASE_MINUTES, TableReport
 from jobs.ingest_history import RangeTaken, commit_ingest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from features.durable import write_atomically
+from features.workspace.atomic_files import write_atomically
 from recsys.errors import DataError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from features.lake_files import LakeFile
+from features.workspace.lake_files import LakeFile
 from jobs.lake import TABLES, Lake, TableLayout
 from jobs.staging import Staging, groups
 

@@ -16,7 +16,7 @@ import polars as pl
 from features.encoder.selection import Adopted
 from features.store.manifest import LivePosition
 from features.store.store import Store
-from features.training_epochs import note_epoch
+from features.workspace.training_curves import note_epoch
 from jobs.base_release import TRIAL, Base, load_base
 from jobs.embed import load_vectors
 from jobs.lake import Lake

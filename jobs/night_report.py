@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from features.durable import write_atomically
-from features.erased_users import read_erased
 from features.store.store import Store
-from features.training_epochs import FITS
+from features.workspace.atomic_files import write_atomically
+from features.workspace.erased_users import read_erased
+from features.workspace.training_curves import FITS
 from jobs.night_report_figures import History, NightFigures, Point, read_history
 from jobs.night_report_plots import Bar, Line, bar_plot, line_plot
 from jobs.night_report_words import (

@@ -13,7 +13,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any, Final
 
-from features.training_epochs import read_epochs
+from features.workspace.training_curves import read_epochs
 from jobs.findings import CHECKS_FILE, GATE_FILE
 from jobs.night import ARRIVALS_FILE, METRICS_FILE, MOMENTS_FILE
 from jobs.run_record import RunRecord, StepRun, read_record, read_runs

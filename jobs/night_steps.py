@@ -14,17 +14,17 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.durable import copy_files
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.query_encoder import query_settings
 from features.encoder.selection import located
-from features.hidden_reviews import hidden_ids
 from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
 from features.store.manifest import BEGINNING, new_release_id
 from features.text.documents import browsing_texts, item_texts, review_texts
 from features.text.quotes import review_quotes
+from features.workspace.atomic_files import copy_files
+from features.workspace.hidden_reviews import hidden_ids
 from jobs.base_release import TRIAL, Base, find_base, over, trial_folder
 from jobs.embed import embed_texts, numbered_texts
 from jobs.evaluate import evaluate

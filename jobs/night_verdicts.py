@@ -12,7 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from features.store.release import LoadedRelease, load_release
-from features.training_epochs import TRAINING_FILE
+from features.workspace.training_curves import TRAINING_FILE
 from jobs.base_release import trial_folder
 from jobs.data_checks import Arrivals, Foresight, check_data
 from jobs.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings

@@ -12,8 +12,8 @@ from time import monotonic
 from typing import Any, Final
 
 from features.encoder.selection import in_use, read_adopted
-from features.erasure_receipt import note_release
 from features.store.store import Store
+from features.workspace.erasure_receipt import note_release
 from jobs.cluster import LOCAL, cluster_address
 from jobs.erase import erase_before_the_night
 from jobs.findings import GATE_FILE

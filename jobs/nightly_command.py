@@ -19,7 +19,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from features.workspace_place import NIGHT, reading, working
+from features.workspace.location import NIGHT, reading, working
 from jobs.command_line import (
     HELD_BACK,
     AsOfOption,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from features.durable import sha256_of, write_atomically
+from features.workspace.atomic_files import sha256_of, write_atomically
 from jobs.sources.files import matching
 from jobs.sources.spec import SourceSpec
 from recsys.errors import DataError

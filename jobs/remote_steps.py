@@ -24,7 +24,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, Ray
 from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
-from features.durable import sync_tree
+from features.workspace.atomic_files import sync_tree
 from jobs.cluster import start_ray, this_node
 from jobs.night import Night
 from jobs.ray_training import reports, told_queue

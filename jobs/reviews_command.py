@@ -14,8 +14,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.hidden_reviews import hide_reviews, read_hidden, show_reviews
-from features.workspace_place import editing
+from features.workspace.hidden_reviews import hide_reviews, read_hidden, show_reviews
+from features.workspace.location import editing
 from jobs.command_line import JsonOption, WorkspaceOption
 from jobs.lake import Lake
 from recsys.workspace import Workspace

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
-from features.durable import write_atomically
+from features.workspace.atomic_files import write_atomically
 from recsys.errors import HeldBackError, RecsysError
 from recsys.workspace import Workspace
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from features.durable import sha256_of, sync, sync_tree, write_atomically
+from features.workspace.atomic_files import sha256_of, sync, sync_tree, write_atomically
 from recsys.config import Settings
 
 log = logging.getLogger(__name__)

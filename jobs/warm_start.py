@@ -21,8 +21,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.erasure_receipt import trained_with_erased
 from features.store.store import Store
+from features.workspace.erasure_receipt import trained_with_erased
 from jobs.sequence_training import train_sequence
 from jobs.train import FitSequence
 from recsys import config

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from features.api_keys import read_keys
 from features.store.manifest import read_pointer
-from features.workspace_place import checked_place, served
+from features.workspace.api_keys import read_keys
+from features.workspace.location import checked_place, served
 from recsys.config import Settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.settings_file import find_settings, load_settings

@@ -13,12 +13,12 @@ from fastapi import APIRouter, Body, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
-from features.api_keys import Scope
 from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
 from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
+from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from serving.access_log import AccessLog
 from serving.answer_writer import AnswerWriter

@@ -24,7 +24,7 @@ from ray.serve.schema import LoggingConfig
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
 from features.live.item_changes import ItemChanges
-from features.workspace_place import checked_place, served
+from features.workspace.location import checked_place, served
 from recsys.config import Settings
 from recsys.errors import ServeError
 from recsys.settings_file import find_settings, load_settings

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field, ValidationError
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from recsys.errors import EncoderError, QueryError
 from serving.contract import Request, SlateResponse
 from serving.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled

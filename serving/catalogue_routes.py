@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from recsys.properties import PATH_SEPARATOR, Coded
 from serving.contract import Evidence, Id, ItemProperties
 from serving.problems import documented

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from features.api_keys import Scope
 from features.live.erasure_queue import ErasureQueue, ErasureRequest
+from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
 from serving.answer_writer import AnswerWriter
 from serving.contract import Id

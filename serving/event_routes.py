@@ -9,8 +9,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Body
 
-from features.api_keys import Scope
 from features.live.event_log import LoggedEvent
+from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.event_contract import (

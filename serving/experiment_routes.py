@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from features.api_keys import Scope
 from features.live.experiment_report import ArmResult, ExperimentReport
+from features.workspace.api_keys import Scope
 from recsys import config
 from recsys.errors import StoreError
 from recsys.experiments import Lift

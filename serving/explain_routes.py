@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ValidationError
 
-from features.api_keys import Scope
 from features.live.answer_log import Answer, AnswerLog
+from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.slate import Slate

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from features.durable import mark_of
+from features.workspace.atomic_files import mark_of
 from recsys.errors import RecsysError
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from features.durable import mark_of
-from features.erased_users import LIST_FILE, ErasedUsers, read_erased
 from features.live.erasure_queue import ErasureQueue
+from features.workspace.atomic_files import mark_of
+from features.workspace.erased_users import LIST_FILE, ErasedUsers, read_erased
 from recsys.errors import RecsysError
 from recsys.workspace import Workspace
 from serving.poller import Watch

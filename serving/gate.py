@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from features.api_keys import ApiKey, digest
-from features.api_keys import Scope as KeyScope
+from features.workspace.api_keys import ApiKey, digest
+from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
 from serving.haproxy_door import BUSY
 from serving.key_watch import Keys

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from features.durable import mark_of
-from features.hidden_reviews import hidden_ids
+from features.workspace.atomic_files import mark_of
+from features.workspace.hidden_reviews import hidden_ids
 from serving.file_watch import WatchedFile
 from serving.poller import Watch
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from recsys.nearest_ids import nearest_ids
 from recsys.query import Query as AskedQuery
 from recsys.ranker_shares import feature_shares

@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Path
 
-from features.api_keys import Scope
 from features.live.item_changes import ItemChange, ItemChanges
+from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
 from serving.contract import Id
 from serving.item_contract import (

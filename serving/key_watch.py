@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from features.api_keys import ApiKey, read_keys
+from features.workspace.api_keys import ApiKey, read_keys
 from serving.file_watch import WatchedFile
 from serving.poller import Watch
 

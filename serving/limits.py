@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from features.api_keys import ApiKey
+from features.workspace.api_keys import ApiKey
 from recsys import config
 
 BUSY_RETRY_S = 1.0

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from features.mirror import Mirror
-from features.workspace_place import follow
+from features.workspace.location import follow
+from features.workspace.mirror import Mirror
 from recsys.errors import RecsysError
 from serving.poller import Pauses, Watch
 

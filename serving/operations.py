@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from serving.metrics import MEDIA_TYPE, exposition
 from serving.scopes import needs
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from features.api_keys import ApiKey
+from features.workspace.api_keys import ApiKey
 from recsys import config
 from recsys.errors import ServeError
 from serving.haproxy_door import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE, real_haproxy

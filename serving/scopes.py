@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from serving.problems import documented
 
 GUARDED: Final = "/v1/"

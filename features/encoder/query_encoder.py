@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from features.durable import write_atomically
 from features.encoder.encoder import Encoder, encoder_id, encoder_sha256, load_encoder
+from features.workspace.atomic_files import write_atomically
 from recsys import config
 from recsys.errors import EncoderError
 

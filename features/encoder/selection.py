@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from features.durable import sha256_of, write_atomically
 from features.encoder.query_encoder import IN_INT8, read_distilled
+from features.workspace.atomic_files import sha256_of, write_atomically
 from recsys import config
 from recsys.errors import EncoderError
 from recsys.workspace import Workspace

@@ -20,9 +20,9 @@ from features.explore.judging import Judged, judged
 from features.explore.mapping import draw_atlas
 from features.explore.reviews_behind import reviews_behind
 from features.explore.showing import as_html, as_text
-from features.lake_files import scan_table
 from features.store.release import LoadedRelease, load_release
 from features.store.store import Release, Store
+from features.workspace.lake_files import scan_table
 from recsys import config
 from recsys.embedding_health import health, neighbour_agreement
 from recsys.errors import DataError, QueryError, UnknownItemError

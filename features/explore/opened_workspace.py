@@ -15,11 +15,11 @@ import polars as pl
 from features.explore.opened_release import OpenedRelease
 from features.explore.showing import as_html, as_text
 from features.explore.what_changed import SlateChange, slate_change
-from features.lake_files import scan_table
 from features.store.diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store.manifest import Manifest
 from features.store.store import Store
-from features.training_epochs import FITS, read_epochs
+from features.workspace.lake_files import scan_table
+from features.workspace.training_curves import FITS, read_epochs
 from recsys import config
 from recsys.errors import StoreError
 from recsys.item_groups import item_groups

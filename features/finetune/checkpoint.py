@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from features.durable import write_atomically
+from features.workspace.atomic_files import write_atomically
 from recsys.checkpoint import optimizer_tensors, read_checkpoint, restore_optimizer, under
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from safetensors.torch import save_file
 
-from features.durable import sync_tree
 from features.encoder import adapters, projection
 from features.encoder.adapters import BOTTLENECKS_FILE, bottleneck_weights, hidden_size
 from features.encoder.encoder import Encoder, no_progress_bars
 from features.encoder.model_files import Pooling, weights_digest
 from features.encoder.projection import PROJECTION_FOLDER, save_projection
+from features.workspace.atomic_files import sync_tree
 from recsys.errors import EncoderError
 
 _POOLING_KEYS: Final[dict[Pooling, str]] = {

@@ -12,9 +12,9 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from features.durable import write_atomically
 from features.finetune.loop import Trained
 from features.finetune.tuning import Parameters
+from features.workspace.atomic_files import write_atomically
 from recsys.errors import DataError
 from recsys.hardware import peak_memory_mb
 

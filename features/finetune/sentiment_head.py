@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from features.durable import write_atomically
 from features.encoder.encoder import Encoder
 from features.finetune.words import WordClassifier
+from features.workspace.atomic_files import write_atomically
 from recsys.classification import softmax
 from recsys.errors import EncoderError, StoreError
 

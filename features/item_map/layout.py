@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from features.durable import write_atomically
 from features.store.manifest import read_pointer
-from features.user_cache import user_cache
+from features.workspace.atomic_files import write_atomically
+from features.workspace.user_cache import user_cache
 from recsys.errors import ConfigError
 from recsys.whitening import unit_rows
 from recsys.workspace import Workspace

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.lake_files import scan_events
 from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
 from features.live.event_log import EventLog
+from features.workspace.lake_files import scan_events
 from recsys import config
 from recsys.experiments import Lift, RatioCheck, lift, ratio_check
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import polars as pl
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
-from features.durable import sha256_of, sync, write_atomically
+from features.workspace.atomic_files import sha256_of, sync, write_atomically
 from recsys.errors import StoreError
 
 MANIFEST_FILE: Final = "manifest.json"

@@ -12,9 +12,9 @@ import polars as pl
 from pydantic import ValidationError
 
 from features.encoder.selection import located
-from features.hidden_reviews import hidden_ids
 from features.store.manifest import Manifest
 from features.store.store import Store
+from features.workspace.hidden_reviews import hidden_ids
 from recsys import config
 from recsys.errors import StoreError
 from recsys.evidence import Evidence

@@ -20,8 +20,6 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from features.durable import sha256_of, sync_tree
-from features.lease import Lease, check_lease
 from features.store.manifest import (
     NEXT_FILE,
     Manifest,
@@ -41,6 +39,8 @@ from features.store.store import (
     _open_tables,
     _remove_old_versions,
 )
+from features.workspace.atomic_files import sha256_of, sync_tree
+from features.workspace.lease import Lease, check_lease
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 

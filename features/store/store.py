@@ -24,8 +24,6 @@ import numpy as np
 import polars as pl
 from lancedb.table import Table
 
-from features.durable import copy_files, sync_tree
-from features.lease import Lease, check_lease, hold_lease
 from features.store.manifest import (
     KEYS,
     MODEL_FOLDER,
@@ -39,6 +37,8 @@ from features.store.manifest import (
     write_manifest,
     write_pointer,
 )
+from features.workspace.atomic_files import copy_files, sync_tree
+from features.workspace.lease import Lease, check_lease, hold_lease
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 

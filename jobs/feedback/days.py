@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.durable import write_atomically
+from features.workspace.atomic_files import write_atomically
 from recsys.errors import DataError
 from recsys.simulate.tastes import Ints
 

@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from features.durable import write_atomically
+from features.workspace.atomic_files import write_atomically
 from jobs.feedback.arms import ARMS, CEILING, FIRST_RELEASE, POPULAR, RANDOM, SYSTEM
 from jobs.feedback.days import Day, World
 

@@ -20,8 +20,8 @@ from time import monotonic
 
 from object_storage import counting_proxy, s3_server
 
-from features.mirror import Mirror
-from features.workspace_place import NIGHT, follow, served, working
+from features.workspace.location import NIGHT, follow, served, working
+from features.workspace.mirror import Mirror
 from jobs.__main__ import main as recsys
 
 URL = "s3://shops/measured"

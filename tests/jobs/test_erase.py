@@ -14,10 +14,6 @@ from conftest import NIGHT, PublishedShop
 
 import jobs.erase
 import jobs.nightly
-from features.erased_users import read_erased
-from features.erasure_receipt import Receipt, receipts, verify_receipt
-from features.hidden_reviews import hide_reviews, read_hidden
-from features.lease import hold_lease
 from features.live.answer_log import Answer, AnswerLog
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
@@ -27,6 +23,10 @@ from features.store.release import load_release
 from features.store.rewrite import words_on_disk
 from features.store.store import Store
 from features.text.cleaning import clean, text_hash
+from features.workspace.erased_users import read_erased
+from features.workspace.erasure_receipt import Receipt, receipts, verify_receipt
+from features.workspace.hidden_reviews import hide_reviews, read_hidden
+from features.workspace.lease import hold_lease
 from jobs.erase import ERASE_STEPS, erase, erase_before_the_night, erase_queued
 from jobs.ingest import ingest
 from jobs.lake import Lake

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from features.erased_users import read_erased
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
+from features.workspace.erased_users import read_erased
 from jobs.__main__ import main
 from jobs.ingest import IngestReport
 from recsys.workspace import Workspace

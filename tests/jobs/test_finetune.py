@@ -24,9 +24,9 @@ from tuning_shop import NOW, START, make_shop, reviews, settings
 from features.encoder.encoder import load_encoder
 from features.encoder.selection import located, read_adopted
 from features.finetune.record import FinetuneRecord, StageRecord, read_record
-from features.lease import hold_lease
 from features.store.release import load_release
 from features.store.store import Store
+from features.workspace.lease import hold_lease
 from jobs.__main__ import main
 from jobs.finetune import FinetuneReport, finetune
 from jobs.finetune_data import TuningData, read_tuning_data

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from features.api_keys import digest, read_keys
+from features.workspace.api_keys import digest, read_keys
 from jobs.__main__ import main
 
 

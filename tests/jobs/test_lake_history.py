@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from features.lake_files import LakeFile
+from features.workspace.lake_files import LakeFile
 from jobs.lake_history import Change, History, as_json, read_history
 from recsys.errors import DataError
 

@@ -15,8 +15,8 @@ from conftest import NIGHT, PublishedShop
 
 import jobs.night_report
 import jobs.night_steps
-from features.erased_users import add_erased
-from features.training_epochs import TRAINING_FILE, note_epoch, read_epochs
+from features.workspace.erased_users import add_erased
+from features.workspace.training_curves import TRAINING_FILE, note_epoch, read_epochs
 from jobs.erase_places import erase_from_runs
 from jobs.erase_search import Needles, holds_any
 from jobs.night_report import night_page, write_night_report

@@ -13,7 +13,6 @@ from conftest import NIGHT, PublishedShop
 from sequence_data import assert_equal_models
 
 import jobs.night_steps
-from features.hidden_reviews import hide_reviews
 from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.item_changes import ItemChange, ItemChanges
@@ -21,6 +20,7 @@ from features.store.manifest import LivePosition
 from features.store.release import load_release
 from features.store.store import Store
 from features.text.documents import browsing_texts
+from features.workspace.hidden_reviews import hide_reviews
 from jobs.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake import Lake

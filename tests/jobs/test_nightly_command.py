@@ -14,8 +14,8 @@ from conftest import PublishedShop
 
 import jobs.night_steps
 import jobs.nightly_command
-from features.lease import hold_lease
 from features.store.store import Store
+from features.workspace.lease import hold_lease
 from jobs.__main__ import main
 from jobs.nightly_command import STOPPED, end_late, ended_by_sigterm, run_every, seconds_of
 from jobs.run_record import read_runs

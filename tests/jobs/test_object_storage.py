@@ -10,7 +10,7 @@ import pytest
 from conftest import PublishedShop
 from object_storage import Endpoint
 
-from features.workspace_place import NIGHT, reading, working
+from features.workspace.location import NIGHT, reading, working
 from jobs.__main__ import main
 from jobs.lake import Lake
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import pytest
 
 from features.store.store import Store
-from features.workspace_place import NIGHT, reading, working
+from features.workspace.location import NIGHT, reading, working
 from jobs.publish import Made, publish
 from recsys.config import Settings
 from recsys.workspace import Workspace

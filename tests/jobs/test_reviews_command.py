@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from features.hidden_reviews import hidden_ids
+from features.workspace.hidden_reviews import hidden_ids
 from jobs.__main__ import main
 from recsys.workspace import Workspace
 

@@ -14,9 +14,9 @@ from release_shelf import Shelf
 from starlette.testclient import TestClient
 from storefronts import mute_sequence_model, no_item_features
 
-from features.api_keys import ApiKey, Scope, digest
 from features.store.manifest import Manifest
 from features.store.release import Catalogue, LoadedRelease
+from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.evidence import Evidence

@@ -24,12 +24,12 @@ import scipy.sparse as sp
 from object_storage import Endpoint
 from storefronts import item_entry, mute_sequence_model, no_item_features
 
-from features.api_keys import Scope, create_key, revoke_key
 from features.encoder.encoder import load_encoder
 from features.store.manifest import Draft
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import Store
-from features.workspace_place import NIGHT, editing, working
+from features.workspace.api_keys import Scope, create_key, revoke_key
+from features.workspace.location import NIGHT, editing, working
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.fusion import Fusion

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from features.api_keys import ApiKey, Scope, digest
-from features.erased_users import LIST_FILE, add_erased
 from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
 from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog
+from features.workspace.api_keys import ApiKey, Scope, digest
+from features.workspace.erased_users import LIST_FILE, add_erased
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.workspace import Workspace

@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from features.api_keys import Scope as KeyScope
+from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
 from serving.gate import MAX_BODY_BYTES, Gate
 from serving.key_watch import NO_KEYS, Keys

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from features.api_keys import Scope
 from features.live.database import LiveDatabase
+from features.workspace.api_keys import Scope
 from jobs.service_process import free_port
 from recsys.config import Settings
 from serving import gate

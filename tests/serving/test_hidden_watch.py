@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import serving.kept_lists
-from features.hidden_reviews import hide_reviews, show_reviews
+from features.workspace.hidden_reviews import hide_reviews, show_reviews
 from serving.hidden_watch import HiddenWatch
 from serving.release_watch import Live
 

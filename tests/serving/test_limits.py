@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from features.api_keys import ApiKey, Scope
+from features.workspace.api_keys import ApiKey, Scope
 from recsys.config import Serve
 from serving.limits import BUSY_RETRY_S, Limiter
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from object_storage import Endpoint
 
-import features.workspace_place
-from features.mirror import Mirror
-from features.workspace_place import NIGHT, served, working
+import features.workspace.location
+from features.workspace.location import NIGHT, served, working
+from features.workspace.mirror import Mirror
 from recsys.workspace import Workspace
 from serving.mirror_watch import MirrorWatch
 
@@ -16,7 +16,7 @@ Publish = Callable[[str], None]
 
 @pytest.fixture
 def publish(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    monkeypatch.setattr(features.workspace_place, "SERVICE_PATIENCE_S", 0.3)
+    monkeypatch.setattr(features.workspace.location, "SERVICE_PATIENCE_S", 0.3)
 
     def write(release: str) -> None:
         with working(s3_url, NIGHT, lambda: datetime(2026, 11, 23, tzinfo=UTC)) as workspace:

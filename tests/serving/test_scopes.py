@@ -2,7 +2,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from features.api_keys import Scope
+from features.workspace.api_keys import Scope
 from serving.scopes import guard_routes, needs
 
 

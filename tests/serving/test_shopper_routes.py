@@ -5,7 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 from storefronts import NOON, item_entry, text_entry, tiny_recommender, users_with
 
-from features.api_keys import ApiKey, Scope, digest
+from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys.config import Settings
 from serving.api import create_app
 from serving.key_watch import Keys

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from features.durable import sha256_of
 from features.encoder.query_encoder import Distilled, save_distilled
 from features.encoder.selection import Adopted, adopt, in_use, located, named, read_adopted
+from features.workspace.atomic_files import sha256_of
 from recsys import config
 from recsys.errors import EncoderError
 from recsys.workspace import Workspace

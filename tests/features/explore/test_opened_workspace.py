@@ -5,7 +5,7 @@ import pytest
 
 from features.explore import OpenedWorkspace, open_workspace
 from features.explore.charts import NOT_TRAINED, curves_chart
-from features.training_epochs import FITS
+from features.workspace.training_curves import FITS
 from recsys.errors import DataError, QueryError, StoreError
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import PublishedShop
 
-from features.hidden_reviews import hide_reviews
 from features.store.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
 from features.store.store import Draft, Store
+from features.workspace.hidden_reviews import hide_reviews
 from jobs.lake import Lake
 from recsys.errors import StoreError
 from recsys.query import Query

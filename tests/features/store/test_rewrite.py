@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 import features.store.rewrite as store_rewrite
-from features.lease import hold_lease
 from features.store.erasure import WithoutShopper
 from features.store.rewrite import REWRITE_STEPS, Rewritten, rewrite_releases, words_on_disk
 from features.store.store import Draft, Store
+from features.workspace.lease import hold_lease
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.mirror import Mirror
-from features.object_store import Bucket
 from features.store import store as store_module
 from features.store.store import PUBLISH_STEPS, Draft, Manifest, Store, _removal_age
+from features.workspace.mirror import Mirror
+from features.workspace.object_store import Bucket
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 

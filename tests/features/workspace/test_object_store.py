@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from object_storage import Endpoint
 
-from features.object_store import Bucket, UnreachableError
+from features.workspace.object_store import Bucket, UnreachableError
 from recsys.errors import StoreError
 
 

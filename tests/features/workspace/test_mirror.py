@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from object_storage import Endpoint
 
-from features.mirror import Mirror
-from features.mirror_index import INDEX, LAST, stays_here
-from features.object_store import Bucket, UnreachableError
+from features.workspace.mirror import Mirror
+from features.workspace.mirror_index import INDEX, LAST, stays_here
+from features.workspace.object_store import Bucket, UnreachableError
 from recsys.errors import StoreError
 
 PATIENCE_S = 1.0

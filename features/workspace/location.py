@@ -19,13 +19,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from features.user_cache import user_cache
+from features.workspace.user_cache import user_cache
 from recsys.errors import ConfigError, RecsysError, StoreError
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from features.mirror import Mirror
-    from features.object_store import Bucket
+    from features.workspace.mirror import Mirror
+    from features.workspace.object_store import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def working(place: str, lease: str, clock: Callable[[], datetime]) -> Iterator[W
     folder = cache_folder(place) / "work"
     with _locked(folder, wait=False):
         mirror = _mirror(place, folder, None, COMMAND_PATIENCE_S)
-        from features.bucket_lease import hold_bucket_lease
+        from features.workspace.bucket_lease import hold_bucket_lease
 
         with hold_bucket_lease(mirror.bucket, lease, _name_of(folder), clock) as held:
             _catch_up(mirror)
@@ -185,14 +185,14 @@ def _send_after_error(mirror: Mirror, check: Callable[[], None]) -> None:
 def _mirror(place: str, folder: Path, parts: Collection[str] | None, patience_s: float) -> Mirror:
     bucket = _bucket(place, patience_s)
     # Only here: what needs obstore is imported where a workspace needs it.
-    from features.mirror import Mirror
+    from features.workspace.mirror import Mirror
 
     return Mirror(bucket, folder, parts)
 
 
 def _bucket(place: str, patience_s: float) -> Bucket:
     try:
-        from features.object_store import Bucket
+        from features.workspace.object_store import Bucket
     except ModuleNotFoundError as error:
         raise ConfigError(f"{place}: needs the package {error.name}; pip install 'recsys[s3]'") from None
     return Bucket(place, patience_s)

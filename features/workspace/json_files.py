@@ -10,8 +10,8 @@ from typing import Final, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from features.durable import write_atomically
-from features.lease import hold_lease
+from features.workspace.atomic_files import write_atomically
+from features.workspace.lease import hold_lease
 from recsys.errors import RecsysError
 
 LEASE_MINUTES: Final = 1.0

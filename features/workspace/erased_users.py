@@ -17,8 +17,8 @@ from typing import Final
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from features.durable import sync
-from features.workspace_file import one_writer, read_checked, write_checked
+from features.workspace.atomic_files import sync
+from features.workspace.json_files import one_writer, read_checked, write_checked
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from features.bucket_lease import LEASE_MINUTES, HeldLease, hold_bucket_lease
-from features.object_store import Bucket
+from features.workspace.bucket_lease import LEASE_MINUTES, HeldLease, hold_bucket_lease
+from features.workspace.object_store import Bucket
 from recsys.errors import StoreError
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from features.erased_users import KEY_FILE, LIST_FILE, add_erased, read_erased, readmit
+from features.workspace.erased_users import KEY_FILE, LIST_FILE, add_erased, read_erased, readmit
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 

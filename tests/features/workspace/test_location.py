@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from object_storage import Endpoint
 
-import features.workspace_place
-from features.workspace_place import (
+import features.workspace.location
+from features.workspace.location import (
     NIGHT,
     cache_folder,
     checked_place,
@@ -40,7 +40,7 @@ def current(workspace: Workspace) -> str:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COMMAND_PATIENCE_S", "SERVICE_PATIENCE_S"):
-        monkeypatch.setattr(features.workspace_place, name, 0.3)
+        monkeypatch.setattr(features.workspace.location, name, 0.3)
 
 
 def test_a_folder_is_used_as_it_is(tmp_path: Path) -> None:

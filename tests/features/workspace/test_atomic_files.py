@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from features.durable import copy_files, sha256_of, sync_tree, write_atomically
+from features.workspace.atomic_files import copy_files, sha256_of, sync_tree, write_atomically
 
 
 def test_copy_keeps_nested_files_and_names_their_digests(tmp_path: Path) -> None:

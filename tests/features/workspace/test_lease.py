@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from features.lease import check_lease, hold_lease
+from features.workspace.lease import check_lease, hold_lease
 from recsys.errors import StoreError
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 HOLD_UNTIL_KILLED = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from features.lease import hold_lease
+from features.workspace.lease import hold_lease
 with hold_lease(Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]), minutes=10):
     print("held", flush=True)
     sys.stdin.read()

@@ -12,8 +12,8 @@ from typing import Final
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from features.durable import write_atomically
-from features.erased_users import keyed, read_key
+from features.workspace.atomic_files import write_atomically
+from features.workspace.erased_users import keyed, read_key
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 

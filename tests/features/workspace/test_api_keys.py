@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from features.api_keys import Limits, Scope, create_key, digest, read_keys, revoke_key
+from features.workspace.api_keys import Limits, Scope, create_key, digest, read_keys, revoke_key
 from recsys.errors import KeysError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from features.object_store import Bucket, Stored
+from features.workspace.object_store import Bucket, Stored
 from recsys.errors import StoreError
 
 log = logging.getLogger(__name__)

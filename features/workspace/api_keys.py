@@ -17,7 +17,7 @@ from typing import Final
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from features.workspace_file import one_writer, read_checked, write_checked
+from features.workspace.json_files import one_writer, read_checked, write_checked
 from recsys.errors import KeysError
 
 PREFIX: Final = "rk_"

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from features.durable import mark_of, write_atomically
+from features.workspace.atomic_files import mark_of, write_atomically
 from recsys.errors import StoreError
 
 INDEX: Final = "index.json"
@@ -51,7 +51,7 @@ class Index:
 
 @dataclass(frozen=True)
 class HeldFile:
-    """A file as it was last equal to the bucket's; mark: of `features.durable.mark_of`."""
+    """A file as it was last equal to the bucket's; mark: of `features.workspace.atomic_files.mark_of`."""
 
     file: IndexedFile
     mark: tuple[int, int, int]

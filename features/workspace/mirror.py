@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from features.durable import mark_of, sha256_of
-from features.mirror_index import (
+from features.workspace.atomic_files import mark_of, sha256_of
+from features.workspace.mirror_index import (
     INDEX,
     OBJECTS,
     Held,
@@ -35,7 +35,7 @@ from features.mirror_index import (
     stays_here,
     write_held,
 )
-from features.object_store import Bucket, Stored
+from features.workspace.object_store import Bucket, Stored
 from recsys.errors import StoreError
 
 log = logging.getLogger(__name__)

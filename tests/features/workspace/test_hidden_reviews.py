@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from features.hidden_reviews import HiddenReview, hidden_ids, hide_reviews, read_hidden, show_reviews
+from features.workspace.hidden_reviews import HiddenReview, hidden_ids, hide_reviews, read_hidden, show_reviews
 from recsys.errors import DataError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from features.erased_users import add_erased
-from features.erasure_receipt import (
+from features.workspace.erased_users import add_erased
+from features.workspace.erasure_receipt import (
     VERSION,
     Place,
     Receipt,

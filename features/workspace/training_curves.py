@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from features.durable import write_atomically
+from features.workspace.atomic_files import write_atomically
 from recsys.sequence.training import Epoch
 
 log = logging.getLogger(__name__)
