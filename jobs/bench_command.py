@@ -61,10 +61,10 @@ def quality_command(
     Parquet, CSV, TSV or JSON lines of (user_id, item_id, timestamp); with or without a type of event, and with or
     without a catalogue or its titles.
     """
-    from jobs.bench_models import MODELS
-    from jobs.bench_peers import peers_python
-    from jobs.bench_quality import bench_quality, print_report
-    from jobs.bench_read import read_bench
+    from jobs.bench.data import read_bench
+    from jobs.bench.models import MODELS
+    from jobs.bench.peer_runner import peers_python
+    from jobs.bench.quality import bench_quality, print_report
     from jobs.peers.models import PEERS
 
     _check_folder(json_path)
@@ -92,7 +92,7 @@ def embed_command(
     config: ConfigOption = None,
 ) -> None:
     """Texts a second of the encoder, in each precision, beside sentence-transformers on the same reviews."""
-    from jobs.bench_embed import bench_embed, print_embed_report, read_review_texts
+    from jobs.bench.embed import bench_embed, print_embed_report, read_review_texts
 
     _check_folder(json_path)
     spec = SourceSpec(
@@ -123,9 +123,9 @@ def sample_command(
     config: ConfigOption = None,
 ) -> None:
     """The same on a simulated storefront, whose shoppers' true tastes are known: how much of the ceiling is reached."""
-    from jobs.bench_models import MODELS
-    from jobs.bench_quality import bench_quality, pooled, print_report
-    from jobs.bench_read import read_bench
+    from jobs.bench.data import read_bench
+    from jobs.bench.models import MODELS
+    from jobs.bench.quality import bench_quality, pooled, print_report
     from jobs.sources.sample import make_sample
 
     _check_folder(json_path)
@@ -159,8 +159,8 @@ def serve_command(
     config: ConfigOption = None,
 ) -> None:
     """The service's own speed, at 1 and 16 connections, beside a no-op route of it and beside ALS on FastAPI."""
-    from jobs.bench_serve import bench_serve
-    from jobs.bench_serve_report import print_serve_report
+    from jobs.bench.serve import bench_serve
+    from jobs.bench.serve_report import print_serve_report
 
     _check_folder(json_path)
     with shown_progress() as progress:

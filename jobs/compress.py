@@ -18,8 +18,8 @@ from features.finetune.contrastive import matryoshka_dims
 from features.finetune.distill import distill, pruned
 from features.finetune.export import save_encoder
 from features.finetune.tuning import load_trainable
-from jobs.bench_embed import cosines
-from jobs.bench_embed_paths import measure
+from jobs.bench.embed import cosines
+from jobs.bench.embed_paths import measure
 from jobs.compress_data import CompressData, HeldOut, read_compress
 from jobs.compress_report import FULL, CompressReport, K, Variant
 from jobs.lake import Lake

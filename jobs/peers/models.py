@@ -2,7 +2,7 @@
 
 `python -I models.py FOLDER MODEL SEED OUT` runs one of them in the environment of `requirements.txt`, whose versions
 are not ours (NumPy 1), so nothing of the project is imported here. FOLDER is what `BenchData.save` wrote, with
-`validation_asked.parquet` for the users to tune on; OUT.npz and OUT.json are as `jobs.bench_models` writes them.
+`validation_asked.parquet` for the users to tune on; OUT.npz and OUT.json are as `jobs.bench.models` writes them.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ PEERS: Final[Mapping[str, Peer]] = {
 
 
 def run(peer: Peer, folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """ranks and shown, as in `jobs.bench_models.Answer`, and the figures to write."""
+    """ranks and shown, as in `jobs.bench.models.Answer`, and the figures to write."""
     before = read_side(folder, "validation", "validation_asked.parquet")
     reached = [ndcg(_listed(peer.fit(before, chosen, seed), before).ranks(before.wanted)) for chosen in peer.grid]
     best = int(np.argmax(reached))  # of equal ones the first

@@ -20,10 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jobs.bench_data import BenchData
-from jobs.bench_fits import fitted_model
-from jobs.bench_product import served_lists
-from jobs.bench_read import read_bench
+from jobs.bench.data import BenchData, read_bench
+from jobs.bench.product import fitted_model, served_lists
 from jobs.command_line import configure_logging, shown_progress
 from jobs.sources.spec import SourceSpec, assignments, constants
 from jobs.train import learn_fusion, learn_ranker, recommender, users_of

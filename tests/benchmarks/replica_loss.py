@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.bench_serve import replicas_below
+from jobs.bench.serve import replicas_below
 from jobs.load import BROKEN, Address, ask, closed_loop, request_bytes
 from jobs.service_process import LOOPBACK, free_port, running
 

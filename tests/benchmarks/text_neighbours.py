@@ -25,10 +25,8 @@ from sklearn.preprocessing import normalize
 from features.encoder.encoder import load_encoder
 from features.encoder.selection import located
 from features.text.documents import item_texts
-from jobs.bench_answer import answer_of
-from jobs.bench_data import BenchData
-from jobs.bench_past import Past, read_past
-from jobs.bench_read import read_bench
+from jobs.bench.data import BenchData, read_bench
+from jobs.bench.scoring import Past, answer_of, read_past
 from jobs.command_line import configure_logging, shown_progress
 from jobs.finetune import FinetuneReport, finetune
 from jobs.finetune_command import print_report

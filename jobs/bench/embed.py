@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from features.text.documents import review_texts
-from jobs.bench_embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
-from jobs.bench_process import run_measured
+from jobs.bench.embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
+from jobs.bench.measured_process import run_measured
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec
@@ -105,7 +105,7 @@ def bench_embed(texts: Sequence[str], settings: config.Encoder, n_runs: int, pro
         (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
         for place, path in enumerate(paths):
             progress(f"encode: {path}", place, len(paths))
-            command = [sys.executable, "-m", "jobs.bench_embed_paths", str(folder), path]
+            command = [sys.executable, "-m", "jobs.bench.embed_paths", str(folder), path]
             arrays, told = run_measured(command, path, folder / str(place))
             if not rows:
                 reference, n_tokens = arrays["vectors"], told["n_tokens"]

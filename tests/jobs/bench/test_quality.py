@@ -11,13 +11,12 @@ from rich.console import Console
 
 from features.encoder.encoder import load_encoder
 from jobs.__main__ import main
-from jobs.bench_data import BenchData
-from jobs.bench_models import MODELS
-from jobs.bench_models import main as run_model
-from jobs.bench_past import read_past
-from jobs.bench_product import rank_in
-from jobs.bench_quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, pooled, print_report
-from jobs.bench_read import read_bench
+from jobs.bench.data import BenchData, read_bench
+from jobs.bench.models import MODELS
+from jobs.bench.models import main as run_model
+from jobs.bench.product import rank_in
+from jobs.bench.quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, pooled, print_report
+from jobs.bench.scoring import read_past
 from jobs.requests import requests
 from jobs.sources.sample import make_sample
 from jobs.sources.spec import SourceSpec
@@ -336,7 +335,7 @@ def test_more_seeds_are_averaged_and_a_deterministic_model_runs_once(monkeypatch
         calls.append((model, seed))
         return np.full(30, 20 * seed), np.zeros((30, 10), dtype=np.int64), {"fit_s": 1.0, "peak_mb": 2.0, "chosen": {}}
 
-    monkeypatch.setattr("jobs.bench_quality._run", run)
+    monkeypatch.setattr("jobs.bench.quality._run", run)
     report = bench_quality(bench_data(), ["EASE", "fused"], 2, lambda *_: None)
     assert calls == [("EASE", 0), ("fused", 0), ("fused", 1)]
     assert [model.figures["recall@10"].mean() for model in report.models] == [1.0, 0.5]
@@ -406,7 +405,7 @@ def test_five_users_get_an_answer_from_every_model(tmp_path: Path, tiny_bert: Pa
 
 
 def in_this_process(folder: Path, model: str, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
-    """Stands for `jobs.bench_quality._run`, whose processes take seconds to start."""
+    """Stands for `jobs.bench.quality._run`, whose processes take seconds to start."""
     answer = MODELS[model](BenchData.load(folder), folder, seed)
     return answer.ranks, answer.shown, {"fit_s": answer.fit_s, "peak_mb": 1.0, "chosen": answer.chosen}
 
@@ -430,7 +429,7 @@ def test_purchases_that_repeat_each_other_are_measured_with_repeats(
     data = favourites(protocol, tmp_path, tiny_bert)
     assert data.repeats
     assert data.test.targets["item_id"].to_list() == [f"own{user[1:]}" for user in data.test.targets["user_id"]]
-    monkeypatch.setattr("jobs.bench_quality._run", in_this_process)
+    monkeypatch.setattr("jobs.bench.quality._run", in_this_process)
     report = bench_quality(data, ["popularity", "buy it again"], 1, lambda *_: None)
     assert [(row["model"], row["ndcg@10"]) for row in report.to_json()["rows"] if row["slice"] == "all"] == [
         ("popularity", 0.0),  # twelve things have more buyers than anybody's own
@@ -452,7 +451,7 @@ def test_the_product_lets_favourites_come_back(tmp_path: Path, tiny_bert: Path) 
 
 
 def test_where_nothing_repeats_there_is_no_row_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.bench_quality._run", in_this_process)
+    monkeypatch.setattr("jobs.bench.quality._run", in_this_process)
     report = bench_quality(bench_data(), ["popularity", "buy it again", *OF_A_SAMPLE], 1, lambda *_: None)
     assert [model.model for model in report.models] == ["popularity"]
 

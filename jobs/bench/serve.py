@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from features.store.release import LoadedRelease, load_release
 from features.store.store import Store
-from jobs.bench_serve_requests import BASELINE, KNOWN_USER, Shop, requests
+from jobs.bench.serve_requests import BASELINE, KNOWN_USER, Shop, requests
 from jobs.load import Address, Load, ask, closed_loop, open_loop
 from jobs.peers.als_server import IDS_FILE, INTERACTIONS_FILE
 from jobs.service_process import LOOPBACK, free_port, running

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jobs import bench_peers
 from jobs.__main__ import main
-from jobs.bench_peers import DETERMINISTIC_PEERS, REQUIREMENTS, SCRIPT, peers_python, run_peer
-from jobs.bench_process import run_process
+from jobs.bench import peer_runner
+from jobs.bench.measured_process import run_process
+from jobs.bench.peer_runner import DETERMINISTIC_PEERS, REQUIREMENTS, SCRIPT, peers_python, run_peer
 from jobs.peers import models
 from jobs.peers.models import LISTED, PEERS, Made, Peer, Side, last_of_pairs, lists_of, ndcg, read_side
 from recsys.errors import DataError
@@ -26,7 +26,7 @@ def quiet(what: str, done: int, total: int | None) -> None:
 def stub_install(monkeypatch: pytest.MonkeyPatch, *codes: str) -> None:
     """The environment is made by these lines of Python, which find its draft in sys.argv[1]."""
     commands = [[sys.executable, "-c", code] for code in codes]
-    monkeypatch.setattr(bench_peers, "_commands", lambda draft: [[*command, str(draft)] for command in commands])
+    monkeypatch.setattr(peer_runner, "_commands", lambda draft: [[*command, str(draft)] for command in commands])
 
 
 def test_an_environment_is_made_once_and_named_by_its_requirements(tmp_path: Path, monkeypatch) -> None:
@@ -39,7 +39,7 @@ def test_an_environment_is_made_once_and_named_by_its_requirements(tmp_path: Pat
     assert python.exists() and python.parents[2] == tmp_path / "cache"
     other = tmp_path / "requirements.txt"
     other.write_text("lenskit==2024.1\n")
-    monkeypatch.setattr(bench_peers, "REQUIREMENTS", other)
+    monkeypatch.setattr(peer_runner, "REQUIREMENTS", other)
     stub_install(monkeypatch, TO_LINK)
     assert peers_python(tmp_path / "cache", quiet).parents[1] != python.parents[1]
 
@@ -57,7 +57,7 @@ def test_a_killed_installation_is_not_taken_up(tmp_path: Path, monkeypatch) -> N
     """Once the process dies before the rename: only the draft is there, and the next call makes it anew."""
     stub_install(monkeypatch, TO_LINK, "raise SystemExit(1)")
     with monkeypatch.context() as patch:
-        patch.setattr(bench_peers.shutil, "rmtree", lambda *_, **__: None)  # a dead process clears nothing away
+        patch.setattr(peer_runner.shutil, "rmtree", lambda *_, **__: None)  # a dead process clears nothing away
         with pytest.raises(DataError):
             peers_python(tmp_path, quiet)
     (draft,) = tmp_path.glob("*.new")
@@ -195,7 +195,7 @@ def test_nobody_known_is_asked_nothing(tmp_path: Path) -> None:
 def script(tmp_path: Path, monkeypatch, code: str) -> None:
     path = tmp_path / "script.py"
     path.write_text(f"import json, sys\nimport numpy as np\nfolder, model, seed, out = sys.argv[1:]\n{code}\n")
-    monkeypatch.setattr(bench_peers, "SCRIPT", path)
+    monkeypatch.setattr(peer_runner, "SCRIPT", path)
 
 
 def bench_folder(tmp_path: Path, max_targets: int) -> Path:
@@ -255,7 +255,7 @@ def test_peers_stand_in_the_table_and_the_figures(tmp_path: Path, tiny_bert: Pat
     code += "json.dump({'fit_s': 1.0, 'peak_mb': 20.0, 'chosen': {'alpha': 4}}, open(out + '.json', 'w'))"
     script(tmp_path, monkeypatch, code)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(bench_peers, "peers_python", lambda cache, progress: Path(sys.executable))
+    monkeypatch.setattr(peer_runner, "peers_python", lambda cache, progress: Path(sys.executable))
     (tmp_path / "e.csv").write_text("user_id,item_id,timestamp\n" + FIVE_USERS)
     (tmp_path / "recsys.toml").write_text(f'[encoder]\nmodel = "{tiny_bert}"\n')
     out = tmp_path / "out.json"

@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.bench_serve import OVERLOAD, Overload, ServeBench
-from jobs.bench_serve_requests import NO_OP
+from jobs.bench.serve import OVERLOAD, Overload, ServeBench
+from jobs.bench.serve_requests import NO_OP
 
 WIDTH: Final = 100
 

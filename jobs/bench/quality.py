@@ -16,12 +16,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.bench_answer import K
-from jobs.bench_data import BenchData
-from jobs.bench_models import MODELS
-from jobs.bench_past import Past, read_past
-from jobs.bench_peers import DETERMINISTIC_PEERS, run_peer
-from jobs.bench_process import Answered, run_process
+from jobs.bench.data import BenchData
+from jobs.bench.measured_process import Answered, run_process
+from jobs.bench.models import MODELS
+from jobs.bench.peer_runner import DETERMINISTIC_PEERS, run_peer
+from jobs.bench.scoring import K, Past, read_past
 from jobs.peers.models import PEERS
 from recsys import metrics
 from recsys.slices import category_slices, frequency_slices, history_slices
@@ -168,9 +167,9 @@ def _measure(run: Callable[[int], Answered], data: BenchData, past: Past, model:
 
 
 def _run(folder: Path, model: str, seed: int) -> Answered:
-    """What `jobs.bench_models` wrote."""
+    """What `jobs.bench.models` wrote."""
     out = folder / f"{list(MODELS).index(model)}-{seed}"
-    return run_process([sys.executable, "-m", "jobs.bench_models", str(folder), model, str(seed)], model, out)
+    return run_process([sys.executable, "-m", "jobs.bench.models", str(folder), model, str(seed)], model, out)
 
 
 def _lists(ranks: np.ndarray, shown: np.ndarray, data: BenchData, past: Past) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The models that a benchmark compares, each tuned on validation and fitted again on all that precedes the test.
 
-`python -m jobs.bench_models FOLDER MODEL SEED OUT` runs one of them in a process of its own, so that the peak of its
+`python -m jobs.bench.models FOLDER MODEL SEED OUT` runs one of them in a process of its own, so that the peak of its
 memory is its own. A model is a row of `MODELS`: a function from data and seed to an `Answer`.
 """
 
@@ -20,10 +20,9 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from features.factors import fit_bm25, fit_factors
-from jobs.bench_answer import Answer, K, answer_of, hide, past_of_test
-from jobs.bench_data import BenchData
-from jobs.bench_past import Past, read_past
-from jobs.bench_product import buy_it_again, sequence, serve, true_taste
+from jobs.bench.data import BenchData
+from jobs.bench.product import buy_it_again, sequence, serve, true_taste
+from jobs.bench.scoring import Answer, K, Past, answer_of, hide, past_of_test, read_past
 from recsys.candidates import Factors
 from recsys.errors import RecsysError
 from recsys.hardware import peak_memory_mb

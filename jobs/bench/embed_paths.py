@@ -1,4 +1,4 @@
-"""One way to encode texts, measured in a process of its own: `python -m jobs.bench_embed_paths FOLDER PATH OUT`."""
+"""One way to encode texts, measured in a process of its own: `python -m jobs.bench.embed_paths FOLDER PATH OUT`."""
 
 from __future__ import annotations
 
