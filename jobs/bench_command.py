@@ -64,8 +64,8 @@ def quality_command(
     from jobs.bench.data import read_bench
     from jobs.bench.models import MODELS
     from jobs.bench.peer_runner import peers_python
+    from jobs.bench.peers.models import PEERS
     from jobs.bench.quality import bench_quality, print_report
-    from jobs.peers.models import PEERS
 
     _check_folder(json_path)
     wanted = _wanted(models, [*PEERS, *MODELS] if peers else list(MODELS))  # ours last, as the product is
@@ -171,7 +171,7 @@ def serve_command(
 
 def _wanted(models: str | None, known: list[str]) -> list[str]:
     """What `--models` asks for; all unless it does."""
-    from jobs.peers.models import PEERS
+    from jobs.bench.peers.models import PEERS
 
     wanted = [name.strip() for name in models.split(",")] if models is not None else known
     unknown = [name for name in wanted if name not in known]

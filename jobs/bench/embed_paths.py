@@ -95,7 +95,9 @@ def measure(
 def load_path(path: str, settings: config.Encoder) -> tuple[Encode, torch.nn.Module]:
     """A key of `OURS` or `PEERS`, ready to encode, and the transformer that does."""
     if path in PEERS:
-        from jobs.peers.sentence_encoder import SentenceEncoder  # seconds that only this path shall pay, and memory
+        from jobs.bench.peers.sentence_encoder import (
+            SentenceEncoder,  # seconds that only this path shall pay, and memory
+        )
 
         peer = SentenceEncoder(settings, PEERS[path])
         return peer.encode, peer.model

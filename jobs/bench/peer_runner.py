@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from jobs.bench.measured_process import Answered, run_process
-from jobs.peers.models import PEERS
+from jobs.bench.peers.models import PEERS
 from jobs.requests import sample_rows
 from recsys.config import Settings
 from recsys.errors import DataError

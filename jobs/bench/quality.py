@@ -20,8 +20,8 @@ from jobs.bench.data import BenchData
 from jobs.bench.measured_process import Answered, run_process
 from jobs.bench.models import MODELS
 from jobs.bench.peer_runner import DETERMINISTIC_PEERS, run_peer
+from jobs.bench.peers.models import PEERS
 from jobs.bench.scoring import K, Past, read_past
-from jobs.peers.models import PEERS
 from recsys import metrics
 from recsys.slices import category_slices, frequency_slices, history_slices
 

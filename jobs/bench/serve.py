@@ -21,9 +21,9 @@ import scipy.sparse as sp
 
 from features.store.release import LoadedRelease, load_release
 from features.store.store import Store
+from jobs.bench.peers.als_server import IDS_FILE, INTERACTIONS_FILE
 from jobs.bench.serve_requests import BASELINE, KNOWN_USER, Shop, requests
 from jobs.load import Address, Load, ask, closed_loop, open_loop
-from jobs.peers.als_server import IDS_FILE, INTERACTIONS_FILE
 from jobs.service_process import LOOPBACK, free_port, running
 from recsys.errors import DataError, ServeError
 from recsys.recommend import Recommender
@@ -208,7 +208,7 @@ def _served(workspace: Workspace, config: Path | None, port: int, progress: Prog
 
 def _baseline(folder: Path, port: int, progress: Progress) -> Process:
     progress("start the baseline", 0, None)
-    command = [sys.executable, "-m", "jobs.peers.als_server", str(folder), str(port)]
+    command = [sys.executable, "-m", "jobs.bench.peers.als_server", str(folder), str(port)]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as replicas have
     return running(command, port, "/healthz", os.environ | one_thread)
 

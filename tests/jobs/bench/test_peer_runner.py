@@ -11,8 +11,8 @@ from jobs.__main__ import main
 from jobs.bench import peer_runner
 from jobs.bench.measured_process import run_process
 from jobs.bench.peer_runner import DETERMINISTIC_PEERS, REQUIREMENTS, SCRIPT, peers_python, run_peer
-from jobs.peers import models
-from jobs.peers.models import LISTED, PEERS, Made, Peer, Side, last_of_pairs, lists_of, ndcg, read_side
+from jobs.bench.peers import models
+from jobs.bench.peers.models import LISTED, PEERS, Made, Peer, Side, last_of_pairs, lists_of, ndcg, read_side
 from recsys.errors import DataError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

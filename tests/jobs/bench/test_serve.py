@@ -11,10 +11,10 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from features.store.release import load_release
+from jobs.bench.peers.als_server import IDS_FILE, INTERACTIONS_FILE, create_app
 from jobs.bench.serve import Overload, Row, ServeBench, percentiles, shop_of, write_interactions
 from jobs.bench.serve_report import print_serve_report
 from jobs.bench.serve_requests import AFTER_EVENT, BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests
-from jobs.peers.als_server import IDS_FILE, INTERACTIONS_FILE, create_app
 
 SHOP = Shop(["ann", "bob"], ["boot", "sock"], ["warm", "shoe"], 9.5)
 

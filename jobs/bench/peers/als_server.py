@@ -1,7 +1,7 @@
 """The recommendation service that a team writes in an afternoon: implicit's ALS behind FastAPI and uvicorn.
 
-`python -m jobs.peers.als_server FOLDER PORT`. FOLDER holds interactions.npz (users x items) and ids.json (users, items,
-titles), as `jobs/bench/serve.py` writes them.
+`python -m jobs.bench.peers.als_server FOLDER PORT`. FOLDER holds interactions.npz (users x items) and ids.json (users,
+items, titles), as `jobs/bench/serve.py` writes them.
 """
 
 from __future__ import annotations
