@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)  ## the sample storefront from nothing to a running endpoint (ONCE=1 stops after three calls)
-	@$(BIN)/python -m jobs.demo --workspace $(DEMO) --port $(PORT) $(if $(ONCE),--once)
+	@$(BIN)/python -m jobs.cli.demo --workspace $(DEMO) --port $(PORT) $(if $(ONCE),--once)
 
 test: lint  ## lint, types, import rules, and all tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -9,20 +9,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from jobs.bench_command import bench_app
-from jobs.command_line import HELD_BACK, configure_logging
-from jobs.compress_command import compress_command
-from jobs.copy_command import copy_command
-from jobs.erase_command import erase_command
-from jobs.experiments_command import experiments_app
-from jobs.finetune_command import finetune_command
-from jobs.ingest_command import ingest_app
-from jobs.keys_command import keys_app
-from jobs.nightly_command import nightly_command
-from jobs.release_commands import recommend_command, serve_command
-from jobs.releases_command import releases_app
-from jobs.reviews_command import reviews_app
-from jobs.simulate_command import simulate_command
+from jobs.cli.bench import bench_app
+from jobs.cli.compress import compress_command
+from jobs.cli.copy import copy_command
+from jobs.cli.erase import erase_command
+from jobs.cli.experiments import experiments_app
+from jobs.cli.finetune import finetune_command
+from jobs.cli.ingest import ingest_app
+from jobs.cli.keys import keys_app
+from jobs.cli.nightly import nightly_command
+from jobs.cli.options import HELD_BACK, configure_logging
+from jobs.cli.releases import releases_app
+from jobs.cli.reviews import reviews_app
+from jobs.cli.serve import recommend_command, serve_command
+from jobs.cli.simulate import simulate_command
 from recsys.errors import HeldBackError, RecsysError
 
 app = typer.Typer(

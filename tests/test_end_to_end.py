@@ -33,7 +33,7 @@ def test_from_nothing_to_three_personal_lists(tmp_path: Path) -> None:
     assert "events" in ingested
     settings = "[factors]\ndim = 8\n[sequence]\ndim = 16\nepochs = 2\n"  # small models
     (workspace / "recsys.toml").write_text(settings)
-    shown = run("jobs.demo", "--workspace", str(workspace), "--port", str(free_port()), "--once")
+    shown = run("jobs.cli.demo", "--workspace", str(workspace), "--port", str(free_port()), "--once")
     assert shown.count("POST /v1/recommend") == 3
     assert shown.count("answered in") == 3
     (release,) = json.loads(run("jobs", "releases", "list", "--json", "--workspace", str(workspace)))

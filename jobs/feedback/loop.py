@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from features.store.store import Store
-from jobs.command_line import HELD_BACK
+from jobs.cli.options import HELD_BACK
 from jobs.feedback.arms import SYSTEM, Others, figures
 from jobs.feedback.days import Day, Days, Night, World
 from jobs.feedback.events import events_of

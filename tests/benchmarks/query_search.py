@@ -32,10 +32,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from features.encoder.encoder import Encoder, load_encoder
 from features.encoder.selection import located
 from features.text.documents import item_texts
-from jobs.command_line import configure_logging, shown_progress
+from jobs.cli.finetune import print_report
+from jobs.cli.options import configure_logging, shown_progress
 from jobs.embed import embed_texts
 from jobs.finetune import finetune
-from jobs.finetune_command import print_report
 from jobs.ingest import ingest
 from jobs.nightly import Progress
 from jobs.sources.spec import SourceSpec

@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from features.finetune.labelled import Labelled, labelled_reviews
 from features.finetune.sentiment import fit_sentiment
 from features.finetune.tuning import load_trainable
-from jobs.command_line import configure_logging, shown_progress
+from jobs.cli.options import configure_logging, shown_progress
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec, assignments, constants

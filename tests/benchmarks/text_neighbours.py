@@ -27,9 +27,9 @@ from features.encoder.selection import located
 from features.text.documents import item_texts
 from jobs.bench.data import BenchData, read_bench
 from jobs.bench.scoring import Past, answer_of, read_past
-from jobs.command_line import configure_logging, shown_progress
+from jobs.cli.finetune import print_report
+from jobs.cli.options import configure_logging, shown_progress
 from jobs.finetune import FinetuneReport, finetune
-from jobs.finetune_command import print_report
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.shop import newest_moment, read_shop

@@ -23,11 +23,11 @@ import jobs.night
 import jobs.remote_steps
 import jobs.steps
 from features.store.store import Store
+from jobs.cli.nightly import STOPPED, ended_by_sigterm
 from jobs.ingest import ingest
 from jobs.night import Night
 from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import nightly
-from jobs.nightly_command import STOPPED, ended_by_sigterm
 from jobs.remote_steps import on_cluster, resources
 from jobs.run_record import read_runs
 from jobs.sources.sample import make_sample

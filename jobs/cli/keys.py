@@ -14,7 +14,7 @@ from rich.table import Table
 
 from features.workspace.api_keys import ApiKey, Limits, Scope, create_key, read_keys, revoke_key
 from features.workspace.location import editing
-from jobs.command_line import JsonOption, WorkspaceOption, moment
+from jobs.cli.options import JsonOption, WorkspaceOption, moment
 
 keys_app = typer.Typer(help="Make, list and end the API keys of a workspace.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from features.workspace.location import TUNING, working
-from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
+from jobs.cli.options import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from recsys.errors import DataError
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from conftest import PublishedShop
 
+import jobs.cli.nightly
 import jobs.night_steps
-import jobs.nightly_command
 from features.store.store import Store
 from features.workspace.lease import hold_lease
 from jobs.__main__ import main
-from jobs.nightly_command import STOPPED, end_late, ended_by_sigterm, run_every, seconds_of
+from jobs.cli.nightly import STOPPED, end_late, ended_by_sigterm, run_every, seconds_of
 from jobs.run_record import read_runs
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
@@ -87,8 +87,8 @@ def test_a_run_that_does_not_come_back_to_python_is_ended(
 ) -> None:
     """A library may compute for minutes: the interpreter tells the watching thread of the signal all the same."""
     ended: list[int] = []
-    monkeypatch.setattr(jobs.nightly_command, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(jobs.nightly_command.os, "_exit", ended.append)
+    monkeypatch.setattr(jobs.cli.nightly, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(jobs.cli.nightly.os, "_exit", ended.append)
     reader, writer = socket.socketpair()
     done = threading.Event()
     if came_back:
@@ -134,7 +134,7 @@ def test_a_failed_night_is_logged_and_the_next_one_comes(
         if len(waited) == 2:
             raise SystemExit(STOPPED)
 
-    monkeypatch.setattr(jobs.nightly_command, "sleep", wait)
+    monkeypatch.setattr(jobs.cli.nightly, "sleep", wait)
     with pytest.raises(SystemExit):
         run_every(3600, [sys.executable, "-c", "raise SystemExit(4)"])
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
@@ -156,7 +156,7 @@ def test_the_end_of_a_schedule_ends_its_night(monkeypatch: pytest.MonkeyPatch) -
             self.ended = True
 
     night = Night()
-    monkeypatch.setattr(jobs.nightly_command.subprocess, "Popen", lambda command: night)
+    monkeypatch.setattr(jobs.cli.nightly.subprocess, "Popen", lambda command: night)
     with pytest.raises(SystemExit), ended_by_sigterm():
         run_every(3600, ["recsys", "nightly"])
     assert night.ended

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.location import reading
-from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption
+from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption
 from recsys.errors import QueryError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.location import reading
-from jobs.command_line import ConfigOption, JsonOption, WorkspaceOption, settings_of
+from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, settings_of
 from recsys import config
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace

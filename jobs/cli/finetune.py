@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.location import TUNING, working
-from jobs.command_line import AsOfOption, ConfigOption, WorkspaceOption, clock, moment, settings_of, shown_progress
+from jobs.cli.options import AsOfOption, ConfigOption, WorkspaceOption, clock, moment, settings_of, shown_progress
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:

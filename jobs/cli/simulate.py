@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.workspace.location import local_workspace
-from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
+from jobs.cli.options import ConfigOption, WorkspaceOption, settings_of, shown_progress
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 

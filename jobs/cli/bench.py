@@ -12,8 +12,8 @@ import typer
 
 from features.workspace.location import local_workspace
 from features.workspace.user_cache import user_cache
-from jobs.command_line import ConfigOption, WorkspaceOption, settings_of, shown_progress
-from jobs.ingest_command import CatalogOption, MapOption, SetOption, absolute_paths
+from jobs.cli.ingest import CatalogOption, MapOption, SetOption, absolute_paths
+from jobs.cli.options import ConfigOption, WorkspaceOption, settings_of, shown_progress
 from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.errors import DataError
 from recsys.workspace import Workspace

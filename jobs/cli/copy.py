@@ -11,7 +11,7 @@ import typer
 from features.workspace.lease import hold_lease
 from features.workspace.location import NIGHT, checked_place, working
 from features.workspace.mirror_index import stays_here
-from jobs.command_line import clock
+from jobs.cli.options import clock
 from recsys.errors import StoreError
 
 LEASE_MINUTES = 60.0

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from features.workspace.hidden_reviews import hide_reviews, read_hidden, show_reviews
 from features.workspace.location import editing
-from jobs.command_line import JsonOption, WorkspaceOption
+from jobs.cli.options import JsonOption, WorkspaceOption
 from jobs.lake import Lake
 from recsys.workspace import Workspace
 

@@ -123,7 +123,7 @@ def test_help_needs_neither_ray_nor_torch() -> None:
         "import sys\nfrom jobs.__main__ import main\n"
         "assert main(['--help']) == 0\nassert not {'ray', 'torch', 'transformers'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parents[3])
 
 
 class TestRealShops:

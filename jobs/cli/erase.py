@@ -15,7 +15,7 @@ from rich.table import Table
 from features.workspace.erased_users import readmit
 from features.workspace.erasure_receipt import Receipt, verify_receipt
 from features.workspace.location import NIGHT, reading, working
-from jobs.command_line import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
+from jobs.cli.options import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 
