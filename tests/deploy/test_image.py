@@ -59,7 +59,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == there
-    read = {"serving/web/demo.html", "serving/web/js/demo.js", "jobs/peers/requirements.txt"}
+    read = {"serving/web/demo.html", "serving/web/js/demo.js", "jobs/bench/peers/requirements.txt"}
     assert read | {"recsys/simulate/categories.toml", "recsys/simulate/phrases.toml"} <= held
 
 
