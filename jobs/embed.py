@@ -26,7 +26,7 @@ import torch
 from features.encoder.encoder import Encoder, encoder_id, load_encoder
 from features.text.cleaning import text_hash
 from features.workspace.atomic_files import write_atomically
-from jobs.cluster import start_ray
+from jobs.cluster.ray_cluster import start_ray
 from jobs.encoder_shipping import Files, at_hand, encoder_files
 from recsys import config
 from recsys.errors import StoreError

@@ -21,8 +21,8 @@ from features.finetune.projection import fit_projection
 from features.finetune.record import FinetuneRecord, StageRecord, read_record, write_record
 from features.finetune.sentiment import Sentiment, fit_sentiment
 from features.finetune.tuning import load_trainable
+from jobs.cluster.training_workers import check_shared, gather_crew, run_workers, told_queue, workers_to_use
 from jobs.finetune_data import TuningData
-from jobs.ray_training import check_shared, gather_crew, run_workers, told_queue, workers_to_use
 from recsys import config, parallel
 from recsys.errors import DataError
 

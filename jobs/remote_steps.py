@@ -25,9 +25,9 @@ from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
 from features.workspace.atomic_files import sync_tree
-from jobs.cluster import start_ray, this_node
+from jobs.cluster.ray_cluster import start_ray, this_node
+from jobs.cluster.training_workers import reports, told_queue
 from jobs.night import Night
-from jobs.ray_training import reports, told_queue
 from jobs.steps import Draft, Step, versions
 from recsys import config
 from recsys.errors import ClusterError, RecsysError, StoreError

@@ -16,7 +16,7 @@ import torch.distributed
 from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
-from jobs.ray_training import check_shared, gather_crew, run_workers, told_queue, workers_to_use
+from jobs.cluster.training_workers import check_shared, gather_crew, run_workers, told_queue, workers_to_use
 from recsys import config
 from recsys.sequence import SequenceModel, Sequences, fit_sequence
 from recsys.sequence.inputs import SequenceInputs

@@ -10,8 +10,8 @@ import ray
 import torch
 from sequence_data import SMALL, assert_equal_models, cycles, histories, texts
 
-from jobs import ray_training
-from jobs.ray_training import workers_to_use
+from jobs.cluster import training_workers
+from jobs.cluster.training_workers import workers_to_use
 from jobs.sequence_training import train_sequence
 from recsys.errors import DataError
 from recsys.sequence import fit_sequence
@@ -72,7 +72,7 @@ def test_every_gpu_has_a_worker_unless_another_number_is_asked_for(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0 if cluster else n_gpus)
     if cluster:
         monkeypatch.setenv("RAY_ADDRESS", "ray-head:6379")
-        monkeypatch.setattr(ray_training, "start_ray", lambda: None)
+        monkeypatch.setattr(training_workers, "start_ray", lambda: None)
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": float(n_gpus)})
     assert workers_to_use(asked) == used
 

@@ -5,7 +5,7 @@ import signal
 import pytest
 import ray
 
-from jobs.cluster import LOCAL, cluster_address, start_ray
+from jobs.cluster.ray_cluster import LOCAL, cluster_address, start_ray
 
 
 @pytest.mark.parametrize(("named", "address"), [(None, LOCAL), ("", LOCAL), ("local", LOCAL), ("a:6379", "a:6379")])

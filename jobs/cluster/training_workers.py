@@ -17,7 +17,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
 
-from jobs.cluster import LOCAL, cluster_address, start_ray, this_node
+from jobs.cluster.ray_cluster import LOCAL, cluster_address, start_ray, this_node
 from recsys.errors import RecsysError, StoreError
 
 log = logging.getLogger(__name__)
