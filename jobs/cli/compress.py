@@ -20,8 +20,8 @@ def compress_command(
     config: ConfigOption = None,
 ) -> None:
     """Prune and distil the encoder on the shop's texts, and compare it with int8, fewer dimensions, smaller vectors."""
-    from jobs.compress import compress
-    from jobs.compress_report import print_compress_report
+    from jobs.compress.report import print_compress_report
+    from jobs.compress.run import compress
 
     if json_path is not None and not json_path.absolute().parent.is_dir():
         raise DataError(f"--json {json_path}: no such folder; make it first")

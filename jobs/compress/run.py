@@ -20,8 +20,8 @@ from features.finetune.export import save_encoder
 from features.finetune.tuning import load_trainable
 from jobs.bench.embed import cosines
 from jobs.bench.embed_paths import measure
-from jobs.compress_data import CompressData, HeldOut, read_compress
-from jobs.compress_report import FULL, CompressReport, K, Variant
+from jobs.compress.data import CompressData, HeldOut, read_compress
+from jobs.compress.report import FULL, CompressReport, K, Variant
 from jobs.lake import Lake
 from recsys import config, metrics
 from recsys.hardware import compute_device, compute_dtype

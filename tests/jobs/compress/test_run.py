@@ -15,9 +15,9 @@ from features.encoder.encoder import load_encoder
 from features.encoder.query_encoder import load_query_encoder
 from features.finetune.contrastive import retrieval_ranks
 from jobs.__main__ import main
-from jobs.compress import stored_forms
-from jobs.compress_data import held_out_texts, read_compress
-from jobs.compress_report import CompressReport, Variant, print_compress_report
+from jobs.compress.data import held_out_texts, read_compress
+from jobs.compress.report import CompressReport, Variant, print_compress_report
+from jobs.compress.run import stored_forms
 from jobs.lake import Lake
 from recsys.config import Encoder as EncoderSettings
 from recsys.config import Settings
