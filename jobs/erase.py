@@ -26,7 +26,7 @@ from features.workspace.erased_users import add_erased
 from features.workspace.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
 from features.workspace.hidden_reviews import hidden_ids, show_reviews
 from features.workspace.lease import Lease, hold_lease
-from jobs.embed import forget_vectors
+from jobs.embedding.embed import forget_vectors
 from jobs.erase_places import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
 from jobs.erase_search import Needles, holds_shopper, needles_of, search
 from jobs.erase_traces import Traces, traces_of

@@ -11,7 +11,7 @@ import polars as pl
 from features.encoder.encoder import Encoder
 from features.finetune.pairs import read_histories, training_pairs
 from features.text.documents import browsing_texts, item_texts, review_texts
-from jobs.embed import embed_texts, load_vectors
+from jobs.embedding.embed import embed_texts, load_vectors
 from jobs.lake import Lake
 from jobs.shop import Shop, read_shop
 from recsys import config

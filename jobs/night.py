@@ -18,7 +18,7 @@ from features.store.manifest import LivePosition
 from features.store.store import Store
 from features.workspace.training_curves import note_epoch
 from jobs.base_release import TRIAL, Base, load_base
-from jobs.embed import load_vectors
+from jobs.embedding.embed import load_vectors
 from jobs.lake import Lake
 from jobs.publish import MadeFrom
 from jobs.shop import Shop, newest_moment, read_shop

@@ -26,7 +26,8 @@ from features.text.quotes import review_quotes
 from features.workspace.atomic_files import copy_files
 from features.workspace.hidden_reviews import hidden_ids
 from jobs.base_release import TRIAL, Base, find_base, over, trial_folder
-from jobs.embed import embed_texts, numbered_texts
+from jobs.embedding.embed import embed_texts, numbered_texts
+from jobs.embedding.review_sentiment import review_sentiment
 from jobs.evaluate import evaluate
 from jobs.ingest import ingest_new
 from jobs.item_ingest import ingest_items
@@ -43,7 +44,6 @@ from jobs.night import (
 )
 from jobs.night_verdicts import check, gate, keep_verdicts
 from jobs.publish import Made, MadeFrom, made_from, publish
-from jobs.review_sentiment import review_sentiment
 from jobs.steps import Draft, Step, digest_of, rules_of
 from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
 from jobs.warm_start import AS_OF_FILE, read_warm_start

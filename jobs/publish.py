@@ -17,7 +17,7 @@ import polars as pl
 from features.store.manifest import BEGINNING, LivePosition, Manifest, new_release_id
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import Draft, Store
-from jobs.embed import EMPTY, load_vectors
+from jobs.embedding.embed import EMPTY, load_vectors
 from jobs.shop import Shop
 from jobs.warm_start import save_warm_start
 from recsys.config import Settings

@@ -36,7 +36,7 @@ LONGEST: Final = (
     "jobs/test_finetune.py",
     "test_end_to_end.py",
     "jobs/test_sequence_training.py",
-    "jobs/test_embed.py",
+    "jobs/embedding/test_embed.py",
     "serving/test_end_to_end.py",
     "deploy/test_cluster.py",
     "jobs/bench/test_quality.py",

@@ -16,7 +16,7 @@ import polars as pl
 
 from features.encoder.encoder import load_encoder
 from features.text.documents import browsing_texts, item_texts
-from jobs.embed import embed_texts, load_vectors, numbered_texts
+from jobs.embedding.embed import embed_texts, load_vectors, numbered_texts
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.shop import Shop, newest_moment, read_shop

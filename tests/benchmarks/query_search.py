@@ -34,7 +34,7 @@ from features.encoder.selection import located
 from features.text.documents import item_texts
 from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
-from jobs.embed import embed_texts
+from jobs.embedding.embed import embed_texts
 from jobs.finetune import finetune
 from jobs.ingest import ingest
 from jobs.nightly import Progress

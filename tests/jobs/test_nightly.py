@@ -21,7 +21,7 @@ from features.store.release import load_release
 from features.store.store import Store
 from features.text.documents import browsing_texts
 from features.workspace.hidden_reviews import hide_reviews
-from jobs.embed import numbered_texts
+from jobs.embedding.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake import Lake
 from jobs.night_steps import NIGHT_STEPS

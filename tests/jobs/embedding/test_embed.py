@@ -19,12 +19,12 @@ from ray.cluster_utils import Cluster
 
 from features.encoder.encoder import load_encoder
 from features.text.cleaning import text_hash
-from jobs.embed import EmbedReport, embed_texts, load_vectors, numbered_texts
+from jobs.embedding.embed import EmbedReport, embed_texts, load_vectors, numbered_texts
 from recsys.config import Embed, Encoder
 from recsys.errors import EncoderError, StoreError
 from recsys.workspace import Workspace
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 SHARDS_OF_4 = Embed(shard_texts=4, inline_texts=1000)
 
 
@@ -84,7 +84,7 @@ def test_a_second_run_encodes_nothing_and_a_change_only_itself(
     changed = [f"changed {text}" if i in (0, 4, 9) else text for i, text in enumerate(texts)]
     assert embed_texts(workspace, table(changed), tiny, SHARDS_OF_4).n_new == 3
     before = {path: path.stat().st_mtime_ns for path in stored(workspace)}
-    monkeypatch.setattr("jobs.embed.load_encoder", None)  # not even loaded when there is nothing to do
+    monkeypatch.setattr("jobs.embedding.embed.load_encoder", None)  # not even loaded when there is nothing to do
     again = embed_texts(workspace, table(changed), tiny, Embed(shard_texts=4, inline_texts=0))
     assert (again.n_texts, again.n_new) == (10, 0)
     assert {path: path.stat().st_mtime_ns for path in stored(workspace)} == before
@@ -119,7 +119,7 @@ def test_progress_and_log_count_the_texts(
     workspace: Workspace, tiny: Encoder, no_ray: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[tuple[int, int]] = []
-    with caplog.at_level(logging.INFO, logger="jobs.embed"):
+    with caplog.at_level(logging.INFO, logger="jobs.embedding.embed"):
         embed_texts(workspace, table(sentences(10)), tiny, SHARDS_OF_4, lambda *done: seen.append(done))
     assert seen == [(4, 10), (8, 10), (10, 10)]
     assert [message.split(" texts_per_s")[0] for message in caplog.messages[:3]] == [
@@ -157,7 +157,7 @@ def test_a_torn_draft_is_ignored_and_a_damaged_shard_is_named(
 KILLED_RUN = """
 import sys
 from pathlib import Path
-import jobs.embed
+import jobs.embedding.embed
 from recsys.config import Embed, Encoder
 from recsys.workspace import Workspace
 sys.path.insert(0, {tests!r})
@@ -167,7 +167,7 @@ def wait_to_be_killed(done, total):
     print(done, flush=True)
     sys.stdin.read()
 
-jobs.embed.embed_texts(
+jobs.embedding.embed.embed_texts(
     Workspace(Path({root!r})), table(sentences(20)), Encoder(model={model!r}, precision="fp32"),
     Embed(shard_texts=4, inline_texts=1000), wait_to_be_killed,
 )

@@ -27,7 +27,7 @@ from features.encoder.encoder import Encoder, encoder_id, load_encoder
 from features.text.cleaning import text_hash
 from features.workspace.atomic_files import write_atomically
 from jobs.cluster.ray_cluster import start_ray
-from jobs.encoder_shipping import Files, at_hand, encoder_files
+from jobs.embedding.encoder_files import Files, at_hand, encoder_files
 from recsys import config
 from recsys.errors import StoreError
 from recsys.interactions import positions

@@ -15,8 +15,8 @@ from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.selection import READER, Adopted
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead, predict_sentiment
 from features.text.cleaning import text_hash
-from jobs.embed import embed_texts
-from jobs.review_sentiment import review_sentiment
+from jobs.embedding.embed import embed_texts
+from jobs.embedding.review_sentiment import review_sentiment
 from recsys import config
 from recsys.workspace import Workspace
 
@@ -50,7 +50,7 @@ def test_the_head_reads_the_stored_vectors(
     head = head_for(loaded.id, loaded.dim)
     head.save(workspace.encoders / "tuned")
     embed_texts(workspace, READ, encoder, INLINE)
-    monkeypatch.setattr("jobs.embed.load_encoder", None)  # nothing is encoded a second time
+    monkeypatch.setattr("jobs.embedding.embed.load_encoder", None)  # nothing is encoded a second time
     read = review_sentiment(workspace, adopted(), encoder, READ, INLINE, ignore)
     assert read["review_id"].to_list() == ["a", "b", "c"] and read.schema["sentiment"] == pl.Float32
     np.testing.assert_allclose(read["sentiment"], predict_sentiment(loaded, head, TEXTS)[1], atol=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from features.encoder.encoder import load_encoder
-from jobs.encoder_shipping import at_hand, encoder_files
+from jobs.embedding.encoder_files import at_hand, encoder_files
 from recsys.config import Encoder
 
 

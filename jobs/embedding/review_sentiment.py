@@ -9,7 +9,7 @@ import polars as pl
 
 from features.encoder.selection import READER, Adopted
 from features.finetune.sentiment_head import SentimentHead, scores
-from jobs.embed import embed_texts, load_vectors
+from jobs.embedding.embed import embed_texts, load_vectors
 from recsys import config
 from recsys.workspace import Workspace
 
