@@ -50,7 +50,7 @@ def erase_command(
 
 
 def _erase(place: Workspace, user: str | None, now: datetime, config: Path | None) -> None:
-    from jobs.erase import erase, erase_queued
+    from jobs.erase.run import erase, erase_queued
 
     settings = settings_of(place, config)
     with shown_progress() as progress:

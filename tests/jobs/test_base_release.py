@@ -11,7 +11,7 @@ from conftest import NIGHT, PublishedShop
 
 from features.store.store import Store
 from jobs.base_release import Base, find_base, trial_folder
-from jobs.erase import erase
+from jobs.erase.run import erase
 from jobs.nightly import nightly
 from jobs.publish import made_from
 from recsys.config import Nightly, Settings

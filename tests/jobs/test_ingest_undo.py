@@ -15,7 +15,7 @@ from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.item_changes import ItemChange, ItemChanges
 from features.workspace.lease import hold_lease
-from jobs.erase import erase
+from jobs.erase.run import erase
 from jobs.ingest import IngestReport, ingest_new
 from jobs.ingest_undo import take_again, undo
 from jobs.item_ingest import ingest_items

@@ -17,8 +17,8 @@ import jobs.night_report
 import jobs.night_steps
 from features.workspace.erased_users import add_erased
 from features.workspace.training_curves import TRAINING_FILE, note_epoch, read_epochs
-from jobs.erase_places import erase_from_runs
-from jobs.erase_search import Needles, holds_any
+from jobs.erase.leak_search import Needles, holds_any
+from jobs.erase.workspace_files import erase_from_runs
 from jobs.night_report import night_page, write_night_report
 from jobs.night_report_plots import Bar, Line, Point, Usual, bar_plot, line_plot
 from jobs.night_report_words import seconds

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from conftest import NIGHT, PublishedShop
 
-import jobs.erase
+import jobs.erase.run
 import jobs.nightly
 from features.live.answer_log import Answer, AnswerLog
 from features.live.database import open_live_database
@@ -27,7 +27,7 @@ from features.workspace.erased_users import read_erased
 from features.workspace.erasure_receipt import Receipt, receipts, verify_receipt
 from features.workspace.hidden_reviews import hide_reviews, read_hidden
 from features.workspace.lease import hold_lease
-from jobs.erase import ERASE_STEPS, erase, erase_before_the_night, erase_queued
+from jobs.erase.run import ERASE_STEPS, erase, erase_before_the_night, erase_queued
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.log_ingest import ingest_log
@@ -220,7 +220,7 @@ def test_an_erasure_that_is_killed_is_finished_by_the_queue_of_the_next(
     ErasureQueue(database).add(shopper, "q1", NIGHT)
     database.close()
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.erase, "ERASE_STEPS", (*ERASE_STEPS[:done], ("kill", kill)))
+        patch.setattr(jobs.erase.run, "ERASE_STEPS", (*ERASE_STEPS[:done], ("kill", kill)))
         with pytest.raises(KilledError):
             erase_queued(shop.workspace, shop.settings, NIGHT, lambda *_: None)
     load_release(shop.workspace)  # serves on, whole

@@ -27,9 +27,9 @@ from features.workspace.erasure_receipt import VERSION, Place, Receipt, Searched
 from features.workspace.hidden_reviews import hidden_ids, show_reviews
 from features.workspace.lease import Lease, hold_lease
 from jobs.embedding.embed import forget_vectors
-from jobs.erase_places import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
-from jobs.erase_search import Needles, holds_shopper, needles_of, search
-from jobs.erase_traces import Traces, traces_of
+from jobs.erase.leak_search import Needles, holds_shopper, needles_of, search
+from jobs.erase.traces import Traces, traces_of
+from jobs.erase.workspace_files import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
 from jobs.ingest import LEASE as LAKE_LEASE
 from jobs.remembered import SOURCES_FILE, load_remembered
 from recsys.config import Settings

@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from features.workspace.atomic_files import write_atomically
-from jobs.erase_search import Needles, field_pattern, holds_any, word_pattern
+from jobs.erase.leak_search import Needles, field_pattern, holds_any, word_pattern
 from jobs.lake import TABLES, Lake
 from jobs.lake_history import History
 from jobs.staging import groups
