@@ -33,7 +33,7 @@ from recsys.workspace import Workspace
 
 LONGEST: Final = (
     "notebooks/test_notebooks.py",
-    "jobs/test_finetune.py",
+    "jobs/finetune/test_run.py",
     "test_end_to_end.py",
     "jobs/test_sequence_training.py",
     "jobs/embedding/test_embed.py",

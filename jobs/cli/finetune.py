@@ -15,15 +15,15 @@ from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
     from features.finetune.record import StageRecord
-    from jobs.finetune import FinetuneReport
-    from jobs.finetune_candidate import Verdict
+    from jobs.finetune.candidate import Verdict
+    from jobs.finetune.run import FinetuneReport
 
 # The command imports what it runs: torch, ray and peft take seconds to import, and `recsys --help` shall not wait.
 
 
 def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, config: ConfigOption = None) -> None:
     """Tune the text encoder on the shop's texts and behaviour; nights then embed with it, if it is clearly better."""
-    from jobs.finetune import finetune
+    from jobs.finetune.run import finetune
 
     with working(workspace, TUNING, clock) as place:
         settings = settings_of(place, config)

@@ -35,7 +35,7 @@ from features.text.documents import item_texts
 from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
 from jobs.embedding.embed import embed_texts
-from jobs.finetune import finetune
+from jobs.finetune.run import finetune
 from jobs.ingest import ingest
 from jobs.nightly import Progress
 from jobs.sources.spec import SourceSpec

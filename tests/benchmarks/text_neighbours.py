@@ -29,7 +29,7 @@ from jobs.bench.data import BenchData, read_bench
 from jobs.bench.scoring import Past, answer_of, read_past
 from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
-from jobs.finetune import FinetuneReport, finetune
+from jobs.finetune.run import FinetuneReport, finetune
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.shop import newest_moment, read_shop

@@ -18,9 +18,9 @@ from features.finetune.loop import Step
 from features.finetune.record import FinetuneRecord, plot_learning_curves, write_record
 from features.workspace.atomic_files import write_atomically
 from features.workspace.lease import hold_lease
-from jobs.finetune_candidate import Verdict, adoption_of, judge, keep_candidate
-from jobs.finetune_data import read_tuning_data
-from jobs.finetune_training import train_stages
+from jobs.finetune.candidate import Verdict, adoption_of, judge, keep_candidate
+from jobs.finetune.data import read_tuning_data
+from jobs.finetune.stages import train_stages
 from jobs.lake import Lake
 from jobs.shop import newest_moment
 from recsys.config import Settings

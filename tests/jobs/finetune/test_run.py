@@ -28,15 +28,15 @@ from features.store.release import load_release
 from features.store.store import Store
 from features.workspace.lease import hold_lease
 from jobs.__main__ import main
-from jobs.finetune import FinetuneReport, finetune
-from jobs.finetune_data import TuningData, read_tuning_data
+from jobs.finetune.data import TuningData, read_tuning_data
+from jobs.finetune.run import FinetuneReport, finetune
 from jobs.nightly import nightly
 from recsys import config
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -249,7 +249,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tuning_shop import NOW, settings
 import torch
-from jobs.finetune import finetune
+from jobs.finetune.run import finetune
 from recsys.workspace import Workspace
 
 torch.set_num_threads(1)

@@ -22,7 +22,7 @@ from features.finetune.record import FinetuneRecord, StageRecord, read_record, w
 from features.finetune.sentiment import Sentiment, fit_sentiment
 from features.finetune.tuning import load_trainable
 from jobs.cluster.training_workers import check_shared, gather_crew, run_workers, told_queue, workers_to_use
-from jobs.finetune_data import TuningData
+from jobs.finetune.data import TuningData
 from recsys import config, parallel
 from recsys.errors import DataError
 

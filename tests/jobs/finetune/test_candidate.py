@@ -14,9 +14,9 @@ from features.encoder.selection import READER, named
 from features.finetune.export import save_encoder
 from features.finetune.record import FinetuneRecord
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
-from jobs.finetune_candidate import MIN_ANCHORS, Candidate, adoption_of, judge, keep_candidate
-from jobs.finetune_data import TuningData
-from jobs.finetune_training import HEAD, MODEL, Made
+from jobs.finetune.candidate import MIN_ANCHORS, Candidate, adoption_of, judge, keep_candidate
+from jobs.finetune.data import TuningData
+from jobs.finetune.stages import HEAD, MODEL, Made
 from recsys import config
 from recsys.config import Settings
 from recsys.workspace import Workspace

@@ -18,8 +18,8 @@ from features.finetune.contrastive import MAX_HELD_OUT, retrieval_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.sentiment_head import SentimentHead
 from features.workspace.atomic_files import sha256_of, sync_tree
-from jobs.finetune_data import TuningData
-from jobs.finetune_training import HEAD, MODEL, Made
+from jobs.finetune.data import TuningData
+from jobs.finetune.stages import HEAD, MODEL, Made
 from recsys import config
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference, ndcg
