@@ -13,11 +13,11 @@ import polars as pl
 
 from features.store.release import load_release
 from features.store.store import Store
-from jobs.data_checks import Arrivals, Foresight, NewData
-from jobs.findings import CHECKS_FILE, GATE_FILE, Finding
-from jobs.foresight import foresight
+from jobs.gate.data_checks import Arrivals, Foresight, NewData
+from jobs.gate.data_profile import Window, profiles
+from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
+from jobs.gate.served_auc import foresight
 from jobs.lake import Lake
-from jobs.night_profile import Window, profiles
 from jobs.run_record import read_record
 from jobs.shop import Shop
 from recsys.config import Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from jobs.findings import Finding
+from jobs.gate.findings import Finding
 from jobs.night_report_figures import History, NightFigures, number
 from jobs.run_record import LOG_FILE
 

@@ -16,7 +16,7 @@ from features.store.store import Store
 from features.workspace.erasure_receipt import note_release
 from jobs.cluster.ray_cluster import LOCAL, cluster_address
 from jobs.erase.run import erase_before_the_night
-from jobs.findings import GATE_FILE
+from jobs.gate.findings import GATE_FILE
 from jobs.machine_room import check_room, disk_errors_told
 from jobs.night import Night, Progress
 from jobs.night_plan import Planned, plan

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from features.workspace.location import NIGHT, reading, working
 from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of
-from jobs.findings import GATE_FILE
+from jobs.gate.findings import GATE_FILE
 from jobs.run_record import read_record
 from recsys.workspace import Workspace
 

@@ -18,8 +18,8 @@ from conftest import NIGHT, PublishedShop
 import jobs.night_verdicts
 from features.store.store import Store
 from jobs.__main__ import main
-from jobs.findings import CHECKS_FILE, GATE_FILE, Finding
-from jobs.gate import Verdict
+from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
+from jobs.gate.release_gate import Verdict
 from jobs.ingest import ingest
 from jobs.lake import Lake
 from jobs.nightly import Choice, Report, nightly

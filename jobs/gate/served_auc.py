@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from jobs.data_checks import Foresight
+from jobs.gate.data_checks import Foresight
 from jobs.requests import sample_rows
 from recsys.interactions import positions
 from recsys.query import Query

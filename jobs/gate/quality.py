@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from jobs.findings import Finding, Severity
+from jobs.gate.findings import Finding, Severity
 from jobs.requests import requests, sampled
 from jobs.train import Inputs, users_of
 from recsys import config

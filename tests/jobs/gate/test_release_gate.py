@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from storefronts import ITEM_IDS, NOON, item_entry, mute_sequence_model, tiny_recommender, users_with
 
-from jobs.findings import stops
-from jobs.foresight import foresight
-from jobs.gate import judge
-from jobs.gate_quality import Comparison, SliceChange, compare, quality_findings
+from jobs.gate.findings import stops
+from jobs.gate.quality import Comparison, SliceChange, compare, quality_findings
+from jobs.gate.release_gate import judge
+from jobs.gate.served_auc import foresight
 from recsys.config import Gate
 from recsys.fusion import Fusion
 from recsys.recommend import Recommender

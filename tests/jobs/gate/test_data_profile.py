@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from jobs.gate.data_profile import Window, mean_shares, profiles, total_variation
 from jobs.lake import Lake
-from jobs.night_profile import Window, mean_shares, profiles, total_variation
 from recsys.workspace import Workspace
 
 END = datetime(2024, 5, 5, tzinfo=UTC)

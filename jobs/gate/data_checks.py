@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from jobs.findings import Finding, Severity
-from jobs.night_profile import Profile, Texts, Window, mean_shares, total_variation
+from jobs.gate.data_profile import Profile, Texts, Window, mean_shares, total_variation
+from jobs.gate.findings import Finding, Severity
 from recsys import config
 from recsys.config import Limit
 

@@ -1,6 +1,6 @@
 """Whether the night's candidate may be published in the place of the served release.
 
-It must not be clearly worse on the same last days (`jobs/gate_quality.py`), its arrays must be sound, its item space
+It must not be clearly worse on the same last days (`jobs/gate/quality.py`), its arrays must be sound, its item space
 may not have lost all likeness to the served one, and fixed shoppers must get lists of items that can be bought. Items
 are searched exactly, so there is no index whose recall could be lost.
 """
@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from features.store.diff import fixed_shoppers, neighbour_churn, slate_churn
-from jobs.findings import Finding, Severity, stops
-from jobs.gate_quality import Comparison, quality_findings
+from jobs.gate.findings import Finding, Severity, stops
+from jobs.gate.quality import Comparison, quality_findings
 from recsys import config
 from recsys.model import Model
 from recsys.query import Query

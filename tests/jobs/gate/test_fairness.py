@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from storefronts import NOON, item_entry, tiny_recommender, users_with
 
-from jobs.findings import stops
-from jobs.gate_fairness import fairness_findings
-from jobs.gate_quality import group_quality
+from jobs.gate.fairness import fairness_findings
+from jobs.gate.findings import stops
+from jobs.gate.quality import group_quality
 from recsys.config import Fairness, Gate
 from recsys.recommend import Recommender
 from recsys.split import HeldOut
@@ -22,7 +22,7 @@ def shop(**changes: object) -> Recommender:
 
 
 def test_without_limits_nothing_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.gate_fairness.reach", None)  # would fail where it is called
+    monkeypatch.setattr("jobs.gate.fairness.reach", None)  # would fail where it is called
     assert fairness_findings(shop(), {}, NOON, Fairness(), seed=0) == ([], {})
 
 

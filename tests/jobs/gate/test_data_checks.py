@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from jobs.data_checks import Arrivals, Foresight, NewData, check_data
-from jobs.findings import Finding, stops, warnings
-from jobs.night_profile import Profile, Texts, Window
+from jobs.gate.data_checks import Arrivals, Foresight, NewData, check_data
+from jobs.gate.data_profile import Profile, Texts, Window
+from jobs.gate.findings import Finding, stops, warnings
 from recsys.config import Checks
 
 NIGHT = datetime(2026, 3, 10, tzinfo=UTC)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from jobs.findings import Finding
+from jobs.gate.findings import Finding
 from recsys import config
 from recsys.errors import DataError
 from recsys.fairness import bounds
