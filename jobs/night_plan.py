@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from jobs.ingest.seen_files import SOURCES_FILE, load_remembered
 from jobs.night import Night
 from jobs.night_steps import NIGHT_STEPS
-from jobs.remembered import SOURCES_FILE, load_remembered
 from jobs.steps import Step, changed, key_of
 
 Verdict = Literal["run", "reuse", "leave out"]

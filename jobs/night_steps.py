@@ -29,9 +29,9 @@ from jobs.base_release import TRIAL, Base, find_base, over, trial_folder
 from jobs.embedding.embed import embed_texts, numbered_texts
 from jobs.embedding.review_sentiment import review_sentiment
 from jobs.evaluate import evaluate
-from jobs.ingest import ingest_new
-from jobs.item_ingest import ingest_items
-from jobs.log_ingest import ingest_log
+from jobs.ingest.event_log import ingest_log
+from jobs.ingest.files import ingest_new
+from jobs.ingest.item_changes import ingest_items
 from jobs.night import (
     ARRIVALS_FILE,
     ENCODER_FILE,

@@ -1,7 +1,7 @@
 """The tables of design: what each column means and which rules a row must keep.
 
-Checked where data enters (`jobs/ingest.py`) and where a step hands over to the next. Columns marked nullable may be
-missing in the source; they are then null. `Schema.filter` names the rule that a bad row broke.
+Checked where data enters (`jobs/ingest/files.py`) and where a step hands over to the next. Columns marked nullable may
+be missing in the source; they are then null. `Schema.filter` names the rule that a bad row broke.
 """
 
 from __future__ import annotations

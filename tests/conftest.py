@@ -23,7 +23,7 @@ import jobs.nightly
 from features.live.database import LiveDatabase, open_live_database
 from features.store.manifest import Manifest
 from features.store.store import Store
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.nightly import Report
 from jobs.publish import Made, publish
 from jobs.sources.sample import make_sample

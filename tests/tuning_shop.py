@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.workspace import Workspace

@@ -17,7 +17,7 @@ import polars as pl
 from features.encoder.encoder import load_encoder
 from features.text.documents import browsing_texts, item_texts
 from jobs.embedding.embed import embed_texts, load_vectors, numbered_texts
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.shop import Shop, newest_moment, read_shop
 from jobs.sources import SOURCES

@@ -20,7 +20,7 @@ from rich.table import Table
 from features.text.documents import review_texts
 from jobs.bench.embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
 from jobs.bench.measured_process import run_measured
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec
 from recsys import config

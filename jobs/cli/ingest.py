@@ -16,9 +16,9 @@ from rich.table import Table
 
 from features.workspace.location import NIGHT, reading, working
 from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of, shown_progress
-from jobs.ingest import IngestReport, ingest
-from jobs.ingest_history import source_of
-from jobs.ingest_undo import take_again, undo
+from jobs.ingest.commit import source_of
+from jobs.ingest.files import IngestReport, ingest
+from jobs.ingest.undo import take_again, undo
 from jobs.lake import Lake
 from jobs.lake_history import Change
 from jobs.sources.completejourney import installed_folder

@@ -102,7 +102,7 @@ def _open_shop(
     progress: Progress,
 ) -> None:
     """A sample storefront whose last day was the one before the first that is played, in the lake."""
-    from jobs.ingest import ingest
+    from jobs.ingest.files import ingest
     from jobs.sources.sample import make_sample
 
     spec = make_sample(

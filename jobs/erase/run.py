@@ -30,8 +30,8 @@ from jobs.embedding.embed import forget_vectors
 from jobs.erase.leak_search import Needles, holds_shopper, needles_of, search
 from jobs.erase.traces import Traces, traces_of
 from jobs.erase.workspace_files import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
-from jobs.ingest import LEASE as LAKE_LEASE
-from jobs.remembered import SOURCES_FILE, load_remembered
+from jobs.ingest.files import LEASE as LAKE_LEASE
+from jobs.ingest.seen_files import SOURCES_FILE, load_remembered
 from recsys.config import Settings
 from recsys.errors import ErasureError, RecsysError
 from recsys.workspace import Workspace

@@ -1,7 +1,8 @@
 """Files of shops become batches of raw rows, in bounded memory: Parquet, CSV and JSON lines, plain or gzipped.
 
 Raw rows keep the source's column names. Parquet keeps its types; CSV and JSON lines give text (an object or a list
-inside a JSON line stays JSON text), so that no type is guessed from the first rows. `jobs/casting.py` reads them.
+inside a JSON line stays JSON text), so that no type is guessed from the first rows. `jobs/ingest/parsing.py` reads
+them.
 """
 
 from __future__ import annotations

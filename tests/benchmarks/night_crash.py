@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from features.store.store import Release, Store
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import Choice, nightly

@@ -36,7 +36,7 @@ from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
 from jobs.embedding.embed import embed_texts
 from jobs.finetune.run import finetune
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.nightly import Progress
 from jobs.sources.spec import SourceSpec
 from recsys.config import Settings

@@ -26,7 +26,7 @@ from features.finetune.labelled import Labelled, labelled_reviews
 from features.finetune.sentiment import fit_sentiment
 from features.finetune.tuning import load_trainable
 from jobs.cli.options import configure_logging, shown_progress
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.classification import Classification, classification

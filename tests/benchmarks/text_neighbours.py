@@ -30,7 +30,7 @@ from jobs.bench.scoring import Past, answer_of, read_past
 from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
 from jobs.finetune.run import FinetuneReport, finetune
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.shop import newest_moment, read_shop
 from jobs.sources.spec import SourceSpec, assignments, constants

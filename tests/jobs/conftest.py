@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from jobs.ingest import IngestReport, ingest
+from jobs.ingest.files import IngestReport, ingest
 from jobs.sources.spec import SourceSpec
 from recsys.config import Ingest
 from recsys.workspace import Workspace

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec
 from recsys.config import Ingest

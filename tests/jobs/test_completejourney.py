@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.sources.completejourney import installed_folder
 from jobs.sources.spec import SourceSpec

@@ -20,7 +20,7 @@ from features.store.store import Store
 from jobs.__main__ import main
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.gate.release_gate import Verdict
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
 from jobs.nightly import Choice, Report, nightly
 from jobs.run_record import read_runs

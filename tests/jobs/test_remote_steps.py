@@ -24,7 +24,7 @@ import jobs.remote_steps
 import jobs.steps
 from features.store.store import Store
 from jobs.cli.nightly import STOPPED, ended_by_sigterm
-from jobs.ingest import ingest
+from jobs.ingest.files import ingest
 from jobs.night import Night
 from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import nightly

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.ingest import IngestReport
+from jobs.ingest.files import IngestReport
 from jobs.lake import Lake
 from jobs.shop import Shop, newest_moment, read_shop
 from recsys.errors import DataError

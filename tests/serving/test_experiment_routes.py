@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from features.live.answer_log import AnswerLog, Exposure
 from features.live.database import LiveDatabase, open_live_database
 from features.live.event_log import EventLog, LoggedEvent
-from jobs.log_ingest import ingest_log
+from jobs.ingest.event_log import ingest_log
 from recsys.config import Ingest, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace

@@ -10,7 +10,7 @@ from features.live.database import LiveDatabase
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.experiment_report import experiment_report
 from features.workspace.lake_files import scan_events
-from jobs.log_ingest import ingest_log
+from jobs.ingest.event_log import ingest_log
 from recsys.config import Arm, Experiment, Ingest
 from recsys.experiments import Lift
 from recsys.workspace import Workspace

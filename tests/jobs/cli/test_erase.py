@@ -8,7 +8,7 @@ from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
 from features.workspace.erased_users import read_erased
 from jobs.__main__ import main
-from jobs.ingest import IngestReport
+from jobs.ingest.files import IngestReport
 from recsys.workspace import Workspace
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

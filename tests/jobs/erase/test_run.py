@@ -28,9 +28,9 @@ from features.workspace.erasure_receipt import Receipt, receipts, verify_receipt
 from features.workspace.hidden_reviews import hide_reviews, read_hidden
 from features.workspace.lease import hold_lease
 from jobs.erase.run import ERASE_STEPS, erase, erase_before_the_night, erase_queued
-from jobs.ingest import ingest
+from jobs.ingest.event_log import ingest_log
+from jobs.ingest.files import ingest
 from jobs.lake import Lake
-from jobs.log_ingest import ingest_log
 from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import ErasureError, StoreError

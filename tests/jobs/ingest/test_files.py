@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jobs.ingest
-from jobs.ingest import IngestReport, TableReport, ingest, ingest_new
+import jobs.ingest.files
+from jobs.ingest.files import IngestReport, TableReport, ingest, ingest_new
 from jobs.lake import Lake
 from jobs.sources.spec import SourceSpec
 from recsys.config import Ingest
@@ -243,4 +243,4 @@ def test_sources_are_not_remembered_when_the_run_is_refused(
 ) -> None:
     with pytest.raises(DataError):
         ingest_table(events=write_file("e.csv", EVENTS + "u,,view,2024-01-01\n"))
-    assert jobs.ingest.load_remembered(workspace.lake / "sources.json") == []
+    assert jobs.ingest.files.load_remembered(workspace.lake / "sources.json") == []

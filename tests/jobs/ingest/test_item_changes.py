@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-import jobs.log_position
+import jobs.ingest.offsets
 from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
-from jobs.item_ingest import ingest_items
+from jobs.ingest.item_changes import ingest_items
 from jobs.lake import Lake
 from recsys.config import Ingest
 from recsys.workspace import Workspace
@@ -67,7 +67,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.log_position, "write_atomically", die)
+        patch.setattr(jobs.ingest.offsets, "write_atomically", die)
         with pytest.raises(KeyboardInterrupt):
             night(workspace, changes)
     before = Lake(workspace.lake).digest()

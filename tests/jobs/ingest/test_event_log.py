@@ -11,14 +11,14 @@ import psycopg
 import pytest
 
 import features.live.database
-import jobs.log_position
+import jobs.ingest.offsets
 from features.live.database import LiveDatabase, open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.store.manifest import LivePosition
-from jobs.ingest import TableReport
+from jobs.ingest.event_log import LogReport, ingest_log
+from jobs.ingest.files import TableReport
+from jobs.ingest.offsets import EVENTS_READ
 from jobs.lake import Lake
-from jobs.log_ingest import LogReport, ingest_log
-from jobs.log_position import EVENTS_READ
 from recsys.config import Ingest
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
@@ -95,7 +95,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again_and_changes_not
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.log_position, "write_atomically", die)
+        patch.setattr(jobs.ingest.offsets, "write_atomically", die)
         with pytest.raises(KeyboardInterrupt):
             night(workspace, log)
     before = Lake(workspace.lake).digest()

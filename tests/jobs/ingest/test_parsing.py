@@ -4,7 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from jobs.casting import attributes, cast_rows, category_path
+from jobs.ingest.parsing import attributes, cast_rows, category_path
 
 
 def cast(table: str, column: str, values: list[Any], dtype: Any = None) -> tuple[list[Any], list[str]]:

@@ -22,15 +22,14 @@ from typing import Final
 from features.workspace.atomic_files import sha256_of
 from features.workspace.erased_users import ErasedUsers, read_erased
 from features.workspace.lease import hold_lease
-from jobs.casting import cast_rows
-from jobs.checking import check_rows
-from jobs.ingest_history import FilesTaken, commit_ingest
-from jobs.kept_out import names_erased, of_erased
+from jobs.ingest.column_mapping import Naming, name_columns
+from jobs.ingest.commit import FilesTaken, commit_ingest
+from jobs.ingest.parsing import cast_rows
+from jobs.ingest.quarantine import QuarantineFile, as_given
+from jobs.ingest.seen_files import SOURCES_FILE, load_remembered, remember, take
+from jobs.ingest.validation import check_rows, names_erased, of_erased
 from jobs.lake import Lake
 from jobs.merge import Merged, merge_table
-from jobs.naming import Naming, name_columns
-from jobs.quarantine import QuarantineFile, as_given
-from jobs.remembered import SOURCES_FILE, load_remembered, remember, take
 from jobs.sources import SOURCES
 from jobs.sources.files import RawBatch, RawFile, matching
 from jobs.sources.spec import SourceSpec

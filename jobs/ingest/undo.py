@@ -16,14 +16,14 @@ from features.live.item_changes import ItemChanges
 from features.workspace.atomic_files import sha256_of
 from features.workspace.lake_files import LakeFile
 from features.workspace.lease import hold_lease
-from jobs.ingest import LEASE, LEASE_MINUTES, Progress, ingest
-from jobs.ingest_history import FilesTaken, RangeTaken, source_of
-from jobs.item_ingest import ingest_items_again
+from jobs.ingest.commit import FilesTaken, RangeTaken, source_of
+from jobs.ingest.event_log import ingest_log_again
+from jobs.ingest.files import LEASE, LEASE_MINUTES, Progress, ingest
+from jobs.ingest.item_changes import ingest_items_again
+from jobs.ingest.offsets import EVENTS_READ, ITEMS_READ
+from jobs.ingest.seen_files import SOURCES_FILE, remember
 from jobs.lake import Lake
 from jobs.lake_history import Change, History
-from jobs.log_ingest import ingest_log_again
-from jobs.log_position import EVENTS_READ, ITEMS_READ
-from jobs.remembered import SOURCES_FILE, remember
 from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import DataError

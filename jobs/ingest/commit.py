@@ -10,10 +10,10 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from features.workspace.lake_files import LakeFile
+from jobs.ingest.seen_files import TakenFile
 from jobs.lake import Lake
 from jobs.lake_history import Change, History
 from jobs.merge import Merged
-from jobs.remembered import TakenFile
 from jobs.staging import Staging
 
 _CONFIG: Final = ConfigDict(extra="forbid")

@@ -7,21 +7,21 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import jobs.ingest
-import jobs.ingest_undo
+import jobs.ingest.files
+import jobs.ingest.offsets
+import jobs.ingest.undo
 import jobs.lake
-import jobs.log_position
 from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.item_changes import ItemChange, ItemChanges
 from features.workspace.lease import hold_lease
 from jobs.erase.run import erase
-from jobs.ingest import IngestReport, ingest_new
-from jobs.ingest_undo import take_again, undo
-from jobs.item_ingest import ingest_items
+from jobs.ingest.event_log import ingest_log
+from jobs.ingest.files import IngestReport, ingest_new
+from jobs.ingest.item_changes import ingest_items
+from jobs.ingest.undo import take_again, undo
 from jobs.lake import Lake
 from jobs.lake_history import Change
-from jobs.log_ingest import ingest_log
 from recsys.config import Ingest, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
@@ -197,7 +197,7 @@ def test_nothing_is_undone_while_a_night_or_an_ingest_writes(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     ingest_table(events=write_file("1.csv", rows("a")))
-    for lease in (workspace.lease, workspace.lake / jobs.ingest.LEASE):
+    for lease in (workspace.lease, workspace.lake / jobs.ingest.files.LEASE):
         with hold_lease(lease, NOW, 1), pytest.raises(StoreError, match="writes to this workspace"):
             undone(workspace, 1)
     assert ids(workspace) == ["a"]
@@ -233,7 +233,7 @@ def test_a_file_whose_ingest_was_killed_before_it_was_noted_is_not_taken_again_a
     ingest_table(events=workspace.root.parent / "e*.csv")
     write_file("e2.csv", rows("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.ingest, "remember", die)
+        patch.setattr(jobs.ingest.files, "remember", die)
         with pytest.raises(KeyboardInterrupt):
             ingest_new(workspace, Ingest(), NOW)
     assert ids(workspace) == ["a", "b"]
@@ -287,7 +287,7 @@ def test_a_night_that_died_before_its_position_does_not_bring_back_what_was_undo
 ) -> None:
     store(shop, "a", "b")
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.log_position, "write_atomically", die)
+        patch.setattr(jobs.ingest.offsets, "write_atomically", die)
         with pytest.raises(KeyboardInterrupt):
             night(shop)
     undone(shop, 1)

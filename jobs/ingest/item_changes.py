@@ -15,13 +15,13 @@ import polars as pl
 
 from features.live.item_changes import FIELDS, ItemChanges
 from features.workspace.lease import hold_lease
-from jobs.checking import check_rows
-from jobs.ingest import LEASE, LEASE_MINUTES
-from jobs.ingest_history import RangeTaken, commit_ingest
+from jobs.ingest.commit import RangeTaken, commit_ingest
+from jobs.ingest.files import LEASE, LEASE_MINUTES
+from jobs.ingest.offsets import ITEMS_READ
+from jobs.ingest.quarantine import QuarantineFile, as_given
+from jobs.ingest.validation import check_rows
 from jobs.lake import TABLES, Lake
-from jobs.log_position import ITEMS_READ
 from jobs.merge import merge_table
-from jobs.quarantine import QuarantineFile, as_given
 from jobs.staging import Staging
 from recsys.config import Ingest
 from recsys.workspace import Workspace

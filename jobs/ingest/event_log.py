@@ -20,14 +20,13 @@ from features.live.event_log import EventLog
 from features.store.manifest import LivePosition
 from features.workspace.erased_users import ErasedUsers, read_erased
 from features.workspace.lease import hold_lease
-from jobs.checking import check_rows
-from jobs.ingest import LEASE, LEASE_MINUTES, TableReport
-from jobs.ingest_history import RangeTaken, commit_ingest
-from jobs.kept_out import of_erased
+from jobs.ingest.commit import RangeTaken, commit_ingest
+from jobs.ingest.files import LEASE, LEASE_MINUTES, TableReport
+from jobs.ingest.offsets import EVENTS_READ
+from jobs.ingest.quarantine import QuarantineFile, as_given
+from jobs.ingest.validation import check_rows, of_erased
 from jobs.lake import Lake
-from jobs.log_position import EVENTS_READ
 from jobs.merge import merge_table
-from jobs.quarantine import QuarantineFile, as_given
 from jobs.staging import Staging
 from recsys.config import Ingest
 from recsys.workspace import Workspace
