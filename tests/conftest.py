@@ -24,10 +24,10 @@ from features.live.database import LiveDatabase, open_live_database
 from features.store.manifest import Manifest
 from features.store.store import Store
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.sample import make_sample
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.nightly import Report
 from jobs.publish import Made, publish
-from jobs.sources.sample import make_sample
-from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

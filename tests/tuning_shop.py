@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from jobs.ingest.files import ingest
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

@@ -18,10 +18,10 @@ from features.encoder.encoder import load_encoder
 from features.text.documents import browsing_texts, item_texts
 from jobs.embedding.embed import embed_texts, load_vectors, numbered_texts
 from jobs.ingest.files import ingest
+from jobs.ingest.sources import SOURCES
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import Lake
 from jobs.shop import Shop, newest_moment, read_shop
-from jobs.sources import SOURCES
-from jobs.sources.spec import SourceSpec
 from jobs.train import Inputs
 from recsys.config import Settings
 from recsys.errors import DataError

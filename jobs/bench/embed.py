@@ -21,8 +21,8 @@ from features.text.documents import review_texts
 from jobs.bench.embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
 from jobs.bench.measured_process import run_measured
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import Lake
-from jobs.sources.spec import SourceSpec
 from recsys import config
 from recsys.errors import DataError
 from recsys.hardware import compute_device, compute_dtype

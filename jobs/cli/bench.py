@@ -14,7 +14,7 @@ from features.workspace.location import local_workspace
 from features.workspace.user_cache import user_cache
 from jobs.cli.ingest import CatalogOption, MapOption, SetOption, absolute_paths
 from jobs.cli.options import ConfigOption, WorkspaceOption, settings_of, shown_progress
-from jobs.sources.spec import SourceSpec, assignments, constants
+from jobs.ingest.sources.spec import SourceSpec, assignments, constants
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
@@ -126,7 +126,7 @@ def sample_command(
     from jobs.bench.data import read_bench
     from jobs.bench.models import MODELS
     from jobs.bench.quality import bench_quality, pooled, print_report
-    from jobs.sources.sample import make_sample
+    from jobs.ingest.sources.sample import make_sample
 
     _check_folder(json_path)
     wanted = _wanted(models, list(MODELS))

@@ -18,12 +18,12 @@ from features.workspace.location import NIGHT, reading, working
 from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of, shown_progress
 from jobs.ingest.commit import source_of
 from jobs.ingest.files import IngestReport, ingest
+from jobs.ingest.sources.completejourney import installed_folder
+from jobs.ingest.sources.sample import make_sample
+from jobs.ingest.sources.spec import SourceSpec, assignments, constants
 from jobs.ingest.undo import take_again, undo
 from jobs.lake import Lake
 from jobs.lake_history import Change
-from jobs.sources.completejourney import installed_folder
-from jobs.sources.sample import make_sample
-from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 

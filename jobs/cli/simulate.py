@@ -103,7 +103,7 @@ def _open_shop(
 ) -> None:
     """A sample storefront whose last day was the one before the first that is played, in the lake."""
     from jobs.ingest.files import ingest
-    from jobs.sources.sample import make_sample
+    from jobs.ingest.sources.sample import make_sample
 
     spec = make_sample(
         place.sample, n_products=n_products, n_shoppers=n_shoppers, days=days, seed=seed, end=end, progress=progress

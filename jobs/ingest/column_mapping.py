@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.ingest.sources.files import RawFile
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import TABLES
-from jobs.sources.files import RawFile
-from jobs.sources.spec import SourceSpec
 from recsys.errors import DataError
 
 DERIVED: Final = frozenset({"event_id", "review_id", "available"})

@@ -27,12 +27,12 @@ from jobs.ingest.commit import FilesTaken, commit_ingest
 from jobs.ingest.parsing import cast_rows
 from jobs.ingest.quarantine import QuarantineFile, as_given
 from jobs.ingest.seen_files import SOURCES_FILE, load_remembered, remember, take
+from jobs.ingest.sources import SOURCES
+from jobs.ingest.sources.files import RawBatch, RawFile, matching
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.ingest.validation import check_rows, names_erased, of_erased
 from jobs.lake import Lake
 from jobs.merge import Merged, merge_table
-from jobs.sources import SOURCES
-from jobs.sources.files import RawBatch, RawFile, matching
-from jobs.sources.spec import SourceSpec
 from jobs.staging import Staging
 from recsys.config import Ingest
 from recsys.errors import DataError

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from features.workspace.atomic_files import sha256_of, write_atomically
-from jobs.sources.files import matching
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.files import matching
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 
 log = logging.getLogger(__name__)

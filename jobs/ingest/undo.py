@@ -22,9 +22,9 @@ from jobs.ingest.files import LEASE, LEASE_MINUTES, Progress, ingest
 from jobs.ingest.item_changes import ingest_items_again
 from jobs.ingest.offsets import EVENTS_READ, ITEMS_READ
 from jobs.ingest.seen_files import SOURCES_FILE, remember
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import Lake
 from jobs.lake_history import Change, History
-from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.workspace import Workspace

@@ -23,7 +23,7 @@ from rich.table import Table
 from jobs.bench.data import BenchData, read_bench
 from jobs.bench.product import fitted_model, served_lists
 from jobs.cli.options import configure_logging, shown_progress
-from jobs.sources.spec import SourceSpec, assignments, constants
+from jobs.ingest.sources.spec import SourceSpec, assignments, constants
 from jobs.train import learn_fusion, learn_ranker, recommender, users_of
 from recsys.candidates import Source
 from recsys.config import Settings

@@ -37,8 +37,8 @@ from jobs.cli.options import configure_logging, shown_progress
 from jobs.embedding.embed import embed_texts
 from jobs.finetune.run import finetune
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.nightly import Progress
-from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference
 from recsys.settings_file import load_settings

@@ -31,9 +31,9 @@ from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
 from jobs.finetune.run import FinetuneReport, finetune
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.spec import SourceSpec, assignments, constants
 from jobs.lake import Lake
 from jobs.shop import newest_moment, read_shop
-from jobs.sources.spec import SourceSpec, assignments, constants
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference, ndcg, recall
 from recsys.settings_file import load_settings

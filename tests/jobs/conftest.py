@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from jobs.ingest.files import IngestReport, ingest
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.config import Ingest
 from recsys.workspace import Workspace
 

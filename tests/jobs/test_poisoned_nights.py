@@ -21,10 +21,10 @@ from jobs.__main__ import main
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.gate.release_gate import Verdict
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import Lake
 from jobs.nightly import Choice, Report, nightly
 from jobs.run_record import read_runs
-from jobs.sources.spec import SourceSpec
 from recsys.config import Fairness, Settings
 from recsys.errors import HeldBackError
 from recsys.workspace import Workspace

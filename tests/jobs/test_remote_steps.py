@@ -25,12 +25,12 @@ import jobs.steps
 from features.store.store import Store
 from jobs.cli.nightly import STOPPED, ended_by_sigterm
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.sample import make_sample
 from jobs.night import Night
 from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import nightly
 from jobs.remote_steps import on_cluster, resources
 from jobs.run_record import read_runs
-from jobs.sources.sample import make_sample
 from jobs.steps import Output, Step, versions
 from recsys.config import Settings
 from recsys.errors import ClusterError, HeldBackError, StoreError

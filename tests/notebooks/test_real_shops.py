@@ -11,7 +11,7 @@ from conftest import live_two_nights
 from notebooks_run import NOTEBOOKS, run_notebooks
 from shared_data import SHARED_DATA, needs_shared_data
 
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.workspace import Workspace
 
 pytestmark = [

@@ -17,9 +17,9 @@ from jobs.bench.models import main as run_model
 from jobs.bench.product import rank_in
 from jobs.bench.quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, pooled, print_report
 from jobs.bench.scoring import read_past
+from jobs.ingest.sources.sample import make_sample
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.requests import requests
-from jobs.sources.sample import make_sample
-from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.metrics import recall

@@ -30,8 +30,8 @@ from features.workspace.lease import hold_lease
 from jobs.erase.run import ERASE_STEPS, erase, erase_before_the_night, erase_queued
 from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import Lake
-from jobs.sources.spec import SourceSpec
 from recsys.config import Settings
 from recsys.errors import ErasureError, StoreError
 from recsys.workspace import Workspace

@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.sources.sample import make_sample
+from jobs.ingest.sources.sample import make_sample
 from recsys.errors import DataError
 
 SMALL = {"n_products": 10, "n_shoppers": 5, "days": 3}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobs.sources.files import RawFile, expand, open_file
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.files import RawFile, expand, open_file
+from jobs.ingest.sources.spec import SourceSpec
 
 
 def open_table(spec: SourceSpec) -> list[RawFile]:

@@ -16,8 +16,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from jobs.sources.files import Line, RawFile, expand, open_json_lines, parse_json, require_content
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.files import Line, RawFile, expand, open_json_lines, parse_json, require_content
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 
 _REVIEW_KEYS: Final = ("user_id", "item_id", "rating", "title", "text", "timestamp")

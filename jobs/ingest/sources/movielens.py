@@ -18,8 +18,8 @@ from typing import Final
 
 import polars as pl
 
-from jobs.sources.files import BrokenRow, RawBatch, RawFile, open_csv, require_content, row_numbers, text_lines
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.files import BrokenRow, RawBatch, RawFile, open_csv, require_content, row_numbers, text_lines
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 
 MAX_TAGS: Final = 10

@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.sources.files import RawBatch, expand, open_file
+from jobs.ingest.sources.files import RawBatch, expand, open_file
 from recsys.errors import DataError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 from recsys.simulate import simulate
 from recsys.simulate.storefront import END

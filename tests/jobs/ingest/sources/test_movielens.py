@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from jobs.ingest.files import ingest
+from jobs.ingest.sources.movielens import open_movielens
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake import Lake
-from jobs.sources.movielens import open_movielens
-from jobs.sources.spec import SourceSpec
 from recsys.config import Ingest
 from recsys.errors import DataError
 from recsys.workspace import Workspace

@@ -15,8 +15,8 @@ from typing import Final
 
 import polars as pl
 
-from jobs.sources.files import RawBatch, RawFile, open_parquet, require_content
-from jobs.sources.spec import SourceSpec
+from jobs.ingest.sources.files import RawBatch, RawFile, open_parquet, require_content
+from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 
 _PURCHASE: Final = ("household_id", "product_id", "transaction_timestamp", "sales_value", "basket_id")
