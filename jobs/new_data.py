@@ -17,9 +17,9 @@ from jobs.gate.data_checks import Arrivals, Foresight, NewData
 from jobs.gate.data_profile import Window, profiles
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.gate.served_auc import foresight
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import Shop
 from jobs.run_record import read_record
-from jobs.shop import Shop
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

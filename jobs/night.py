@@ -19,9 +19,9 @@ from features.store.store import Store
 from features.workspace.training_curves import note_epoch
 from jobs.base_release import TRIAL, Base, load_base
 from jobs.embedding.embed import load_vectors
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import Shop, newest_moment, read_shop
 from jobs.publish import MadeFrom
-from jobs.shop import Shop, newest_moment, read_shop
 from jobs.steps import Output, Outputs
 from jobs.train import Inputs, users_of
 from jobs.warm_start import SequenceFits

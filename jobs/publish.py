@@ -18,7 +18,7 @@ from features.store.manifest import BEGINNING, LivePosition, Manifest, new_relea
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import Draft, Store
 from jobs.embedding.embed import EMPTY, load_vectors
-from jobs.shop import Shop
+from jobs.lake.snapshot import Shop
 from jobs.warm_start import save_warm_start
 from recsys.config import Settings
 from recsys.errors import StoreError

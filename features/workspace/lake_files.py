@@ -1,6 +1,6 @@
 """Which files of the lake count, and how they are read: what batch side, service and notebooks all need of it.
 
-Writing is `jobs/lake.py`'s alone.
+Writing is `jobs/lake/lake.py`'s alone.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from jobs.embedding.embed import embed_texts, load_vectors, numbered_texts
 from jobs.ingest.files import ingest
 from jobs.ingest.sources import SOURCES
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
-from jobs.shop import Shop, newest_moment, read_shop
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import Shop, newest_moment, read_shop
 from jobs.train import Inputs
 from recsys.config import Settings
 from recsys.errors import DataError

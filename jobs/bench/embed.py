@@ -22,7 +22,7 @@ from jobs.bench.embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
 from jobs.bench.measured_process import run_measured
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys import config
 from recsys.errors import DataError
 from recsys.hardware import compute_device, compute_dtype

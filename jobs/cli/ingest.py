@@ -22,8 +22,8 @@ from jobs.ingest.sources.completejourney import installed_folder
 from jobs.ingest.sources.sample import make_sample
 from jobs.ingest.sources.spec import SourceSpec, assignments, constants
 from jobs.ingest.undo import take_again, undo
-from jobs.lake import Lake
-from jobs.lake_history import Change
+from jobs.lake.history import Change
+from jobs.lake.lake import Lake
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from features.workspace.hidden_reviews import hide_reviews, read_hidden, show_reviews
 from features.workspace.location import editing
 from jobs.cli.options import JsonOption, WorkspaceOption
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.workspace import Workspace
 
 reviews_app = typer.Typer(help="Hide reviews from being quoted, and show them again.", no_args_is_help=True)

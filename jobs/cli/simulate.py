@@ -52,8 +52,8 @@ def simulate_command(
     from jobs.feedback.days import Days, World
     from jobs.feedback.loop import Shop, first_midnight, play, run_night
     from jobs.feedback.report import print_report, write_report
-    from jobs.lake import Lake
-    from jobs.shop import newest_moment
+    from jobs.lake.lake import Lake
+    from jobs.lake.snapshot import newest_moment
 
     place = local_workspace(workspace)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

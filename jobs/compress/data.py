@@ -12,8 +12,8 @@ from features.finetune.contrastive import MAX_HELD_OUT, vector_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.pairs import training_pairs
 from features.text.documents import browsing_texts, item_texts, review_texts
-from jobs.lake import Lake
-from jobs.shop import newest_moment, read_shop
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import newest_moment, read_shop
 from recsys import config
 from recsys.errors import DataError
 from recsys.interactions import positions

@@ -22,7 +22,7 @@ from jobs.bench.embed import cosines
 from jobs.bench.embed_paths import measure
 from jobs.compress.data import CompressData, HeldOut, read_compress
 from jobs.compress.report import FULL, CompressReport, K, Variant
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys import config, metrics
 from recsys.hardware import compute_device, compute_dtype
 from recsys.workspace import Workspace

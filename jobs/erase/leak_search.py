@@ -22,7 +22,7 @@ from features.live.database import LiveDatabase
 from features.live.erasure_queue import rows_of, strings_of_others
 from features.store.rewrite import words_on_disk
 from features.workspace.erasure_receipt import Searched
-from jobs.lake import TABLES, Lake
+from jobs.lake.lake import TABLES, Lake
 from recsys.workspace import Workspace
 
 MIN_ID_BYTES: Final = 5

@@ -16,7 +16,7 @@ from features.store.store import Store
 from features.text.cleaning import clean, text_hash
 from features.text.documents import newest_reviews, review_texts
 from features.text.sentences import split_sentences
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.errors import StoreError
 from recsys.tables import Reviews
 from recsys.workspace import Workspace

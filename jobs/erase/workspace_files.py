@@ -14,9 +14,9 @@ import polars as pl
 
 from features.workspace.atomic_files import write_atomically
 from jobs.erase.leak_search import Needles, field_pattern, holds_any, word_pattern
-from jobs.lake import TABLES, Lake
-from jobs.lake_history import History
-from jobs.staging import groups
+from jobs.lake.history import History
+from jobs.lake.lake import TABLES, Lake
+from jobs.lake.staging import groups
 from recsys.workspace import Workspace
 
 ROWS_AT_ONCE: Final = 1_000_000

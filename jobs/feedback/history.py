@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.errors import DataError
 from recsys.simulate import Truth
 from recsys.simulate.visitors import Choices, Visits

@@ -12,8 +12,8 @@ from features.encoder.encoder import Encoder
 from features.finetune.pairs import read_histories, training_pairs
 from features.text.documents import browsing_texts, item_texts, review_texts
 from jobs.embedding.embed import embed_texts, load_vectors
-from jobs.lake import Lake
-from jobs.shop import Shop, read_shop
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import Shop, read_shop
 from recsys import config
 from recsys.config import Settings
 from recsys.errors import DataError

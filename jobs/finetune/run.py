@@ -21,8 +21,8 @@ from features.workspace.lease import hold_lease
 from jobs.finetune.candidate import Verdict, adoption_of, judge, keep_candidate
 from jobs.finetune.data import read_tuning_data
 from jobs.finetune.stages import train_stages
-from jobs.lake import Lake
-from jobs.shop import newest_moment
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import newest_moment
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

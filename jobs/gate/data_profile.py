@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.interactions import rating_events
 from recsys.words import script
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from jobs.ingest.sources.files import RawFile
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import TABLES
+from jobs.lake.lake import TABLES
 from recsys.errors import DataError
 
 DERIVED: Final = frozenset({"event_id", "review_id", "available"})

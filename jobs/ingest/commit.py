@@ -11,10 +11,10 @@ from pydantic.dataclasses import dataclass
 
 from features.workspace.lake_files import LakeFile
 from jobs.ingest.seen_files import TakenFile
-from jobs.lake import Lake
-from jobs.lake_history import Change, History
-from jobs.merge import Merged
-from jobs.staging import Staging
+from jobs.lake.history import Change, History
+from jobs.lake.lake import Lake
+from jobs.lake.merge import Merged
+from jobs.lake.staging import Staging
 
 _CONFIG: Final = ConfigDict(extra="forbid")
 

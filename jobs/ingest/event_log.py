@@ -25,9 +25,9 @@ from jobs.ingest.files import LEASE, LEASE_MINUTES, TableReport
 from jobs.ingest.offsets import EVENTS_READ
 from jobs.ingest.quarantine import QuarantineFile, as_given
 from jobs.ingest.validation import check_rows, of_erased
-from jobs.lake import Lake
-from jobs.merge import merge_table
-from jobs.staging import Staging
+from jobs.lake.lake import Lake
+from jobs.lake.merge import merge_table
+from jobs.lake.staging import Staging
 from recsys.config import Ingest
 from recsys.workspace import Workspace
 

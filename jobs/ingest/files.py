@@ -31,9 +31,9 @@ from jobs.ingest.sources import SOURCES
 from jobs.ingest.sources.files import RawBatch, RawFile, matching
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.ingest.validation import check_rows, names_erased, of_erased
-from jobs.lake import Lake
-from jobs.merge import Merged, merge_table
-from jobs.staging import Staging
+from jobs.lake.lake import Lake
+from jobs.lake.merge import Merged, merge_table
+from jobs.lake.staging import Staging
 from recsys.config import Ingest
 from recsys.errors import DataError
 from recsys.workspace import Workspace

@@ -20,9 +20,9 @@ from jobs.ingest.files import LEASE, LEASE_MINUTES
 from jobs.ingest.offsets import ITEMS_READ
 from jobs.ingest.quarantine import QuarantineFile, as_given
 from jobs.ingest.validation import check_rows
-from jobs.lake import TABLES, Lake
-from jobs.merge import merge_table
-from jobs.staging import Staging
+from jobs.lake.lake import TABLES, Lake
+from jobs.lake.merge import merge_table
+from jobs.lake.staging import Staging
 from recsys.config import Ingest
 from recsys.workspace import Workspace
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from jobs.lake import TABLES
+from jobs.lake.lake import TABLES
 
 ID_COLUMNS: Final = frozenset({"event_id", "review_id", "user_id", "item_id", "session_id", "recommendation_id"})
 

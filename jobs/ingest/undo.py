@@ -23,8 +23,8 @@ from jobs.ingest.item_changes import ingest_items_again
 from jobs.ingest.offsets import EVENTS_READ, ITEMS_READ
 from jobs.ingest.seen_files import SOURCES_FILE, remember
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
-from jobs.lake_history import Change, History
+from jobs.lake.history import Change, History
+from jobs.lake.lake import Lake
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.workspace import Workspace

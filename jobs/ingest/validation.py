@@ -12,7 +12,7 @@ import dataframely as dy
 import polars as pl
 
 from features.workspace.erased_users import ErasedUsers
-from jobs.lake import TABLES
+from jobs.lake.lake import TABLES
 from recsys.tables import Catalog, Events, Reviews
 
 _BETWEEN_WORDS: Final = re.compile(r"[\s,;|\"'{}\[\]:]+")

@@ -19,8 +19,8 @@ from pathlib import Path
 import polars as pl
 
 from features.store.store import Store
-from jobs.lake import Lake
-from jobs.shop import newest_moment
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import newest_moment
 from recsys.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]

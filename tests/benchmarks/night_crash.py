@@ -28,11 +28,11 @@ import torch
 from features.store.store import Release, Store
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import newest_moment
 from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import Choice, nightly
 from jobs.run_record import read_runs
-from jobs.shop import newest_moment
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

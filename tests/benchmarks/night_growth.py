@@ -30,7 +30,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,7 @@ from features.finetune.tuning import load_trainable
 from jobs.cli.options import configure_logging, shown_progress
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec, assignments, constants
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.classification import Classification, classification
 from recsys.config import Settings
 from recsys.settings_file import load_settings

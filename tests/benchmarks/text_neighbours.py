@@ -32,8 +32,8 @@ from jobs.cli.options import configure_logging, shown_progress
 from jobs.finetune.run import FinetuneReport, finetune
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec, assignments, constants
-from jobs.lake import Lake
-from jobs.shop import newest_moment, read_shop
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import newest_moment, read_shop
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference, ndcg, recall
 from recsys.settings_file import load_settings

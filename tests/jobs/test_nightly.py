@@ -23,11 +23,11 @@ from features.text.documents import browsing_texts
 from features.workspace.hidden_reviews import hide_reviews
 from jobs.embedding.embed import numbered_texts
 from jobs.evaluate import evaluate
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import newest_moment, read_shop
 from jobs.night_steps import NIGHT_STEPS
 from jobs.nightly import Choice, Progress, Report, nightly
 from jobs.publish import Made
-from jobs.shop import newest_moment, read_shop
 from jobs.train import Inputs, fit_model, recommender, users_of, whiten
 from jobs.warm_start import SequenceFits
 from recsys import config

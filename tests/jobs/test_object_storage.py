@@ -12,7 +12,7 @@ from object_storage import Endpoint
 
 from features.workspace.location import NIGHT, reading, working
 from jobs.__main__ import main
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 
 SETTINGS = """
 factors = { dim = 8 }

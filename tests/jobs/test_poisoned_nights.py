@@ -22,7 +22,7 @@ from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.gate.release_gate import Verdict
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from jobs.nightly import Choice, Report, nightly
 from jobs.run_record import read_runs
 from recsys.config import Fairness, Settings

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from jobs.lake import TABLES
+from jobs.lake.lake import TABLES
 from recsys.errors import DataError
 
 

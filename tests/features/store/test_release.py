@@ -13,7 +13,7 @@ from conftest import PublishedShop
 from features.store.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
 from features.store.store import Draft, Store
 from features.workspace.hidden_reviews import hide_reviews
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.errors import StoreError
 from recsys.query import Query
 from recsys.workspace import Workspace

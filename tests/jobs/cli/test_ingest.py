@@ -10,7 +10,7 @@ import pytest
 from shared_data import SHARED_DATA, needs_shared_data
 
 from jobs.__main__ import main
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 
 REVIEWS = "user_id,item_id,rating,timestamp\n"
 

@@ -31,7 +31,7 @@ from jobs.erase.run import ERASE_STEPS, erase, erase_before_the_night, erase_que
 from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.config import Settings
 from recsys.errors import ErasureError, StoreError
 from recsys.workspace import Workspace

@@ -25,7 +25,7 @@ from jobs.feedback.arms import ARMS
 from jobs.feedback.days import Days
 from jobs.feedback.report import JSON_FILE, PLOT_FILE
 from jobs.ingest.sources.sample import make_sample
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app

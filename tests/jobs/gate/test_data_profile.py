@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from jobs.gate.data_profile import Window, mean_shares, profiles, total_variation
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.workspace import Workspace
 
 END = datetime(2024, 5, 5, tzinfo=UTC)

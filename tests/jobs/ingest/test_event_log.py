@@ -18,7 +18,7 @@ from features.store.manifest import LivePosition
 from jobs.ingest.event_log import LogReport, ingest_log
 from jobs.ingest.files import TableReport
 from jobs.ingest.offsets import EVENTS_READ
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.config import Ingest
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace

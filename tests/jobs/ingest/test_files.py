@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import jobs.ingest.files
 from jobs.ingest.files import IngestReport, TableReport, ingest, ingest_new
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.config import Ingest
 from recsys.errors import DataError
 from recsys.workspace import Workspace

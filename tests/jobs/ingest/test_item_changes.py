@@ -7,7 +7,7 @@ import jobs.ingest.offsets
 from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
 from jobs.ingest.item_changes import ingest_items
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.config import Ingest
 from recsys.workspace import Workspace
 

@@ -10,7 +10,7 @@ import pytest
 import jobs.ingest.files
 import jobs.ingest.offsets
 import jobs.ingest.undo
-import jobs.lake
+import jobs.lake.lake
 from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.item_changes import ItemChange, ItemChanges
@@ -20,8 +20,8 @@ from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import IngestReport, ingest_new
 from jobs.ingest.item_changes import ingest_items
 from jobs.ingest.undo import take_again, undo
-from jobs.lake import Lake
-from jobs.lake_history import Change
+from jobs.lake.history import Change
+from jobs.lake.lake import Lake
 from recsys.config import Ingest, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
@@ -213,12 +213,12 @@ def test_an_undo_that_is_killed_before_or_after_its_commit_is_whole_or_nothing(
     ingest_table(events=write_file("1.csv", rows("a")))
     ingest_table(events=write_file("2.csv", rows("b")))
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.lake, "write_atomically", die)
+        patch.setattr(jobs.lake.lake, "write_atomically", die)
         with pytest.raises(KeyboardInterrupt):
             undone(workspace, 2)
     assert (ids(workspace), listed(workspace)) == (["a", "b"], [1, 2])
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.lake, "_delete_unlisted", die)
+        patch.setattr(jobs.lake.lake, "_delete_unlisted", die)
         with pytest.raises(KeyboardInterrupt):
             undone(workspace, 2)
     assert (ids(workspace), listed(workspace), len(files(workspace))) == (["a"], [1], 2)

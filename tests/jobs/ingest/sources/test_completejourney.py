@@ -7,7 +7,7 @@ import pytest
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.completejourney import installed_folder
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.config import Ingest
 from recsys.errors import DataError
 from recsys.workspace import Workspace

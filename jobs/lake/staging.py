@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from jobs.lake import TABLES
+from jobs.lake.lake import TABLES
 
 ROW_GROUP_ROWS: Final = 16_384
 

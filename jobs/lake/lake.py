@@ -2,7 +2,7 @@
 
 A partition (a day of events, a month of reviews, the whole catalogue) is one file named by the SHA-256 of its
 content. A commit writes the new files, flushes them, replaces `manifest.json` in one atomic rename, and only then
-deletes what the manifest no longer lists, be it as live or for an ingest to be undone (`jobs/lake_history.py`).
+deletes what the manifest no longer lists, be it as live or for an ingest to be undone (`jobs/lake/history.py`).
 Readers go through the manifest, so a crash between any two of these steps leaves the lake as it was, and what the
 crash left lying is removed by the next commit. Because a partition's rows are sorted before they are written, equal
 rows give equal digests, in whatever order and in however many files they arrived.
@@ -28,7 +28,7 @@ import polars as pl
 
 from features.workspace.atomic_files import sync, write_atomically
 from features.workspace.lake_files import EVENT_DAY, MANIFEST, SCHEMAS, LakeFile, read_manifest, scan_files
-from jobs.lake_history import History, as_json, read_history
+from jobs.lake.history import History, as_json, read_history
 
 log = logging.getLogger(__name__)
 

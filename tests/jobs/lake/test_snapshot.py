@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from jobs.ingest.files import IngestReport
-from jobs.lake import Lake
-from jobs.shop import Shop, newest_moment, read_shop
+from jobs.lake.lake import Lake
+from jobs.lake.snapshot import Shop, newest_moment, read_shop
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.workspace.lake_files import LakeFile
-from jobs.lake_history import Change, History, as_json, read_history
+from jobs.lake.history import Change, History, as_json, read_history
 from recsys.errors import DataError
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from features.workspace.lake_files import LakeFile
-from jobs.lake import TABLES, Lake, TableLayout
-from jobs.staging import Staging, groups
+from jobs.lake.lake import TABLES, Lake, TableLayout
+from jobs.lake.staging import Staging, groups
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import jobs.lake
-from jobs.lake import TABLES, Lake
+import jobs.lake.lake
+from jobs.lake.lake import TABLES, Lake
 from recsys.errors import DataError
 
 DAY_1, DAY_2 = "day=2024-01-01", "day=2024-01-02"
@@ -100,7 +100,7 @@ def test_a_crash_before_the_manifest_leaves_the_lake_as_it_was(
         raise RuntimeError(step)
 
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match=step):
-        patched.setattr(jobs.lake, step, crash)
+        patched.setattr(jobs.lake.lake, step, crash)
         committed(tmp_path, events(("b", at(1))), DAY_1)
     after = Lake(tmp_path)
     assert after.digest() == before.digest()
@@ -116,7 +116,7 @@ def test_a_crash_after_the_manifest_leaves_the_new_lake_and_the_next_commit_tidi
         raise RuntimeError("deleting")
 
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="deleting"):
-        patched.setattr(jobs.lake, "_delete_unlisted", crash)
+        patched.setattr(jobs.lake.lake, "_delete_unlisted", crash)
         committed(tmp_path, events(("b", at(1))), DAY_1)
     assert Lake(tmp_path).scan("events").collect()["event_id"].to_list() == ["b"]
     assert len(list(tmp_path.rglob("*.parquet"))) == 2

@@ -8,7 +8,7 @@ from typing import cast
 
 import polars as pl
 
-from jobs.lake import Lake
+from jobs.lake.lake import Lake
 from recsys.errors import DataError
 from recsys.interactions import rating_events
 from recsys.tables import Catalog
