@@ -30,7 +30,7 @@ from jobs.night_report_words import (
     slice_name,
     window,
 )
-from jobs.run_record import REPORT_FILE, RunRecord
+from jobs.nightly.record import REPORT_FILE, RunRecord
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 

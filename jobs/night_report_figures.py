@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from features.workspace.training_curves import read_epochs
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE
-from jobs.night import ARRIVALS_FILE, METRICS_FILE, MOMENTS_FILE
-from jobs.run_record import RunRecord, StepRun, read_record, read_runs
+from jobs.nightly.context import ARRIVALS_FILE, METRICS_FILE, MOMENTS_FILE
+from jobs.nightly.record import RunRecord, StepRun, read_record, read_runs
 from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace
 

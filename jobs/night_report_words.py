@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from jobs.gate.findings import Finding
 from jobs.night_report_figures import History, NightFigures, number
-from jobs.run_record import LOG_FILE
+from jobs.nightly.record import LOG_FILE
 
 SLICES: Final = {
     "all": "all shoppers",

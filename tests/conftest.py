@@ -18,16 +18,16 @@ import psycopg
 import pytest
 from object_storage import SERVER, Endpoint, counting_proxy, s3_server
 
-import jobs.night_steps
-import jobs.nightly
+import jobs.nightly.run
+import jobs.nightly.steps
 from features.live.database import LiveDatabase, open_live_database
 from features.store.manifest import Manifest
 from features.store.store import Store
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.nightly import Report
-from jobs.publish import Made, publish
+from jobs.nightly.publish import Made, publish
+from jobs.nightly.run import Report
 from recsys.config import Settings
 from recsys.workspace import Workspace
 
@@ -251,7 +251,7 @@ def live_two_nights(workspace: Workspace, source: SourceSpec, first: datetime) -
     workspace.settings_file.write_text("".join(sections))
     ingest(workspace, source, settings.ingest, NIGHT)
     for as_of in (first, None):
-        jobs.nightly.nightly(workspace, settings, as_of, NIGHT, lambda *_: None)
+        jobs.nightly.run.nightly(workspace, settings, as_of, NIGHT, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -267,6 +267,6 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
         return publish(store, workspace, made, settings, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.night_steps, "publish", publish_and_hold)
-        report = jobs.nightly.nightly(workspace, settings, None, NIGHT, lambda *_: None)
+        patch.setattr(jobs.nightly.steps, "publish", publish_and_hold)
+        report = jobs.nightly.run.nightly(workspace, settings, None, NIGHT, lambda *_: None)
     return PublishedShop(workspace, settings, report, held[0])

@@ -14,8 +14,8 @@ from typing import Final
 
 import ray
 
-from jobs.night import Night
-from jobs.steps import Draft
+from jobs.nightly.context import Night
+from jobs.nightly.step_cache import Draft
 from recsys.errors import HeldBackError
 
 log = logging.getLogger("jobs.unruly_steps")

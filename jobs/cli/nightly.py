@@ -35,9 +35,9 @@ from jobs.cli.options import (
     settings_of,
     shown_progress,
 )
-from jobs.night_plan import Planned
-from jobs.nightly import Report
-from jobs.run_record import REPORT_FILE
+from jobs.nightly.plan import Planned
+from jobs.nightly.record import REPORT_FILE
+from jobs.nightly.run import Report
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 
@@ -158,7 +158,7 @@ def nightly_command(
         with ended_by_sigterm():
             run_every(seconds_of(every), [sys.executable, "-m", "jobs", "nightly", *given])
     from jobs.cli.nightly import print_plan, print_summary
-    from jobs.nightly import Choice, dry_run_plan, nightly
+    from jobs.nightly.run import Choice, dry_run_plan, nightly
 
     choice, given_as_of = Choice(only, since, resume, force), moment(as_of, "--as-of")
     if dry_run:

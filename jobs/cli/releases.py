@@ -17,7 +17,7 @@ from rich.table import Table
 from features.workspace.location import NIGHT, reading, working
 from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of
 from jobs.gate.findings import GATE_FILE
-from jobs.run_record import read_record
+from jobs.nightly.record import read_record
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _verdict(place: Workspace, release_id: str) -> Mapping[str, Any] | None:
 
 def _report(place: Workspace, release_id: str) -> str:
     """The page of the night that published it; "" where there is none."""
-    from jobs.run_record import REPORT_FILE, read_runs
+    from jobs.nightly.record import REPORT_FILE, read_runs
 
     nights = (run for run in read_runs(place) if run.release_id == release_id and run.status == "published")
     pages = [place.runs / run.run_id / REPORT_FILE for run in nights]

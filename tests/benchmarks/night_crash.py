@@ -30,9 +30,9 @@ from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment
-from jobs.night_steps import NIGHT_STEPS
-from jobs.nightly import Choice, nightly
-from jobs.run_record import read_runs
+from jobs.nightly.record import read_runs
+from jobs.nightly.run import Choice, nightly
+from jobs.nightly.steps import NIGHT_STEPS
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

@@ -38,7 +38,7 @@ from jobs.embedding.embed import embed_texts
 from jobs.finetune.run import finetune
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.nightly import Progress
+from jobs.nightly.run import Progress
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference
 from recsys.settings_file import load_settings

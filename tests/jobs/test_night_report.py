@@ -14,7 +14,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 import jobs.night_report
-import jobs.night_steps
+import jobs.nightly.steps
 from features.workspace.erased_users import add_erased
 from features.workspace.training_curves import TRAINING_FILE, note_epoch, read_epochs
 from jobs.erase.leak_search import Needles, holds_any
@@ -22,8 +22,8 @@ from jobs.erase.workspace_files import erase_from_runs
 from jobs.night_report import night_page, write_night_report
 from jobs.night_report_plots import Bar, Line, Point, Usual, bar_plot, line_plot
 from jobs.night_report_words import seconds
-from jobs.nightly import Choice, nightly
-from jobs.run_record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
+from jobs.nightly.record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
+from jobs.nightly.run import Choice, nightly
 from recsys.errors import StoreError
 from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace
@@ -363,7 +363,7 @@ def test_every_night_leaves_its_page(
     def stop(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(jobs.night_steps, "publish", stop)
+    monkeypatch.setattr(jobs.nightly.steps, "publish", stop)
     with pytest.raises(type(error)):
         nightly(workspace, published_shop.settings, None, NIGHT + 2 * DAY, lambda *_: None, Choice(since="publish"))
     said = words((workspace.runs / read_runs(workspace)[-1].run_id / REPORT_FILE).read_text())

@@ -13,12 +13,12 @@ import pytest
 from conftest import PublishedShop
 
 import jobs.cli.nightly
-import jobs.night_steps
+import jobs.nightly.steps
 from features.store.store import Store
 from features.workspace.lease import hold_lease
 from jobs.__main__ import main
 from jobs.cli.nightly import STOPPED, end_late, ended_by_sigterm, run_every, seconds_of
-from jobs.run_record import read_runs
+from jobs.nightly.record import read_runs
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 
@@ -59,7 +59,7 @@ def test_sigterm_stops_a_run_at_once_and_gives_the_lease_back(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(jobs.night_steps, "publish", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(jobs.nightly.steps, "publish", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:
         main(["nightly", "--workspace", str(workspace.root), "--from", "publish"])
     assert stopped.value.code == STOPPED == 143

@@ -13,7 +13,7 @@ from features.item_map.layout import kept_layout, layout_file
 from features.store.store import Store
 from jobs.__main__ import main
 from jobs.gate.findings import GATE_FILE
-from jobs.publish import publish
+from jobs.nightly.publish import publish
 from recsys.workspace import Workspace
 
 

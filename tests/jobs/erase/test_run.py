@@ -13,7 +13,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 import jobs.erase.run
-import jobs.nightly
+import jobs.nightly.run
 from features.live.answer_log import Answer, AnswerLog
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
@@ -269,7 +269,7 @@ def test_the_night_erases_who_waits_and_notes_the_release_without_them(
     ErasureQueue(database).add(shopper, "q1", NIGHT)
     database.close()
     theirs = reviews_of(shop, shopper)
-    report = jobs.nightly.nightly(shop.workspace, shop.settings, None, NIGHT + timedelta(hours=1), lambda *_: None)
+    report = jobs.nightly.run.nightly(shop.workspace, shop.settings, None, NIGHT + timedelta(hours=1), lambda *_: None)
     assert_nothing_left(shop, shopper, theirs)
     (receipt,) = receipts(shop.workspace)
     assert receipt.trained_with == (shop.report.release_id,)

@@ -30,7 +30,7 @@ from features.workspace.lease import hold_lease
 from jobs.__main__ import main
 from jobs.finetune.data import TuningData, read_tuning_data
 from jobs.finetune.run import FinetuneReport, finetune
-from jobs.nightly import nightly
+from jobs.nightly.run import nightly
 from recsys import config
 from recsys.config import Settings
 from recsys.errors import StoreError

@@ -13,17 +13,17 @@ import polars as pl
 
 from features.store.release import LoadedRelease, load_release
 from features.workspace.training_curves import TRAINING_FILE
-from jobs.base_release import trial_folder
 from jobs.gate.data_checks import Arrivals, Foresight, check_data
 from jobs.gate.fairness import fairness_findings
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings
 from jobs.gate.quality import Comparison, compare, group_quality, trials, without_read
 from jobs.gate.release_gate import Verdict, judge
 from jobs.gate.served_auc import foresight
-from jobs.new_data import as_json, checks_record, read_new_data
-from jobs.night import ARRIVALS_FILE, Night
-from jobs.run_record import REPORT_FILE, read_record
-from jobs.steps import Draft
+from jobs.nightly.context import ARRIVALS_FILE, Night
+from jobs.nightly.new_data import as_json, checks_record, read_new_data
+from jobs.nightly.record import REPORT_FILE, read_record
+from jobs.nightly.reuse import trial_folder
+from jobs.nightly.step_cache import Draft
 from jobs.train import Inputs, recommender
 from recsys.config import Settings
 from recsys.errors import HeldBackError, StoreError

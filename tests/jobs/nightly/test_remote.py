@@ -19,26 +19,26 @@ from conftest import NIGHT, SMALL
 from ray.cluster_utils import Cluster
 from threadpoolctl import threadpool_limits
 
-import jobs.night
-import jobs.remote_steps
-import jobs.steps
+import jobs.nightly.context
+import jobs.nightly.remote
+import jobs.nightly.step_cache
 from features.store.store import Store
 from jobs.cli.nightly import STOPPED, ended_by_sigterm
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
-from jobs.night import Night
-from jobs.night_steps import NIGHT_STEPS
-from jobs.nightly import nightly
-from jobs.remote_steps import on_cluster, resources
-from jobs.run_record import read_runs
-from jobs.steps import Output, Step, versions
+from jobs.nightly.context import Night
+from jobs.nightly.record import read_runs
+from jobs.nightly.remote import on_cluster, resources
+from jobs.nightly.run import nightly
+from jobs.nightly.step_cache import Output, Step, versions
+from jobs.nightly.steps import NIGHT_STEPS
 from recsys.config import Settings
 from recsys.errors import ClusterError, HeldBackError, StoreError
 from recsys.workspace import Workspace
 
 GIB = 2**30
 STEPS = ("tell", "hold_back", "fail", "fill_the_disk", "die_once", "die", "wait", "send_sigterm")
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 """A lost machine is noticed in seconds."""
 
@@ -125,7 +125,7 @@ def test_a_machine_that_does_not_see_the_workspace_is_refused(
 def test_a_machine_with_other_code_is_refused(
     make: Callable[..., tuple[Night, Output]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.steps, "versions", lambda: versions() | {"code": "older", "polars": "0.1"})
+    monkeypatch.setattr(jobs.nightly.step_cache, "versions", lambda: versions() | {"code": "older", "polars": "0.1"})
     with pytest.raises(ClusterError, match=r"^step tell: \S+ has another version of code, polars than the machine of"):
         make("tell")
 
@@ -186,7 +186,7 @@ def test_a_night_on_a_cluster_publishes_what_a_night_on_one_machine_does(
         torch.set_num_threads(1)
         expected = nightly(alone, settings, None, NIGHT, lambda *_: None)
         torch.set_num_threads(n_threads)
-    monkeypatch.setattr(jobs.night, "read_shop", None)
+    monkeypatch.setattr(jobs.nightly.context, "read_shop", None)
     caplog.set_level(logging.INFO)
     caplog.clear()
     bars: list[str] = []
@@ -218,7 +218,7 @@ def test_a_step_that_is_killed_is_made_again_from_the_start(
 def test_a_step_that_is_killed_again_and_again_ends_the_night_with_one_line(
     make: Callable[..., tuple[Night, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.remote_steps, "TRIES", 1)
+    monkeypatch.setattr(jobs.nightly.remote, "TRIES", 1)
     with pytest.raises(ClusterError, match=r"^step die: its machine or process was lost 1 times .*--resume`$"):
         make("die")
     assert list(workspace.steps.glob("*/*")) == []

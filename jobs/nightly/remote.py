@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 from features.workspace.atomic_files import sync_tree
 from jobs.cluster.ray_cluster import start_ray, this_node
 from jobs.cluster.training_workers import reports, told_queue
-from jobs.night import Night
-from jobs.steps import Draft, Step, versions
+from jobs.nightly.context import Night
+from jobs.nightly.step_cache import Draft, Step, versions
 from recsys import config
 from recsys.errors import ClusterError, RecsysError, StoreError
 from recsys.hardware import forget_peak_memory, peak_memory_mb

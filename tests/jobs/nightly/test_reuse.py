@@ -10,10 +10,10 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 from features.store.store import Store
-from jobs.base_release import Base, find_base, trial_folder
 from jobs.erase.run import erase
-from jobs.nightly import nightly
-from jobs.publish import made_from
+from jobs.nightly.publish import made_from
+from jobs.nightly.reuse import Base, find_base, trial_folder
+from jobs.nightly.run import nightly
 from recsys.config import Nightly, Settings
 from recsys.model import Model
 from recsys.workspace import Workspace

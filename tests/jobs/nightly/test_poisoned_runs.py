@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from conftest import NIGHT, PublishedShop
 
-import jobs.night_verdicts
+import jobs.nightly.verdicts
 from features.store.store import Store
 from jobs.__main__ import main
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
@@ -23,8 +23,8 @@ from jobs.gate.release_gate import Verdict
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
-from jobs.nightly import Choice, Report, nightly
-from jobs.run_record import read_runs
+from jobs.nightly.record import read_runs
+from jobs.nightly.run import Choice, Report, nightly
 from recsys.config import Fairness, Settings
 from recsys.errors import HeldBackError
 from recsys.workspace import Workspace
@@ -159,7 +159,7 @@ def test_a_night_without_anything_new_checks_and_compares_nothing(
 ) -> None:
     workspace, before = usual
     for name in ("read_new_data", "judge"):
-        monkeypatch.setattr(jobs.night_verdicts, name, None)  # would fail where it is called
+        monkeypatch.setattr(jobs.nightly.verdicts, name, None)  # would fail where it is called
     report = shop.night(workspace, now=NIGHT + timedelta(hours=1))
     assert not report.published
     assert report.release_id == before.release_id
@@ -177,7 +177,7 @@ def test_a_worse_candidate_is_held_back_and_forced_only_when_asked(
     shutil.copytree(usual[0].root, workspace.root)
     first = usual[1].release_id
     changed = replace(shop, settings=shop.settings.model_copy(update={"seed": 7}))
-    monkeypatch.setattr(jobs.night_verdicts, "judge", refused)
+    monkeypatch.setattr(jobs.nightly.verdicts, "judge", refused)
     later = NIGHT + timedelta(hours=2)
     with pytest.raises(HeldBackError, match=r"held back by the gate: quality, all: NDCG 0\.1000.*stays live"):
         changed.night(workspace, now=later)

@@ -6,8 +6,20 @@ from pathlib import Path
 
 import pytest
 
-import jobs.steps
-from jobs.steps import OUTPUT_FILE, Draft, Output, Outputs, Step, changed, key_of, rules_of
+import jobs.nightly.step_cache
+from jobs.nightly.step_cache import (
+    COUNTED_FOLDERS,
+    OUTPUT_FILE,
+    UNCOUNTED_FOLDERS,
+    Draft,
+    Output,
+    Outputs,
+    Step,
+    changed,
+    code_digest,
+    key_of,
+    rules_of,
+)
 from recsys.config import Settings
 
 
@@ -60,7 +72,7 @@ def test_another_input_a_setting_or_other_code_makes_it_anew(outputs: Outputs, m
     assert len(kitchen.baked) == 4
     run(outputs, kitchen, Settings.model_validate({"serve": {"port": 9000}}))  # no section of this step
     assert len(kitchen.baked) == 4
-    monkeypatch.setattr(jobs.steps, "versions", lambda: {"code": "other"})
+    monkeypatch.setattr(jobs.nightly.step_cache, "versions", lambda: {"code": "other"})
     run(outputs, kitchen)
     assert len(kitchen.baked) == 5
 
@@ -126,3 +138,46 @@ def test_old_results_and_what_killed_runs_left_are_removed(outputs: Outputs) -> 
     outputs.remove_all_but({new.key})
     assert outputs.find("bake", old.key) is None
     assert [path.name for path in outputs.folder(new).parent.iterdir()] == [new.key]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small tree of the project's folders, with one module in each folder that counts."""
+    for folder in (*COUNTED_FOLDERS, *UNCOUNTED_FOLDERS):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "present.py").write_text("x = 1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("folder", [*COUNTED_FOLDERS, "recsys/sequence", "features/store", "jobs/ingest/sources"])
+def test_a_new_file_in_a_folder_of_the_steps_changes_the_digest(tree: Path, folder: str) -> None:
+    before = code_digest(tree)
+    (tree / folder).mkdir(parents=True, exist_ok=True)
+    (tree / folder / "new.py").write_text("")
+    assert code_digest(tree) != before
+
+
+@pytest.mark.parametrize(
+    "folder", [*UNCOUNTED_FOLDERS, "docs", "jobs", "jobs/cli", "jobs/bench", "jobs/simulation", "serving", "tests"]
+)
+def test_a_new_file_that_no_step_runs_leaves_the_digest(tree: Path, folder: str) -> None:
+    before = code_digest(tree)
+    (tree / folder).mkdir(parents=True, exist_ok=True)
+    (tree / folder / "new.py").write_text("")
+    assert code_digest(tree) == before
+
+
+def test_a_renamed_or_changed_module_changes_the_digest(tree: Path) -> None:
+    before = code_digest(tree)
+    module = tree / "recsys" / "present.py"
+    renamed = module.rename(tree / "recsys" / "renamed.py")
+    assert code_digest(tree) != before
+    renamed.rename(module)
+    assert code_digest(tree) == before
+    module.write_text("x = 2\n")
+    assert code_digest(tree) != before
+
+
+def test_the_folders_that_count_are_there() -> None:
+    root = Path(jobs.nightly.step_cache.__file__).parents[2]
+    assert [name for name in (*COUNTED_FOLDERS, *UNCOUNTED_FOLDERS) if not (root / name).is_dir()] == []

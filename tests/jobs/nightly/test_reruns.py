@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from conftest import NIGHT, PublishedShop
 
-import jobs.night_steps
+import jobs.nightly.steps
 from features.store.store import Store
-from jobs.base_release import TRIAL
 from jobs.evaluate import evaluate
-from jobs.night_plan import Planned
-from jobs.night_steps import NIGHT_STEPS
-from jobs.nightly import Choice, Report, dry_run_plan, nightly
-from jobs.run_record import LOG_FILE, RunRecord, read_runs, write_run
+from jobs.nightly.plan import Planned
+from jobs.nightly.record import LOG_FILE, RunRecord, read_runs, write_run
+from jobs.nightly.reuse import TRIAL
+from jobs.nightly.run import Choice, Report, dry_run_plan, nightly
+from jobs.nightly.steps import NIGHT_STEPS
 from recsys.config import Settings
 from recsys.errors import ConfigError, RoomError, StoreError
 from recsys.model import Model
@@ -126,7 +126,7 @@ def test_a_run_that_failed_says_so_and_the_next_goes_on_with_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     with monkeypatch.context() as patch, pytest.raises(StoreError, match="stop here"):
-        patch.setattr(jobs.night_steps, "evaluate", stop_here)
+        patch.setattr(jobs.nightly.steps, "evaluate", stop_here)
         another(Choice(since="evaluate"))
     failed = last_run(workspace)
     assert (failed.status, failed.error, failed.steps[-1].name) == ("failed", "stop here", "evaluate")
@@ -137,7 +137,7 @@ def test_a_run_that_failed_says_so_and_the_next_goes_on_with_it(
         measured.append(1)
         return evaluate(*arguments)
 
-    monkeypatch.setattr(jobs.night_steps, "evaluate", evaluate_and_tell)
+    monkeypatch.setattr(jobs.nightly.steps, "evaluate", evaluate_and_tell)
     report = another(Choice(resume=True))
     assert report.resumed and report.run_id == failed.run_id
     assert measured  # it was asked for anew, and had not come so far
@@ -150,13 +150,13 @@ def test_a_resumed_run_keeps_the_moment_it_began_with(
 ) -> None:
     as_of = published_shop.report.as_of - timedelta(days=2)
     with monkeypatch.context() as patch, pytest.raises(StoreError):
-        patch.setattr(jobs.night_steps, "load_encoder", stop_here)
+        patch.setattr(jobs.nightly.steps, "load_encoder", stop_here)
         nightly(workspace, published_shop.settings, as_of, LATER, lambda *_: None)
     report = another(Choice(only="read"))  # a run of its own, of all there is
     assert report.as_of == published_shop.report.as_of
     stale = read_runs(workspace)[-2]
     shutil.rmtree(workspace.runs / report.run_id)
-    monkeypatch.setattr(jobs.night_steps, "load_encoder", stop_here)
+    monkeypatch.setattr(jobs.nightly.steps, "load_encoder", stop_here)
     with pytest.raises(StoreError, match="stop here"):
         another(Choice(resume=True))
     assert last_run(workspace).run_id == stale.run_id
@@ -271,7 +271,7 @@ def test_a_full_or_closed_disk_is_one_line_and_nothing_is_lost(
         raise error
 
     with monkeypatch.context() as patch, pytest.raises(RoomError) as caught:
-        patch.setattr(jobs.night_steps, "publish", full)
+        patch.setattr(jobs.nightly.steps, "publish", full)
         another(complements={"per_item": 7})
     assert f"{workspace.root}: {said}; nothing is lost" in str(caught.value)
     assert Store(workspace).open().release_id == before

@@ -29,18 +29,27 @@ log = logging.getLogger(__name__)
 OUTPUT_FILE: Final = "output.json"
 _DRAFT: Final = ".draft-"
 _LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "polars", "scipy", "tokenizers", "torch", "transformers")
-_NOT_OF_A_NIGHT: Final = (
-    "bench_*",
-    "*_command*",
-    "compress*",
-    "demo*",
-    "experiment*",
-    "finetune*",
-    "load*",
-    "night_report*",
-    "peers/*",
+COUNTED_FOLDERS: Final = (
+    "recsys",
+    "features",
+    "jobs/cluster",
+    "jobs/embedding",
+    "jobs/gate",
+    "jobs/ingest",
+    "jobs/lake",
+    "jobs/nightly",
+    "jobs/training",
 )
-"""Files of `jobs` that no step reads."""
+"""Where the code of the steps lives: a change of any module in here makes the steps run again ..."""
+
+UNCOUNTED_FOLDERS: Final = (
+    "features/explore",
+    "features/item_map",
+    "jobs/nightly/report",
+    "recsys/explore",
+    "recsys/simulate",
+)
+"""... but for these, which no step calls."""
 
 C = TypeVar("C")
 """What the steps of a run share."""
@@ -177,15 +186,17 @@ def changed(inputs: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
 @lru_cache
 def versions() -> dict[str, str]:
     """The digest of the code that steps run, and the versions of the libraries whose arithmetic they rest on."""
-    root = Path(__file__).parents[1]
-    files = [path for room in ("recsys", "features", "jobs") for path in sorted((root / room).rglob("*.py"))]
-    code = hashlib.sha256()
-    for path in files:
-        within = path.relative_to(root)
-        if within.parts[0] == "jobs" and any(Path(*within.parts[1:]).match(name) for name in _NOT_OF_A_NIGHT):
-            continue
-        code.update(f"{within.as_posix()} {sha256_of(path)}\n".encode())
-    return {"code": code.hexdigest()} | {name: version(name) for name in _LIBRARIES}
+    return {"code": code_digest(Path(__file__).parents[2])} | {name: version(name) for name in _LIBRARIES}
+
+
+def code_digest(root: Path) -> str:
+    """SHA-256 of the modules that steps run, names and contents. root: the folder of `recsys`, `features` and
+    `jobs`."""
+    digest = hashlib.sha256()
+    for path in sorted({path for folder in COUNTED_FOLDERS for path in (root / folder).rglob("*.py")}):
+        if not any(path.is_relative_to(root / folder) for folder in UNCOUNTED_FOLDERS):
+            digest.update(f"{path.relative_to(root).as_posix()} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _section(settings: Settings, name: str) -> Any:

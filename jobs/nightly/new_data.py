@@ -19,7 +19,7 @@ from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
 from jobs.gate.served_auc import foresight
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop
-from jobs.run_record import read_record
+from jobs.nightly.record import read_record
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

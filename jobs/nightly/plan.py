@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from jobs.ingest.seen_files import SOURCES_FILE, load_remembered
-from jobs.night import Night
-from jobs.night_steps import NIGHT_STEPS
-from jobs.steps import Step, changed, key_of
+from jobs.nightly.context import Night
+from jobs.nightly.step_cache import Step, changed, key_of
+from jobs.nightly.steps import NIGHT_STEPS
 
 Verdict = Literal["run", "reuse", "leave out"]
 LEFT_OUT: Final = "leave out"

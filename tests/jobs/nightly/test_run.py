@@ -12,7 +12,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 from sequence_data import assert_equal_models
 
-import jobs.night_steps
+import jobs.nightly.steps
 from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.live.item_changes import ItemChange, ItemChanges
@@ -25,9 +25,9 @@ from jobs.embedding.embed import numbered_texts
 from jobs.evaluate import evaluate
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment, read_shop
-from jobs.night_steps import NIGHT_STEPS
-from jobs.nightly import Choice, Progress, Report, nightly
-from jobs.publish import Made
+from jobs.nightly.publish import Made
+from jobs.nightly.run import Choice, Progress, Report, nightly
+from jobs.nightly.steps import NIGHT_STEPS
 from jobs.train import Inputs, fit_model, recommender, users_of, whiten
 from jobs.warm_start import SequenceFits
 from recsys import config
@@ -102,8 +102,8 @@ def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPat
         return fit_model(inputs, users, whitening, fusion, ranker, as_of, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.night_steps, "fit_model", fit_and_tell)
-        patch.setattr(jobs.night_steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        patch.setattr(jobs.nightly.steps, "fit_model", fit_and_tell)
+        patch.setattr(jobs.nightly.steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
         with pytest.raises(StoreError, match="stop here"):
             asked = Choice(since="publish")  # by itself it would not publish the same once more
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None, asked)
@@ -256,7 +256,7 @@ def test_a_ranker_is_measured_published_and_served(
         rankers.append(fit_ranker(proposals, chosen, served.feature_names, strong, seed=0))
         return rankers[0]
 
-    monkeypatch.setattr(jobs.night_steps, "learn_ranker", made_up)
+    monkeypatch.setattr(jobs.nightly.steps, "learn_ranker", made_up)
     workspace = copy_of(published_shop, tmp_path)
     report = nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert report.metrics["fused"] != published_shop.report.metrics["fused"]
@@ -318,7 +318,7 @@ def test_an_as_of_before_everything_says_so(published_shop: PublishedShop) -> No
 
 def test_a_failed_night_leaves_the_old_release_serving(published_shop: PublishedShop, tmp_path, monkeypatch) -> None:
     workspace = copy_of(published_shop, tmp_path)
-    monkeypatch.setattr(jobs.night_steps, "evaluate", lambda *_: fail())
+    monkeypatch.setattr(jobs.nightly.steps, "evaluate", lambda *_: fail())
     with pytest.raises(StoreError, match="stop here"):
         nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Store(workspace).open().release_id == published_shop.report.release_id
@@ -336,7 +336,7 @@ def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
     before = Lake(workspace.lake).n_rows("events")
     held: list[Made] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.night_steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        patch.setattr(jobs.nightly.steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
         with pytest.raises(StoreError, match="stop here"):
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Lake(workspace.lake).n_rows("events") == before + 1

@@ -7,7 +7,7 @@ import pytest
 
 from features.store.store import Store
 from features.workspace.location import NIGHT, reading, working
-from jobs.publish import Made, publish
+from jobs.nightly.publish import Made, publish
 from recsys.config import Settings
 from recsys.workspace import Workspace
 

@@ -33,7 +33,7 @@ StepStatus = Literal["running", "made", "reused", "failed"]
 
 @dataclass
 class StepRun:
-    """One step of a run. peak_mb: largest resident memory while it ran, MiB; key: see `jobs/steps.py`."""
+    """One step of a run. peak_mb: largest resident memory while it ran, MiB; key: see `jobs/nightly/step_cache.py`."""
 
     name: str
     status: StepStatus = "running"

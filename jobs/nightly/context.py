@@ -17,12 +17,12 @@ from features.encoder.selection import Adopted
 from features.store.manifest import LivePosition
 from features.store.store import Store
 from features.workspace.training_curves import note_epoch
-from jobs.base_release import TRIAL, Base, load_base
 from jobs.embedding.embed import load_vectors
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop, newest_moment, read_shop
-from jobs.publish import MadeFrom
-from jobs.steps import Output, Outputs
+from jobs.nightly.publish import MadeFrom
+from jobs.nightly.reuse import TRIAL, Base, load_base
+from jobs.nightly.step_cache import Output, Outputs
 from jobs.train import Inputs, users_of
 from jobs.warm_start import SequenceFits
 from recsys.config import Settings

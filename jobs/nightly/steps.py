@@ -25,14 +25,13 @@ from features.text.documents import browsing_texts, item_texts, review_texts
 from features.text.quotes import review_quotes
 from features.workspace.atomic_files import copy_files
 from features.workspace.hidden_reviews import hidden_ids
-from jobs.base_release import TRIAL, Base, find_base, over, trial_folder
 from jobs.embedding.embed import embed_texts, numbered_texts
 from jobs.embedding.review_sentiment import review_sentiment
 from jobs.evaluate import evaluate
 from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import ingest_new
 from jobs.ingest.item_changes import ingest_items
-from jobs.night import (
+from jobs.nightly.context import (
     ARRIVALS_FILE,
     ENCODER_FILE,
     LIVE_FILE,
@@ -42,9 +41,10 @@ from jobs.night import (
     Learned,
     Night,
 )
-from jobs.night_verdicts import check, gate, keep_verdicts
-from jobs.publish import Made, MadeFrom, made_from, publish
-from jobs.steps import Draft, Step, digest_of, rules_of
+from jobs.nightly.publish import Made, MadeFrom, made_from, publish
+from jobs.nightly.reuse import TRIAL, Base, find_base, over, trial_folder
+from jobs.nightly.step_cache import Draft, Step, digest_of, rules_of
+from jobs.nightly.verdicts import check, gate, keep_verdicts
 from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
 from jobs.warm_start import AS_OF_FILE, read_warm_start
 from recsys.errors import StoreError
@@ -328,6 +328,7 @@ NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
         lambda night, key: published_from(night, key) is not None,
     ),
 )
-"""In order. Every result is kept by what it was made from (`jobs/steps.py`); `ingest` and `check` are done anew in each
-run. Which release a model goes on from is no input: what was once made of the same data by the same rules is good
-enough. Nor does `publish` read what `check` and `gate` say: they hang on the served release, which it changes."""
+"""In order. Every result is kept by what it was made from (`jobs/nightly/step_cache.py`); `ingest` and `check` are
+done anew in each run. Which release a model goes on from is no input: what was once made of the same data by the same
+rules is good enough. Nor does `publish` read what `check` and `gate` say: they hang on the served release, which it
+changes."""
