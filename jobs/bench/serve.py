@@ -23,8 +23,8 @@ from features.store.release import LoadedRelease, load_release
 from features.store.store import Store
 from jobs.bench.peers.als_server import IDS_FILE, INTERACTIONS_FILE
 from jobs.bench.serve_requests import BASELINE, KNOWN_USER, Shop, requests
-from jobs.load import Address, Load, ask, closed_loop, open_loop
-from jobs.service_process import LOOPBACK, free_port, running
+from jobs.services.load_generator import Address, Load, ask, closed_loop, open_loop
+from jobs.services.process import LOOPBACK, free_port, running
 from recsys.errors import DataError, ServeError
 from recsys.recommend import Recommender
 from recsys.workspace import Workspace
@@ -48,7 +48,7 @@ REPLICA_TITLE: Final = "ray::ServeReplica"
 class Row:
     """One target at one number of connections. errors: answers other than 200, and broken connections.
 
-    client_share: of one processor, what the load itself took of it (`jobs.load.Load`).
+    client_share: of one processor, what the load itself took of it (`jobs.services.load_generator.Load`).
     """
 
     target: str

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from jobs.load import request_bytes
+from jobs.services.load_generator import request_bytes
 
 NO_OP: Final = "no-op"
 KNOWN_USER: Final = "known user"

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from features.workspace.location import local_workspace
 from jobs.lake.lake import Lake
-from jobs.service_process import LOOPBACK, running
+from jobs.services.process import LOOPBACK, running
 from recsys.errors import RecsysError
 from recsys.workspace import Workspace
 

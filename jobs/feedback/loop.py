@@ -23,7 +23,7 @@ from jobs.feedback.events import events_of
 from jobs.feedback.history import Assortment, read_assortment, read_history
 from jobs.feedback.service import MAX_REQUESTS, ShopService
 from jobs.lake.lake import Lake
-from jobs.service_process import LOOPBACK, free_port, running
+from jobs.services.process import LOOPBACK, free_port, running
 from recsys.errors import ServeError
 from recsys.simulate import Truth, load_truth
 from recsys.simulate.clock import micros

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jobs.load import BROKEN, Address, ask, request_bytes
+from jobs.services.load_generator import BROKEN, Address, ask, request_bytes
 from recsys.errors import ConfigError, ServeError
 
 MAX_REQUESTS: Final = 200

@@ -17,13 +17,13 @@ from features.workspace.erasure_receipt import note_release
 from jobs.cluster.ray_cluster import LOCAL, cluster_address
 from jobs.erase.run import erase_before_the_night
 from jobs.gate.findings import GATE_FILE
-from jobs.night_report import write_night_report
 from jobs.nightly.context import Night, Progress
 from jobs.nightly.plan import Planned, plan
 from jobs.nightly.preflight import check_room, disk_errors_told
 from jobs.nightly.publish import forget_killed
 from jobs.nightly.record import RunRecord, StepRun, new_run_id, read_runs, recorded, write_run
 from jobs.nightly.remote import on_cluster
+from jobs.nightly.report.page import write_night_report
 from jobs.nightly.step_cache import Output, Step, key_of
 from jobs.nightly.steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
 from jobs.nightly.verdicts import FORCED

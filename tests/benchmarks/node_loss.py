@@ -15,7 +15,7 @@ from pathlib import Path
 
 from replica_loss import failed, wait_for_replicas
 
-from jobs.service_process import LOOPBACK, free_port, running
+from jobs.services.process import LOOPBACK, free_port, running
 from recsys.config import Serve
 from serving.proxy import METRICS_VARIABLE, ray_environment
 

@@ -20,8 +20,8 @@ import numpy as np
 from replica_loss import wait_for_replicas
 
 from features.store.store import Store
-from jobs.load import BROKEN, closed_loop, request_bytes
-from jobs.service_process import LOOPBACK, free_port, running
+from jobs.services.load_generator import BROKEN, closed_loop, request_bytes
+from jobs.services.process import LOOPBACK, free_port, running
 from recsys.workspace import Workspace
 
 

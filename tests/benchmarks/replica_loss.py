@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from jobs.bench.serve import replicas_below
-from jobs.load import BROKEN, Address, ask, closed_loop, request_bytes
-from jobs.service_process import LOOPBACK, free_port, running
+from jobs.services.load_generator import BROKEN, Address, ask, closed_loop, request_bytes
+from jobs.services.process import LOOPBACK, free_port, running
 
 
 def main() -> int:

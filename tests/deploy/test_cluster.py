@@ -21,7 +21,7 @@ import pytest
 import yaml
 from manifests import ROOT, of_kind
 
-from jobs.service_process import LOOPBACK, free_port
+from jobs.services.process import LOOPBACK, free_port
 from recsys.workspace import Workspace
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -22,7 +22,7 @@ import pytest
 
 from features.live.database import LiveDatabase
 from features.workspace.api_keys import Scope
-from jobs.service_process import free_port
+from jobs.services.process import free_port
 from recsys.config import Settings
 from serving import gate
 from serving.api import create_app

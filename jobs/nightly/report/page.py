@@ -16,9 +16,10 @@ from features.store.store import Store
 from features.workspace.atomic_files import write_atomically
 from features.workspace.erased_users import read_erased
 from features.workspace.training_curves import FITS
-from jobs.night_report_figures import History, NightFigures, Point, read_history
-from jobs.night_report_plots import Bar, Line, bar_plot, line_plot
-from jobs.night_report_words import (
+from jobs.nightly.record import REPORT_FILE, RunRecord
+from jobs.nightly.report.figures import History, NightFigures, Point, read_history
+from jobs.nightly.report.plots import Bar, Line, bar_plot, line_plot
+from jobs.nightly.report.text import (
     VERDICTS,
     against_served,
     arrivals,
@@ -30,7 +31,6 @@ from jobs.night_report_words import (
     slice_name,
     window,
 )
-from jobs.nightly.record import REPORT_FILE, RunRecord
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 

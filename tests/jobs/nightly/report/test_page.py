@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from conftest import NIGHT, PublishedShop
 
-import jobs.night_report
+import jobs.nightly.report.page
 import jobs.nightly.steps
 from features.workspace.erased_users import add_erased
 from features.workspace.training_curves import TRAINING_FILE, note_epoch, read_epochs
 from jobs.erase.leak_search import Needles, holds_any
 from jobs.erase.workspace_files import erase_from_runs
-from jobs.night_report import night_page, write_night_report
-from jobs.night_report_plots import Bar, Line, Point, Usual, bar_plot, line_plot
-from jobs.night_report_words import seconds
 from jobs.nightly.record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
+from jobs.nightly.report.page import night_page, write_night_report
+from jobs.nightly.report.plots import Bar, Line, Point, Usual, bar_plot, line_plot
+from jobs.nightly.report.text import seconds
 from jobs.nightly.run import Choice, nightly
 from recsys.errors import StoreError
 from recsys.sequence.training import Epoch
@@ -258,11 +258,11 @@ def test_a_page_that_cannot_be_written_costs_nothing_but_itself(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(jobs.night_report, "write_atomically", full)
+    monkeypatch.setattr(jobs.nightly.report.page, "write_atomically", full)
     write_night_report(workspace, run)
     assert "report not written" in caplog.text
     caplog.clear()
-    monkeypatch.setattr(jobs.night_report, "read_history", lambda *_: 1 / 0)
+    monkeypatch.setattr(jobs.nightly.report.page, "read_history", lambda *_: 1 / 0)
     write_night_report(workspace, run)
     assert "report not written" in caplog.text and not (workspace.runs / run.run_id / REPORT_FILE).exists()
 

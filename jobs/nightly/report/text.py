@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from jobs.gate.findings import Finding
-from jobs.night_report_figures import History, NightFigures, number
 from jobs.nightly.record import LOG_FILE
+from jobs.nightly.report.figures import History, NightFigures, number
 
 SLICES: Final = {
     "all": "all shoppers",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from jobs.load import BROKEN, Address, ask, closed_loop, open_loop, request_bytes
+from jobs.services.load_generator import BROKEN, Address, ask, closed_loop, open_loop, request_bytes
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n"
@@ -102,7 +102,7 @@ def refused_thrice(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ConnectionRefusedError
         return connect(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("jobs.load.socket.create_connection", create_connection)
+    monkeypatch.setattr("jobs.services.load_generator.socket.create_connection", create_connection)
 
 
 def test_a_connection_that_is_refused_is_an_error_and_tried_again(refused_thrice: None) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from jobs.night_report_figures import Point, Usual
+from jobs.nightly.report.figures import Point, Usual
 
 WIDTH: Final = 340
 HEIGHT: Final = 190
