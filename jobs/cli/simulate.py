@@ -15,8 +15,8 @@ from recsys.errors import DataError
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from jobs.feedback.loop import Progress, Shop
-    from jobs.feedback.service import ShopService
+    from jobs.simulation.loop import Progress, Shop
+    from jobs.simulation.service import ShopService
 
 # Commands import what they run: what reads the lake takes a second to import, and `recsys --help` shall not wait.
 
@@ -49,11 +49,11 @@ def simulate_command(
 
     Beside it, in the same visits with the same luck: its first release, popular and random products, and the ceiling.
     """
-    from jobs.feedback.days import Days, World
-    from jobs.feedback.loop import Shop, first_midnight, play, run_night
-    from jobs.feedback.report import print_report, write_report
     from jobs.lake.lake import Lake
     from jobs.lake.snapshot import newest_moment
+    from jobs.simulation.days import Days, World
+    from jobs.simulation.loop import Shop, first_midnight, play, run_night
+    from jobs.simulation.report import print_report, write_report
 
     place = local_workspace(workspace)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -83,8 +83,8 @@ def simulate_command(
 def _service(
     shop: Shop, against: str | None, api_key: str | None, progress: Progress
 ) -> AbstractContextManager[ShopService]:
-    from jobs.feedback.loop import own_service
-    from jobs.feedback.service import ShopService, address_of
+    from jobs.simulation.loop import own_service
+    from jobs.simulation.service import ShopService, address_of
 
     if against is None:
         return own_service(shop, api_key, progress)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from jobs.feedback.arms import CEILING, FIRST_RELEASE, OTHERS, POPULAR, RANDOM, Others, figures, ratio
-from jobs.feedback.days import World
-from jobs.feedback.history import Assortment, History
+from jobs.simulation.arms import CEILING, FIRST_RELEASE, OTHERS, POPULAR, RANDOM, Others, figures, ratio
+from jobs.simulation.days import World
+from jobs.simulation.history import Assortment, History
 from recsys.simulate import Truth
 from recsys.simulate.visitors import Visits, choose
 

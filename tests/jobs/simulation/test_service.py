@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import pytest
 
-from jobs.feedback import service
-from jobs.feedback.service import ShopService, address_of
+from jobs.simulation import service
+from jobs.simulation.service import ShopService, address_of
 from recsys.errors import ConfigError, ServeError
 
 Answers = Sequence[tuple[int, object]]

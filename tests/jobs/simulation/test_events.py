@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from jobs.feedback.events import events_of
+from jobs.simulation.events import events_of
 from recsys.simulate import Truth
 from recsys.simulate.visitors import Choices, Visits
 from serving.event_contract import EventBatch, ShopEvent

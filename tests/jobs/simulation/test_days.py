@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.feedback.days import Day, Days, Night, World
+from jobs.simulation.days import Day, Days, Night, World
 from recsys.errors import DataError
 
 WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=3, shoppers=20, count=10, rest_after=0)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from jobs.feedback.arms import ARMS, CEILING, RANDOM, SYSTEM, Figures
-from jobs.feedback.days import Day, Night, World
-from jobs.feedback.report import JSON_FILE, PLOT_FILE, finding, plot, print_report, summary, write_report
+from jobs.simulation.arms import ARMS, CEILING, RANDOM, SYSTEM, Figures
+from jobs.simulation.days import Day, Night, World
+from jobs.simulation.report import JSON_FILE, PLOT_FILE, finding, plot, print_report, summary, write_report
 
 WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), 0, 10, 20, 0)
 USUAL = Figures(100, 1000, 50, 10, 5, 0.05, 0.01, 0.05, 0.02, 0.8, 0.7, 0.4)

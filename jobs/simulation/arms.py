@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from jobs.feedback.days import World
-from jobs.feedback.history import Assortment, History
+from jobs.simulation.days import World
+from jobs.simulation.history import Assortment, History
 from recsys.experiments import Z_95
 from recsys.metrics import coverage, gini, intra_list_diversity
 from recsys.simulate import Truth

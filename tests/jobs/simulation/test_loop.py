@@ -21,11 +21,11 @@ from conftest import PublishedShop
 from features.live.database import open_live_database
 from features.store.store import Store
 from jobs.__main__ import main
-from jobs.feedback.arms import ARMS
-from jobs.feedback.days import Days
-from jobs.feedback.report import JSON_FILE, PLOT_FILE
 from jobs.ingest.sources.sample import make_sample
 from jobs.lake.lake import Lake
+from jobs.simulation.arms import ARMS
+from jobs.simulation.days import Days
+from jobs.simulation.report import JSON_FILE, PLOT_FILE
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app

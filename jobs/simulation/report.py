@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.atomic_files import write_atomically
-from jobs.feedback.arms import ARMS, CEILING, FIRST_RELEASE, POPULAR, RANDOM, SYSTEM
-from jobs.feedback.days import Day, World
+from jobs.simulation.arms import ARMS, CEILING, FIRST_RELEASE, POPULAR, RANDOM, SYSTEM
+from jobs.simulation.days import Day, World
 
 JSON_FILE: Final = "feedback-loop.json"
 PLOT_FILE: Final = "feedback-loop.png"
