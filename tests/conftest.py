@@ -35,7 +35,7 @@ LONGEST: Final = (
     "notebooks/test_notebooks.py",
     "jobs/finetune/test_run.py",
     "test_end_to_end.py",
-    "jobs/test_sequence_training.py",
+    "jobs/training/test_sequence.py",
     "jobs/embedding/test_embed.py",
     "serving/test_end_to_end.py",
     "deploy/test_cluster.py",

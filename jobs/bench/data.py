@@ -22,7 +22,7 @@ from jobs.ingest.sources import SOURCES
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop, newest_moment, read_shop
-from jobs.train import Inputs
+from jobs.training.fit import Inputs
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.repeats import learn_repeats

@@ -17,7 +17,7 @@ import polars as pl
 
 from jobs.bench.measured_process import Answered, run_process
 from jobs.bench.peers.models import PEERS
-from jobs.requests import sample_rows
+from jobs.training.held_out_requests import sample_rows
 from recsys.config import Settings
 from recsys.errors import DataError
 

@@ -15,9 +15,9 @@ import polars as pl
 
 from jobs.bench.data import BenchData, Side
 from jobs.bench.scoring import Answer, K, answer_of, past_of_test
-from jobs.requests import requests
-from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
-from jobs.warm_start import SequenceFits, histories_of
+from jobs.training.fit import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
+from jobs.training.held_out_requests import requests
+from jobs.training.warm_start import SequenceFits, histories_of
 from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.interactions import matrix, positions

@@ -11,8 +11,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from jobs.bench.data import BenchData
-from jobs.requests import sampled
-from jobs.train import history_of
+from jobs.training.fit import history_of
+from jobs.training.held_out_requests import sampled
 from recsys.config import Settings
 from recsys.interactions import event_weights, interactions, matrix, positions
 from recsys.metrics import target_ranks

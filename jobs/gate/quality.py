@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from jobs.gate.findings import Finding, Severity
-from jobs.requests import requests, sampled
-from jobs.train import Inputs, users_of
+from jobs.training.fit import Inputs, users_of
+from jobs.training.held_out_requests import requests, sampled
 from recsys import config
 from recsys.config import Settings
 from recsys.interactions import positions

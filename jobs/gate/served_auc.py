@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from jobs.gate.data_checks import Foresight
-from jobs.requests import sample_rows
+from jobs.training.held_out_requests import sample_rows
 from recsys.interactions import positions
 from recsys.query import Query
 from recsys.recommend import Recommender

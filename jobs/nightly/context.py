@@ -23,8 +23,8 @@ from jobs.lake.snapshot import Shop, newest_moment, read_shop
 from jobs.nightly.publish import MadeFrom
 from jobs.nightly.reuse import TRIAL, Base, load_base
 from jobs.nightly.step_cache import Output, Outputs
-from jobs.train import Inputs, users_of
-from jobs.warm_start import SequenceFits
+from jobs.training.fit import Inputs, users_of
+from jobs.training.warm_start import SequenceFits
 from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.model import RANKER_FILE, Model

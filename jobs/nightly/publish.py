@@ -19,7 +19,7 @@ from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import Draft, Store
 from jobs.embedding.embed import EMPTY, load_vectors
 from jobs.lake.snapshot import Shop
-from jobs.warm_start import save_warm_start
+from jobs.training.warm_start import save_warm_start
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.evidence import Evidence

@@ -19,7 +19,7 @@ import polars as pl
 from features.store.store import Release, Store
 from features.workspace.erasure_receipt import trained_with_erased
 from jobs.nightly.publish import MadeFrom, made_from
-from jobs.warm_start import AS_OF_FILE, FOLDER
+from jobs.training.warm_start import AS_OF_FILE, FOLDER
 from recsys import config
 from recsys.errors import StoreError
 from recsys.interactions import positions

@@ -27,7 +27,7 @@ from jobs.nightly.report.page import write_night_report
 from jobs.nightly.step_cache import Output, Step, key_of
 from jobs.nightly.steps import DONE_NOW, NIGHT_STEPS, RELEASE_FILE
 from jobs.nightly.verdicts import FORCED
-from jobs.warm_start import forget_checkpoints
+from jobs.training.warm_start import forget_checkpoints
 from recsys.config import Settings
 from recsys.errors import ConfigError
 from recsys.hardware import forget_peak_memory, peak_memory_mb

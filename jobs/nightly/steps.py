@@ -27,7 +27,6 @@ from features.workspace.atomic_files import copy_files
 from features.workspace.hidden_reviews import hidden_ids
 from jobs.embedding.embed import embed_texts, numbered_texts
 from jobs.embedding.review_sentiment import review_sentiment
-from jobs.evaluate import evaluate
 from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import ingest_new
 from jobs.ingest.item_changes import ingest_items
@@ -45,8 +44,9 @@ from jobs.nightly.publish import Made, MadeFrom, made_from, publish
 from jobs.nightly.reuse import TRIAL, Base, find_base, over, trial_folder
 from jobs.nightly.step_cache import Draft, Step, digest_of, rules_of
 from jobs.nightly.verdicts import check, gate, keep_verdicts
-from jobs.train import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
-from jobs.warm_start import AS_OF_FILE, read_warm_start
+from jobs.training.evaluate import evaluate
+from jobs.training.fit import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
+from jobs.training.warm_start import AS_OF_FILE, read_warm_start
 from recsys.errors import StoreError
 from recsys.fusion import Fusion
 from recsys.split import next_items

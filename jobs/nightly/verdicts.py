@@ -24,7 +24,7 @@ from jobs.nightly.new_data import as_json, checks_record, read_new_data
 from jobs.nightly.record import REPORT_FILE, read_record
 from jobs.nightly.reuse import trial_folder
 from jobs.nightly.step_cache import Draft
-from jobs.train import Inputs, recommender
+from jobs.training.fit import Inputs, recommender
 from recsys.config import Settings
 from recsys.errors import HeldBackError, StoreError
 from recsys.model import Model

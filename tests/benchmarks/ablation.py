@@ -24,7 +24,7 @@ from jobs.bench.data import BenchData, read_bench
 from jobs.bench.product import fitted_model, served_lists
 from jobs.cli.options import configure_logging, shown_progress
 from jobs.ingest.sources.spec import SourceSpec, assignments, constants
-from jobs.train import learn_fusion, learn_ranker, recommender, users_of
+from jobs.training.fit import learn_fusion, learn_ranker, recommender, users_of
 from recsys.candidates import Source
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference, ndcg, recall

@@ -106,7 +106,7 @@ def test_a_cluster_runs_the_night_and_serves_what_it_published(
         "RECSYS_ENCODER__MODEL": str(tiny_bert),
         "RECSYS_EMBED__INLINE_TEXTS": "0",
         "RECSYS_EMBED__SHARD_TEXTS": "200",
-        "RECSYS_SEQUENCE__EPOCHS": "1",  # in the driver; several workers: tests/jobs/test_sequence_training.py
+        "RECSYS_SEQUENCE__EPOCHS": "1",  # in the driver; several workers: tests/jobs/training/test_sequence.py
         "RECSYS_SEQUENCE__DIM": "16",
         "RECSYS_FACTORS__DIM": "8",
     }

@@ -19,7 +19,7 @@ from jobs.bench.quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, ben
 from jobs.bench.scoring import read_past
 from jobs.ingest.sources.sample import make_sample
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.requests import requests
+from jobs.training.held_out_requests import requests
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.metrics import recall
@@ -155,7 +155,7 @@ def test_fits_that_models_share_are_made_once(folder: Path, monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("jobs.warm_start.train_sequence", refuse)
+    monkeypatch.setattr("jobs.training.warm_start.train_sequence", refuse)
     again = MODELS["fused"](data, folder, 0)
     assert again.fit_s == before.fit_s > 0
     np.testing.assert_array_equal(again.shown, before.shown)

@@ -14,12 +14,12 @@ from conftest import NIGHT, PublishedShop
 
 import jobs.nightly.steps
 from features.store.store import Store
-from jobs.evaluate import evaluate
 from jobs.nightly.plan import Planned
 from jobs.nightly.record import LOG_FILE, RunRecord, read_runs, write_run
 from jobs.nightly.reuse import TRIAL
 from jobs.nightly.run import Choice, Report, dry_run_plan, nightly
 from jobs.nightly.steps import NIGHT_STEPS
+from jobs.training.evaluate import evaluate
 from recsys.config import Settings
 from recsys.errors import ConfigError, RoomError, StoreError
 from recsys.model import Model

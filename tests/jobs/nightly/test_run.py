@@ -22,14 +22,14 @@ from features.store.store import Store
 from features.text.documents import browsing_texts
 from features.workspace.hidden_reviews import hide_reviews
 from jobs.embedding.embed import numbered_texts
-from jobs.evaluate import evaluate
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment, read_shop
 from jobs.nightly.publish import Made
 from jobs.nightly.run import Choice, Progress, Report, nightly
 from jobs.nightly.steps import NIGHT_STEPS
-from jobs.train import Inputs, fit_model, recommender, users_of, whiten
-from jobs.warm_start import SequenceFits
+from jobs.training.evaluate import evaluate
+from jobs.training.fit import Inputs, fit_model, recommender, users_of, whiten
+from jobs.training.warm_start import SequenceFits
 from recsys import config
 from recsys.config import Settings
 from recsys.errors import DataError, StoreError

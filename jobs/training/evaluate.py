@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from jobs.requests import requests, sampled
+from jobs.training.held_out_requests import requests, sampled
 from recsys.interactions import positions
 from recsys.metrics import bootstrap_interval, ndcg, quality, shown_ranks
 from recsys.recommend import Recommender

@@ -14,9 +14,9 @@ from conftest import PublishedShop
 from sequence_data import assert_equal_models
 from storefronts import ITEM_IDS, NOON, READER, item_entry, text_entry, users_with
 
-import jobs.warm_start
+import jobs.training.warm_start
 from features.store.store import Store
-from jobs.warm_start import (
+from jobs.training.warm_start import (
     FOLDER,
     SequenceFits,
     WarmStart,
@@ -168,7 +168,7 @@ class Spy:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Spy:
     spy = Spy()
-    monkeypatch.setattr(jobs.warm_start, "train_sequence", spy)
+    monkeypatch.setattr(jobs.training.warm_start, "train_sequence", spy)
     return spy
 
 

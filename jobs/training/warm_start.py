@@ -23,8 +23,8 @@ import polars as pl
 
 from features.store.store import Store
 from features.workspace.erasure_receipt import trained_with_erased
-from jobs.sequence_training import train_sequence
-from jobs.train import FitSequence
+from jobs.training.fit import FitSequence
+from jobs.training.sequence import train_sequence
 from recsys import config
 from recsys.config import Settings
 from recsys.errors import StoreError

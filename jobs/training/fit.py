@@ -13,7 +13,7 @@ import polars as pl
 
 from features.factors import fit_factors
 from features.text.browsing_profile import browsing_profiles
-from jobs.requests import requests, sampled
+from jobs.training.held_out_requests import requests, sampled
 from recsys import candidates
 from recsys.config import Settings
 from recsys.fusion import DECAYS, Fusion, Pool, fit_fusion, join_pools, make_pool

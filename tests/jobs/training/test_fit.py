@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from storefronts import ITEM_IDS, NOON, TEXT, item_entry, tiny_model, tiny_recommender, users_with
 
-from jobs.requests import sampled
-from jobs.train import Inputs, learn_fusion, learn_ranker, users_of
+from jobs.training.fit import Inputs, learn_fusion, learn_ranker, users_of
+from jobs.training.held_out_requests import sampled
 from recsys.config import Settings
 from recsys.query import Query
 from recsys.split import HeldOut, visits

@@ -12,7 +12,7 @@ from sequence_data import SMALL, assert_equal_models, cycles, histories, texts
 
 from jobs.cluster import training_workers
 from jobs.cluster.training_workers import workers_to_use
-from jobs.sequence_training import train_sequence
+from jobs.training.sequence import train_sequence
 from recsys.errors import DataError
 from recsys.sequence import fit_sequence
 from recsys.sequence.training import Epoch
