@@ -18,12 +18,12 @@ from jobs.cli.finetune import finetune_command
 from jobs.cli.ingest import ingest_app
 from jobs.cli.keys import keys_app
 from jobs.cli.nightly import nightly_command
-from jobs.cli.options import HELD_BACK, configure_logging
+from jobs.cli.options import configure_logging
 from jobs.cli.releases import releases_app
 from jobs.cli.reviews import reviews_app
 from jobs.cli.serve import recommend_command, serve_command
 from jobs.cli.simulate import simulate_command
-from recsys.errors import HeldBackError, RecsysError
+from recsys.errors import HELD_BACK, HeldBackError, RecsysError
 
 app = typer.Typer(
     name="recsys",

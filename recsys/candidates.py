@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.item_rows import ItemRows
+from recsys.sparse_rows import ItemRows
 from recsys.whitening import unit_rows
 
 

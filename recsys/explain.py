@@ -16,14 +16,14 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.evidence import Evidence, Quote
-from recsys.fused import Fused
+from recsys.cooccurrence import Together
+from recsys.fusion import Fused
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.query import Profile, Query
 from recsys.rerank import NEW, PINNED, Kept
+from recsys.review_quotes import Evidence, Quote
 from recsys.tables import EVENT_TYPES
-from recsys.together import Together
 
 NEW_FOR: Final = timedelta(days=7)
 MAX_WORDS_CHARS: Final = 80
@@ -62,7 +62,7 @@ class Explanation:
 @dataclass(frozen=True)
 class Facts:
     """What a release knows beyond what it ranks by. hidden: ids of reviews that must not be quoted; max_likeness: see
-    `recsys.shelves.complements`."""
+    `recsys.nonpersonal.complements`."""
 
     together: Together
     evidence: Evidence

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from recsys.bm25 import WordIndex
 from recsys.variants import variant_groups
-from recsys.word_index import WordIndex
 
 PATH_SEPARATOR: Final = ">"
 UNKNOWN: Final = -1

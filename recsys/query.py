@@ -12,7 +12,7 @@ import numpy as np
 from recsys import config
 from recsys.interactions import HAD_TYPES, event_weights, liked_share
 from recsys.model import Model
-from recsys.recent import Recent, digest_of
+from recsys.result_cache import Recent, digest_of
 from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users

@@ -15,8 +15,7 @@ from recsys.candidates import Shoppers
 from recsys.errors import UnknownItemError
 from recsys.explain import Facts, explanations
 from recsys.filters import Filter, matching
-from recsys.fused import Fused
-from recsys.fusion import SENTENCE
+from recsys.fusion import SENTENCE, Fused
 from recsys.model import Model
 from recsys.nearest_ids import nearest_ids
 from recsys.new_items import n_slots, with_new_items
@@ -24,8 +23,8 @@ from recsys.properties import Properties
 from recsys.query import Profile, Query, QueryReader
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
-from recsys.recent import Recent, digest_of
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
+from recsys.result_cache import Recent, digest_of
 from recsys.rules import PLAIN, Rules
 from recsys.scorer import Scorer
 from recsys.slate import RankedItem, Slate

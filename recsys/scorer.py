@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 
 from recsys.candidates import Shoppers
-from recsys.fused import Fused
-from recsys.fusion import z_scores
-from recsys.item_rows import ItemRows
+from recsys.fusion import Fused, z_scores
 from recsys.model import Model
 from recsys.query import Profile
-from recsys.recent import Recent, digest_of
+from recsys.result_cache import Recent, digest_of
 from recsys.sequence.histories import Sequences, gap_buckets
+from recsys.sparse_rows import ItemRows
 
 RECENT_READS: Final = 10_000
 """Of half a kilobyte each."""

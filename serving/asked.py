@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from recsys.query import Query
-from recsys.recent import DIGEST_BYTES
 from recsys.recommend import Begun, Recommender
+from recsys.result_cache import DIGEST_BYTES
 from recsys.slate import Slate
 from serving.query import texts_of, to_query
 from serving.release_watch import Live

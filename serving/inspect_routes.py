@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
 from recsys.nearest_ids import nearest_ids
+from recsys.neighbours import SPACES, nearest_items, space_vectors
 from recsys.query import Query as AskedQuery
 from recsys.ranker_shares import feature_shares
 from recsys.recommend import Recommender
-from recsys.spaces import SPACES, nearest_items, space_vectors
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 from serving.contract import MAX_TEXT_CHARS, Evidence, Id, ItemProperties

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from recsys.recent import Recent
+from recsys.result_cache import Recent
 from recsys.slate import Slate
 from serving.asked import Asked
 from serving.release_watch import Live

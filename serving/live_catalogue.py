@@ -15,8 +15,8 @@ import polars as pl
 
 from features.live.item_changes import FIELDS, ItemChanges
 from features.text.documents import item_texts
-from recsys.added_items import with_added_items, with_prices
 from recsys.errors import RecsysError
+from recsys.new_products import with_added_items, with_prices
 from recsys.recommend import Recommender
 from recsys.tables import Reviews
 from serving.poller import Watch

@@ -14,7 +14,7 @@ from pydantic import Field
 from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.filters import InCategory
-from recsys.shelves import complements, popular
+from recsys.nonpersonal import complements, popular
 from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
 from serving.problems import documented
 from serving.query import check_count, to_response

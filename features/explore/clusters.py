@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from recsys.words import words
+from recsys.tokens import words
 
 N_WORDS: Final = 3
 MAX_CLUSTERS: Final = 30

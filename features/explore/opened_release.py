@@ -26,12 +26,12 @@ from features.workspace.lake_files import scan_table
 from recsys import config
 from recsys.embedding_health import health, neighbour_agreement
 from recsys.errors import DataError, QueryError, UnknownItemError
+from recsys.list_exposure import Reach, reach
 from recsys.nearest_ids import nearest_ids
+from recsys.neighbours import SPACES, Space, nearest_items, space_vectors
 from recsys.query import Query, Signal
-from recsys.reach import Reach, reach
 from recsys.recommend import Recommender
 from recsys.rules import PLAIN, Rules
-from recsys.spaces import SPACES, Space, nearest_items, space_vectors
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 from recsys.workspace import Workspace

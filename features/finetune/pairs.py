@@ -15,7 +15,7 @@ from features.text.cleaning import clean
 from features.text.documents import review_texts
 from recsys import config
 from recsys.errors import DataError
-from recsys.words import words
+from recsys.tokens import words
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.store.release import TEXTS_FILE
-from recsys.evidence import QUOTES_FILE, VECTORS_FILE
+from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE
 
 
 @dataclass(frozen=True)

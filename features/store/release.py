@@ -16,12 +16,12 @@ from features.store.manifest import Manifest
 from features.store.store import Store
 from features.workspace.hidden_reviews import hidden_ids
 from recsys import config
+from recsys.cooccurrence import Together
 from recsys.errors import StoreError
-from recsys.evidence import Evidence
 from recsys.explain import Facts
 from recsys.model import Model
 from recsys.recommend import Recommender
-from recsys.together import Together
+from recsys.review_quotes import Evidence
 from recsys.users import users_from_table
 from recsys.workspace import Workspace
 

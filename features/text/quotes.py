@@ -16,7 +16,7 @@ from features.text.cleaning import text_hash
 from features.text.documents import newest_reviews
 from features.text.sentences import chosen_sentences
 from recsys import config
-from recsys.words import words
+from recsys.tokens import words
 
 COPIED_WORDS: Final = 8
 """Reviews of at least so many words say the same by copying; shorter ones ("Great, as described") by chance."""

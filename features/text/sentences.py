@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from recsys.words import WORD, words
+from recsys.tokens import WORD, words
 
 MIN_WORDS: Final = 6
 MAX_WORDS: Final = 30

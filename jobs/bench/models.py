@@ -26,10 +26,10 @@ from jobs.bench.scoring import Answer, K, Past, answer_of, hide, past_of_test, r
 from recsys.candidates import Factors
 from recsys.errors import RecsysError
 from recsys.hardware import peak_memory_mb
-from recsys.item_rows import ItemRows
 from recsys.linear import fit_linear
 from recsys.metrics import ndcg, target_ranks
 from recsys.recommend import batches
+from recsys.sparse_rows import ItemRows
 from recsys.whitening import fit_whitening
 
 DECAYS: Final = (0.4, 0.6, 0.8, 1.0)

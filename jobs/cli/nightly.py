@@ -25,20 +25,11 @@ from rich.table import Table
 
 from features.store.store import Store
 from features.workspace.location import NIGHT, reading, working
-from jobs.cli.options import (
-    HELD_BACK,
-    AsOfOption,
-    ConfigOption,
-    WorkspaceOption,
-    clock,
-    moment,
-    settings_of,
-    shown_progress,
-)
+from jobs.cli.options import AsOfOption, ConfigOption, WorkspaceOption, clock, moment, settings_of, shown_progress
 from jobs.nightly.plan import Planned
 from jobs.nightly.record import REPORT_FILE
 from jobs.nightly.run import Report
-from recsys.errors import ConfigError
+from recsys.errors import HELD_BACK, ConfigError
 from recsys.workspace import Workspace
 
 SLICE_NAMES = {

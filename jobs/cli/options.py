@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -26,8 +26,6 @@ from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-HELD_BACK: Final = 3
-"""Exit code of a night whose data or candidate did not pass: nothing is broken, and the served release stays."""
 
 WorkspaceOption = Annotated[
     str,

@@ -17,7 +17,7 @@ import polars as pl
 
 from jobs.lake.lake import Lake
 from recsys.interactions import rating_events
-from recsys.words import script
+from recsys.tokens import script
 
 DAY: Final = timedelta(days=1)
 MAX_TEXTS: Final = 1000

@@ -11,7 +11,7 @@ from jobs.gate.findings import Finding
 from recsys import config
 from recsys.errors import DataError
 from recsys.fairness import bounds
-from recsys.reach import reach
+from recsys.list_exposure import reach
 from recsys.recommend import Recommender
 
 REMEDIES: Final = {

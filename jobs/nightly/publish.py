@@ -21,13 +21,13 @@ from jobs.embedding.embed import EMPTY, load_vectors
 from jobs.lake.snapshot import Shop
 from jobs.training.warm_start import save_warm_start
 from recsys.config import Settings
+from recsys.cooccurrence import learn_together
 from recsys.errors import StoreError
-from recsys.evidence import Evidence
 from recsys.model import Model
 from recsys.query import Query
 from recsys.recommend import Recommender, batches
+from recsys.review_quotes import Evidence
 from recsys.sequence import SequenceModel
-from recsys.together import learn_together
 from recsys.workspace import Workspace
 
 _STAGING: Final = "staging-"

@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 
 from features.store.store import Store
-from jobs.cli.options import HELD_BACK
 from jobs.lake.lake import Lake
 from jobs.services.process import LOOPBACK, free_port, running
 from jobs.simulation.arms import SYSTEM, Others, figures
@@ -24,7 +23,7 @@ from jobs.simulation.days import Day, Days, Night, World
 from jobs.simulation.events import events_of
 from jobs.simulation.history import Assortment, read_assortment, read_history
 from jobs.simulation.service import MAX_REQUESTS, ShopService
-from recsys.errors import ServeError
+from recsys.errors import HELD_BACK, ServeError
 from recsys.simulate import Truth, load_truth
 from recsys.simulate.clock import micros
 from recsys.simulate.tastes import Ints

@@ -26,15 +26,15 @@ from threadpoolctl import threadpool_limits
 from features.store.release import ITEM_COLUMNS, SETTINGS_FILE, load_release
 from features.store.store import Store
 from recsys import config
-from recsys.evidence import QUOTES_FILE, VECTORS_FILE, Evidence
+from recsys.cooccurrence import Together
 from recsys.explain import Facts
 from recsys.filters import And, Filter, HasAttribute, InCategory, Not, OfBrand, Or, PriceBetween, matching
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.query import Query
 from recsys.recommend import Recommender
+from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE, Evidence
 from recsys.rules import Boost, Pin, Rules
-from recsys.together import Together
 from recsys.users import Users
 from recsys.workspace import Workspace
 

@@ -8,9 +8,9 @@ from storefronts import ITEM_IDS, TEXT, tiny_model
 
 from recsys.candidates import Shoppers, Source
 from recsys.fusion import IMPERSONAL
-from recsys.item_rows import ItemRows
 from recsys.model import Model
 from recsys.repeats import Repeats
+from recsys.sparse_rows import ItemRows
 
 MODEL = tiny_model(repeats=Repeats(allowed=True))
 SOURCES = {source.name: source for source in MODEL.sources()}

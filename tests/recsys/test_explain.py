@@ -8,14 +8,14 @@ import scipy.sparse as sp
 from storefronts import ITEM_IDS, NOON, TEXT, item_entry, tiny_recommender, users_with
 
 from recsys.config import NewItems
-from recsys.evidence import Evidence
+from recsys.cooccurrence import Together
 from recsys.explain import Explanation, Facts
 from recsys.fusion import Fusion
 from recsys.query import Query, Signal
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
+from recsys.review_quotes import Evidence
 from recsys.rules import Pin, Rules
-from recsys.together import Together
 
 LAMP = TEXT[ITEM_IDS.index("lamp")]
 

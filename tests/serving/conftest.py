@@ -19,15 +19,15 @@ from features.store.release import Catalogue, LoadedRelease
 from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys import candidates, config
 from recsys.config import Settings
-from recsys.evidence import Evidence
+from recsys.cooccurrence import learn_together
 from recsys.explain import Facts
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
+from recsys.review_quotes import Evidence
 from recsys.tables import EVENT_TYPES
-from recsys.together import learn_together
 from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving import live_reader

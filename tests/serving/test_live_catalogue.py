@@ -10,12 +10,12 @@ import pytest
 from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
 from features.store.manifest import LivePosition
-from recsys.added_items import PRICE_COLUMN
 from recsys.errors import StoreError
 from recsys.filters import PriceBetween
+from recsys.new_products import PRICE_COLUMN
+from recsys.nonpersonal import complements
 from recsys.query import Query
 from recsys.rules import Rules
-from recsys.shelves import complements
 from serving.live_catalogue import LiveCatalogue
 from serving.release_watch import Live
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.recent import Recent, digest_of
+from recsys.result_cache import Recent, digest_of
 
 ARRAY = np.array([3, 1], dtype=np.int32)
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.words import words
+from recsys.tokens import words
 
 K1: Final = 1.2
 B: Final = 0.5

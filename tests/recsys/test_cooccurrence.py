@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from recsys.config import Complements
+from recsys.cooccurrence import MAX_BASKET, Together, learn_together
 from recsys.errors import StoreError
-from recsys.together import MAX_BASKET, Together, learn_together
 
 ITEMS = pl.Series(["a", "b", "c", "d"])
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.word_index import K1, B, WordIndex
+from recsys.bm25 import K1, B, WordIndex
 
 TEXTS = ["red lamp", "red red lamp", "green desk lamp", ""]
 

@@ -37,7 +37,7 @@ def complements(
 ) -> Slate:
     """What shoppers who bought these items bought as well, without what is like one of them.
 
-    The score is the sum of the strengths of `recsys.together`. An item whose text has a cosine above `max_likeness`
+    The score is the sum of the strengths of `recsys.cooccurrence`. An item whose text has a cosine above `max_likeness`
     with one of them would be bought in its place, not with it, and so would another size or colour of it. Raises
     UnknownItemError where the release knows none of the items, naming ids near the first.
     """

@@ -6,12 +6,12 @@ import pytest
 from storefronts import ITEM_IDS, NOON, tiny_recommender
 
 from recsys.config import Complements
+from recsys.cooccurrence import learn_together
 from recsys.errors import QueryError
 from recsys.filters import InCategory, OfBrand
+from recsys.nonpersonal import complements, popular
 from recsys.recommend import Recommender
-from recsys.shelves import complements, popular
 from recsys.slate import Slate
-from recsys.together import learn_together
 
 BASKETS = [("u", "keyboard"), ("u", "mouse"), ("u", "kettle"), ("u", "lamp")] + [
     (user, item_id) for user in "vw" for item_id in ("keyboard", "lamp", "mouse", "kettle")

@@ -4,7 +4,7 @@ from storefronts import tiny_recommender
 
 from recsys.errors import QueryError
 from recsys.nearest_ids import nearest_ids
-from recsys.spaces import SPACES, nearest_items, space_vectors
+from recsys.neighbours import SPACES, nearest_items, space_vectors
 
 
 def test_neighbours_are_by_angle_whatever_the_length() -> None:

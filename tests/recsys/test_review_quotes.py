@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from recsys.errors import StoreError
-from recsys.evidence import QUOTES_FILE, VECTORS_FILE, Evidence
+from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE, Evidence
 
 ITEMS = pl.Series(["lamp", "mouse", "rug"])
 QUOTES = pl.DataFrame(

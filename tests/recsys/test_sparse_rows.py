@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.item_rows import ItemRows
+from recsys.sparse_rows import ItemRows
 
 N_ITEMS = 6
 WEIGHTS = sp.csr_matrix(
