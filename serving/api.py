@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -47,7 +49,6 @@ from serving.inspect_routes import inspect_routes
 from serving.item_map import ItemMaps
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
-from serving.lifespan import lifespan_of
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
@@ -63,6 +64,25 @@ from serving.shelf_routes import shelf_routes
 from serving.shopper_routes import shopper_routes
 from serving.told import told_items
 from serving.tracing import span
+
+
+def lifespan_of(
+    answering: Answering, writer: AnswerWriter | None, moment: Moment | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The writer starts with the service; at its end the last lists are made, what waits is written, and nothing is
+    read any more."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if writer is not None:
+            writer.start()
+        yield
+        for ending in (answering, writer, moment):
+            if ending is not None:
+                await asyncio.to_thread(ending.close)
+
+    return lifespan
+
 
 DESCRIPTION: Final = """Personal recommendations from behaviour, session and text, in one call.
 
