@@ -26,7 +26,14 @@ from recsys.config import Settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
-from serving.proxy import BINARY_VARIABLE, LOOPBACK, METRICS_VARIABLE, check_port, check_reach, ray_environment
+from serving.ingress.ray_proxy import (
+    BINARY_VARIABLE,
+    LOOPBACK,
+    METRICS_VARIABLE,
+    check_port,
+    check_reach,
+    ray_environment,
+)
 from serving.tracing import check_tracing, variables
 
 log = logging.getLogger(__name__)

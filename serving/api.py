@@ -44,7 +44,9 @@ from serving.experiment_reports import ExperimentReports
 from serving.experiment_routes import experiment_routes
 from serving.explain_routes import explain_routes
 from serving.forgotten import Forgotten
-from serving.gate import Gate
+from serving.ingress.access import Gate
+from serving.ingress.problems import ProblemError, answer_problems, documented
+from serving.ingress.scopes import guard_routes, needs
 from serving.inspect_routes import inspect_routes
 from serving.item_map import ItemMaps
 from serving.item_routes import item_routes
@@ -54,11 +56,9 @@ from serving.observer import Observer
 from serving.operations import operations
 from serving.page_routes import page_routes
 from serving.past_releases import served_alone
-from serving.problems import ProblemError, answer_problems, documented
 from serving.query import check_count, sent, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest
-from serving.scopes import guard_routes, needs
 from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
 from serving.shopper_routes import shopper_routes

@@ -34,20 +34,20 @@ from serving.api import create_app
 from serving.arm_releases import ArmReleases
 from serving.forgotten import Forgotten
 from serving.hidden_watch import HiddenWatch
+from serving.ingress.ray_proxy import EVERY_INTERFACE
+from serving.ingress.request_id import RequestIdFilter
 from serving.key_watch import KeyWatch
 from serving.live_catalogue import LiveCatalogue
 from serving.mirror_watch import MirrorWatch
 from serving.past_releases import PastReleases
-from serving.proxy import EVERY_INTERFACE
 from serving.release_watch import Live, ReleaseWatch, workspace_source
-from serving.request_id import RequestIdFilter
 from serving.tracing import start_tracing
 
 APP_NAME: Final = "recsys"
 DEPLOYMENT_NAME: Final = "storefront"
 QUIET: Final = LoggingConfig(enable_access_log=False, log_level="WARNING")
 MAX_ONGOING: Final = 10_000
-"""Never reached: a request too many is refused by `serving.gate`, at less cost than by Ray."""
+"""Never reached: a request too many is refused by `serving.ingress.access`, at less cost than by Ray."""
 
 SWITCH_S: Final = 0.0005
 """After so long a list that is being made lets the event loop look at what has arrived; Python's own 5 ms are several

@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field, ValidationError
 from features.workspace.api_keys import Scope
 from recsys.errors import EncoderError, QueryError
 from serving.contract import Request, SlateResponse
-from serving.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled
+from serving.ingress.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled
+from serving.ingress.scopes import needs
 from serving.rules import ListRequest
-from serving.scopes import needs
 
 MAX_REQUESTS: Final = 1_000
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from features.workspace.api_keys import Scope
 from recsys.properties import PATH_SEPARATOR, Coded
 from serving.contract import Evidence, Id, ItemProperties
-from serving.problems import documented
+from serving.ingress.problems import documented
+from serving.ingress.scopes import needs
 from serving.release_watch import Live
-from serving.scopes import needs
 
 CATEGORIES_EXAMPLE: Final[dict[str, Any]] = {
     "categories": [

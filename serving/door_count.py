@@ -1,4 +1,4 @@
-"""How many lists were refused before they reached a replica, as HAProxy counts it (`serving/haproxy_door.py`)."""
+"""How many lists were refused before they reached a replica, as HAProxy counts it (`serving/ingress/haproxy.py`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.haproxy_door import COUNTS_VARIABLE, FRONTEND, LISTS_VARIABLE
-from serving.proxy import LOOPBACK
+from serving.ingress.haproxy import COUNTS_VARIABLE, FRONTEND, LISTS_VARIABLE
+from serving.ingress.ray_proxy import LOOPBACK
 
 TIMEOUT_S: Final = 1.0
 DENIED: Final = "haproxy_frontend_requests_denied_total"

@@ -17,8 +17,8 @@ from serving.answer_writer import AnswerWriter
 from serving.contract import Id
 from serving.forgotten import Forgotten
 from serving.ids import new_id
-from serving.problems import ProblemError, documented
-from serving.scopes import needs
+from serving.ingress.problems import ProblemError, documented
+from serving.ingress.scopes import needs
 
 RETRY_S: Final = 2
 EXAMPLE: Final[dict[str, Any]] = {

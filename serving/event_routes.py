@@ -22,9 +22,9 @@ from serving.event_contract import (
 )
 from serving.event_writer import EventWriter
 from serving.ids import new_id
+from serving.ingress.problems import FieldProblem, ProblemError, documented
+from serving.ingress.scopes import needs
 from serving.mixed_batch import Refused, sorted_out
-from serving.problems import FieldProblem, ProblemError, documented
-from serving.scopes import needs
 
 RETRY_S: Final = 2
 

@@ -15,8 +15,8 @@ from recsys import config
 from recsys.errors import StoreError
 from recsys.experiments import Lift
 from serving.experiment_reports import ExperimentReports
-from serving.problems import ProblemError, documented
-from serving.scopes import needs
+from serving.ingress.problems import ProblemError, documented
+from serving.ingress.scopes import needs
 
 RETRY_S: Final = 2
 Metric = Literal["click", "cart", "purchase"]

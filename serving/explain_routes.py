@@ -22,10 +22,10 @@ from serving.answer_content import Content
 from serving.answer_writer import AnswerWriter
 from serving.asked import Asked, query_of, slate_of
 from serving.contract import Id, SlateItem
+from serving.ingress.problems import ProblemError, documented
+from serving.ingress.scopes import needs
 from serving.past_releases import ReleaseGoneError
-from serving.problems import ProblemError, documented
 from serving.release_watch import Live
-from serving.scopes import needs
 from serving.told import told_items
 
 RETRY_S: Final = 2

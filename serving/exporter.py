@@ -16,8 +16,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
+from serving.ingress.ray_proxy import EVERY_INTERFACE, METRICS_VARIABLE
 from serving.metrics import FOLDER, MEDIA_TYPE, exposition
-from serving.proxy import EVERY_INTERFACE, METRICS_VARIABLE
 
 PORT: Final = 9464
 PATH: Final = "/metrics"

@@ -23,6 +23,8 @@ from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 from serving.contract import MAX_TEXT_CHARS, Evidence, Id, ItemProperties
+from serving.ingress.problems import ProblemError, documented
+from serving.ingress.scopes import needs
 from serving.inspect_contract import (
     FOUND_EXAMPLE,
     MAP_EXAMPLE,
@@ -38,9 +40,7 @@ from serving.inspect_contract import (
     SpaceNeighbours,
 )
 from serving.item_map import ItemMaps
-from serving.problems import ProblemError, documented
 from serving.release_watch import Live
-from serving.scopes import needs
 from serving.told import told_items
 
 N_NEIGHBOURS: Final = 10

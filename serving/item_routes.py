@@ -14,6 +14,8 @@ from features.live.item_changes import ItemChange, ItemChanges
 from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
 from serving.contract import Id
+from serving.ingress.problems import ProblemError, documented
+from serving.ingress.scopes import needs
 from serving.item_contract import (
     ITEM_BATCH_EXAMPLES,
     ITEM_EXAMPLES,
@@ -24,8 +26,6 @@ from serving.item_contract import (
     ItemsResponse,
 )
 from serving.mixed_batch import sorted_out
-from serving.problems import ProblemError, documented
-from serving.scopes import needs
 
 RETRY_S: Final = 2
 RESPONSES: Final = documented(

@@ -1,9 +1,9 @@
 """What the service counts, for Prometheus.
 
 Several replicas answer behind one port and a scrape reaches any of them. So each keeps its values in a file of its own
-in the run's folder (prometheus_client's multiprocess mode, which `serving/proxy.py` switches on), and whichever is
-asked adds up all of them. That answers for one machine: where replicas span several, a scrape answers for the machine
-of the replica that it reaches.
+in the run's folder (prometheus_client's multiprocess mode, which `serving/ingress/ray_proxy.py` switches on), and
+whichever is asked adds up all of them. That answers for one machine: where replicas span several, a scrape answers for
+the machine of the replica that it reaches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from serving.proxy import METRICS_VARIABLE
+from serving.ingress.ray_proxy import METRICS_VARIABLE
 
 FOLDER: Final = Path(os.environ[METRICS_VARIABLE]) if METRICS_VARIABLE in os.environ else None
 if FOLDER is not None:

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
-from serving.problems import FieldProblem, ProblemError, field_problem, spelled
+from serving.ingress.problems import FieldProblem, ProblemError, field_problem, spelled
 
 MAX_PROBLEMS_PER_ENTRY: Final = 3
 

@@ -10,14 +10,10 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access_log import AccessLog
+from serving.ingress.request_id import HEADER, REQUEST_ID, request_id_of
+from serving.ingress.scopes import GUARDED, KEY_NAME, ROUTE, Routes
 from serving.metrics import IN_FLIGHT, REQUESTS, SECONDS
-from serving.request_id import HEADER, REQUEST_ID, request_id_of
-from serving.scopes import GUARDED, Routes
 from serving.tracing import note_status, request_span
-
-ROUTE: Final = "recsys.route"
-KEY_NAME: Final = "recsys.key_name"
-"""Where the scope of a request holds what one middleware finds out for the other."""
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN: Final = "unknown"

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
+from serving.ingress.scopes import needs
 from serving.metrics import MEDIA_TYPE, exposition
-from serving.scopes import needs
 
 
 def operations() -> APIRouter:

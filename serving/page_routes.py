@@ -19,7 +19,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.problems import problem_response
+from serving.ingress.problems import problem_response
 
 FOLDER: Final = "web"
 POINT_MAP: Final = "js/point_map.js"

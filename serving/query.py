@@ -15,7 +15,7 @@ from recsys.query import Query, Signal
 from recsys.slate import RankedItem, Slate
 from serving.contract import RecommendRequest, SessionEvent, SlateItem, SlateResponse, kind_of
 from serving.ids import new_id
-from serving.problems import FieldProblem, ProblemError
+from serving.ingress.problems import FieldProblem, ProblemError
 
 
 def texts_of(request: RecommendRequest, max_texts: int) -> list[str]:

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
 from serving.contract import SlateResponse
+from serving.ingress.scopes import needs
 from serving.query import sent
 from serving.rules import ListRequest, SearchRequest
-from serving.scopes import needs
 
 SEARCH_EXAMPLES: Final[dict[str, Any]] = {
     "words": {"value": {"text": "quiet keyboard"}},

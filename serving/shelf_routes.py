@@ -16,11 +16,11 @@ from recsys.config import Settings
 from recsys.filters import InCategory
 from recsys.nonpersonal import complements, popular
 from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
-from serving.problems import documented
+from serving.ingress.problems import documented
+from serving.ingress.scopes import needs
 from serving.query import check_count, to_response
 from serving.release_watch import Live
 from serving.rules import BoundedFilter
-from serving.scopes import needs
 from serving.told import told_items
 from serving.tracing import span
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from features.workspace.api_keys import Scope
 from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
-from serving.problems import documented
+from serving.ingress.problems import documented
+from serving.ingress.scopes import needs
 from serving.release_watch import Live
-from serving.scopes import needs
 
 MAX_SHOPPERS: Final = 100
 N_RECENT: Final = 3

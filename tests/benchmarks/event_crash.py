@@ -26,7 +26,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.event_routes import event_routes
 from serving.event_writer import EventWriter
-from serving.problems import answer_problems
+from serving.ingress.problems import answer_problems
 
 N_CLIENTS = 4
 MAX_BATCH = 20

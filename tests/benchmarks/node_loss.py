@@ -17,7 +17,7 @@ from replica_loss import failed, wait_for_replicas
 
 from jobs.services.process import LOOPBACK, free_port, running
 from recsys.config import Serve
-from serving.proxy import METRICS_VARIABLE, ray_environment
+from serving.ingress.ray_proxy import METRICS_VARIABLE, ray_environment
 
 STORE_BYTES = 80 * 2**20
 

@@ -19,8 +19,8 @@ from recsys.config import Serve, Settings
 from recsys.settings_file import load_settings
 from serving import exporter
 from serving.api import create_app
-from serving.haproxy_door import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE
-from serving.proxy import METRICS_VARIABLE, ray_environment
+from serving.ingress.haproxy import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE
+from serving.ingress.ray_proxy import METRICS_VARIABLE, ray_environment
 
 PODS = [pod for manifest in manifests().values() for pod in pod_specs(manifest)]
 CONTAINERS = [container for pod in PODS for container in pod["containers"]]
@@ -151,7 +151,7 @@ def test_ray_is_switched_as_the_service_switches_it_for_itself(served: dict[str,
 
 def test_haproxy_is_started_by_the_command_of_the_image_that_adds_the_door() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"][COMMAND] == "serving.haproxy_door:main"
+    assert project["scripts"][COMMAND] == "serving.ingress.haproxy:main"
     assert "COPY --from=libraries-cpu /libraries /usr/local" in (ROOT / "Dockerfile").read_text()
     cluster = of_kind("RayService")["spec"]["rayClusterConfig"]
     started = [values(one)["RAY_SERVE_HAPROXY_BINARY_PATH"] for one in containers(cluster) if "envFrom" in one]

@@ -5,7 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
-from serving.problems import MAX_FIELD_PROBLEMS
+from serving.ingress.problems import MAX_FIELD_PROBLEMS
 
 
 def refused(client: TestClient, request: Any, path: str = "/v1/recommend") -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from serving import exporter
+from serving.ingress.ray_proxy import METRICS_VARIABLE
 from serving.metrics import MEDIA_TYPE
-from serving.proxy import METRICS_VARIABLE
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy of the environment would not reach this machine."""

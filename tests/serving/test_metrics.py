@@ -6,8 +6,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from serving.ingress.ray_proxy import METRICS_VARIABLE
 from serving.metrics import BUCKETS_S
-from serving.proxy import METRICS_VARIABLE
 
 
 def scraped(client: TestClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -8,9 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.access_log import AccessLog
+from serving.ingress.request_id import REQUEST_ID, RequestIdFilter
 from serving.key_watch import Keys
 from serving.release_watch import Live
-from serving.request_id import REQUEST_ID, RequestIdFilter
 
 Clients = Callable[..., TestClient]
 ASK = {"user_id": "ann"}

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from recsys.errors import EncoderError, QueryError, RecsysError, UnknownItemError
-from serving.request_id import REQUEST_ID
+from serving.ingress.request_id import REQUEST_ID
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.workspace.api_keys import ApiKey, digest
 from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
-from serving.haproxy_door import BUSY
+from serving.ingress.haproxy import BUSY
+from serving.ingress.problems import problem_response
+from serving.ingress.rate_limit import Limiter
+from serving.ingress.scopes import GUARDED, KEY_NAME, ROUTE, Route
 from serving.key_watch import Keys
-from serving.limits import Limiter
-from serving.observer import KEY_NAME, ROUTE
-from serving.problems import problem_response
-from serving.scopes import GUARDED, Route
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 BUSY_RETRY_S: Final = 1

@@ -3,7 +3,7 @@
 A replica takes as long to refuse a request as to answer one that asks for nothing, so that under three times what it
 can do most of its time would go to refusals. HAProxy refuses in a fraction of that. Ray has no setting for it; so its
 configuration is completed here whenever Ray starts HAProxy with a new one. Where that looks other than expected, or
-HAProxy does not accept the result, it stays as it was: replicas refuse by themselves (`serving/gate.py`).
+HAProxy does not accept the result, it stays as it was: replicas refuse by themselves (`serving/ingress/access.py`).
 
 Next to the standard library alone is imported, as Ray waits for this at each of HAProxy's starts.
 """
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from serving.request_id import SANE
+from serving.ingress.request_id import SANE
 
 COMMAND: Final = "recsys-haproxy"
 """The command by which it is installed (pyproject.toml)."""
@@ -70,7 +70,7 @@ hdr x-request-id %[var(txn.recsys_id)] lf-string '{overloaded}' if recsys_list !
 """
 PATIENCE: Final = "10s"
 BUSY: Final = "as many lists as the service works on at once are being made; come back after Retry-After seconds"
-"""Why a list is refused; `serving/gate.py` says the same."""
+"""Why a list is refused; `serving/ingress/access.py` says the same."""
 
 LATE: Final = f"the body did not come within {PATIENCE} of its headers; send it at once"
 
@@ -106,7 +106,7 @@ def with_door(configuration: str, most: int) -> str | None:
 
 
 def _problem(status: int, kind: str, detail: str) -> str:
-    """As `serving/problems.py` answers, which takes too long to import; HAProxy fills in the request's id."""
+    """As `serving/ingress/problems.py` answers, which takes too long to import; HAProxy fills in the request's id."""
     told = {"type": f"urn:recsys:problem:{kind}", "title": kind.replace("-", " ").capitalize(), "status": status}
     return json.dumps(told | {"detail": detail, "errors": [], "request_id": "%[var(txn.recsys_id)]"})
 

@@ -4,7 +4,7 @@ import pytest
 
 from features.workspace.api_keys import ApiKey, Scope
 from recsys.config import Serve
-from serving.limits import BUSY_RETRY_S, Limiter
+from serving.ingress.rate_limit import BUSY_RETRY_S, Limiter
 
 
 def key_of(name: str = "shop", **limits: float) -> ApiKey:

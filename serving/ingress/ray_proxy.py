@@ -23,7 +23,7 @@ from typing import Final
 from features.workspace.api_keys import ApiKey
 from recsys import config
 from recsys.errors import ServeError
-from serving.haproxy_door import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE, real_haproxy
+from serving.ingress.haproxy import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE, real_haproxy
 
 log = logging.getLogger(__name__)
 

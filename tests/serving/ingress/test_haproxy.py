@@ -24,10 +24,10 @@ from features.live.database import LiveDatabase
 from features.workspace.api_keys import Scope
 from jobs.services.process import free_port
 from recsys.config import Settings
-from serving import gate
 from serving.api import create_app
 from serving.door_count import n_refused
-from serving.haproxy_door import (
+from serving.ingress import access
+from serving.ingress.haproxy import (
     BACKEND,
     COUNTS_VARIABLE,
     LISTS_VARIABLE,
@@ -37,8 +37,8 @@ from serving.haproxy_door import (
     real_haproxy,
     with_door,
 )
-from serving.problems import Problem
-from serving.proxy import METRICS_VARIABLE
+from serving.ingress.problems import Problem
+from serving.ingress.ray_proxy import METRICS_VARIABLE
 from serving.release_watch import Live
 
 HAPROXY = real_haproxy()
@@ -119,7 +119,7 @@ def ports(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(CONFIGURATION.format(**taken))
     monkeypatch.setenv(LISTS_VARIABLE, str(MOST))
-    command = [sys.executable, "-m", "serving.haproxy_door", "-db", "-f", str(configuration)]
+    command = [sys.executable, "-m", "serving.ingress.haproxy", "-db", "-f", str(configuration)]
     with subprocess.Popen(command) as process:
         try:
             wait_for(lambda: is_open(taken["port"]))
@@ -179,7 +179,7 @@ def test_a_refusal_reads_as_one_of_the_service(full: dict[str, int]) -> None:
     _, headers, problem = ask(full["port"], x_request_id='"\\ not sane')
     assert re.fullmatch("[0-9a-f-]{36}", problem["request_id"])
     assert headers["x-request-id"] == problem["request_id"]
-    own = gate._busy()
+    own = access._busy()
     assert json.loads(bytes(own.body)) | {"request_id": ""} == problem | {"request_id": ""}
     assert (own.headers["retry-after"], own.media_type) == (headers["retry-after"], headers["content-type"])
 
@@ -227,7 +227,7 @@ def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service,
 
 
 def test_every_route_that_is_no_list_is_spared(live: Live, live_database: LiveDatabase) -> None:
-    """`serving/gate.py` refuses by scope, the door by method and path."""
+    """`serving/ingress/access.py` refuses by scope, the door by method and path."""
     paths = create_app(lambda: live, Settings(), live_database).openapi()["paths"]
     stores = [
         (method.upper(), path)
@@ -290,7 +290,7 @@ def test_a_configuration_that_haproxy_refuses_is_left_as_it_was(
     broken = CONFIGURATION.format(port=free_port(), counts=free_port(), server=1).replace("mode http", "mode strange")
     path.write_text(broken)
     monkeypatch.setenv(LISTS_VARIABLE, str(MOST))
-    command = [sys.executable, "-m", "serving.haproxy_door", "-c", "-f", str(path)]
+    command = [sys.executable, "-m", "serving.ingress.haproxy", "-c", "-f", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode
     assert "no door" in done.stderr

@@ -3,7 +3,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from features.workspace.api_keys import Scope
-from serving.scopes import guard_routes, needs
+from serving.ingress.scopes import guard_routes, needs
 
 
 def app_of(path: str, **declared: object) -> FastAPI:

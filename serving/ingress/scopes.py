@@ -14,9 +14,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from features.workspace.api_keys import Scope
-from serving.problems import documented
+from serving.ingress.problems import documented
+from serving.ingress.scopes import GUARDED, Routes
 
 GUARDED: Final = "/v1/"
 """Health checks and the API's description stay open: load balancers and browsers carry no key."""
@@ -87,3 +89,10 @@ def guard_routes(app: FastAPI) -> Routes:
                 raise ValueError(f"{method.upper()} {template}: no scope; declare it with openapi_extra=needs(…)")
         routes.append(Route(template, scopes))
     return Routes(routes)
+
+
+ROUTE: Final = "recsys.route"
+
+
+KEY_NAME: Final = "recsys.key_name"
+"""Where the scope of a request holds what one middleware finds out for the other."""

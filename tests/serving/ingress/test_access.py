@@ -8,11 +8,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
-from serving.gate import MAX_BODY_BYTES, Gate
+from serving.ingress.access import MAX_BODY_BYTES, Gate
+from serving.ingress.scopes import ROUTE, Route
 from serving.key_watch import NO_KEYS, Keys
-from serving.observer import ROUTE
 from serving.release_watch import Live
-from serving.scopes import Route
 
 READS = {"POST": KeyScope.READ}
 ASK = {"user_id": "ann"}
