@@ -23,8 +23,6 @@ from features.live.item_changes import ItemChanges
 from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from serving.access_log import AccessLog
-from serving.answer_writer import AnswerWriter
-from serving.answering import Answering
 from serving.batch_routes import batch_routes
 from serving.catalogue_routes import catalogue_routes
 from serving.contract import (
@@ -51,18 +49,19 @@ from serving.inspect_routes import inspect_routes
 from serving.item_map import ItemMaps
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
+from serving.lists.conversion import check_count, sent, to_response, told_items
+from serving.lists.recorder import AnswerWriter
+from serving.lists.service import Answering
 from serving.moment import Moment
 from serving.observer import Observer
 from serving.operations import operations
 from serving.page_routes import page_routes
 from serving.past_releases import served_alone
-from serving.query import check_count, sent, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest
 from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
 from serving.shopper_routes import shopper_routes
-from serving.told import told_items
 from serving.tracing import span
 
 

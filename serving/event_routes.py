@@ -21,9 +21,9 @@ from serving.event_contract import (
     ShopEvent,
 )
 from serving.event_writer import EventWriter
-from serving.ids import new_id
 from serving.ingress.problems import FieldProblem, ProblemError, documented
 from serving.ingress.scopes import needs
+from serving.lists.ids import new_id
 from serving.mixed_batch import Refused, sorted_out
 
 RETRY_S: Final = 2

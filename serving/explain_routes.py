@@ -18,15 +18,14 @@ from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.slate import Slate
-from serving.answer_content import Content
-from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, query_of, slate_of
 from serving.contract import Id, SlateItem
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
+from serving.lists.conversion import Asked, query_of, slate_of, told_items
+from serving.lists.record import Content
+from serving.lists.recorder import AnswerWriter
 from serving.past_releases import ReleaseGoneError
 from serving.release_watch import Live
-from serving.told import told_items
 
 RETRY_S: Final = 2
 EXPLAIN_EXAMPLE: Final[dict[str, Any]] = {

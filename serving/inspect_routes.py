@@ -40,8 +40,8 @@ from serving.inspect_contract import (
     SpaceNeighbours,
 )
 from serving.item_map import ItemMaps
+from serving.lists.conversion import told_items
 from serving.release_watch import Live
-from serving.told import told_items
 
 N_NEIGHBOURS: Final = 10
 MAX_HISTORY: Final = 100

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from features.workspace.api_keys import Scope
 from serving.contract import SlateResponse
 from serving.ingress.scopes import needs
-from serving.query import sent
+from serving.lists.conversion import sent
 from serving.rules import ListRequest, SearchRequest
 
 SEARCH_EXAMPLES: Final[dict[str, Any]] = {

@@ -18,10 +18,9 @@ from recsys.nonpersonal import complements, popular
 from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.query import check_count, to_response
+from serving.lists.conversion import check_count, to_response, told_items
 from serving.release_watch import Live
 from serving.rules import BoundedFilter
-from serving.told import told_items
 from serving.tracing import span
 
 COMPLEMENTS_EXAMPLES: Final[dict[str, Any]] = {

@@ -14,11 +14,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
-from starlette.types import Scope
 
 from features.workspace.api_keys import Scope
 from serving.ingress.problems import documented
-from serving.ingress.scopes import GUARDED, Routes
 
 GUARDED: Final = "/v1/"
 """Health checks and the API's description stay open: load balancers and browsers carry no key."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-import serving.kept_lists
+import serving.lists.cache
 from features.workspace.hidden_reviews import hide_reviews, show_reviews
 from serving.hidden_watch import HiddenWatch
 from serving.release_watch import Live
@@ -48,7 +48,7 @@ def test_a_review_is_hidden_and_shown_while_the_service_runs(
     assert quoted() is None
     show_reviews(file, ["r1"], NOW)
     watch.poll()
-    monkeypatch.setattr(serving.kept_lists, "KEPT_FOR", timedelta(0))  # a minute later
+    monkeypatch.setattr(serving.lists.cache, "KEPT_FOR", timedelta(0))  # a minute later
     assert quoted() == "r1"
 
 

@@ -8,7 +8,7 @@ import pytest
 from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
-import serving.kept_lists
+import serving.lists.cache
 from features.live.database import LiveDatabase
 from features.store.release import LoadedRelease
 from recsys.config import Settings
@@ -91,7 +91,7 @@ def test_another_release_makes_its_own(
 def test_after_a_while_it_is_made_anew(
     client: TestClient, n_made: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving.kept_lists, "KEPT_FOR", timedelta(0))
+    monkeypatch.setattr(serving.lists.cache, "KEPT_FOR", timedelta(0))
     recommend(client, user_id="ann")
     recommend(client, user_id="ann")
     assert n_made() == 2
@@ -100,7 +100,7 @@ def test_after_a_while_it_is_made_anew(
 def test_long_lists_are_not_kept(
     client: TestClient, n_made: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving.kept_lists, "MAX_ITEMS", 2)
+    monkeypatch.setattr(serving.lists.cache, "MAX_ITEMS", 2)
     for _ in range(2):
         recommend(client, user_id="ann", count=3)
     assert n_made() == 2

@@ -3,15 +3,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-import serving.answer_writer
+import serving.lists.recorder
 from features.live.answer_log import Answer, AnswerLog, Exposure
 from features.live.database import LiveDatabase
 from recsys.config import Arm, Serve
 from recsys.errors import StoreError
 from recsys.experiments import Assignment
-from serving.answer_content import Answered
-from serving.answer_writer import AnswerWriter
-from serving.asked import Asked
+from serving.lists.conversion import Asked
+from serving.lists.record import Answered
+from serving.lists.recorder import AnswerWriter
 from serving.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
 from serving.rules import ListRequest
 
@@ -60,8 +60,8 @@ def test_where_no_replays_are_kept_exposures_are(log: AnswerLog) -> None:
 
 
 def test_a_group_that_does_not_fit_is_dropped_and_counted(log: AnswerLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving.answer_writer, "MAX_WAITING", 3)
-    monkeypatch.setattr(serving.answer_writer, "GROUP_ANSWERS", 2)
+    monkeypatch.setattr(serving.lists.recorder, "MAX_WAITING", 3)
+    monkeypatch.setattr(serving.lists.recorder, "GROUP_ANSWERS", 2)
     writer = AnswerWriter(log, Serve())
     dropped, recorded = (counter._value.get() for counter in (ANSWERS_DROPPED, ANSWERS_RECORDED))
     for n in range(5):

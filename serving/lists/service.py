@@ -10,24 +10,45 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
 from recsys.recommend import Begun
 from recsys.slate import Slate
-from serving.answer_content import Answered
-from serving.answer_writer import AnswerWriter
-from serving.asked import Asked, begun_of, finished, known_query_of, query_of, slate_of
 from serving.contract import SlateResponse
-from serving.kept_lists import KeptLists
+from serving.lists.cache import KeptLists
+from serving.lists.conversion import (
+    Asked,
+    begun_of,
+    check_count,
+    finished,
+    known_query_of,
+    query_of,
+    slate_of,
+    to_response,
+    told_items,
+)
+from serving.lists.record import Answered
+from serving.lists.recorder import AnswerWriter
 from serving.metrics import count_slate
 from serving.moment import Moment
-from serving.query import check_count, to_response
 from serving.release_watch import Live
 from serving.rules import ListRequest, SearchRequest, settled
-from serving.told import told_items
-from serving.turns import Turns
+
+T = TypeVar("T")
+
+
+async def in_turn(turn: asyncio.Lock, work: Callable[[], T]) -> T:
+    """What `work` returns, in an iteration of the event loop in which no other piece of work is done: first come, first
+    served. Without it as many pieces as had arrived would be done in one iteration, and what came after them, were it
+    only to be refused, would wait for all."""
+    await turn.acquire()
+    try:
+        return work()
+    finally:
+        asyncio.get_running_loop().call_soon(turn.release)
 
 
 class Answering:
@@ -53,7 +74,7 @@ class Answering:
         self._moment = moment
         self._writer = writer
         self._forgotten = forgotten
-        self._turns = Turns()
+        self._turn = asyncio.Lock()
         self._kept = KeptLists()
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
@@ -107,9 +128,9 @@ class Answering:
 
         moment, manifest = self._moment, current.release.manifest
         if moment is None:
-            return await self._turns.take(lambda: made(begun_of, request, frozenset()))
+            return await in_turn(self._turn, lambda: made(begun_of, request, frozenset()))
         if moment.is_quick:
-            return await self._turns.take(lambda: made(begun_of, *moment.of_now(request, manifest)))
+            return await in_turn(self._turn, lambda: made(begun_of, *moment.of_now(request, manifest)))
         in_thread = partial(made, lambda query, live: self._made(lambda: slate_of(query, live)))
         found = await moment.of_then(request, manifest, in_thread)
         return found or (Asked(request, now, moment.last_gone(manifest), is_search, by_ranker), None)

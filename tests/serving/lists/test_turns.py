@@ -5,18 +5,18 @@ import itertools
 
 import pytest
 
-from serving.turns import Turns
+from serving.lists.service import in_turn
 
 
 def test_pieces_are_done_in_their_order_with_a_turn_between_them() -> None:
     done: list[str] = []
 
-    async def take(turns: Turns, name: str) -> None:
-        await turns.take(lambda: done.append(name))
+    async def take(turn: asyncio.Lock, name: str) -> None:
+        await in_turn(turn, lambda: done.append(name))
 
     async def main() -> None:
-        turns = Turns()
-        pieces = [asyncio.create_task(take(turns, name)) for name in "abc"]
+        turn = asyncio.Lock()
+        pieces = [asyncio.create_task(take(turn, name)) for name in "abc"]
         seen = []
         while not all(piece.done() for piece in pieces):
             await asyncio.sleep(0)
@@ -32,28 +32,28 @@ def test_a_piece_that_fails_and_one_that_is_given_up_hold_nobody_up() -> None:
         raise KeyError("kettle")
 
     async def main() -> None:
-        turns = Turns()
-        first = asyncio.create_task(turns.take(fail))
-        given_up = asyncio.create_task(turns.take(lambda: pytest.fail("nobody waits for it")))
-        last = asyncio.create_task(turns.take(lambda: 7))
+        turn = asyncio.Lock()
+        first = asyncio.create_task(in_turn(turn, fail))
+        given_up = asyncio.create_task(in_turn(turn, lambda: pytest.fail("nobody waits for it")))
+        last = asyncio.create_task(in_turn(turn, lambda: 7))
         await asyncio.sleep(0)
         given_up.cancel()
         with pytest.raises(KeyError):
             await first
         assert await asyncio.wait_for(last, 1) == 7
-        assert await asyncio.wait_for(turns.take(lambda: 8), 1) == 8
+        assert await asyncio.wait_for(in_turn(turn, lambda: 8), 1) == 8
 
     asyncio.run(main())
 
 
 def test_who_gives_up_in_the_very_turn_passes_it_on() -> None:
     async def main() -> None:
-        turns = Turns()
-        tasks = [asyncio.create_task(turns.take(lambda number=number: number)) for number in range(3)]
+        turn = asyncio.Lock()
+        tasks = [asyncio.create_task(in_turn(turn, lambda number=number: number)) for number in range(3)]
         await asyncio.sleep(0)  # the first has had its turn, the second is about to be told
         await asyncio.sleep(0)
         tasks[1].cancel()
         assert await asyncio.wait_for(tasks[2], 1) == 2
-        assert await asyncio.wait_for(turns.take(lambda: 3), 1) == 3
+        assert await asyncio.wait_for(in_turn(turn, lambda: 3), 1) == 3
 
     asyncio.run(main())

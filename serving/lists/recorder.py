@@ -13,7 +13,7 @@ from typing import Final
 from features.live.answer_log import AnswerLog, Exposure
 from recsys import config
 from recsys.errors import StoreError
-from serving.answer_content import Answered, to_answer
+from serving.lists.record import Answered, to_answer
 from serving.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
 from serving.poller import Poller
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from recsys.result_cache import Recent
 from recsys.slate import Slate
-from serving.asked import Asked
+from serving.lists.conversion import Asked
 from serving.release_watch import Live
 
 KEPT_FOR: Final = timedelta(minutes=1)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from recsys.query import Query
-from serving.asked import Asked, known_query_of, query_of
+from serving.lists.conversion import Asked, known_query_of, query_of
 from serving.release_watch import Live
 from serving.rules import ListRequest
 

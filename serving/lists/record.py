@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from features.live.answer_log import Answer
 from recsys.experiments import Assignment
-from serving.asked import Asked
 from serving.contract import SessionEvent
+from serving.lists.conversion import Asked
 from serving.rules import ListRequest
 
 
