@@ -37,8 +37,6 @@ from serving.contract import (
 )
 from serving.erasure_routes import erasure_routes
 from serving.event_routes import event_routes
-from serving.event_writer import EventWriter
-from serving.experiment_reports import ExperimentReports
 from serving.experiment_routes import experiment_routes
 from serving.explain_routes import explain_routes
 from serving.forgotten import Forgotten
@@ -52,7 +50,9 @@ from serving.key_watch import NO_KEYS, Keys
 from serving.lists.conversion import check_count, sent, to_response, told_items
 from serving.lists.recorder import AnswerWriter
 from serving.lists.service import Answering
-from serving.moment import Moment
+from serving.live.context import Moment
+from serving.live.event_writer import EventWriter
+from serving.live.experiment_reports import ExperimentReports
 from serving.observer import Observer
 from serving.operations import operations
 from serving.page_routes import page_routes

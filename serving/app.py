@@ -37,7 +37,7 @@ from serving.hidden_watch import HiddenWatch
 from serving.ingress.ray_proxy import EVERY_INTERFACE
 from serving.ingress.request_id import RequestIdFilter
 from serving.key_watch import KeyWatch
-from serving.live_catalogue import LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
 from serving.mirror_watch import MirrorWatch
 from serving.past_releases import PastReleases
 from serving.release_watch import Live, ReleaseWatch, workspace_source

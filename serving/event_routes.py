@@ -20,10 +20,10 @@ from serving.event_contract import (
     EventsResponse,
     ShopEvent,
 )
-from serving.event_writer import EventWriter
 from serving.ingress.problems import FieldProblem, ProblemError, documented
 from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
+from serving.live.event_writer import EventWriter
 from serving.mixed_batch import Refused, sorted_out
 
 RETRY_S: Final = 2

@@ -14,9 +14,9 @@ from features.workspace.api_keys import Scope
 from recsys import config
 from recsys.errors import StoreError
 from recsys.experiments import Lift
-from serving.experiment_reports import ExperimentReports
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
+from serving.live.experiment_reports import ExperimentReports
 
 RETRY_S: Final = 2
 Metric = Literal["click", "cart", "purchase"]

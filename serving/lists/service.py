@@ -32,8 +32,8 @@ from serving.lists.conversion import (
 )
 from serving.lists.record import Answered
 from serving.lists.recorder import AnswerWriter
+from serving.live.context import Moment
 from serving.metrics import count_slate
-from serving.moment import Moment
 from serving.release_watch import Live
 from serving.rules import ListRequest, SearchRequest, settled
 

@@ -25,8 +25,8 @@ from features.live.event_log import EventLog
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.event_routes import event_routes
-from serving.event_writer import EventWriter
 from serving.ingress.problems import answer_problems
+from serving.live.event_writer import EventWriter
 
 N_CLIENTS = 4
 MAX_BATCH = 20

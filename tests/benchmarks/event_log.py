@@ -24,9 +24,9 @@ from features.live.database import open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from features.store.manifest import LivePosition, Manifest
 from recsys.workspace import Workspace
-from serving.event_writer import EventWriter
-from serving.live_reader import LiveReader
-from serving.recent_events import RecentEvents
+from serving.live.context import RecentEvents
+from serving.live.event_writer import EventWriter
+from serving.live.reader import LiveReader
 
 N_REQUESTS = 500
 N_READS = 3000

@@ -18,7 +18,7 @@ from features.live.item_changes import ItemChange, ItemChanges
 from features.store.release import load_release
 from recsys.query import Query
 from recsys.workspace import Workspace
-from serving.live_catalogue import LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
 from serving.release_watch import Live
 from serving.text_cache import TextVectors
 

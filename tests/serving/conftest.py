@@ -30,9 +30,9 @@ from recsys.review_quotes import Evidence
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
 from recsys.whitening import Whitening
-from serving import live_reader
 from serving.api import create_app
 from serving.key_watch import Keys
+from serving.live import reader
 from serving.release_watch import Live
 from serving.text_cache import TextVectors
 
@@ -164,7 +164,7 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
 @pytest.fixture(autouse=True)
 def _patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a list would else go without what the database knows, as it should, and a test would fail."""
-    monkeypatch.setattr(live_reader, "TIMEOUT_S", 30.0)
+    monkeypatch.setattr(reader, "TIMEOUT_S", 30.0)
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from jobs.ingest.event_log import ingest_log
 from recsys.config import Ingest, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
-from serving import experiment_reports
 from serving.api import create_app
-from serving.experiment_reports import ExperimentReports
 from serving.key_watch import Keys
+from serving.live import experiment_reports
+from serving.live.experiment_reports import ExperimentReports
 from serving.release_watch import Live
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

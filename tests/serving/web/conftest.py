@@ -22,7 +22,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.key_watch import NO_KEYS, Keys
-from serving.live_catalogue import LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
 from serving.release_watch import Live
 from serving.text_cache import TextVectors
 

@@ -16,7 +16,7 @@ from recsys.new_products import PRICE_COLUMN
 from recsys.nonpersonal import complements
 from recsys.query import Query
 from recsys.rules import Rules
-from serving.live_catalogue import LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
 from serving.release_watch import Live
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

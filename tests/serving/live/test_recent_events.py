@@ -15,9 +15,8 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
 from serving.contract import RecommendRequest, SessionEvent
-from serving.live_reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
-from serving.moment import Moment
-from serving.recent_events import RecentEvents, after_events
+from serving.live.context import Moment, RecentEvents, after_events
+from serving.live.reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
 from serving.release_watch import Live
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)

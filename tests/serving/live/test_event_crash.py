@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "event_crash.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "event_crash.py"
 
 
 def test_every_acknowledged_event_is_stored_once_however_the_server_dies(tmp_path: Path, live_url: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from features.live.event_log import EventLog, LoggedEvent
 from recsys.errors import StoreError
-from serving.event_writer import GROUP_EVENTS, EventWriter
+from serving.live.event_writer import GROUP_EVENTS, EventWriter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
