@@ -91,7 +91,7 @@ def _serve(options: argparse.Namespace) -> None:
             f"{workspace.url}: object storage cannot hold the database of events; set RECSYS_SERVE__EVENTS_URL (or "
             "serve.events_url) to postgresql://user:password@host/name"
         )
-    # Not through the store: lancedb must not be loaded in the process that starts Ray (serving/release_watch.py).
+    # Not through the store: lancedb must not be loaded in the process that starts Ray (serving/releases/active.py).
     if read_pointer(workspace.current) is None:
         shown = workspace.shown
         raise StoreError(f"{shown}: no release published yet; run `recsys nightly --workspace {shown}`")

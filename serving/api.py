@@ -41,10 +41,9 @@ from serving.experiment_routes import experiment_routes
 from serving.explain_routes import explain_routes
 from serving.forgotten import Forgotten
 from serving.ingress.access import Gate
-from serving.ingress.problems import ProblemError, answer_problems, documented
+from serving.ingress.problems import answer_problems, documented
 from serving.ingress.scopes import guard_routes, needs
 from serving.inspect_routes import inspect_routes
-from serving.item_map import ItemMaps
 from serving.item_routes import item_routes
 from serving.key_watch import NO_KEYS, Keys
 from serving.lists.conversion import check_count, sent, to_response, told_items
@@ -56,8 +55,9 @@ from serving.live.experiment_reports import ExperimentReports
 from serving.observer import Observer
 from serving.operations import operations
 from serving.page_routes import page_routes
-from serving.past_releases import served_alone
-from serving.release_watch import Live
+from serving.releases.active import Live, _ready
+from serving.releases.item_map import ItemMaps
+from serving.releases.replay import served_alone
 from serving.rules import ListRequest
 from serving.search_routes import search_routes
 from serving.shelf_routes import shelf_routes
@@ -235,15 +235,3 @@ def _recommendations(
         )
 
     return routes
-
-
-def _ready(live: Callable[[], Live | None]) -> Live:
-    current = live()
-    if current is None:
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "not-ready",
-            "no release is loaded yet; publish one with `recsys nightly`",
-            retry_s=2,
-        )
-    return current

@@ -31,7 +31,6 @@ from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 from serving.access_log import AccessLog
 from serving.api import create_app
-from serving.arm_releases import ArmReleases
 from serving.forgotten import Forgotten
 from serving.hidden_watch import HiddenWatch
 from serving.ingress.ray_proxy import EVERY_INTERFACE
@@ -39,8 +38,9 @@ from serving.ingress.request_id import RequestIdFilter
 from serving.key_watch import KeyWatch
 from serving.live.catalogue import LiveCatalogue
 from serving.mirror_watch import MirrorWatch
-from serving.past_releases import PastReleases
-from serving.release_watch import Live, ReleaseWatch, workspace_source
+from serving.releases.active import Live, ReleaseWatch, workspace_source
+from serving.releases.arms import ArmReleases
+from serving.releases.replay import PastReleases
 from serving.tracing import start_tracing
 
 APP_NAME: Final = "recsys"

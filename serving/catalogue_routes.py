@@ -17,7 +17,7 @@ from recsys.properties import PATH_SEPARATOR, Coded
 from serving.contract import Evidence, Id, ItemProperties
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 CATEGORIES_EXAMPLE: Final[dict[str, Any]] = {
     "categories": [

@@ -24,8 +24,8 @@ from serving.ingress.scopes import needs
 from serving.lists.conversion import Asked, query_of, slate_of, told_items
 from serving.lists.record import Content
 from serving.lists.recorder import AnswerWriter
-from serving.past_releases import ReleaseGoneError
-from serving.release_watch import Live
+from serving.releases.active import Live
+from serving.releases.replay import ReleaseGoneError
 
 RETRY_S: Final = 2
 EXPLAIN_EXAMPLE: Final[dict[str, Any]] = {

@@ -39,9 +39,9 @@ from serving.inspect_contract import (
     SpaceAgreement,
     SpaceNeighbours,
 )
-from serving.item_map import ItemMaps
 from serving.lists.conversion import told_items
-from serving.release_watch import Live
+from serving.releases.active import Live
+from serving.releases.item_map import ItemMaps
 
 N_NEIGHBOURS: Final = 10
 MAX_HISTORY: Final = 100

@@ -19,7 +19,7 @@ from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count,
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import check_count, to_response, told_items
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.rules import BoundedFilter
 from serving.tracing import span
 

@@ -15,7 +15,7 @@ from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 MAX_SHOPPERS: Final = 100
 N_RECENT: Final = 3

@@ -9,8 +9,8 @@ from typing import Any
 from features.store.release import LoadedRelease
 from recsys import config
 from recsys.errors import StoreError
-from serving.release_watch import Source
-from serving.text_cache import TextEncoder
+from serving.releases.active import Source
+from serving.releases.text_vectors import TextEncoder
 
 
 @dataclass

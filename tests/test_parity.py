@@ -14,8 +14,8 @@ from features.store.release import load_release
 from jobs.__main__ import main
 from recsys.query import Query
 from serving.api import create_app
-from serving.release_watch import Live
-from serving.text_cache import TextVectors
+from serving.releases.active import Live
+from serving.releases.text_vectors import TextVectors
 
 SENTENCE = "a warm jacket for rainy days"
 

@@ -11,7 +11,7 @@ from typing import Final
 from recsys.result_cache import Recent
 from recsys.slate import Slate
 from serving.lists.conversion import Asked
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 KEPT_FOR: Final = timedelta(minutes=1)
 """How long ago something was counts in days, so that a list of a minute ago is the list of now."""

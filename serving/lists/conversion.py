@@ -30,7 +30,7 @@ from serving.contract import (
 )
 from serving.ingress.problems import FieldProblem, ProblemError
 from serving.lists.ids import new_id
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.rules import ListRequest, with_rules
 from serving.tracing import note, span
 

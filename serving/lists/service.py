@@ -34,7 +34,7 @@ from serving.lists.record import Answered
 from serving.lists.recorder import AnswerWriter
 from serving.live.context import Moment
 from serving.metrics import count_slate
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.rules import ListRequest, SearchRequest, settled
 
 T = TypeVar("T")

@@ -20,8 +20,8 @@ from recsys.new_products import with_added_items, with_prices
 from recsys.recommend import Recommender
 from recsys.tables import Reviews
 from serving.poller import Watch
-from serving.release_watch import Live
-from serving.text_cache import TextVectors
+from serving.releases.active import Live
+from serving.releases.text_vectors import TextVectors
 
 if TYPE_CHECKING:
     from features.store.release import LoadedRelease

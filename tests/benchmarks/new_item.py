@@ -19,8 +19,8 @@ from features.store.release import load_release
 from recsys.query import Query
 from recsys.workspace import Workspace
 from serving.live.catalogue import LiveCatalogue
-from serving.release_watch import Live
-from serving.text_cache import TextVectors
+from serving.releases.active import Live
+from serving.releases.text_vectors import TextVectors
 
 
 def main() -> int:

@@ -33,8 +33,8 @@ from recsys.whitening import Whitening
 from serving.api import create_app
 from serving.key_watch import Keys
 from serving.live import reader
-from serving.release_watch import Live
-from serving.text_cache import TextVectors
+from serving.releases.active import Live
+from serving.releases.text_vectors import TextVectors
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM_IDS = ("boot", "coat", "lamp", "rug", "sock", "vase")

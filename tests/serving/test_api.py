@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from recsys.config import Settings
 from recsys.query import Query
 from serving.contract import RECOMMEND_EXAMPLES
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 Clients = Callable[..., TestClient]
 

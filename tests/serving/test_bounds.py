@@ -18,7 +18,7 @@ from serving.api import create_app
 from serving.contract import MAX_EXCLUDE_IDS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
 from serving.ingress.access import MAX_BODY_BYTES
 from serving.item_contract import MAX_ATTRIBUTE_DEPTH, MAX_ATTRIBUTES_CHARS, MAX_DESCRIPTION_CHARS
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.rules import MAX_CONDITIONS, MAX_DEPTH
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

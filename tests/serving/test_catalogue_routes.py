@@ -10,7 +10,7 @@ from recsys.config import Settings
 from recsys.properties import Coded
 from serving.api import create_app
 from serving.catalogue_routes import categories_of
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 
 @pytest.fixture

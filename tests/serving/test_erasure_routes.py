@@ -17,7 +17,7 @@ from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.forgotten import Forgotten
 from serving.key_watch import Keys
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

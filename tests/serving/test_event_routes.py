@@ -13,7 +13,7 @@ from recsys.errors import StoreError
 from recsys.tables import EVENT_TYPES
 from serving.api import create_app
 from serving.event_contract import EVENT_EXAMPLES, MAX_EVENTS
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 VIEW = {"user_id": "zoe", "event_type": "view", "item_id": "boot"}
 

@@ -18,7 +18,7 @@ from serving.api import create_app
 from serving.key_watch import Keys
 from serving.live import experiment_reports
 from serving.live.experiment_reports import ExperimentReports
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTINGS = Settings.model_validate(

@@ -13,8 +13,8 @@ from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.past_releases import ReleaseGoneError
-from serving.release_watch import Live
+from serving.releases.active import Live
+from serving.releases.replay import ReleaseGoneError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

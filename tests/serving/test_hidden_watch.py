@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 import serving.lists.cache
 from features.workspace.hidden_reviews import hide_reviews, show_reviews
 from serving.hidden_watch import HiddenWatch
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from features.item_map.layout import layout_file
 from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
-from serving.item_map import item_map
-from serving.release_watch import Live
+from serving.releases.active import Live
+from serving.releases.item_map import item_map
 
 
 def test_an_item_has_its_neighbours_in_each_space_and_their_agreement(client: TestClient) -> None:

@@ -10,7 +10,7 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
 from serving.item_contract import ITEM_BATCH_EXAMPLES, ITEM_EXAMPLES, MAX_ITEMS
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 
 @pytest.fixture

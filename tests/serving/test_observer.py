@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from serving.access_log import AccessLog
 from serving.ingress.request_id import REQUEST_ID, RequestIdFilter
 from serving.key_watch import Keys
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 Clients = Callable[..., TestClient]
 ASK = {"user_id": "ann"}

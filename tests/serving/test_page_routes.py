@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from serving.key_watch import Keys
 from serving.page_routes import MAP_SOURCE, POINT_MAP, web_files
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 200

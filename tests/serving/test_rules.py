@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from recsys.config import Arm, Settings
 from recsys.rules import PLAIN
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.rules import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
 
 SCENARIOS = Settings().scenarios

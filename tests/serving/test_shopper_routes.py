@@ -9,7 +9,7 @@ from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys.config import Settings
 from serving.api import create_app
 from serving.key_watch import Keys
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.shopper_routes import some_shoppers
 
 

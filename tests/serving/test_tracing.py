@@ -14,7 +14,7 @@ from features.live.database import LiveDatabase
 from recsys.errors import ConfigError
 from serving import tracing
 from serving.key_watch import Keys
-from serving.release_watch import Live
+from serving.releases.active import Live
 from serving.tracing import check_tracing, is_wanted, start_tracing, use_tracer, variables
 
 Clients = Callable[..., TestClient]

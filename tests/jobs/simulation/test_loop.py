@@ -30,7 +30,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.hidden_watch import HiddenWatch
-from serving.release_watch import ReleaseWatch, workspace_source
+from serving.releases.active import ReleaseWatch, workspace_source
 
 NIGHT_SETTINGS = """\
 [embed]

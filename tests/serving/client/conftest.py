@@ -17,7 +17,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.key_watch import Keys
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from recsys import config
 from serving.ingress.access import MAX_BODY_BYTES, Gate
 from serving.ingress.scopes import ROUTE, Route
 from serving.key_watch import NO_KEYS, Keys
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 READS = {"POST": KeyScope.READ}
 ASK = {"user_id": "ann"}

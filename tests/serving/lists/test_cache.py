@@ -14,7 +14,7 @@ from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.recommend import Recommender
 from serving.api import create_app
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.experiments import arm_of
 from serving.api import create_app
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 ARMS = {
     "as-is": {},

@@ -17,7 +17,7 @@ from recsys.nonpersonal import complements
 from recsys.query import Query
 from recsys.rules import Rules
 from serving.live.catalogue import LiveCatalogue
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SHOES = np.array([1, 0, 0], dtype=np.float32)

@@ -17,7 +17,7 @@ from serving.api import create_app
 from serving.contract import RecommendRequest, SessionEvent
 from serving.live.context import Moment, RecentEvents, after_events
 from serving.live.reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 """Of the shop's release."""

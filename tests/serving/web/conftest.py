@@ -23,8 +23,8 @@ from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.key_watch import NO_KEYS, Keys
 from serving.live.catalogue import LiveCatalogue
-from serving.release_watch import Live
-from serving.text_cache import TextVectors
+from serving.releases.active import Live
+from serving.releases.text_vectors import TextVectors
 
 ARTIFACTS = Path(__file__).parents[3] / "out" / "test-artifacts"
 CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)

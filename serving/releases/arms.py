@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from recsys import config
 from recsys.errors import RecsysError
 from serving.poller import Pauses, Watch
-from serving.release_watch import Live, Source, to_live
+from serving.releases.active import Live, Source, to_live
 
 log = logging.getLogger(__name__)
 

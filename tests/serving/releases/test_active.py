@@ -8,7 +8,7 @@ from recsys import config
 from recsys.config import Settings
 from serving.api import create_app
 from serving.poller import LONGEST_PAUSE_POLLS
-from serving.release_watch import ReleaseWatch
+from serving.releases.active import ReleaseWatch
 
 
 @pytest.fixture

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from features.store.manifest import read_pointer
 from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
+from serving.ingress.problems import ProblemError
 from serving.metrics import REPLICAS
 from serving.poller import Pauses, Watch
-from serving.text_cache import TextEncoder, TextVectors
+from serving.releases.text_vectors import TextEncoder, TextVectors
 
 if TYPE_CHECKING:
     from features.store.release import LoadedRelease
@@ -150,3 +152,15 @@ class ReleaseWatch(Watch):
         self._failed_id = release_id
         trace = None if isinstance(error, RecsysError) else error
         log.error("release not loaded id=%s error=%s", release_id, error, exc_info=trace)
+
+
+def _ready(live: Callable[[], Live | None]) -> Live:
+    current = live()
+    if current is None:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "not-ready",
+            "no release is loaded yet; publish one with `recsys nightly`",
+            retry_s=2,
+        )
+    return current

@@ -5,8 +5,8 @@ import pytest
 from release_shelf import Shelf
 
 from recsys.errors import StoreError
-from serving.past_releases import KEPT, PastReleases, ReleaseGoneError
-from serving.release_watch import Live
+from serving.releases.active import Live
+from serving.releases.replay import KEPT, PastReleases, ReleaseGoneError
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.errors import EncoderError
-from serving.text_cache import TextEncoder, TextVectors
+from serving.releases.text_vectors import TextEncoder, TextVectors
 
 
 class Lengths:

@@ -2,9 +2,9 @@ import pytest
 from release_shelf import Shelf
 
 from recsys.config import Serve
-from serving.arm_releases import ArmReleases
 from serving.poller import LONGEST_PAUSE_POLLS
-from serving.release_watch import Live
+from serving.releases.active import Live
+from serving.releases.arms import ArmReleases
 
 
 def arms_of(shelf: Shelf, live: Live | None, *release_ids: str) -> ArmReleases:

@@ -14,7 +14,7 @@ from features.item_map.palette import palette
 from recsys.item_groups import MAX_GROUPS, ORDERED, fewer, item_groups, legend_of
 from recsys.recommend import Recommender
 from serving.inspect_contract import ItemMap, MapGroup, MapGrouping
-from serving.release_watch import Live
+from serving.releases.active import Live
 
 GROUPINGS: Final = ("category", "popularity", "cold")
 MAX_TITLE_CHARS: Final = 80

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from recsys.errors import StoreError
-from serving.release_watch import Live, Source, to_live
+from serving.releases.active import Live, Source, to_live
 
 KEPT: Final = 2
 """Each holds a shop's users and titles in memory."""
