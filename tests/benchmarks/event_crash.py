@@ -24,9 +24,9 @@ from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from recsys.config import Settings
 from recsys.workspace import Workspace
-from serving.event_routes import event_routes
 from serving.ingress.problems import answer_problems
 from serving.live.event_writer import EventWriter
+from serving.routes.events import event_routes
 
 N_CLIENTS = 4
 MAX_BATCH = 20
@@ -69,7 +69,7 @@ class Storm:
         self.draw = random.Random(seed)
         # Servers are forked from a process that has imported everything: a start takes no seconds.
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["uvicorn", "serving.event_routes"])
+        self.processes.set_forkserver_preload(["uvicorn", "serving.routes.events"])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from recsys.errors import StoreError
-from serving.live import reader
 from serving.live.reader import PAUSE_S, LiveReader
 
 SHORT_S = 0.1
@@ -16,7 +15,7 @@ SHORT_S = 0.1
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveReader]:
-    monkeypatch.setattr(reader, "TIMEOUT_S", SHORT_S)
+    monkeypatch.setattr("serving.live.reader.TIMEOUT_S", SHORT_S)
     reader = LiveReader()
     yield reader
     reader.close()
@@ -82,7 +81,7 @@ def test_a_quick_read_stays_in_its_thread_and_one_that_was_slow_is_left_alone(
 ) -> None:
     now = [0.0]
     reader = LiveReader(clock=lambda: now[0])
-    monkeypatch.setattr(reader, "TIMEOUT_S", SHORT_S)
+    monkeypatch.setattr("serving.live.reader.TIMEOUT_S", SHORT_S)
     assert reader.read_now(threading.get_ident) == threading.get_ident()
 
     def slowly() -> int:

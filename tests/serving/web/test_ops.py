@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from playwright.sync_api import Page, expect
 
-from serving.experiment_routes import EXPERIMENTS_EXAMPLE
+from serving.routes.experiments import EXPERIMENTS_EXAMPLE
 
 OPENER = build_opener(ProxyHandler({}))
 

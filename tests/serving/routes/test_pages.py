@@ -10,10 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.key_watch import Keys
-from serving.page_routes import MAP_SOURCE, POINT_MAP, web_files
 from serving.releases.active import Live
+from serving.routes.pages import MAP_SOURCE, POINT_MAP, web_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MAX_LINES = 200
 
 

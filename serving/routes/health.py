@@ -1,13 +1,22 @@
-"""What operators ask of the service."""
+"""Whether the service is alive and ready, and its metrics."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
+from serving.contract import (
+    Alive,
+    Ready,
+)
+from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.metrics import MEDIA_TYPE, exposition
+from serving.releases.active import Live, _ready
 
 
 def operations() -> APIRouter:
@@ -24,5 +33,19 @@ def operations() -> APIRouter:
     )
     def metrics() -> Response:
         return Response(exposition(), media_type=MEDIA_TYPE)
+
+    return routes
+
+
+def health(live: Callable[[], Live | None]) -> APIRouter:
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/healthz", summary="The process is alive")
+    async def healthz() -> Alive:
+        return Alive(status="alive")
+
+    @routes.get("/readyz", summary="A release is loaded", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
+    async def readyz() -> Ready:
+        return Ready(status="ready", release_id=_ready(live).release.release_id)
 
     return routes

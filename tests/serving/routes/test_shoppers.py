@@ -10,7 +10,7 @@ from recsys.config import Settings
 from serving.api import create_app
 from serving.key_watch import Keys
 from serving.releases.active import Live
-from serving.shopper_routes import some_shoppers
+from serving.routes.shoppers import some_shoppers
 
 
 def test_a_shopper_is_told_with_the_newest_items_first(client: TestClient) -> None:

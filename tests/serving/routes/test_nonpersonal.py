@@ -1,6 +1,6 @@
 from starlette.testclient import TestClient
 
-from serving.shelf_routes import COMPLEMENTS_EXAMPLES
+from serving.routes.nonpersonal import COMPLEMENTS_EXAMPLES
 
 
 def item_ids(answer: dict) -> list[str]:

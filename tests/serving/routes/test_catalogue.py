@@ -9,8 +9,8 @@ from features.live.database import LiveDatabase
 from recsys.config import Settings
 from recsys.properties import Coded
 from serving.api import create_app
-from serving.catalogue_routes import categories_of
 from serving.releases.active import Live
+from serving.routes.catalogue import categories_of
 
 
 @pytest.fixture

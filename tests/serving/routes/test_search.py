@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving.search_routes import SEARCH_EXAMPLES
+from serving.routes.search import SEARCH_EXAMPLES
 
 
 def search(client: TestClient, **request: Any) -> list[dict[str, Any]]:

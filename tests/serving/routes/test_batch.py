@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from starlette.testclient import TestClient
 
-from serving.batch_routes import BATCH_EXAMPLES, MAX_REQUESTS
+from serving.routes.batch import BATCH_EXAMPLES, MAX_REQUESTS
 
 
 def test_each_request_is_answered_as_it_would_be_alone_in_its_order(client: TestClient) -> None:
