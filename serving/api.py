@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -18,9 +18,6 @@ from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
 from recsys.config import Settings
 from serving.access_log import AccessLog
-from serving.contract import (
-    SLATE_EXAMPLE,
-)
 from serving.forgotten import Forgotten
 from serving.ingress.access import Gate
 from serving.ingress.problems import answer_problems
@@ -71,10 +68,6 @@ NO_LAKE: Final = Path("no-lake")
 """A folder that does not exist reads as an empty lake."""
 
 NO_ATLASES: Final = Path("no-atlases")
-
-SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},
-}
 
 
 def create_app(

@@ -18,7 +18,11 @@ from recsys.query import Query, Signal
 from recsys.recommend import Begun, Recommender
 from recsys.result_cache import DIGEST_BYTES
 from recsys.slate import RankedItem, Slate
-from serving.contract import (
+from serving.ingress.problems import FieldProblem, ProblemError
+from serving.lists.ids import new_id
+from serving.releases.active import Live
+from serving.schemas.list_options import ListRequest, with_rules
+from serving.schemas.lists import (
     Evidence,
     ItemProperties,
     Reason,
@@ -28,10 +32,6 @@ from serving.contract import (
     SlateResponse,
     kind_of,
 )
-from serving.ingress.problems import FieldProblem, ProblemError
-from serving.lists.ids import new_id
-from serving.releases.active import Live
-from serving.rules import ListRequest, with_rules
 from serving.tracing import note, span
 
 
@@ -138,8 +138,9 @@ def _signals(session: tuple[SessionEvent, ...], vectors: dict[int, np.ndarray], 
 
 @dataclass(frozen=True)
 class Asked:
-    """request: settled (`serving/rules.py`), its session preceded by what the event log knew; gone: ids of items that
-    no list could hold; is_search: whether it came as a search; by_ranker: whether trees may order the list."""
+    """request: settled (`serving/schemas/list_options.py`), its session preceded by what the event log knew; gone: ids
+    of items that no list could hold; is_search: whether it came as a search; by_ranker: whether trees may order the
+    list."""
 
     request: ListRequest
     at: datetime

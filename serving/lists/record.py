@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from features.live.answer_log import Answer
 from recsys.experiments import Assignment
-from serving.contract import SessionEvent
 from serving.lists.conversion import Asked
-from serving.rules import ListRequest
+from serving.schemas.list_options import ListRequest
+from serving.schemas.lists import SessionEvent
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from recsys.experiments import Assignment, assigned
 from recsys.query import Query
 from recsys.recommend import Begun
 from recsys.slate import Slate
-from serving.contract import SlateResponse
 from serving.lists.cache import KeptLists
 from serving.lists.conversion import (
     Asked,
@@ -35,7 +34,8 @@ from serving.lists.recorder import AnswerWriter
 from serving.live.context import Moment
 from serving.metrics import count_slate
 from serving.releases.active import Live
-from serving.rules import ListRequest, SearchRequest, settled
+from serving.schemas.list_options import ListRequest, SearchRequest, settled
+from serving.schemas.lists import SlateResponse
 
 T = TypeVar("T")
 

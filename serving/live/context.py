@@ -11,8 +11,8 @@ from features.live.event_log import EventLog, RecentEvent
 from features.live.item_changes import ItemChanges
 from features.store.manifest import Manifest
 from recsys.config import Settings
-from serving.contract import RecommendRequest, SessionEvent, kind_of
 from serving.live.reader import LiveReader
+from serving.schemas.lists import RecommendRequest, SessionEvent, kind_of
 from serving.tracing import note, span
 
 MAX_RELEASES: Final = 8

@@ -13,8 +13,8 @@ from features.item_map.layout import kept_layout, layout_file, place_among, prin
 from features.item_map.palette import palette
 from recsys.item_groups import MAX_GROUPS, ORDERED, fewer, item_groups, legend_of
 from recsys.recommend import Recommender
-from serving.inspect_contract import ItemMap, MapGroup, MapGrouping
 from serving.releases.active import Live
+from serving.schemas.inspect import ItemMap, MapGroup, MapGrouping
 
 GROUPINGS: Final = ("category", "popularity", "cold")
 MAX_TITLE_CHARS: Final = 80

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from features.workspace.api_keys import Scope
 from recsys.errors import EncoderError, QueryError
-from serving.contract import Request, SlateResponse
 from serving.ingress.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled
 from serving.ingress.scopes import needs
-from serving.rules import ListRequest
+from serving.schemas.list_options import ListRequest
+from serving.schemas.lists import Request, SlateResponse
 
 MAX_REQUESTS: Final = 1_000
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from features.workspace.api_keys import Scope
 from recsys.properties import PATH_SEPARATOR, Coded
-from serving.contract import Evidence, Id, ItemProperties
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.releases.active import Live
+from serving.schemas.lists import Evidence, Id, ItemProperties
 
 CATEGORIES_EXAMPLE: Final[dict[str, Any]] = {
     "categories": [

@@ -13,18 +13,18 @@ from features.live.event_log import LoggedEvent
 from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import StoreError
-from serving.event_contract import (
+from serving.ingress.problems import FieldProblem, ProblemError, documented
+from serving.ingress.scopes import needs
+from serving.lists.ids import new_id
+from serving.live.event_writer import EventWriter
+from serving.schemas.events import (
     EVENT_EXAMPLES,
     EVENTS_EXAMPLE,
     EventBatch,
     EventsResponse,
     ShopEvent,
 )
-from serving.ingress.problems import FieldProblem, ProblemError, documented
-from serving.ingress.scopes import needs
-from serving.lists.ids import new_id
-from serving.live.event_writer import EventWriter
-from serving.mixed_batch import Refused, sorted_out
+from serving.schemas.partial_batch import Refused, sorted_out
 
 RETRY_S: Final = 2
 

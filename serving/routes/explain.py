@@ -18,7 +18,6 @@ from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.slate import Slate
-from serving.contract import Id, SlateItem
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import Asked, query_of, slate_of, told_items
@@ -26,6 +25,7 @@ from serving.lists.record import Content
 from serving.lists.recorder import AnswerWriter
 from serving.releases.active import Live
 from serving.releases.replay import ReleaseGoneError
+from serving.schemas.lists import Id, SlateItem
 
 RETRY_S: Final = 2
 EXPLAIN_EXAMPLE: Final[dict[str, Any]] = {

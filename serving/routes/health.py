@@ -9,14 +9,14 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
-from serving.contract import (
-    Alive,
-    Ready,
-)
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.metrics import MEDIA_TYPE, exposition
 from serving.releases.active import Live, _ready
+from serving.schemas.lists import (
+    Alive,
+    Ready,
+)
 
 
 def operations() -> APIRouter:

@@ -22,10 +22,12 @@ from recsys.ranker_shares import feature_shares
 from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
-from serving.contract import MAX_TEXT_CHARS, Evidence, Id, ItemProperties
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
-from serving.inspect_contract import (
+from serving.lists.conversion import told_items
+from serving.releases.active import Live
+from serving.releases.item_map import ItemMaps
+from serving.schemas.inspect import (
     FOUND_EXAMPLE,
     MAP_EXAMPLE,
     Found,
@@ -39,9 +41,7 @@ from serving.inspect_contract import (
     SpaceAgreement,
     SpaceNeighbours,
 )
-from serving.lists.conversion import told_items
-from serving.releases.active import Live
-from serving.releases.item_map import ItemMaps
+from serving.schemas.lists import MAX_TEXT_CHARS, Evidence, Id, ItemProperties
 
 N_NEIGHBOURS: Final = 10
 MAX_HISTORY: Final = 100

@@ -13,10 +13,9 @@ from fastapi import APIRouter, Body, Path
 from features.live.item_changes import ItemChange, ItemChanges
 from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
-from serving.contract import Id
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
-from serving.item_contract import (
+from serving.schemas.items import (
     ITEM_BATCH_EXAMPLES,
     ITEM_EXAMPLES,
     ITEMS_EXAMPLE,
@@ -25,7 +24,8 @@ from serving.item_contract import (
     ItemResponse,
     ItemsResponse,
 )
-from serving.mixed_batch import sorted_out
+from serving.schemas.lists import Id
+from serving.schemas.partial_batch import sorted_out
 
 RETRY_S: Final = 2
 RESPONSES: Final = documented(

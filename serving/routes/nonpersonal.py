@@ -15,12 +15,12 @@ from features.workspace.api_keys import Scope
 from recsys.config import Settings
 from recsys.filters import InCategory
 from recsys.nonpersonal import complements, popular
-from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import check_count, to_response, told_items
 from serving.releases.active import Live
-from serving.rules import BoundedFilter
+from serving.schemas.list_options import BoundedFilter
+from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
 from serving.tracing import span
 
 COMPLEMENTS_EXAMPLES: Final[dict[str, Any]] = {

@@ -13,13 +13,6 @@ from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
 from recsys.config import Settings
-from serving.contract import (
-    RECOMMEND_EXAMPLES,
-    SIMILAR_EXAMPLES,
-    ReleaseResponse,
-    SimilarRequest,
-    SlateResponse,
-)
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import check_count, sent, to_response, told_items
@@ -33,7 +26,15 @@ from serving.routes.inspect import inspect_routes
 from serving.routes.nonpersonal import shelf_routes
 from serving.routes.search import search_routes
 from serving.routes.shoppers import shopper_routes
-from serving.rules import ListRequest
+from serving.schemas.list_options import ListRequest
+from serving.schemas.lists import (
+    RECOMMEND_EXAMPLES,
+    SIMILAR_EXAMPLES,
+    SLATE_RESPONSES,
+    ReleaseResponse,
+    SimilarRequest,
+    SlateResponse,
+)
 from serving.tracing import span
 
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Body
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
-from serving.contract import SlateResponse
 from serving.ingress.scopes import needs
 from serving.lists.conversion import sent
-from serving.rules import ListRequest, SearchRequest
+from serving.schemas.list_options import ListRequest, SearchRequest
+from serving.schemas.lists import SlateResponse
 
 SEARCH_EXAMPLES: Final[dict[str, Any]] = {
     "words": {"value": {"text": "quiet keyboard"}},

@@ -6,8 +6,8 @@ from starlette.testclient import TestClient
 
 from recsys.config import Settings
 from recsys.query import Query
-from serving.contract import RECOMMEND_EXAMPLES
 from serving.releases.active import Live
+from serving.schemas.lists import RECOMMEND_EXAMPLES
 
 Clients = Callable[..., TestClient]
 

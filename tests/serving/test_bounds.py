@@ -15,11 +15,11 @@ from features.live.event_log import EventLog, LoggedEvent
 from recsys.config import Settings
 from recsys.query import Query
 from serving.api import create_app
-from serving.contract import MAX_EXCLUDE_IDS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
 from serving.ingress.access import MAX_BODY_BYTES
-from serving.item_contract import MAX_ATTRIBUTE_DEPTH, MAX_ATTRIBUTES_CHARS, MAX_DESCRIPTION_CHARS
 from serving.releases.active import Live
-from serving.rules import MAX_CONDITIONS, MAX_DEPTH
+from serving.schemas.items import MAX_ATTRIBUTE_DEPTH, MAX_ATTRIBUTES_CHARS, MAX_DESCRIPTION_CHARS
+from serving.schemas.list_options import MAX_CONDITIONS, MAX_DEPTH
+from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LISTS = {

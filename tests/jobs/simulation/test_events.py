@@ -5,7 +5,7 @@ import numpy as np
 from jobs.simulation.events import events_of
 from recsys.simulate import Truth
 from recsys.simulate.visitors import Choices, Visits
-from serving.event_contract import EventBatch, ShopEvent
+from serving.schemas.events import EventBatch, ShopEvent
 
 AT = datetime(2025, 6, 1, 12, tzinfo=UTC)
 TRUTH = Truth(

@@ -5,7 +5,7 @@ from typing import Any
 from recsys.query import Query
 from serving.lists.conversion import Asked, known_query_of, query_of
 from serving.releases.active import Live
-from serving.rules import ListRequest
+from serving.schemas.list_options import ListRequest
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 

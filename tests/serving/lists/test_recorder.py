@@ -13,7 +13,7 @@ from serving.lists.conversion import Asked
 from serving.lists.record import Answered
 from serving.lists.recorder import AnswerWriter
 from serving.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
-from serving.rules import ListRequest
+from serving.schemas.list_options import ListRequest
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

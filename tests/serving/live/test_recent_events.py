@@ -14,10 +14,10 @@ from features.store.manifest import LivePosition, Manifest
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.contract import RecommendRequest, SessionEvent
 from serving.live.context import Moment, RecentEvents, after_events
 from serving.live.reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
 from serving.releases.active import Live
+from serving.schemas.lists import RecommendRequest, SessionEvent
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 """Of the shop's release."""

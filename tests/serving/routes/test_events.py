@@ -12,8 +12,8 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.tables import EVENT_TYPES
 from serving.api import create_app
-from serving.event_contract import EVENT_EXAMPLES, MAX_EVENTS
 from serving.releases.active import Live
+from serving.schemas.events import EVENT_EXAMPLES, MAX_EVENTS
 
 VIEW = {"user_id": "zoe", "event_type": "view", "item_id": "boot"}
 

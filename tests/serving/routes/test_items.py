@@ -9,8 +9,8 @@ from features.live.item_changes import ItemChanges
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.item_contract import ITEM_BATCH_EXAMPLES, ITEM_EXAMPLES, MAX_ITEMS
 from serving.releases.active import Live
+from serving.schemas.items import ITEM_BATCH_EXAMPLES, ITEM_EXAMPLES, MAX_ITEMS
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
-from serving.contract import Evidence, ItemProperties, SlateItem
+from serving.schemas.lists import Evidence, ItemProperties, SlateItem
 
 FOUND_EXAMPLE: Final[dict[str, Any]] = {
     "items": [{"item_id": "i-512", "title": "Ridge trail shoe, blue", "category": "Sport > Shoes"}],

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving.contract import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
 from serving.ingress.problems import MAX_FIELD_PROBLEMS
+from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
 
 
 def refused(client: TestClient, request: Any, path: str = "/v1/recommend") -> dict[str, Any]:

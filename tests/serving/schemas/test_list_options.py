@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from recsys.config import Arm, Settings
 from recsys.rules import PLAIN
 from serving.releases.active import Live
-from serving.rules import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
+from serving.schemas.list_options import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
 
 SCENARIOS = Settings().scenarios
 

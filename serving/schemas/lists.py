@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from features.text.cleaning import clean
 from recsys.tables import EARLIEST, EVENT_TYPES
+from serving.live.context import Moment
 
 MAX_SESSION_EVENTS: Final = 500
 MAX_ITEM_IDS: Final = 200
@@ -243,4 +244,9 @@ SLATE_EXAMPLE: Final[dict[str, Any]] = {
     "fallback": None,
     "release_id": "20260102T020000Z-5f2c",
     "took_ms": 2.1,
+}
+
+
+SLATE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/json": {"example": SLATE_EXAMPLE}}},
 }

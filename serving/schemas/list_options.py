@@ -17,7 +17,7 @@ from recsys import config, filters
 from recsys.properties import Scalar
 from recsys.query import Query
 from recsys.rules import Boost, Pin, Rules
-from serving.contract import Id, Moment, ReadableText, RecommendRequest, Request
+from serving.schemas.lists import Id, Moment, ReadableText, RecommendRequest, Request
 
 MAX_CONDITIONS: Final = 50
 MAX_DEPTH: Final = 6

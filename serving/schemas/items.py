@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, StringConstraints, WrapValidator, model_validator
 
 from features.live.item_changes import FIELDS
-from serving.contract import Id, Request, storable
-from serving.mixed_batch import EntryProblem, or_refused
+from serving.schemas.lists import Id, Request, storable
+from serving.schemas.partial_batch import EntryProblem, or_refused
 
 MAX_ITEMS: Final = 1_000
 MAX_DESCRIPTION_CHARS: Final = 100_000

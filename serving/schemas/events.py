@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, Field, FiniteFloat, WrapValidator, model_validator
 
 from recsys.tables import EVENT_TYPES
-from serving.contract import EventType, Id, Moment, ReadableText, Request
-from serving.mixed_batch import EntryProblem, or_refused
+from serving.schemas.lists import EventType, Id, Moment, ReadableText, Request
+from serving.schemas.partial_batch import EntryProblem, or_refused
 
 MAX_EVENTS: Final = 1_000
 MAX_POSITION: Final = 2**31 - 1
