@@ -34,7 +34,7 @@ from serving.ingress.ray_proxy import (
     check_reach,
     ray_environment,
 )
-from serving.tracing import check_tracing, variables
+from serving.telemetry.tracing import check_tracing, variables
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir:
     # Only here: ray reads these variables as it is imported.
     from serving.app import deploy, ray_cluster
 
-    # Only now: this process imports what counts, but it is no replica (serving/metrics.py).
+    # Only now: this process imports what counts, but it is no replica (serving/telemetry/metrics.py).
     os.environ[METRICS_VARIABLE] = environment[METRICS_VARIABLE]
 
     # A folder of its own for Ray, which opens it to every user of the machine; `run_dir` stays closed.

@@ -17,7 +17,6 @@ from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
 from recsys.config import Settings
-from serving.access_log import AccessLog
 from serving.forgotten import Forgotten
 from serving.ingress.access import Gate
 from serving.ingress.problems import answer_problems
@@ -28,7 +27,6 @@ from serving.lists.service import Answering
 from serving.live.context import Moment
 from serving.live.event_writer import EventWriter
 from serving.live.experiment_reports import ExperimentReports
-from serving.observer import Observer
 from serving.releases.active import Live, _ready
 from serving.releases.item_map import ItemMaps
 from serving.releases.replay import served_alone
@@ -40,6 +38,8 @@ from serving.routes.items import item_routes
 from serving.routes.pages import page_routes
 from serving.routes.recommend import recommendations
 from serving.routes.users import erasure_routes
+from serving.telemetry.access_log import AccessLog
+from serving.telemetry.middleware import Observer
 
 
 def lifespan_of(
@@ -97,7 +97,8 @@ def create_app(
     moment = Moment(database, settings) if database is not None else None
     forgotten = forgotten or Forgotten()
     writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve, forgotten)
-    # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours (serving/tracing.py) do not.
+    # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours
+    # (serving/telemetry/tracing.py) do not.
     silent = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
     answering = Answering(lambda: _ready(live), beside, settings, moment, writer, forgotten)
     lifespan = lifespan_of(answering, writer, moment)

@@ -29,7 +29,6 @@ from recsys.config import Settings
 from recsys.errors import ServeError
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
-from serving.access_log import AccessLog
 from serving.api import create_app
 from serving.forgotten import Forgotten
 from serving.hidden_watch import HiddenWatch
@@ -41,7 +40,8 @@ from serving.mirror_watch import MirrorWatch
 from serving.releases.active import Live, ReleaseWatch, workspace_source
 from serving.releases.arms import ArmReleases
 from serving.releases.replay import PastReleases
-from serving.tracing import start_tracing
+from serving.telemetry.access_log import AccessLog
+from serving.telemetry.tracing import start_tracing
 
 APP_NAME: Final = "recsys"
 DEPLOYMENT_NAME: Final = "storefront"

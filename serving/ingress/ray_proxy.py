@@ -32,7 +32,7 @@ EVERY_INTERFACE: Final = "0.0.0.0"
 PORTS: Final = range(20_000, 32_000)
 BINARY_VARIABLE: Final = "RAY_SERVE_HAPROXY_BINARY_PATH"
 METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
-"""Where replicas keep what they count (`serving/metrics.py`)."""
+"""Where replicas keep what they count (`serving/telemetry/metrics.py`)."""
 
 
 def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, workspace: str) -> None:

@@ -32,7 +32,7 @@ from serving.schemas.lists import (
     SlateResponse,
     kind_of,
 )
-from serving.tracing import note, span
+from serving.telemetry.tracing import note, span
 
 
 def texts_of(request: RecommendRequest, max_texts: int) -> list[str]:

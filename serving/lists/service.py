@@ -32,10 +32,10 @@ from serving.lists.conversion import (
 from serving.lists.record import Answered
 from serving.lists.recorder import AnswerWriter
 from serving.live.context import Moment
-from serving.metrics import count_slate
 from serving.releases.active import Live
 from serving.schemas.list_options import ListRequest, SearchRequest, settled
 from serving.schemas.lists import SlateResponse
+from serving.telemetry.metrics import count_slate
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from features.store.manifest import Manifest
 from recsys.config import Settings
 from serving.live.reader import LiveReader
 from serving.schemas.lists import RecommendRequest, SessionEvent, kind_of
-from serving.tracing import note, span
+from serving.telemetry.tracing import note, span
 
 MAX_RELEASES: Final = 8
 """For so many what has gone is remembered: the one that answers, and those of experiments beside it."""

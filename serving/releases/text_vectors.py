@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from recsys.errors import EncoderError, RecsysError
-from serving.metrics import TEXTS_CACHED, TEXTS_ENCODED
-from serving.tracing import span
+from serving.telemetry.metrics import TEXTS_CACHED, TEXTS_ENCODED
+from serving.telemetry.tracing import span
 
 log = logging.getLogger(__name__)
 

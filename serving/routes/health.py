@@ -11,12 +11,12 @@ from starlette.responses import Response
 from features.workspace.api_keys import Scope
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.metrics import MEDIA_TYPE, exposition
 from serving.releases.active import Live, _ready
 from serving.schemas.lists import (
     Alive,
     Ready,
 )
+from serving.telemetry.metrics import MEDIA_TYPE, exposition
 
 
 def operations() -> APIRouter:

@@ -21,7 +21,7 @@ from serving.lists.conversion import check_count, to_response, told_items
 from serving.releases.active import Live
 from serving.schemas.list_options import BoundedFilter
 from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
-from serving.tracing import span
+from serving.telemetry.tracing import span
 
 COMPLEMENTS_EXAMPLES: Final[dict[str, Any]] = {
     "an item": {"value": {"item_ids": ["i-318"], "count": 5}},

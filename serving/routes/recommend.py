@@ -35,7 +35,7 @@ from serving.schemas.lists import (
     SimilarRequest,
     SlateResponse,
 )
-from serving.tracing import span
+from serving.telemetry.tracing import span
 
 
 def recommendations(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from manifests import DEPLOY
 
-from serving.metrics import REGISTRY
+from serving.telemetry.metrics import REGISTRY
 
 BOARD = json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
 LABELS_OF_PROMETHEUS = {"namespace", "pod", "le"}

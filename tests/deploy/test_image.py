@@ -79,7 +79,7 @@ def test_the_wheel_runs_away_from_the_repository(wheel: Path, tmp_path: Path) ->
     asked = {
         "sample": [sys.executable, "-c", code],
         "service": [sys.executable, "-m", "serving", "--help"],
-        "exporter": [sys.executable, "-m", "serving.exporter", "--help"],
+        "exporter": [sys.executable, "-m", "serving.telemetry.exporter", "--help"],
     }
     for name, command in asked.items():
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -17,10 +17,10 @@ from manifests import DEPLOY, ROOT, Manifest, containers, manifests, of_kind, pa
 
 from recsys.config import Serve, Settings
 from recsys.settings_file import load_settings
-from serving import exporter
 from serving.api import create_app
 from serving.ingress.haproxy import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE
 from serving.ingress.ray_proxy import METRICS_VARIABLE, ray_environment
+from serving.telemetry import exporter
 
 PODS = [pod for manifest in manifests().values() for pod in pod_specs(manifest)]
 CONTAINERS = [container for pod in PODS for container in pod["containers"]]

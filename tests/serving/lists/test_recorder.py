@@ -12,8 +12,8 @@ from recsys.experiments import Assignment
 from serving.lists.conversion import Asked
 from serving.lists.record import Answered
 from serving.lists.recorder import AnswerWriter
-from serving.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
 from serving.schemas.list_options import ListRequest
+from serving.telemetry.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

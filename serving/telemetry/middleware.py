@@ -9,11 +9,11 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access_log import AccessLog
 from serving.ingress.request_id import HEADER, REQUEST_ID, request_id_of
 from serving.ingress.scopes import GUARDED, KEY_NAME, ROUTE, Routes
-from serving.metrics import IN_FLIGHT, REQUESTS, SECONDS
-from serving.tracing import note_status, request_span
+from serving.telemetry.access_log import AccessLog
+from serving.telemetry.metrics import IN_FLIGHT, REQUESTS, SECONDS
+from serving.telemetry.tracing import note_status, request_span
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN: Final = "unknown"

@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 
 from features.live.database import LiveDatabase
 from recsys.errors import ConfigError
-from serving import tracing
 from serving.key_watch import Keys
 from serving.releases.active import Live
-from serving.tracing import check_tracing, is_wanted, start_tracing, use_tracer, variables
+from serving.telemetry import tracing
+from serving.telemetry.tracing import check_tracing, is_wanted, start_tracing, use_tracer, variables
 
 Clients = Callable[..., TestClient]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
@@ -148,7 +148,7 @@ def told_by(code: str) -> object:
 
 def test_a_service_without_traces_loads_none_of_what_makes_and_sends_them() -> None:
     code = (
-        "import sys, json; import serving.api; from serving.tracing import start_tracing, span, request_span;"
+        "import sys, json; import serving.api; from serving.telemetry.tracing import start_tracing, span, request_span;"
         "start_tracing({}); span('recommend', count=1).__enter__(); request_span('GET', '/', [], '').__enter__();"
         "print(json.dumps([name for name in sys.modules if name.startswith('opentelemetry.')]))"
     )

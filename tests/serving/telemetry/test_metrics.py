@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from serving.ingress.ray_proxy import METRICS_VARIABLE
-from serving.metrics import BUCKETS_S
+from serving.telemetry.metrics import BUCKETS_S
 
 
 def scraped(client: TestClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -64,7 +64,7 @@ def test_paths_of_a_callers_own_making_are_one_label(client: TestClient) -> None
 
 
 REPLICA = """
-from serving.metrics import IN_FLIGHT, REPLICAS, REQUESTS, SECONDS, exposition
+from serving.telemetry.metrics import IN_FLIGHT, REPLICAS, REQUESTS, SECONDS, exposition
 REQUESTS.labels("/v1/recommend", "POST", 200).inc({n})
 SECONDS.labels("/v1/recommend").observe(0.004)
 IN_FLIGHT.inc()

@@ -1,4 +1,5 @@
-"""`python -m serving.exporter`: what the replicas of this machine counted, for Prometheus, on a port of its own.
+"""`python -m serving.telemetry.exporter`: what the replicas of this machine counted, for Prometheus, on a port of its
+own.
 
 Behind the proxies of several machines `/metrics` answers for whichever machine a scrape happens to reach; a scraper
 that asks each machine here gets every one. No key is asked for: let nobody but the scraper reach the port. Dead
@@ -17,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from serving.ingress.ray_proxy import EVERY_INTERFACE, METRICS_VARIABLE
-from serving.metrics import FOLDER, MEDIA_TYPE, exposition
+from serving.telemetry.metrics import FOLDER, MEDIA_TYPE, exposition
 
 PORT: Final = 9464
 PATH: Final = "/metrics"
@@ -26,7 +27,7 @@ EXIT_REFUSED: Final = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answers until it is ended; 2 where the environment does not say where the replicas keep their counts."""
-    parser = argparse.ArgumentParser(prog="python -m serving.exporter", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m serving.telemetry.exporter", description=__doc__)
     parser.add_argument("--host", default=EVERY_INTERFACE)
     parser.add_argument("--port", type=int, default=PORT)
     options = parser.parse_args(arguments)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from serving import exporter
 from serving.ingress.ray_proxy import METRICS_VARIABLE
-from serving.metrics import MEDIA_TYPE
+from serving.telemetry import exporter
+from serving.telemetry.metrics import MEDIA_TYPE
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy of the environment would not reach this machine."""
 
 REPLICA = """
 import sys
-from serving.metrics import IN_FLIGHT, REQUESTS
+from serving.telemetry.metrics import IN_FLIGHT, REQUESTS
 REQUESTS.labels("/v1/recommend", "POST", 200).inc(3)
 IN_FLIGHT.inc()
 print(flush=True)
@@ -41,7 +41,7 @@ def replica(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "serving.exporter", "--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, "-m", "serving.telemetry.exporter", "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
         said = process.stdout.readline() if process.stdout else ""
         yield "http://" + said.rpartition(" on ")[2].strip()

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving.access_log import AccessLog
 from serving.ingress.request_id import REQUEST_ID, RequestIdFilter
 from serving.key_watch import Keys
 from serving.releases.active import Live
+from serving.telemetry.access_log import AccessLog
 
 Clients = Callable[..., TestClient]
 ASK = {"user_id": "ann"}
@@ -99,7 +99,7 @@ def test_nothing_personal_is_logged(logged: Callable[..., list[dict[str, Any]]])
 
 def test_a_log_that_was_moved_away_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
-    monkeypatch.setattr("serving.access_log.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("serving.telemetry.access_log.time.monotonic", lambda: now_s[0])
     path = tmp_path / "access.jsonl"
     access_log = AccessLog(path)
     access_log.write("GET", "/healthz", 200, 1.0, "first", None)
