@@ -17,11 +17,9 @@ from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
 from recsys.config import Settings
-from serving.forgotten import Forgotten
 from serving.ingress.access import Gate
 from serving.ingress.problems import answer_problems
 from serving.ingress.scopes import guard_routes
-from serving.key_watch import NO_KEYS, Keys
 from serving.lists.recorder import AnswerWriter
 from serving.lists.service import Answering
 from serving.live.context import Moment
@@ -40,6 +38,8 @@ from serving.routes.recommend import recommendations
 from serving.routes.users import erasure_routes
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.middleware import Observer
+from serving.watch.erased_users import Forgotten
+from serving.watch.keys import NO_KEYS, Keys
 
 
 def lifespan_of(

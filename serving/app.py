@@ -30,18 +30,18 @@ from recsys.errors import ServeError
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.forgotten import Forgotten
-from serving.hidden_watch import HiddenWatch
 from serving.ingress.ray_proxy import EVERY_INTERFACE
 from serving.ingress.request_id import RequestIdFilter
-from serving.key_watch import KeyWatch
 from serving.live.catalogue import LiveCatalogue
-from serving.mirror_watch import MirrorWatch
 from serving.releases.active import Live, ReleaseWatch, workspace_source
 from serving.releases.arms import ArmReleases
 from serving.releases.replay import PastReleases
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.tracing import start_tracing
+from serving.watch.erased_users import Forgotten
+from serving.watch.hidden_reviews import HiddenWatch
+from serving.watch.keys import KeyWatch
+from serving.watch.mirror import MirrorWatch
 
 APP_NAME: Final = "recsys"
 DEPLOYMENT_NAME: Final = "storefront"

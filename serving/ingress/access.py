@@ -24,7 +24,7 @@ from serving.ingress.haproxy import BUSY
 from serving.ingress.problems import problem_response
 from serving.ingress.rate_limit import Limiter
 from serving.ingress.scopes import GUARDED, KEY_NAME, ROUTE, Route
-from serving.key_watch import Keys
+from serving.watch.keys import Keys
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 BUSY_RETRY_S: Final = 1

@@ -14,8 +14,8 @@ from features.live.answer_log import AnswerLog, Exposure
 from recsys import config
 from recsys.errors import StoreError
 from serving.lists.record import Answered, to_answer
-from serving.poller import Poller
 from serving.telemetry.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
+from serving.watch.polling import Poller
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from recsys.errors import RecsysError
 from recsys.new_products import with_added_items, with_prices
 from recsys.recommend import Recommender
 from recsys.tables import Reviews
-from serving.poller import Watch
 from serving.releases.active import Live
 from serving.releases.text_vectors import TextVectors
+from serving.watch.polling import Watch
 
 if TYPE_CHECKING:
     from features.store.release import LoadedRelease

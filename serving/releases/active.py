@@ -13,9 +13,9 @@ from recsys import config
 from recsys.errors import EncoderError, RecsysError
 from recsys.workspace import Workspace
 from serving.ingress.problems import ProblemError
-from serving.poller import Pauses, Watch
 from serving.releases.text_vectors import TextEncoder, TextVectors
 from serving.telemetry.metrics import REPLICAS
+from serving.watch.polling import Pauses, Watch
 
 if TYPE_CHECKING:
     from features.store.release import LoadedRelease

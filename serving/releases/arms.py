@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from recsys import config
 from recsys.errors import RecsysError
-from serving.poller import Pauses, Watch
 from serving.releases.active import Live, Source, to_live
+from serving.watch.polling import Pauses, Watch
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from features.live.erasure_queue import ErasureQueue, ErasureRequest
 from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
-from serving.forgotten import Forgotten
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
 from serving.lists.recorder import AnswerWriter
 from serving.schemas.lists import Id
+from serving.watch.erased_users import Forgotten
 
 RETRY_S: Final = 2
 EXAMPLE: Final[dict[str, Any]] = {

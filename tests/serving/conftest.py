@@ -31,10 +31,10 @@ from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving.api import create_app
-from serving.key_watch import Keys
 from serving.live import reader
 from serving.releases.active import Live
 from serving.releases.text_vectors import TextVectors
+from serving.watch.keys import Keys
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM_IDS = ("boot", "coat", "lamp", "rug", "sock", "vase")

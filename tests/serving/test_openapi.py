@@ -12,8 +12,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
-from serving.key_watch import Keys
 from serving.releases.active import Live
+from serving.watch.keys import Keys
 
 CHECKS = {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]}}}
 """All of them. 422 is no defect: that a text says something, or a moment is not before 1990, no schema can tell."""

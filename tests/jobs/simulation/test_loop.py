@@ -29,8 +29,8 @@ from jobs.simulation.report import JSON_FILE, PLOT_FILE
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.hidden_watch import HiddenWatch
 from serving.releases.active import ReleaseWatch, workspace_source
+from serving.watch.hidden_reviews import HiddenWatch
 
 NIGHT_SETTINGS = """\
 [embed]

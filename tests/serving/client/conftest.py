@@ -16,8 +16,8 @@ from features.live.database import LiveDatabase, open_live_database
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.key_watch import Keys
 from serving.releases.active import Live
+from serving.watch.keys import Keys
 
 
 @pytest.fixture

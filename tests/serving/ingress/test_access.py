@@ -10,8 +10,8 @@ from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
 from serving.ingress.access import MAX_BODY_BYTES, Gate
 from serving.ingress.scopes import ROUTE, Route
-from serving.key_watch import NO_KEYS, Keys
 from serving.releases.active import Live
+from serving.watch.keys import NO_KEYS, Keys
 
 READS = {"POST": KeyScope.READ}
 ASK = {"user_id": "ann"}

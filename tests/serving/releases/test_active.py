@@ -7,8 +7,8 @@ from starlette.testclient import TestClient
 from recsys import config
 from recsys.config import Settings
 from serving.api import create_app
-from serving.poller import LONGEST_PAUSE_POLLS
 from serving.releases.active import ReleaseWatch
+from serving.watch.polling import LONGEST_PAUSE_POLLS
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import pytest
 from release_shelf import Shelf
 
 from recsys.config import Serve
-from serving.poller import LONGEST_PAUSE_POLLS
 from serving.releases.active import Live
 from serving.releases.arms import ArmReleases
+from serving.watch.polling import LONGEST_PAUSE_POLLS
 
 
 def arms_of(shelf: Shelf, live: Live | None, *release_ids: str) -> ArmReleases:

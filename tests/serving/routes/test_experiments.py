@@ -15,10 +15,10 @@ from recsys.config import Ingest, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.key_watch import Keys
 from serving.live import experiment_reports
 from serving.live.experiment_reports import ExperimentReports
 from serving.releases.active import Live
+from serving.watch.keys import Keys
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTINGS = Settings.model_validate(

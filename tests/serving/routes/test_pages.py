@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from serving.key_watch import Keys
 from serving.releases.active import Live
 from serving.routes.pages import MAP_SOURCE, POINT_MAP, web_files
+from serving.watch.keys import Keys
 
 ROOT = Path(__file__).parents[3]
 MAX_LINES = 200

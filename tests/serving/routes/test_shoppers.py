@@ -8,9 +8,9 @@ from storefronts import NOON, item_entry, text_entry, tiny_recommender, users_wi
 from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys.config import Settings
 from serving.api import create_app
-from serving.key_watch import Keys
 from serving.releases.active import Live
 from serving.routes.shoppers import some_shoppers
+from serving.watch.keys import Keys
 
 
 def test_a_shopper_is_told_with_the_newest_items_first(client: TestClient) -> None:

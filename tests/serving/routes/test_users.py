@@ -15,9 +15,9 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.forgotten import Forgotten
-from serving.key_watch import Keys
 from serving.releases.active import Live
+from serving.watch.erased_users import Forgotten
+from serving.watch.keys import Keys
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

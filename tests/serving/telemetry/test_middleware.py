@@ -8,9 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.ingress.request_id import REQUEST_ID, RequestIdFilter
-from serving.key_watch import Keys
 from serving.releases.active import Live
 from serving.telemetry.access_log import AccessLog
+from serving.watch.keys import Keys
 
 Clients = Callable[..., TestClient]
 ASK = {"user_id": "ann"}

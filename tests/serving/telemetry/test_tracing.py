@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 
 from features.live.database import LiveDatabase
 from recsys.errors import ConfigError
-from serving.key_watch import Keys
 from serving.releases.active import Live
 from serving.telemetry import tracing
 from serving.telemetry.tracing import check_tracing, is_wanted, start_tracing, use_tracer, variables
+from serving.watch.keys import Keys
 
 Clients = Callable[..., TestClient]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}

@@ -21,10 +21,10 @@ from features.store.release import load_release
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.key_watch import NO_KEYS, Keys
 from serving.live.catalogue import LiveCatalogue
 from serving.releases.active import Live
 from serving.releases.text_vectors import TextVectors
+from serving.watch.keys import NO_KEYS, Keys
 
 ARTIFACTS = Path(__file__).parents[3] / "out" / "test-artifacts"
 CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from serving.key_watch import NO_KEYS, Keys
+from serving.watch.keys import NO_KEYS, Keys
 
 KEYBOARD = re.compile("keyboard", re.IGNORECASE)
 KEYBOARDS = f"#/c/{'Electronics > Keyboards'.replace(' ', '%20').replace('>', '%3E')}"

@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 import serving.lists.cache
 from features.workspace.hidden_reviews import hide_reviews, show_reviews
-from serving.hidden_watch import HiddenWatch
 from serving.releases.active import Live
+from serving.watch.hidden_reviews import HiddenWatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

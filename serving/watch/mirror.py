@@ -10,7 +10,7 @@ import logging
 from features.workspace.location import follow
 from features.workspace.mirror import Mirror
 from recsys.errors import RecsysError
-from serving.poller import Pauses, Watch
+from serving.watch.polling import Pauses, Watch
 
 log = logging.getLogger(__name__)
 

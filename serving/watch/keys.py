@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from features.workspace.api_keys import ApiKey, read_keys
-from serving.file_watch import WatchedFile
-from serving.poller import Watch
+from serving.watch.polling import Watch, WatchedFile
 
 
 @dataclass(frozen=True)

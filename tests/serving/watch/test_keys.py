@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.workspace.api_keys import Scope, create_key, digest, revoke_key
-from serving.key_watch import KeyWatch
+from serving.watch.keys import KeyWatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

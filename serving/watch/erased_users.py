@@ -9,7 +9,7 @@ from features.workspace.atomic_files import mark_of
 from features.workspace.erased_users import LIST_FILE, ErasedUsers, read_erased
 from recsys.errors import RecsysError
 from recsys.workspace import Workspace
-from serving.poller import Watch
+from serving.watch.polling import Watch
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import features.workspace.location
 from features.workspace.location import NIGHT, served, working
 from features.workspace.mirror import Mirror
 from recsys.workspace import Workspace
-from serving.mirror_watch import MirrorWatch
+from serving.watch.mirror import MirrorWatch
 
 Publish = Callable[[str], None]
 

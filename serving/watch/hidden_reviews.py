@@ -6,8 +6,7 @@ from pathlib import Path
 
 from features.workspace.atomic_files import mark_of
 from features.workspace.hidden_reviews import hidden_ids
-from serving.file_watch import WatchedFile
-from serving.poller import Watch
+from serving.watch.polling import Watch, WatchedFile
 
 
 class HiddenWatch(Watch):
