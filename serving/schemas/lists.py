@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from features.text.cleaning import clean
 from recsys.tables import EARLIEST, EVENT_TYPES
-from serving.live.context import Moment
 
 MAX_SESSION_EVENTS: Final = 500
 MAX_ITEM_IDS: Final = 200

@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from serving.ingress.ray_proxy import METRICS_VARIABLE
+from serving.ingress.haproxy import COUNTS_VARIABLE, FRONTEND, LISTS_VARIABLE
+from serving.ingress.ray_proxy import LOOPBACK, METRICS_VARIABLE
 
 FOLDER: Final = Path(os.environ[METRICS_VARIABLE]) if METRICS_VARIABLE in os.environ else None
 if FOLDER is not None:
@@ -23,39 +25,13 @@ if FOLDER is not None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
 
-import os
-from http.client import HTTPConnection, HTTPException
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: E402
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from prometheus_client.registry import Collector  # noqa: E402
-
-from serving.ingress.haproxy import COUNTS_VARIABLE, FRONTEND, LISTS_VARIABLE
-from serving.ingress.ray_proxy import LOOPBACK
 
 TIMEOUT_S: Final = 1.0
 DENIED: Final = "haproxy_frontend_requests_denied_total"
-
-
-def n_refused() -> float | None:
-    """By the HAProxy of this machine, since its configuration changed last, as a restart sets a counter back to 0; None
-    where there is no door, or no answer: a scrape must not fail for it."""
-    port = os.environ.get(COUNTS_VARIABLE, "")
-    if LISTS_VARIABLE not in os.environ or not port.isdecimal():
-        return None
-    connection = HTTPConnection(LOOPBACK, int(port), timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/metrics?scope=frontend")
-        text = connection.getresponse().read().decode()
-    except (OSError, HTTPException, UnicodeDecodeError):
-        return None
-    finally:
-        connection.close()
-    told = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return sum(one.value for one in told if one.name == DENIED and one.labels.get("proxy") == FRONTEND)
-
-
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S: Final = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.010),
@@ -136,3 +112,21 @@ def _forget_dead(folder: Path) -> None:
         pid = int(path.stem.rpartition("_")[2])
         if not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
             mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+
+
+def n_refused() -> float | None:
+    """By the HAProxy of this machine, since its configuration changed last, as a restart sets a counter back to 0; None
+    where there is no door, or no answer: a scrape must not fail for it."""
+    port = os.environ.get(COUNTS_VARIABLE, "")
+    if LISTS_VARIABLE not in os.environ or not port.isdecimal():
+        return None
+    connection = HTTPConnection(LOOPBACK, int(port), timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/metrics?scope=frontend")
+        text = connection.getresponse().read().decode()
+    except (OSError, HTTPException, UnicodeDecodeError):
+        return None
+    finally:
+        connection.close()
+    told = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return sum(one.value for one in told if one.name == DENIED and one.labels.get("proxy") == FRONTEND)
