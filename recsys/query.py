@@ -12,7 +12,7 @@ import numpy as np
 from recsys import config
 from recsys.interactions import HAD_TYPES, event_weights, liked_share
 from recsys.model import Model
-from recsys.result_cache import Recent, digest_of
+from recsys.result_cache import ResultCache, digest_of
 from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
@@ -100,7 +100,7 @@ class QueryReader:
         self._full_weight = max(self._event_weights.values())
         self._returned = weights.returned
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
-        self._recent_placed: Recent[np.ndarray] = Recent(RECENT_TEXTS)
+        self._recent_placed: ResultCache[np.ndarray] = ResultCache(RECENT_TEXTS)
 
     def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
         """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or

@@ -24,7 +24,7 @@ from recsys.query import Profile, Query, QueryReader
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
 from recsys.rerank import NEW, Kept, Limit, arrange, boosted
-from recsys.result_cache import Recent, digest_of
+from recsys.result_cache import ResultCache, digest_of
 from recsys.rules import PLAIN, Rules
 from recsys.scorer import Scorer
 from recsys.slate import RankedItem, Slate
@@ -48,7 +48,7 @@ NO_ROWS: Final = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Begun:
+class PreparedList:
     """A list under way: the query as it was read, with the key of its scores. is_quick: the rest takes a few
     milliseconds at most, as the catalogue is small, or as what sources and ranker say of this shopper is kept."""
 
@@ -90,8 +90,8 @@ class Recommender:
         self.ranker = self._fitting_ranker()
         self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
-        self._recent_ranked: Recent[np.ndarray] = Recent(self._scorer.n_kept)
-        self._recent_matches: Recent[np.ndarray] = Recent(self._scorer.n_kept)
+        self._recent_ranked: ResultCache[np.ndarray] = ResultCache(self._scorer.n_kept)
+        self._recent_matches: ResultCache[np.ndarray] = ResultCache(self._scorer.n_kept)
         self.rows = self._reader.rows
         is_new = (model.popularity <= new_items.max_shoppers) & self.vectors.any(axis=1)
         is_new &= properties.available
@@ -148,7 +148,7 @@ class Recommender:
         keyed = zip(queries, profiles, self._scorer.keyed(profiles), strict=True)
         return [self._slate(query, profile, key, fused) for query, profile, (key, fused) in keyed]
 
-    def begin(self, query: Query) -> Begun | None:
+    def begin(self, query: Query) -> PreparedList | None:
         """The query's list begun, which takes a fraction of a millisecond; None where it could take longer: the rest of
         such a request, or a catalogue so large, is not plain."""
         n_entries = query.count + len(query.exclude_ids) + len(query.session)
@@ -161,9 +161,9 @@ class Recommender:
         is_kept = fused is not None
         if is_kept and self._is_ranked(query, profile):
             is_kept = self._recent_ranked.find(_ranked_key(key, profile)) is not None
-        return Begun(query, profile, key, is_quick=is_kept or self.n_items <= SMALL_CATALOGUE)
+        return PreparedList(query, profile, key, is_quick=is_kept or self.n_items <= SMALL_CATALOGUE)
 
-    def finish(self, begun: Begun) -> Slate:
+    def finish(self, begun: PreparedList) -> Slate:
         """As `recommend` of its query."""
         return self._slate(begun.query, begun.profile, begun.key, self._scorer.of_key(begun.key, begun.profile))
 

@@ -16,7 +16,7 @@ DIGEST_BYTES: Final = 16
 T = TypeVar("T")
 
 
-class Recent(Generic[T]):
+class ResultCache(Generic[T]):
     """Results by key, first in first out. size: how many are kept."""
 
     def __init__(self, size: int) -> None:

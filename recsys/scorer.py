@@ -14,7 +14,7 @@ from recsys.candidates import Shoppers
 from recsys.fusion import Fused, z_scores
 from recsys.model import Model
 from recsys.query import Profile
-from recsys.result_cache import Recent, digest_of
+from recsys.result_cache import ResultCache, digest_of
 from recsys.sequence.histories import Sequences, gap_buckets
 from recsys.sparse_rows import ItemRows
 
@@ -33,8 +33,8 @@ class Scorer:
         self.sources = model.sources()
         self._names = [source.name for source in self.sources]
         self.n_kept = max(2, RECENT_BYTES // max(1, 4 * len(model.item_ids) * len(self.sources)))
-        self._recent_reads: Recent[np.ndarray] = Recent(RECENT_READS)
-        self._recent_fused: Recent[Fused] = Recent(self.n_kept)
+        self._recent_reads: ResultCache[np.ndarray] = ResultCache(RECENT_READS)
+        self._recent_fused: ResultCache[Fused] = ResultCache(self.n_kept)
 
     def keyed(self, profiles: Sequence[Profile]) -> list[tuple[Hashable, Fused]]:
         """Each profile's scores, with a key of what they were worked out from: None where many are asked for at once,

@@ -20,8 +20,8 @@ from recsys.config import Settings
 from serving.ingress.access import Gate
 from serving.ingress.problems import answer_problems
 from serving.ingress.scopes import guard_routes
-from serving.lists.recorder import AnswerWriter
-from serving.lists.service import Answering
+from serving.lists.recorder import AnswerRecorder
+from serving.lists.service import ListService
 from serving.live.context import Moment
 from serving.live.event_writer import EventWriter
 from serving.live.experiment_reports import ExperimentReports
@@ -43,7 +43,7 @@ from serving.watch.keys import NO_KEYS, Keys
 
 
 def lifespan_of(
-    answering: Answering, writer: AnswerWriter | None, moment: Moment | None
+    answering: ListService, writer: AnswerRecorder | None, moment: Moment | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The writer starts with the service; at its end the last lists are made, what waits is written, and nothing is
     read any more."""
@@ -96,11 +96,11 @@ def create_app(
     """
     moment = Moment(database, settings) if database is not None else None
     forgotten = forgotten or Forgotten()
-    writer = None if database is None else AnswerWriter(AnswerLog(database), settings.serve, forgotten)
+    writer = None if database is None else AnswerRecorder(AnswerLog(database), settings.serve, forgotten)
     # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours
     # (serving/telemetry/tracing.py) do not.
     silent = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
-    answering = Answering(lambda: _ready(live), beside, settings, moment, writer, forgotten)
+    answering = ListService(lambda: _ready(live), beside, settings, moment, writer, forgotten)
     lifespan = lifespan_of(answering, writer, moment)
     app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=silent, lifespan=lifespan)
     answer_problems(app)

@@ -16,11 +16,11 @@ from recsys.errors import DataError
 log = logging.getLogger(__name__)
 
 
-Answered = tuple[np.ndarray, np.ndarray, dict[str, Any]]
+MeasuredAnswers = tuple[np.ndarray, np.ndarray, dict[str, Any]]
 """ranks and shown, as in `bench_models.Answer`, and the figures of the run: fit_s, peak_mb, chosen."""
 
 
-def run_process(command: Sequence[str], model: str, out: Path) -> Answered:
+def run_process(command: Sequence[str], model: str, out: Path) -> MeasuredAnswers:
     """The lists of a model, as `run_measured` gets them."""
     arrays, told = run_measured(command, model, out)
     return arrays["ranks"], arrays["shown"], told

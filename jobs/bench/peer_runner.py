@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from jobs.bench.measured_process import Answered, run_process
+from jobs.bench.measured_process import MeasuredAnswers, run_process
 from jobs.bench.peers.models import PEERS
 from jobs.training.held_out_requests import sample_rows
 from recsys.config import Settings
@@ -77,7 +77,7 @@ def _commands(draft: Path) -> list[list[str]]:
     return [[sys.executable, "-m", "venv", str(draft)], [str(draft / "bin" / "python"), *install]]
 
 
-def run_peer(python: Path, folder: Path, model: str, seed: int) -> Answered:
+def run_peer(python: Path, folder: Path, model: str, seed: int) -> MeasuredAnswers:
     """As `bench_quality` runs a model of ours. python: from `peers_python`; folder: what `BenchData.save` wrote.
 
     Raises DataError where the model fails, with what it said.

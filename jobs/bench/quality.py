@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.bench.data import BenchData
-from jobs.bench.measured_process import Answered, run_process
+from jobs.bench.measured_process import MeasuredAnswers, run_process
 from jobs.bench.models import MODELS
 from jobs.bench.peer_runner import DETERMINISTIC_PEERS, run_peer
 from jobs.bench.peers.models import PEERS
@@ -152,7 +152,7 @@ def _pooled(of_shops: Sequence[Measured]) -> Measured:
     )
 
 
-def _measure(run: Callable[[int], Answered], data: BenchData, past: Past, model: str, n_runs: int) -> Measured:
+def _measure(run: Callable[[int], MeasuredAnswers], data: BenchData, past: Past, model: str, n_runs: int) -> Measured:
     answers = [run(data.settings.seed + extra) for extra in range(n_runs)]
     figures = {name: np.mean([figure(ranks) for ranks, _, _ in answers], axis=0) for name, figure in FIGURES.items()}
     lists = [_lists(ranks, shown, data, past) for ranks, shown, _ in answers]
@@ -166,7 +166,7 @@ def _measure(run: Callable[[int], Answered], data: BenchData, past: Past, model:
     )
 
 
-def _run(folder: Path, model: str, seed: int) -> Answered:
+def _run(folder: Path, model: str, seed: int) -> MeasuredAnswers:
     """What `jobs.bench.models` wrote."""
     out = folder / f"{list(MODELS).index(model)}-{seed}"
     return run_process([sys.executable, "-m", "jobs.bench.models", str(folder), model, str(seed)], model, out)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from recsys.result_cache import Recent
+from recsys.result_cache import ResultCache
 from recsys.slate import Slate
-from serving.lists.conversion import Asked
+from serving.lists.conversion import SettledRequest
 from serving.releases.active import Live
 
 KEPT_FOR: Final = timedelta(minutes=1)
@@ -30,14 +30,14 @@ class _Kept:
     slate: Slate
 
 
-class KeptLists:
+class SlateCache:
     """Lists by all that was asked, the shopper's recent events and the items that are gone among it. A list that quotes
     a review which was hidden since is made anew. Ids of shoppers are not kept."""
 
     def __init__(self) -> None:
-        self._recent: Recent[_Kept] = Recent(LISTS)
+        self._recent: ResultCache[_Kept] = ResultCache(LISTS)
 
-    def find(self, asked: Asked, live: Live) -> tuple[Asked, Slate] | None:
+    def find(self, asked: SettledRequest, live: Live) -> tuple[SettledRequest, Slate] | None:
         """The list that was made of the same request, and the request as it was asked then: from it the list can be
         made again."""
         kept = self._recent.find(asked.key)
@@ -47,7 +47,7 @@ class KeptLists:
             return None
         return replace(asked, at=kept.at), kept.slate
 
-    def keep(self, asked: Asked, live: Live, slate: Slate) -> None:
+    def keep(self, asked: SettledRequest, live: Live, slate: Slate) -> None:
         """Keep a list that was just made."""
         if len(slate.items) <= MAX_ITEMS:
             self._recent.keep(asked.key, _Kept(weakref.ref(live), asked.at, slate))

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from recsys.experiments import Assignment
 from recsys.query import Query, Signal
-from recsys.recommend import Begun, Recommender
+from recsys.recommend import PreparedList, Recommender
 from recsys.result_cache import DIGEST_BYTES
 from recsys.slate import RankedItem, Slate
 from serving.ingress.problems import FieldProblem, ProblemError
@@ -137,7 +137,7 @@ def _signals(session: tuple[SessionEvent, ...], vectors: dict[int, np.ndarray], 
 
 
 @dataclass(frozen=True)
-class Asked:
+class SettledRequest:
     """request: settled (`serving/schemas/list_options.py`), its session preceded by what the event log knew; gone: ids
     of items that no list could hold; is_search: whether it came as a search; by_ranker: whether trees may order the
     list."""
@@ -155,20 +155,20 @@ class Asked:
         return hashlib.blake2b(spelled, digest_size=DIGEST_BYTES).digest(), self.gone, self.is_search, self.by_ranker
 
 
-async def query_of(asked: Asked, live: Live, max_texts: int) -> Query:
+async def query_of(asked: SettledRequest, live: Live, max_texts: int) -> Query:
     """What the recommender is asked; waits for texts that are not in the cache. max_texts: as in `texts_of`."""
     wanted = texts_of(asked.request, max_texts)
     return _query(asked, await live.texts.encode(wanted) if wanted else [], max_texts)
 
 
-def known_query_of(asked: Asked, live: Live, max_texts: int) -> Query | None:
+def known_query_of(asked: SettledRequest, live: Live, max_texts: int) -> Query | None:
     """The same at once and from any thread; None where texts have to be encoded first."""
     wanted = texts_of(asked.request, max_texts)
     vectors = live.texts.known(wanted) if wanted else []
     return None if vectors is None else _query(asked, vectors, max_texts)
 
 
-def _query(asked: Asked, vectors: Sequence[np.ndarray], max_texts: int) -> Query:
+def _query(asked: SettledRequest, vectors: Sequence[np.ndarray], max_texts: int) -> Query:
     query = to_query(asked.request, vectors, asked.at, max_texts, asked.gone)
     query = with_rules(query, asked.request, search=asked.is_search)
     return query if asked.by_ranker else replace(query, by_ranker=False)
@@ -179,14 +179,14 @@ def slate_of(query: Query, live: Live) -> Slate:
     return _traced(query, live, lambda recommender: recommender.recommend([query])[0])
 
 
-def begun_of(query: Query, live: Live) -> Slate | Begun | None:
+def begun_of(query: Query, live: Live) -> Slate | PreparedList | None:
     """As much of the list as the event loop may make: all of it where little is to do, else it begun, where it is
     plain."""
     begun = live.release.recommender.begin(query)
     return finished(begun, live) if begun is not None and begun.is_quick else begun
 
 
-def finished(begun: Begun, live: Live) -> Slate:
+def finished(begun: PreparedList, live: Live) -> Slate:
     """The list that this release's recommender has begun."""
     return _traced(begun.query, live, lambda recommender: recommender.finish(begun))
 

@@ -10,18 +10,18 @@ from pydantic import BaseModel, ConfigDict
 
 from features.live.answer_log import Answer
 from recsys.experiments import Assignment
-from serving.lists.conversion import Asked
+from serving.lists.conversion import SettledRequest
 from serving.schemas.list_options import ListRequest
 from serving.schemas.lists import SessionEvent
 
 
 @dataclass(frozen=True)
-class Answered:
+class ServedList:
     """A list as it was given. assignment: the shopper's part in an experiment, if any."""
 
     recommendation_id: str
     release_id: str
-    asked: Asked
+    asked: SettledRequest
     item_ids: tuple[str, ...]
     assignment: Assignment | None
 
@@ -49,12 +49,12 @@ class Content(BaseModel):
     experiment: str | None = None
     arm: str | None = None
 
-    def asked(self, answer: Answer) -> Asked:
+    def asked(self, answer: Answer) -> SettledRequest:
         """The request as it was answered."""
-        return Asked(self.request, answer.at, answer.left_out, self.is_search, self.by_ranker)
+        return SettledRequest(self.request, answer.at, answer.left_out, self.is_search, self.by_ranker)
 
 
-def to_answer(answered: Answered) -> Answer:
+def to_answer(answered: ServedList) -> Answer:
     """As it is stored."""
     asked, part = answered.asked, answered.assignment
     content = {

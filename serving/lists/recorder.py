@@ -13,7 +13,7 @@ from typing import Final
 from features.live.answer_log import AnswerLog, Exposure
 from recsys import config
 from recsys.errors import StoreError
-from serving.lists.record import Answered, to_answer
+from serving.lists.record import ServedList, to_answer
 from serving.telemetry.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
 from serving.watch.polling import Poller
 
@@ -27,7 +27,7 @@ MAX_WAITING: Final = 10_000
 PRUNED_EVERY: Final = timedelta(hours=1)
 
 
-class AnswerWriter:
+class AnswerRecorder:
     """Adding costs a request microseconds; a thread writes what was added every `PAUSE_S` seconds.
 
     What was added last before a process is killed is lost, and so is what the database does not take: no shopper waits
@@ -39,13 +39,13 @@ class AnswerWriter:
         self._forgotten = forgotten
         self._replay = timedelta(days=settings.replay_days)
         self._exposure = timedelta(days=settings.exposure_days)
-        self._waiting: deque[Answered] = deque()
+        self._waiting: deque[ServedList] = deque()
         self._writing = threading.Lock()
         self._pruned_at: datetime | None = None
         self._failing = False
         self._poller = Poller(self.flush, PAUSE_S, "answer-writer")
 
-    def add(self, answered: Answered) -> None:
+    def add(self, answered: ServedList) -> None:
         """Take a list to be recorded; never waits. Dropped and counted where too many wait."""
         if not self._replay and answered.assignment is None:
             return
@@ -71,7 +71,7 @@ class AnswerWriter:
                 if not self._write(group):
                     return
 
-    def _write(self, group: list[Answered]) -> bool:
+    def _write(self, group: list[ServedList]) -> bool:
         newest_at = group[-1].asked.at
         group = [one for one in group if one.asked.request.user_id not in self._forgotten]
         try:
@@ -100,7 +100,7 @@ class AnswerWriter:
         log.info("answers pruned n=%d", n_pruned)
 
 
-def _exposure(answered: Answered) -> Exposure | None:
+def _exposure(answered: ServedList) -> Exposure | None:
     part, user_id = answered.assignment, answered.asked.request.user_id
     if part is None or user_id is None:
         return None

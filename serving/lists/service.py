@@ -15,11 +15,11 @@ from typing import TypeVar
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
-from recsys.recommend import Begun
+from recsys.recommend import PreparedList
 from recsys.slate import Slate
-from serving.lists.cache import KeptLists
+from serving.lists.cache import SlateCache
 from serving.lists.conversion import (
-    Asked,
+    SettledRequest,
     begun_of,
     check_count,
     finished,
@@ -29,8 +29,8 @@ from serving.lists.conversion import (
     to_response,
     told_items,
 )
-from serving.lists.record import Answered
-from serving.lists.recorder import AnswerWriter
+from serving.lists.record import ServedList
+from serving.lists.recorder import AnswerRecorder
 from serving.live.context import Moment
 from serving.releases.active import Live
 from serving.schemas.list_options import ListRequest, SearchRequest, settled
@@ -51,7 +51,7 @@ async def in_turn(turn: asyncio.Lock, work: Callable[[], T]) -> T:
         asyncio.get_running_loop().call_soon(turn.release)
 
 
-class Answering:
+class ListService:
     """Answers /v1/recommend, its batches, and searches.
 
     ready: the release that answers now, or an error; beside: a release that an arm is served from, None where it is not
@@ -65,7 +65,7 @@ class Answering:
         beside: Callable[[str], Live | None],
         settings: Settings,
         moment: Moment | None,
-        writer: AnswerWriter | None,
+        writer: AnswerRecorder | None,
         forgotten: Container[object] = (),
     ) -> None:
         self._ready = ready
@@ -75,7 +75,7 @@ class Answering:
         self._writer = writer
         self._forgotten = forgotten
         self._turn = asyncio.Lock()
-        self._kept = KeptLists()
+        self._kept = SlateCache()
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
 
@@ -106,20 +106,20 @@ class Answering:
         response = to_response(slate, release_id, now, 1000 * (time.perf_counter() - start_s), items, part)
         if self._writer is not None:
             item_ids = tuple(item.item_id for item in slate.items)
-            self._writer.add(Answered(response.recommendation_id, release_id, asked, item_ids, part))
+            self._writer.add(ServedList(response.recommendation_id, release_id, asked, item_ids, part))
         return response
 
     async def _asked(
         self, request: ListRequest, now: datetime, by_ranker: bool, current: Live
-    ) -> tuple[Asked, Slate | Begun | None]:
+    ) -> tuple[SettledRequest, Slate | PreparedList | None]:
         """The request with what has happened since the release was made; and as much of its list as could be made on
         the way: all of it where little was to do, or where a thread reads a database on another machine anyway."""
         is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
 
         def made(
-            make: Callable[[Query, Live], Slate | Begun | None], known: ListRequest, gone: frozenset[str]
-        ) -> tuple[Asked, Slate | Begun | None]:
-            asked = Asked(known, now, gone, is_search, by_ranker)
+            make: Callable[[Query, Live], Slate | PreparedList | None], known: ListRequest, gone: frozenset[str]
+        ) -> tuple[SettledRequest, Slate | PreparedList | None]:
+            asked = SettledRequest(known, now, gone, is_search, by_ranker)
             kept = self._kept.find(asked, current)
             if kept is not None:
                 return kept
@@ -133,9 +133,9 @@ class Answering:
             return await in_turn(self._turn, lambda: made(begun_of, *moment.of_now(request, manifest)))
         in_thread = partial(made, lambda query, live: self._made(lambda: slate_of(query, live)))
         found = await moment.of_then(request, manifest, in_thread)
-        return found or (Asked(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
+        return found or (SettledRequest(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
 
-    async def _making(self, asked: Asked, begun: Begun | None, current: Live) -> Callable[[], Slate]:
+    async def _making(self, asked: SettledRequest, begun: PreparedList | None, current: Live) -> Callable[[], Slate]:
         """What makes the list; waits for texts to be encoded."""
         if begun is not None:
             return lambda: finished(begun, current)
@@ -153,7 +153,7 @@ class Answering:
         request, gone = ListRequest(user_id=user_id, count=count, explain=True), frozenset[str]()
         if self._moment is not None and user_id not in self._forgotten:
             request, gone = await self._moment.of(request, current.release.manifest)
-        asked = Asked(request, datetime.now(UTC), gone, is_search=False, by_ranker=True)
+        asked = SettledRequest(request, datetime.now(UTC), gone, is_search=False, by_ranker=True)
         return await query_of(asked, current, self._settings.embed.max_browsing_texts)
 
     def _served(self, part: Assignment | None) -> tuple[Assignment | None, Live]:

@@ -47,7 +47,7 @@ class LiveItems:
         return gone
 
 
-Asked = TypeVar("Asked", bound=RecommendRequest)
+RequestT = TypeVar("Asked", bound=RecommendRequest)
 
 
 class RecentEvents:
@@ -67,7 +67,7 @@ class RecentEvents:
         return self._events.recent(user_id, after, manifest.as_of, self._limit)
 
 
-def after_events(request: Asked, recent: list[RecentEvent]) -> Asked:
+def after_events(request: RequestT, recent: list[RecentEvent]) -> RequestT:
     """The request, its session preceded by the events."""
     if not recent:
         return request
@@ -114,17 +114,19 @@ class Moment:
         self._recent = RecentEvents(EventLog(database), settings.serve.recent_events)
         self._items = LiveItems(ItemChanges(database))
 
-    async def of(self, request: Asked, manifest: Manifest) -> tuple[Asked, frozenset[str]]:
+    async def of(self, request: RequestT, manifest: Manifest) -> tuple[RequestT, frozenset[str]]:
         """The request with what its shopper has done since, and `gone`."""
         found = await self.of_then(request, manifest, lambda known, gone: (known, gone))
         return (request, self.last_gone(manifest)) if found is None else found
 
-    def of_now(self, request: Asked, manifest: Manifest) -> tuple[Asked, frozenset[str]]:
+    def of_now(self, request: RequestT, manifest: Manifest) -> tuple[RequestT, frozenset[str]]:
         """`of`, in this thread and without waiting for one; where `is_quick`."""
         read = self._reader.read_now(lambda: self._read(request.user_id, manifest))
         return (request, self.last_gone(manifest)) if read is None else (after_events(request, read[0]), read[1])
 
-    async def of_then(self, request: Asked, manifest: Manifest, then: Callable[[Asked, frozenset[str]], R]) -> R | None:
+    async def of_then(
+        self, request: RequestT, manifest: Manifest, then: Callable[[RequestT, frozenset[str]], R]
+    ) -> R | None:
         """What `then` makes of both, in the thread that has read them; None where they cannot be read."""
         return await self._reader.read_then(
             lambda: self._read(request.user_id, manifest), lambda read: then(after_events(request, read[0]), read[1])

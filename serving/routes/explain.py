@@ -20,9 +20,9 @@ from recsys.errors import StoreError
 from recsys.slate import Slate
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
-from serving.lists.conversion import Asked, query_of, slate_of, told_items
+from serving.lists.conversion import SettledRequest, query_of, slate_of, told_items
 from serving.lists.record import Content
-from serving.lists.recorder import AnswerWriter
+from serving.lists.recorder import AnswerRecorder
 from serving.releases.active import Live
 from serving.releases.replay import ReleaseGoneError
 from serving.schemas.lists import Id, SlateItem
@@ -80,7 +80,7 @@ class ExplainResponse(BaseModel):
 
 def explain_routes(
     answers: AnswerLog,
-    writer: AnswerWriter,
+    writer: AnswerRecorder,
     past: Callable[[str], Awaitable[Sequence[Live]]],
     settings: Settings,
     forgotten: Container[object] = (),
@@ -165,7 +165,9 @@ def _content(answer: Answer) -> Content:
         ) from None
 
 
-async def _replayed(content: Content, asked: Asked, lives: Sequence[Live], max_texts: int) -> tuple[Live, Slate]:
+async def _replayed(
+    content: Content, asked: SettledRequest, lives: Sequence[Live], max_texts: int
+) -> tuple[Live, Slate]:
     """The list from the first form of the release that makes it as it was given, else from the first of all."""
     asked = replace(asked, request=asked.request.model_copy(update={"explain": True}))
     made = [(live, slate_of(await query_of(asked, live, max_texts), live)) for live in lives]

@@ -16,7 +16,7 @@ from recsys.config import Settings
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import check_count, sent, to_response, told_items
-from serving.lists.service import Answering
+from serving.lists.service import ListService
 from serving.live.context import Moment
 from serving.releases.active import Live, _ready
 from serving.releases.item_map import ItemMaps
@@ -42,7 +42,7 @@ def recommendations(
     live: Callable[[], Live | None],
     settings: Settings,
     moment: Moment | None,
-    answering: Answering,
+    answering: ListService,
     forgotten: Container[object],
     maps: ItemMaps,
 ) -> APIRouter:

@@ -16,7 +16,7 @@ from recsys.errors import StoreError
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
-from serving.lists.recorder import AnswerWriter
+from serving.lists.recorder import AnswerRecorder
 from serving.schemas.lists import Id
 from serving.watch.erased_users import Forgotten
 
@@ -34,7 +34,7 @@ class ErasureResponse(BaseModel):
     requested_at: datetime
 
 
-def erasure_routes(queue: ErasureQueue, forgotten: Forgotten, writer: AnswerWriter) -> APIRouter:
+def erasure_routes(queue: ErasureQueue, forgotten: Forgotten, writer: AnswerRecorder) -> APIRouter:
     """forgotten: told at once, so that this replica's next list is a guest's."""
     routes = APIRouter(prefix="/v1/users", tags=["shoppers"])
 

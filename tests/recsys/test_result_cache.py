@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.result_cache import Recent, digest_of
+from recsys.result_cache import ResultCache, digest_of
 
 ARRAY = np.array([3, 1], dtype=np.int32)
 
@@ -20,7 +20,7 @@ class Counted:
 
 
 def test_the_same_is_worked_out_once() -> None:
-    recent: Recent[int] = Recent(2)
+    recent: ResultCache[int] = ResultCache(2)
     counted = Counted()
     assert [recent.of(digest_of(ARRAY), counted) for _ in range(3)] == [1, 1, 1]
 
@@ -40,7 +40,7 @@ def test_other_arrays_have_another_digest(others: tuple[np.ndarray, ...]) -> Non
 
 
 def test_the_oldest_goes_first() -> None:
-    recent: Recent[int] = Recent(2)
+    recent: ResultCache[int] = ResultCache(2)
     counted = Counted()
     for key in (1, 2, 3):
         recent.of(key, counted)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from recsys.query import Query
-from serving.lists.conversion import Asked, known_query_of, query_of
+from serving.lists.conversion import SettledRequest, known_query_of, query_of
 from serving.releases.active import Live
 from serving.schemas.list_options import ListRequest
 
@@ -11,7 +11,7 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def query(live: Live, max_texts: int = 9, **request: Any) -> Query:
-    asked = Asked(ListRequest.model_validate(request), NOW, frozenset(), is_search=False, by_ranker=True)
+    asked = SettledRequest(ListRequest.model_validate(request), NOW, frozenset(), is_search=False, by_ranker=True)
     found = asyncio.run(query_of(asked, live, max_texts))
     at_once = known_query_of(asked, live, max_texts)  # now that every text is in the cache
     assert at_once is not None and at_once.session == found.session
@@ -19,7 +19,7 @@ def query(live: Live, max_texts: int = 9, **request: Any) -> Query:
 
 
 def test_what_has_to_be_encoded_first_is_not_known_at_once(live: Live) -> None:
-    asked = Asked(ListRequest(text="never asked before"), NOW, frozenset(), is_search=False, by_ranker=True)
+    asked = SettledRequest(ListRequest(text="never asked before"), NOW, frozenset(), is_search=False, by_ranker=True)
     assert known_query_of(asked, live, 9) is None
     asyncio.run(query_of(asked, live, 9))
     assert known_query_of(asked, live, 9) is not None
