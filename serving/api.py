@@ -17,15 +17,15 @@ from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
 from recsys.config import Settings
-from serving.ingress.access import Gate
+from serving.ingress.access import AccessControl
 from serving.ingress.problems import answer_problems
 from serving.ingress.scopes import guard_routes
 from serving.lists.recorder import AnswerRecorder
 from serving.lists.service import ListService
-from serving.live.context import Moment
+from serving.live.context import LiveContext
 from serving.live.event_writer import EventWriter
 from serving.live.experiment_reports import ExperimentReports
-from serving.releases.active import Live, _ready
+from serving.releases.active import ActiveRelease, _ready
 from serving.releases.item_map import ItemMaps
 from serving.releases.replay import served_alone
 from serving.routes.events import event_routes
@@ -37,13 +37,13 @@ from serving.routes.pages import page_routes
 from serving.routes.recommend import recommendations
 from serving.routes.users import erasure_routes
 from serving.telemetry.access_log import AccessLog
-from serving.telemetry.middleware import Observer
-from serving.watch.erased_users import Forgotten
+from serving.telemetry.middleware import TelemetryMiddleware
+from serving.watch.erased_users import ErasedUsersWatch
 from serving.watch.keys import NO_KEYS, Keys
 
 
 def lifespan_of(
-    answering: ListService, writer: AnswerRecorder | None, moment: Moment | None
+    answering: ListService, writer: AnswerRecorder | None, moment: LiveContext | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The writer starts with the service; at its end the last lists are made, what waits is written, and nothing is
     read any more."""
@@ -71,15 +71,15 @@ NO_ATLASES: Final = Path("no-atlases")
 
 
 def create_app(
-    live: Callable[[], Live | None],
+    live: Callable[[], ActiveRelease | None],
     settings: Settings,
     database: LiveDatabase | None = None,
     keys: Callable[[], Keys] = lambda: NO_KEYS,
     access_log: AccessLog | None = None,
     *,
-    beside: Callable[[str], Live | None] = lambda _: None,
-    past: Callable[[str], Awaitable[Sequence[Live]]] | None = None,
-    forgotten: Forgotten | None = None,
+    beside: Callable[[str], ActiveRelease | None] = lambda _: None,
+    past: Callable[[str], Awaitable[Sequence[ActiveRelease]]] | None = None,
+    forgotten: ErasedUsersWatch | None = None,
     lake: Path = NO_LAKE,
     atlases: Path = NO_ATLASES,
     echo_request_id: bool = True,
@@ -94,8 +94,8 @@ def create_app(
     reports of experiments count too; atlases: its folder of items' places on the map. echo_request_id: False where
     the server in front sends request ids back by itself.
     """
-    moment = Moment(database, settings) if database is not None else None
-    forgotten = forgotten or Forgotten()
+    moment = LiveContext(database, settings) if database is not None else None
+    forgotten = forgotten or ErasedUsersWatch()
     writer = None if database is None else AnswerRecorder(AnswerLog(database), settings.serve, forgotten)
     # FastAPI's own spans hold paths and queries, in which ids of shoppers may stand; ours
     # (serving/telemetry/tracing.py) do not.
@@ -116,6 +116,8 @@ def create_app(
         app.include_router(item_routes(ItemChanges(database)))
         app.include_router(experiment_routes(ExperimentReports(settings.experiments, database, lake)))
     routes = guard_routes(app)
-    app.add_middleware(Gate, keys=keys, settings=settings.serve)
-    app.add_middleware(Observer, routes=routes, access_log=access_log, echo=echo_request_id)  # around the gate
+    app.add_middleware(AccessControl, keys=keys, settings=settings.serve)
+    app.add_middleware(
+        TelemetryMiddleware, routes=routes, access_log=access_log, echo=echo_request_id
+    )  # around the gate
     return app

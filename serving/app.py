@@ -33,12 +33,12 @@ from serving.api import create_app
 from serving.ingress.ray_proxy import EVERY_INTERFACE
 from serving.ingress.request_id import RequestIdFilter
 from serving.live.catalogue import LiveCatalogue
-from serving.releases.active import Live, ReleaseWatch, workspace_source
+from serving.releases.active import ActiveRelease, ReleaseWatch, workspace_source
 from serving.releases.arms import ArmReleases
 from serving.releases.replay import PastReleases
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.tracing import start_tracing
-from serving.watch.erased_users import Forgotten
+from serving.watch.erased_users import ErasedUsersWatch
 from serving.watch.hidden_reviews import HiddenWatch
 from serving.watch.keys import KeyWatch
 from serving.watch.mirror import MirrorWatch
@@ -92,7 +92,7 @@ class Storefront:
         self._arms.poll()
         self._arms.start()
         self._database = open_live_database(workspace, settings.serve.events_url)
-        self._forgotten = Forgotten(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
+        self._forgotten = ErasedUsersWatch(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
         self._forgotten.poll()
         self._forgotten.start()
         changes = ItemChanges(self._database)
@@ -106,10 +106,10 @@ class Storefront:
             catalogue.start()
         self._past = PastReleases(source, self._loaded, settings.serve.text_cache)
 
-    def _beside(self, release_id: str) -> Live | None:
+    def _beside(self, release_id: str) -> ActiveRelease | None:
         return self._arm_catalogues[release_id].live
 
-    def _loaded(self) -> list[Live]:
+    def _loaded(self) -> list[ActiveRelease]:
         """With the day's changes of products, and as they were published."""
         catalogues = [self._catalogue, *self._arm_catalogues.values()]
         published = [self._watch.live, *map(self._arms.get, self._arm_catalogues)]

@@ -14,7 +14,7 @@ from features.store.release import load_release
 from jobs.__main__ import main
 from recsys.query import Query
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
 
 SENTENCE = "a warm jacket for rainy days"
@@ -24,7 +24,7 @@ SENTENCE = "a warm jacket for rainy days"
 def service(published_shop: PublishedShop) -> Iterator[TestClient]:
     release = load_release(published_shop.workspace)
     texts = TextVectors(lambda: load_encoder(release.encoder), size=10)
-    yield TestClient(create_app(lambda: Live(release, texts), published_shop.settings))
+    yield TestClient(create_app(lambda: ActiveRelease(release, texts), published_shop.settings))
     texts.close()
 
 

@@ -22,7 +22,7 @@ from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
 from serving.ingress.haproxy import BUSY
 from serving.ingress.problems import problem_response
-from serving.ingress.rate_limit import Limiter
+from serving.ingress.rate_limit import RateLimiter
 from serving.ingress.scopes import GUARDED, KEY_NAME, ROUTE, Route
 from serving.watch.keys import Keys
 
@@ -31,7 +31,7 @@ BUSY_RETRY_S: Final = 1
 TOO_LARGE: Final = f"the body may hold {MAX_BODY_BYTES} bytes at most"
 
 
-class Gate:
+class AccessControl:
     """ASGI middleware in front of the routes, behind `Observer`.
 
     Where keys are required, a path under /v1/ and any route that declares a scope needs one, as `Authorization: Bearer
@@ -41,7 +41,7 @@ class Gate:
     def __init__(self, app: ASGIApp, keys: Callable[[], Keys], settings: config.Serve) -> None:
         self.app = app
         self._keys = keys
-        self._limiter = Limiter(settings)
+        self._limiter = RateLimiter(settings)
         self._max_lists = settings.max_concurrent_lists
         self._n_lists = 0
 

@@ -84,7 +84,7 @@ backend recsys_refused
 has one entry; threads that make it at the same moment need room for more."""
 
 
-def with_door(configuration: str, most: int) -> str | None:
+def with_load_shedding(configuration: str, most: int) -> str | None:
     """Ray's configuration with a door; most: lists at once for each replica that is up. None where it has no
     application yet, or looks other than it should."""
     found = BACKEND.search(configuration)
@@ -133,7 +133,7 @@ def real_haproxy() -> str | None:
 
 
 def _add_door(haproxy: str, path: Path, most: int) -> None:
-    configuration = with_door(path.read_text(encoding="utf-8"), most)
+    configuration = with_load_shedding(path.read_text(encoding="utf-8"), most)
     if configuration is None:
         return
     beside = path.with_suffix(".door")

@@ -20,7 +20,7 @@ class _Use:
     n_ongoing: int = 0
 
 
-class Limiter:
+class RateLimiter:
     """One replica's part of every key's limits.
 
     Each replica grants its share of a key's rate and of its places, and the proxy spreads requests evenly; so no

@@ -11,7 +11,7 @@ from typing import Final
 from recsys.result_cache import ResultCache
 from recsys.slate import Slate
 from serving.lists.conversion import SettledRequest
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 
 KEPT_FOR: Final = timedelta(minutes=1)
 """How long ago something was counts in days, so that a list of a minute ago is the list of now."""
@@ -25,7 +25,7 @@ MAX_ITEMS: Final = 25
 class _Kept:
     """live: held weakly, as a release that was replaced must leave the memory."""
 
-    live: weakref.ref[Live]
+    live: weakref.ref[ActiveRelease]
     at: datetime
     slate: Slate
 
@@ -37,7 +37,7 @@ class SlateCache:
     def __init__(self) -> None:
         self._recent: ResultCache[_Kept] = ResultCache(LISTS)
 
-    def find(self, asked: SettledRequest, live: Live) -> tuple[SettledRequest, Slate] | None:
+    def find(self, asked: SettledRequest, live: ActiveRelease) -> tuple[SettledRequest, Slate] | None:
         """The list that was made of the same request, and the request as it was asked then: from it the list can be
         made again."""
         kept = self._recent.find(asked.key)
@@ -47,7 +47,7 @@ class SlateCache:
             return None
         return replace(asked, at=kept.at), kept.slate
 
-    def keep(self, asked: SettledRequest, live: Live, slate: Slate) -> None:
+    def keep(self, asked: SettledRequest, live: ActiveRelease, slate: Slate) -> None:
         """Keep a list that was just made."""
         if len(slate.items) <= MAX_ITEMS:
             self._recent.keep(asked.key, _Kept(weakref.ref(live), asked.at, slate))

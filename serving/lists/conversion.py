@@ -20,7 +20,7 @@ from recsys.result_cache import DIGEST_BYTES
 from recsys.slate import RankedItem, Slate
 from serving.ingress.problems import FieldProblem, ProblemError
 from serving.lists.ids import new_id
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import ListRequest, with_rules
 from serving.schemas.lists import (
     Evidence,
@@ -155,13 +155,13 @@ class SettledRequest:
         return hashlib.blake2b(spelled, digest_size=DIGEST_BYTES).digest(), self.gone, self.is_search, self.by_ranker
 
 
-async def query_of(asked: SettledRequest, live: Live, max_texts: int) -> Query:
+async def query_of(asked: SettledRequest, live: ActiveRelease, max_texts: int) -> Query:
     """What the recommender is asked; waits for texts that are not in the cache. max_texts: as in `texts_of`."""
     wanted = texts_of(asked.request, max_texts)
     return _query(asked, await live.texts.encode(wanted) if wanted else [], max_texts)
 
 
-def known_query_of(asked: SettledRequest, live: Live, max_texts: int) -> Query | None:
+def known_query_of(asked: SettledRequest, live: ActiveRelease, max_texts: int) -> Query | None:
     """The same at once and from any thread; None where texts have to be encoded first."""
     wanted = texts_of(asked.request, max_texts)
     vectors = live.texts.known(wanted) if wanted else []
@@ -174,24 +174,24 @@ def _query(asked: SettledRequest, vectors: Sequence[np.ndarray], max_texts: int)
     return query if asked.by_ranker else replace(query, by_ranker=False)
 
 
-def slate_of(query: Query, live: Live) -> Slate:
+def slate_of(query: Query, live: ActiveRelease) -> Slate:
     """The list."""
     return _traced(query, live, lambda recommender: recommender.recommend([query])[0])
 
 
-def begun_of(query: Query, live: Live) -> Slate | PreparedList | None:
+def begun_of(query: Query, live: ActiveRelease) -> Slate | PreparedList | None:
     """As much of the list as the event loop may make: all of it where little is to do, else it begun, where it is
     plain."""
     begun = live.release.recommender.begin(query)
     return finished(begun, live) if begun is not None and begun.is_quick else begun
 
 
-def finished(begun: PreparedList, live: Live) -> Slate:
+def finished(begun: PreparedList, live: ActiveRelease) -> Slate:
     """The list that this release's recommender has begun."""
     return _traced(begun.query, live, lambda recommender: recommender.finish(begun))
 
 
-def _traced(query: Query, live: Live, make: Callable[[Recommender], Slate]) -> Slate:
+def _traced(query: Query, live: ActiveRelease, make: Callable[[Recommender], Slate]) -> Slate:
     with span("recommend", count=query.count, release_id=live.release.release_id) as ranked:
         slate = make(live.release.recommender)
         note(ranked, items=len(slate.items), fallback=slate.fallback or "none")

@@ -31,8 +31,8 @@ from serving.lists.conversion import (
 )
 from serving.lists.record import ServedList
 from serving.lists.recorder import AnswerRecorder
-from serving.live.context import Moment
-from serving.releases.active import Live
+from serving.live.context import LiveContext
+from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import ListRequest, SearchRequest, settled
 from serving.schemas.lists import SlateResponse
 from serving.telemetry.metrics import count_slate
@@ -61,10 +61,10 @@ class ListService:
 
     def __init__(
         self,
-        ready: Callable[[], Live],
-        beside: Callable[[str], Live | None],
+        ready: Callable[[], ActiveRelease],
+        beside: Callable[[str], ActiveRelease | None],
         settings: Settings,
-        moment: Moment | None,
+        moment: LiveContext | None,
         writer: AnswerRecorder | None,
         forgotten: Container[object] = (),
     ) -> None:
@@ -110,14 +110,16 @@ class ListService:
         return response
 
     async def _asked(
-        self, request: ListRequest, now: datetime, by_ranker: bool, current: Live
+        self, request: ListRequest, now: datetime, by_ranker: bool, current: ActiveRelease
     ) -> tuple[SettledRequest, Slate | PreparedList | None]:
         """The request with what has happened since the release was made; and as much of its list as could be made on
         the way: all of it where little was to do, or where a thread reads a database on another machine anyway."""
         is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
 
         def made(
-            make: Callable[[Query, Live], Slate | PreparedList | None], known: ListRequest, gone: frozenset[str]
+            make: Callable[[Query, ActiveRelease], Slate | PreparedList | None],
+            known: ListRequest,
+            gone: frozenset[str],
         ) -> tuple[SettledRequest, Slate | PreparedList | None]:
             asked = SettledRequest(known, now, gone, is_search, by_ranker)
             kept = self._kept.find(asked, current)
@@ -135,7 +137,9 @@ class ListService:
         found = await moment.of_then(request, manifest, in_thread)
         return found or (SettledRequest(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
 
-    async def _making(self, asked: SettledRequest, begun: PreparedList | None, current: Live) -> Callable[[], Slate]:
+    async def _making(
+        self, asked: SettledRequest, begun: PreparedList | None, current: ActiveRelease
+    ) -> Callable[[], Slate]:
         """What makes the list; waits for texts to be encoded."""
         if begun is not None:
             return lambda: finished(begun, current)
@@ -148,7 +152,7 @@ class ListService:
         with self._lock:
             return make()
 
-    async def asked_by(self, user_id: str, count: int, current: Live) -> Query:
+    async def asked_by(self, user_id: str, count: int, current: ActiveRelease) -> Query:
         """What a shopper's list, explained, would be asked with now, outside experiments; nothing is recorded."""
         request, gone = ListRequest(user_id=user_id, count=count, explain=True), frozenset[str]()
         if self._moment is not None and user_id not in self._forgotten:
@@ -156,7 +160,7 @@ class ListService:
         asked = SettledRequest(request, datetime.now(UTC), gone, is_search=False, by_ranker=True)
         return await query_of(asked, current, self._settings.embed.max_browsing_texts)
 
-    def _served(self, part: Assignment | None) -> tuple[Assignment | None, Live]:
+    def _served(self, part: Assignment | None) -> tuple[Assignment | None, ActiveRelease]:
         """The part and the release of its arm. Where that is missing the shopper is in no arm, as every other shopper
         of the arm: the ratio check then tells, where counting them would hide what the other list does."""
         current = self._ready()

@@ -19,7 +19,7 @@ from recsys.errors import RecsysError
 from recsys.new_products import with_added_items, with_prices
 from recsys.recommend import Recommender
 from recsys.tables import Reviews
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
 from serving.watch.polling import Watch
 
@@ -39,18 +39,18 @@ class LiveCatalogue(Watch):
     release goes on as it is.
     """
 
-    def __init__(self, base: Callable[[], Live | None], changes: ItemChanges, poll_s: float) -> None:
+    def __init__(self, base: Callable[[], ActiveRelease | None], changes: ItemChanges, poll_s: float) -> None:
         super().__init__(poll_s, "live-catalogue")
         self._base = base
         self._changes = changes
-        self._made: tuple[Live, Live, int] | None = None
+        self._made: tuple[ActiveRelease, ActiveRelease, int] | None = None
         """What was made, of what, with the changes up to which version."""
         self._vectors: dict[str, np.ndarray] = {}
         self._encoded_by: TextVectors | None = None
         self._failing = False
 
     @property
-    def live(self) -> Live | None:
+    def live(self) -> ActiveRelease | None:
         """What to answer from; take it once for each request."""
         base, made = self._base(), self._made
         return made[0] if made is not None and made[1] is base else base

@@ -102,7 +102,7 @@ def _as_session(recent: list[RecentEvent], session: tuple[SessionEvent, ...]) ->
 R = TypeVar("R")
 
 
-class Moment:
+class LiveContext:
     """Reads a live database for requests; where that fails they are answered without it.
 
     is_quick: a read takes less than changing over to a thread would.

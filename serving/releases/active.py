@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Live:
+class ActiveRelease:
     """A release and the text vectors of its encoder: a request takes both at once, so they always fit."""
 
     release: LoadedRelease
@@ -71,14 +71,14 @@ def _load_encoder(settings: config.Encoder) -> TextEncoder:
     return load_query_encoder(settings)
 
 
-def to_live(release: LoadedRelease, source: Source, known: Iterable[Live], text_cache: int) -> Live:
+def to_live(release: LoadedRelease, source: Source, known: Iterable[ActiveRelease], text_cache: int) -> ActiveRelease:
     """The release with the text vectors of a known one where both have one encoder, else with its own, loaded."""
     of_encoder = (live.texts for live in known if live.release.encoder == release.encoder)
     texts = next(of_encoder, None)
     if texts is None:
         texts = TextVectors(lambda: _encoder(release, source), text_cache)
         texts.wait_until_loaded()
-    return Live(release, texts)
+    return ActiveRelease(release, texts)
 
 
 def _encoder(release: LoadedRelease, source: Source) -> TextEncoder:
@@ -103,14 +103,14 @@ class ReleaseWatch(Watch):
         super().__init__(settings.release_poll_s, "release-watch")
         self._source = source
         self._settings = settings
-        self._live: Live | None = None
+        self._live: ActiveRelease | None = None
         self._digest: str | None = None
         """Of the live release, when it was loaded."""
         self._failed_id: str | None = None
         self._pauses = Pauses()
 
     @property
-    def live(self) -> Live | None:
+    def live(self) -> ActiveRelease | None:
         """What to answer from, None before the first release is loaded. Take it once for each request."""
         return self._live
 
@@ -154,7 +154,7 @@ class ReleaseWatch(Watch):
         log.error("release not loaded id=%s error=%s", release_id, error, exc_info=trace)
 
 
-def _ready(live: Callable[[], Live | None]) -> Live:
+def _ready(live: Callable[[], ActiveRelease | None]) -> ActiveRelease:
     current = live()
     if current is None:
         raise ProblemError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from recsys import config
 from recsys.errors import RecsysError
-from serving.releases.active import Live, Source, to_live
+from serving.releases.active import ActiveRelease, Source, to_live
 from serving.watch.polling import Pauses, Watch
 
 log = logging.getLogger(__name__)
@@ -20,18 +20,22 @@ class ArmReleases(Watch):
     """
 
     def __init__(
-        self, release_ids: Iterable[str], source: Source, live: Callable[[], Live | None], settings: config.Serve
+        self,
+        release_ids: Iterable[str],
+        source: Source,
+        live: Callable[[], ActiveRelease | None],
+        settings: config.Serve,
     ) -> None:
         super().__init__(settings.release_poll_s, "arm-releases")
         self._source = source
         self._live = live
         self._text_cache = settings.text_cache
-        self._loaded: dict[str, Live] = {}
+        self._loaded: dict[str, ActiveRelease] = {}
         self._digests: dict[str, str | None] = {}
         self._pauses = {release_id: Pauses() for release_id in sorted(release_ids)}
         self._told: set[str] = set()
 
-    def get(self, release_id: str) -> Live | None:
+    def get(self, release_id: str) -> ActiveRelease | None:
         """The release, None while it is not loaded."""
         live = self._live()
         return live if live is not None and live.release.release_id == release_id else self._loaded.get(release_id)

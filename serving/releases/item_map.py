@@ -13,7 +13,7 @@ from features.item_map.layout import kept_layout, layout_file, place_among, prin
 from features.item_map.palette import palette
 from recsys.item_groups import MAX_GROUPS, ORDERED, fewer, item_groups, legend_of
 from recsys.recommend import Recommender
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.inspect import ItemMap, MapGroup, MapGrouping
 
 GROUPINGS: Final = ("category", "popularity", "cold")
@@ -29,7 +29,7 @@ class ItemMaps:
         self._made_of: tuple[str, int, int] | None = None
         self._json = b""
 
-    async def of(self, live: Live) -> bytes:
+    async def of(self, live: ActiveRelease) -> bytes:
         """Made in a thread where the release, the number of its items or its layout is another than before."""
         release = live.release
         file = layout_file(self._folder, release.release_id)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from recsys.errors import StoreError
-from serving.releases.active import Live, Source, to_live
+from serving.releases.active import ActiveRelease, Source, to_live
 
 KEPT: Final = 2
 """Each holds a shop's users and titles in memory."""
@@ -26,15 +26,15 @@ class PastReleases:
     vectors serve where the encoder is the same.
     """
 
-    def __init__(self, source: Source, known: Callable[[], Sequence[Live]], text_cache: int) -> None:
+    def __init__(self, source: Source, known: Callable[[], Sequence[ActiveRelease]], text_cache: int) -> None:
         self._source = source
         self._known = known
         self._text_cache = text_cache
-        self._loaded: OrderedDict[str, Live] = OrderedDict()
+        self._loaded: OrderedDict[str, ActiveRelease] = OrderedDict()
         self._digests: dict[str, str | None] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="past-releases")
 
-    async def get(self, release_id: str) -> Sequence[Live]:
+    async def get(self, release_id: str) -> Sequence[ActiveRelease]:
         """The release, in each of the forms that are known of it, or loaded.
 
         Raises ReleaseGoneError where it was collected, StoreError where it does not load.
@@ -46,7 +46,7 @@ class PastReleases:
         """End the thread."""
         self._thread.shutdown(wait=False)
 
-    def _get(self, release_id: str) -> Live:
+    def _get(self, release_id: str) -> ActiveRelease:
         live = self._loaded.get(release_id)
         digest = self._source.digest(release_id)
         if live is None or digest not in (None, self._digests[release_id]):
@@ -63,7 +63,7 @@ class PastReleases:
             del self._digests[gone]
         return live
 
-    def _load(self, release_id: str) -> Live:
+    def _load(self, release_id: str) -> ActiveRelease:
         self._check(release_id)
         known = [*self._known(), *self._loaded.values()]
         return to_live(self._source.load(release_id), self._source, known, self._text_cache)
@@ -73,10 +73,10 @@ class PastReleases:
             raise ReleaseGoneError(f"release {release_id} has left the workspace")
 
 
-def served_alone(live: Callable[[], Live | None]) -> Callable[[str], Awaitable[Sequence[Live]]]:
+def served_alone(live: Callable[[], ActiveRelease | None]) -> Callable[[str], Awaitable[Sequence[ActiveRelease]]]:
     """As `PastReleases.get`, of the release that answers now and no other."""
 
-    async def get(release_id: str) -> Sequence[Live]:
+    async def get(release_id: str) -> Sequence[ActiveRelease]:
         current = live()
         if current is None or current.release.release_id != release_id:
             raise ReleaseGoneError(f"release {release_id} is not served any more")

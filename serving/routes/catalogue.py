@@ -16,7 +16,7 @@ from features.workspace.api_keys import Scope
 from recsys.properties import PATH_SEPARATOR, Coded
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.lists import Evidence, Id, ItemProperties
 
 CATEGORIES_EXAMPLE: Final[dict[str, Any]] = {
@@ -53,7 +53,9 @@ class Categories(BaseModel):
     release_id: str
 
 
-def catalogue_routes(ready: Callable[[], Live], gone: Callable[[Live], Awaitable[frozenset[str]]]) -> APIRouter:
+def catalogue_routes(
+    ready: Callable[[], ActiveRelease], gone: Callable[[ActiveRelease], Awaitable[frozenset[str]]]
+) -> APIRouter:
     """ready: what answers now; gone: ids that are sold no more, whatever that says."""
     routes = APIRouter()
 

@@ -23,7 +23,7 @@ from serving.ingress.scopes import needs
 from serving.lists.conversion import SettledRequest, query_of, slate_of, told_items
 from serving.lists.record import Content
 from serving.lists.recorder import AnswerRecorder
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.replay import ReleaseGoneError
 from serving.schemas.lists import Id, SlateItem
 
@@ -81,7 +81,7 @@ class ExplainResponse(BaseModel):
 def explain_routes(
     answers: AnswerLog,
     writer: AnswerRecorder,
-    past: Callable[[str], Awaitable[Sequence[Live]]],
+    past: Callable[[str], Awaitable[Sequence[ActiveRelease]]],
     settings: Settings,
     forgotten: Container[object] = (),
 ) -> APIRouter:
@@ -141,7 +141,7 @@ def explain_routes(
             raise ProblemError(HTTPStatus.GONE, "shopper-erased", said)
         return answer
 
-    async def _loaded(answer: Answer) -> Sequence[Live]:
+    async def _loaded(answer: Answer) -> Sequence[ActiveRelease]:
         try:
             return await past(answer.release_id)
         except ReleaseGoneError as error:
@@ -166,8 +166,8 @@ def _content(answer: Answer) -> Content:
 
 
 async def _replayed(
-    content: Content, asked: SettledRequest, lives: Sequence[Live], max_texts: int
-) -> tuple[Live, Slate]:
+    content: Content, asked: SettledRequest, lives: Sequence[ActiveRelease], max_texts: int
+) -> tuple[ActiveRelease, Slate]:
     """The list from the first form of the release that makes it as it was given, else from the first of all."""
     asked = replace(asked, request=asked.request.model_copy(update={"explain": True}))
     made = [(live, slate_of(await query_of(asked, live, max_texts), live)) for live in lives]

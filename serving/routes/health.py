@@ -11,7 +11,7 @@ from starlette.responses import Response
 from features.workspace.api_keys import Scope
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.releases.active import Live, _ready
+from serving.releases.active import ActiveRelease, _ready
 from serving.schemas.lists import (
     Alive,
     Ready,
@@ -37,7 +37,7 @@ def operations() -> APIRouter:
     return routes
 
 
-def health(live: Callable[[], Live | None]) -> APIRouter:
+def health(live: Callable[[], ActiveRelease | None]) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", summary="The process is alive")

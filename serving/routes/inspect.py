@@ -25,7 +25,7 @@ from recsys.top_k import top_k
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import told_items
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.item_map import ItemMaps
 from serving.schemas.inspect import (
     FOUND_EXAMPLE,
@@ -51,8 +51,8 @@ MAX_FEATURES: Final = 6
 
 
 def inspect_routes(
-    ready: Callable[[], Live],
-    asked_by: Callable[[str, int, Live], Awaitable[AskedQuery]],
+    ready: Callable[[], ActiveRelease],
+    asked_by: Callable[[str, int, ActiveRelease], Awaitable[AskedQuery]],
     maps: ItemMaps,
     forgotten: Container[object] = (),
 ) -> APIRouter:
@@ -119,7 +119,7 @@ def inspect_routes(
     return routes
 
 
-def found(live: Live, words: str, count: int, forgotten: Container[object]) -> Found:
+def found(live: ActiveRelease, words: str, count: int, forgotten: Container[object]) -> Found:
     """By exact id first."""
     recommender = live.release.recommender
     scores = recommender.properties.words.scores(words)
@@ -147,7 +147,7 @@ def nearest_shoppers(recommender: Recommender, user_id: str, forgotten: Containe
     return [one for one in near if one not in forgotten and one != user_id]
 
 
-def inspected_item(live: Live, item_id: str) -> InspectedItem:
+def inspected_item(live: ActiveRelease, item_id: str) -> InspectedItem:
     """Raises UnknownItemError, naming the nearest ids."""
     recommender = live.release.recommender
     row = recommender.row_of(item_id)
@@ -183,7 +183,7 @@ def inspected_item(live: Live, item_id: str) -> InspectedItem:
     )
 
 
-def inspected_shopper(live: Live, query: AskedQuery) -> InspectedShopper:
+def inspected_shopper(live: ActiveRelease, query: AskedQuery) -> InspectedShopper:
     """query: explained, with the shopper's last events as its session."""
     recommender = live.release.recommender
     (slate,) = recommender.recommend([query])

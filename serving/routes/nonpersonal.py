@@ -18,7 +18,7 @@ from recsys.nonpersonal import complements, popular
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import check_count, to_response, told_items
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import BoundedFilter
 from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ID_CHARS, MAX_ITEM_IDS, Count, Id, Request, SlateResponse
 from serving.telemetry.tracing import span
@@ -40,8 +40,8 @@ class ComplementsRequest(Request):
 
 
 def shelf_routes(
-    ready: Callable[[], Live],
-    gone: Callable[[Live], Awaitable[frozenset[str]]],
+    ready: Callable[[], ActiveRelease],
+    gone: Callable[[ActiveRelease], Awaitable[frozenset[str]]],
     settings: Settings,
     responses: Mapping[int | str, dict[str, Any]],
 ) -> APIRouter:

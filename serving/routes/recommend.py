@@ -17,8 +17,8 @@ from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.conversion import check_count, sent, to_response, told_items
 from serving.lists.service import ListService
-from serving.live.context import Moment
-from serving.releases.active import Live, _ready
+from serving.live.context import LiveContext
+from serving.releases.active import ActiveRelease, _ready
 from serving.releases.item_map import ItemMaps
 from serving.routes.batch import batch_routes
 from serving.routes.catalogue import catalogue_routes
@@ -39,9 +39,9 @@ from serving.telemetry.tracing import span
 
 
 def recommendations(
-    live: Callable[[], Live | None],
+    live: Callable[[], ActiveRelease | None],
     settings: Settings,
-    moment: Moment | None,
+    moment: LiveContext | None,
     answering: ListService,
     forgotten: Container[object],
     maps: ItemMaps,
@@ -64,7 +64,7 @@ def recommendations(
     async def recommended(request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)]) -> Response:
         return sent(await answering.answer(request))
 
-    async def gone(current: Live) -> frozenset[str]:
+    async def gone(current: ActiveRelease) -> frozenset[str]:
         return await moment.gone(current.release.manifest) if moment is not None else frozenset()
 
     routes.include_router(catalogue_routes(lambda: _ready(live), gone))

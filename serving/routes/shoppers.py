@@ -15,7 +15,7 @@ from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 
 MAX_SHOPPERS: Final = 100
 N_RECENT: Final = 3
@@ -46,7 +46,7 @@ class Shoppers(BaseModel):
     release_id: str
 
 
-def shopper_routes(ready: Callable[[], Live], forgotten: Container[object] = ()) -> APIRouter:
+def shopper_routes(ready: Callable[[], ActiveRelease], forgotten: Container[object] = ()) -> APIRouter:
     """ready: what answers now; forgotten: shoppers who are left out."""
     routes = APIRouter()
 

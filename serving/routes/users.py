@@ -18,7 +18,7 @@ from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
 from serving.lists.recorder import AnswerRecorder
 from serving.schemas.lists import Id
-from serving.watch.erased_users import Forgotten
+from serving.watch.erased_users import ErasedUsersWatch
 
 RETRY_S: Final = 2
 EXAMPLE: Final[dict[str, Any]] = {
@@ -34,7 +34,7 @@ class ErasureResponse(BaseModel):
     requested_at: datetime
 
 
-def erasure_routes(queue: ErasureQueue, forgotten: Forgotten, writer: AnswerRecorder) -> APIRouter:
+def erasure_routes(queue: ErasureQueue, forgotten: ErasedUsersWatch, writer: AnswerRecorder) -> APIRouter:
     """forgotten: told at once, so that this replica's next list is a guest's."""
     routes = APIRouter(prefix="/v1/users", tags=["shoppers"])
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, Field, FiniteFloat, WrapValidator, model_validator
 
 from recsys.tables import EVENT_TYPES
-from serving.schemas.lists import EventType, Id, Moment, ReadableText, Request
+from serving.schemas.lists import EventType, Id, ReadableText, Request, UtcTime
 from serving.schemas.partial_batch import EntryProblem, or_refused
 
 MAX_EVENTS: Final = 1_000
@@ -21,7 +21,7 @@ class ShopEvent(Request):
     user_id: Id
     item_id: Id | None = None
     event_type: EventType
-    timestamp: Moment | None = Field(None, description="left out: the time of the request")
+    timestamp: UtcTime | None = Field(None, description="left out: the time of the request")
     session_id: Id | None = None
     text: ReadableText | None = Field(None, description="the search query, or the text of the page")
     value: FiniteFloat | None = Field(None, description="stars of a rating (1 to 5), amount of a purchase, seconds")

@@ -17,7 +17,7 @@ from recsys import config, filters
 from recsys.properties import Scalar
 from recsys.query import Query
 from recsys.rules import Boost, Pin, Rules
-from serving.schemas.lists import Id, Moment, ReadableText, RecommendRequest, Request
+from serving.schemas.lists import Id, ReadableText, RecommendRequest, Request, UtcTime
 
 MAX_CONDITIONS: Final = 50
 MAX_DEPTH: Final = 6
@@ -91,7 +91,7 @@ class ItemFilter(Request):
     price: PriceRange | None = None
     available: bool | None = Field(None, strict=True, description="as of the release; what is sold out is never shown")
     attributes: dict[Id, Values] = Field({}, max_length=MAX_CONDITIONS, description="each has one of its values")
-    updated_after: Moment | None = Field(None, description="changed in the catalogue after this moment")
+    updated_after: UtcTime | None = Field(None, description="changed in the catalogue after this moment")
 
     @model_validator(mode="after")
     def _says_something(self) -> ItemFilter:

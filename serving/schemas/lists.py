@@ -51,7 +51,7 @@ def _in_utc(moment: datetime) -> datetime:
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(storable)]
 ReadableText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
 EventType = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+UtcTime = Annotated[datetime, AfterValidator(_in_utc)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -67,7 +67,7 @@ class SessionEvent(Request):
     item_id: Id | None = None
     text: ReadableText | None = None
     event_type: EventType | None = Field(None, description="left out: search for a text alone, else view")
-    timestamp: Moment | None = Field(None, description="left out: the time of the request")
+    timestamp: UtcTime | None = Field(None, description="left out: the time of the request")
     value: FiniteFloat | None = Field(None, description="the stars of a rating")
 
     @model_validator(mode="after")

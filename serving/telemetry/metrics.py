@@ -68,7 +68,7 @@ ANSWERS: Final = Counter(
 ANSWERS_RECORDED: Final = ANSWERS.labels("recorded")
 ANSWERS_DROPPED: Final = ANSWERS.labels("dropped")
 
-AT_THE_DOOR: Final = {"route": "at the door", "method": "unknown", "status": str(int(HTTPStatus.TOO_MANY_REQUESTS))}
+SHED_BY_PROXY: Final = {"route": "at the door", "method": "unknown", "status": str(int(HTTPStatus.TOO_MANY_REQUESTS))}
 """The labels of lists that were refused before a replica read them."""
 
 _SLATES_BY_FALLBACK: Final[dict[str | None, Counter]] = {}
@@ -102,7 +102,7 @@ class _WithRefusals(Collector):
         for metric in self._replicas.collect():
             refused = n_refused() if metric.name == REQUESTS._name else None
             if refused is not None:
-                metric.add_sample(f"{metric.name}_total", AT_THE_DOOR, refused)
+                metric.add_sample(f"{metric.name}_total", SHED_BY_PROXY, refused)
             yield metric
 
 

@@ -23,7 +23,7 @@ CLIENT_CLOSED: Final = 499
 """As nginx and Ray Serve call a caller that did not wait for the answer."""
 
 
-class Observer:
+class TelemetryMiddleware:
     """access_log: None keeps none. echo: whether to send the id back; Ray Serve's server does so by itself."""
 
     def __init__(self, app: ASGIApp, routes: Routes, access_log: AccessLog | None, *, echo: bool) -> None:

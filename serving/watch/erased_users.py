@@ -14,7 +14,7 @@ from serving.watch.polling import Watch
 log = logging.getLogger(__name__)
 
 
-class Forgotten(Watch):
+class ErasedUsersWatch(Watch):
     """A container of shoppers' ids, which each request asks.
 
     queue: of the live database, which all replicas share; workspace: where who was erased is listed, by keyed hash.

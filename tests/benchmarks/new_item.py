@@ -19,7 +19,7 @@ from features.store.release import load_release
 from recsys.query import Query
 from recsys.workspace import Workspace
 from serving.live.catalogue import LiveCatalogue
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     release = load_release(Workspace(options.workspace))
     texts = TextVectors(lambda: load_query_encoder(release.encoder), 1000)
     texts.encode_now(["ready"])
-    live = Live(release, texts)
+    live = ActiveRelease(release, texts)
     stored_ms, made_ms = [], []
     with tempfile.TemporaryDirectory() as folder:
         changes = ItemChanges(open_live_database(Workspace(Path(folder)), ""))

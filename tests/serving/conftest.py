@@ -32,7 +32,7 @@ from recsys.users import History, Users
 from recsys.whitening import Whitening
 from serving.api import create_app
 from serving.live import reader
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
 from serving.watch.keys import Keys
 
@@ -179,9 +179,9 @@ def release_of() -> Callable[..., LoadedRelease]:
 
 
 @pytest.fixture
-def live(encoder: WordEncoder) -> Iterator[Live]:
+def live(encoder: WordEncoder) -> Iterator[ActiveRelease]:
     texts = TextVectors(lambda: encoder, size=100)
-    yield Live(make_release(), texts)
+    yield ActiveRelease(make_release(), texts)
     texts.close()
 
 
@@ -189,7 +189,7 @@ def live(encoder: WordEncoder) -> Iterator[Live]:
 def client_of() -> Callable[..., TestClient]:
     """Makes a client of the service for what is live and for settings."""
 
-    def make(live: Live | None, settings: Settings | None = None, **edge: Any) -> TestClient:
+    def make(live: ActiveRelease | None, settings: Settings | None = None, **edge: Any) -> TestClient:
         app = create_app(lambda: live, settings or Settings(), **edge)
         return TestClient(app, raise_server_exceptions=False)
 
@@ -232,5 +232,5 @@ def keys_of() -> Callable[..., Keys]:
 
 
 @pytest.fixture
-def client(live: Live, client_of: Callable[..., TestClient]) -> TestClient:
+def client(live: ActiveRelease, client_of: Callable[..., TestClient]) -> TestClient:
     return client_of(live)

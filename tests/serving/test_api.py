@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from recsys.config import Settings
 from recsys.query import Query
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.lists import RECOMMEND_EXAMPLES
 
 Clients = Callable[..., TestClient]
@@ -57,7 +57,7 @@ def test_an_item_page_gets_what_goes_with_the_item(client: TestClient) -> None:
     assert not {"lamp", "rug"} & set(item_ids(answer))
 
 
-def test_the_service_answers_what_the_recommender_answers(client: TestClient, live: Live) -> None:
+def test_the_service_answers_what_the_recommender_answers(client: TestClient, live: ActiveRelease) -> None:
     slate = live.release.recommender.recommend([Query(user_id="ann", count=4)])[0]
     answer = recommend(client, user_id="ann", count=4)
     assert [(item["item_id"], item["score"], item["rank"]) for item in answer["items"]] == [
@@ -120,7 +120,7 @@ def test_without_a_release_nothing_is_recommended(client_of: Clients) -> None:
     assert client.post("/v1/similar", json={"item_id": "boot"}).status_code == 503
 
 
-def test_no_more_items_than_the_shop_allows(live: Live, client_of: Clients) -> None:
+def test_no_more_items_than_the_shop_allows(live: ActiveRelease, client_of: Clients) -> None:
     settings = Settings.model_validate({"recommend": {"max_count": 3}})
     client = client_of(live, settings)
     assert len(recommend(client, user_id="ann", count=3)["items"]) == 3

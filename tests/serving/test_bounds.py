@@ -16,7 +16,7 @@ from recsys.config import Settings
 from recsys.query import Query
 from serving.api import create_app
 from serving.ingress.access import MAX_BODY_BYTES
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.items import MAX_ATTRIBUTE_DEPTH, MAX_ATTRIBUTES_CHARS, MAX_DESCRIPTION_CHARS
 from serving.schemas.list_options import MAX_CONDITIONS, MAX_DEPTH
 from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
@@ -32,7 +32,7 @@ FILTERED = ("/v1/recommend", "/v1/search", "/v1/complements")
 
 
 @pytest.fixture
-def shop(live: Live, live_database: LiveDatabase) -> Iterator[TestClient]:
+def shop(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[TestClient]:
     """The service with a live database."""
     with TestClient(create_app(lambda: live, Settings(), live_database), raise_server_exceptions=False) as client:
         yield client
@@ -47,7 +47,7 @@ def nested(depth: int, inner: Any) -> dict[str, Any]:
 
 
 def test_of_a_shopper_with_ten_thousand_events_a_list_reads_the_last_hundred(
-    live: Live, shop: TestClient, live_database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
+    live: ActiveRelease, shop: TestClient, live_database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recommender, asked = live.release.recommender, []
     recommend = recommender.recommend

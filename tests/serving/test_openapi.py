@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.watch.keys import Keys
 
 CHECKS = {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]}}}
@@ -32,7 +32,7 @@ FEW = hypothesis.settings(
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_whatever_is_sent_gets_an_answer_that_the_description_tells(
-    live: Live, live_database: LiveDatabase, keys_of: Callable[..., Keys], mode: GenerationMode
+    live: ActiveRelease, live_database: LiveDatabase, keys_of: Callable[..., Keys], mode: GenerationMode
 ) -> None:
     keys = keys_of(requests_per_s=1e6)
     app = create_app(lambda: live, Settings(), live_database, lambda: keys)

@@ -16,7 +16,7 @@ from features.live.database import LiveDatabase, open_live_database
 from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.watch.keys import Keys
 
 
@@ -29,7 +29,7 @@ def live_database(tmp_path: Path) -> Iterator[LiveDatabase]:
 
 
 @pytest.fixture
-def url(live: Live, live_database: LiveDatabase, keys_of: Callable[..., Keys]) -> Iterator[str]:
+def url(live: ActiveRelease, live_database: LiveDatabase, keys_of: Callable[..., Keys]) -> Iterator[str]:
     """Of the service with its keys, as `serving.__main__` serves it but for Ray and HAProxy."""
     keys = keys_of()
     app = create_app(lambda: live, Settings(), live_database, lambda: keys)
@@ -43,7 +43,7 @@ def url(live: Live, live_database: LiveDatabase, keys_of: Callable[..., Keys]) -
 
 
 @pytest.fixture
-def described(live: Live, live_database: LiveDatabase) -> dict[str, Any]:
+def described(live: ActiveRelease, live_database: LiveDatabase) -> dict[str, Any]:
     """The service's OpenAPI document."""
     return create_app(lambda: live, Settings(), live_database).openapi()
 

@@ -8,9 +8,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
-from serving.ingress.access import MAX_BODY_BYTES, Gate
+from serving.ingress.access import MAX_BODY_BYTES, AccessControl
 from serving.ingress.scopes import ROUTE, Route
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.watch.keys import NO_KEYS, Keys
 
 READS = {"POST": KeyScope.READ}
@@ -18,7 +18,7 @@ ASK = {"user_id": "ann"}
 
 
 @pytest.fixture
-def guarded(live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]) -> TestClient:
+def guarded(live: ActiveRelease, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]) -> TestClient:
     return client_of(live, keys=keys_of)
 
 
@@ -76,7 +76,7 @@ def test_what_no_route_declares_is_not_passed_on(guarded: TestClient) -> None:
 
 
 def test_past_its_rate_a_key_is_told_when_to_come_back(
-    live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
+    live: ActiveRelease, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
 ) -> None:
     client = client_of(live, keys=lambda: keys_of(requests_per_s=0.01))
     headers = {"X-API-Key": "reader"}
@@ -89,7 +89,7 @@ def test_past_its_rate_a_key_is_told_when_to_come_back(
 
 
 def test_places_come_back_when_requests_end_however_they_end(
-    live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
+    live: ActiveRelease, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
 ) -> None:
     client = client_of(live, keys=lambda: keys_of(max_concurrent=1))
     for body in (ASK, {}, ASK, {"kount": 1}, ASK):
@@ -138,7 +138,9 @@ class Held:
         await PlainTextResponse("done")(scope, receive, send)
 
 
-async def answer_of(gate: Gate, path: str, method: str, scopes: dict[str, KeyScope]) -> tuple[int, dict[bytes, bytes]]:
+async def answer_of(
+    gate: AccessControl, path: str, method: str, scopes: dict[str, KeyScope]
+) -> tuple[int, dict[bytes, bytes]]:
     """Status and headers."""
     started: list[Message] = []
 
@@ -156,7 +158,7 @@ async def answer_of(gate: Gate, path: str, method: str, scopes: dict[str, KeySco
 def test_a_list_too_many_is_refused_at_once_and_events_are_not() -> None:
     async def asked() -> None:
         held = Held()
-        gate = Gate(held, lambda: NO_KEYS, config.Serve(max_concurrent_lists=2))
+        gate = AccessControl(held, lambda: NO_KEYS, config.Serve(max_concurrent_lists=2))
         lists = [asyncio.create_task(answer_of(gate, "/v1/recommend", "POST", READS)) for _ in range(2)]
         await asyncio.sleep(0)
         status, headers = await answer_of(gate, "/v1/recommend", "POST", READS)

@@ -34,11 +34,11 @@ from serving.ingress.haproxy import (
     SPARED_METHODS,
     SPARED_PATH,
     real_haproxy,
-    with_door,
+    with_load_shedding,
 )
 from serving.ingress.problems import Problem
 from serving.ingress.ray_proxy import METRICS_VARIABLE
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.telemetry.metrics import n_refused
 
 HAPROXY = real_haproxy()
@@ -207,7 +207,7 @@ def test_a_body_that_comes_slowly_takes_no_place(ports: dict[str, int], service:
 def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service, tmp_path: Path) -> None:
     port = free_port()
     plain = CONFIGURATION.format(port=port, counts=free_port(), server=service.server_address[1])
-    configuration = with_door(plain, MOST)
+    configuration = with_load_shedding(plain, MOST)
     assert configuration is not None
     path = tmp_path / "impatient.cfg"
     path.write_text(configuration.replace(f"time {PATIENCE}", "time 50ms"))
@@ -226,7 +226,7 @@ def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service,
     assert service.n_lists == 0
 
 
-def test_every_route_that_is_no_list_is_spared(live: Live, live_database: LiveDatabase) -> None:
+def test_every_route_that_is_no_list_is_spared(live: ActiveRelease, live_database: LiveDatabase) -> None:
     """`serving/ingress/access.py` refuses by scope, the door by method and path."""
     paths = create_app(lambda: live, Settings(), live_database).openapi()["paths"]
     stores = [
@@ -274,13 +274,13 @@ def test_rays_own_template_has_the_line_before_which_the_door_stands() -> None:
 
 @pytest.mark.parametrize("configuration", ["", "frontend x\n    default_backend y\n"])
 def test_without_an_application_there_is_no_door(configuration: str) -> None:
-    assert with_door(configuration, MOST) is None
+    assert with_load_shedding(configuration, MOST) is None
 
 
 def test_a_door_is_not_built_twice() -> None:
-    once = with_door(CONFIGURATION, MOST)
+    once = with_load_shedding(CONFIGURATION, MOST)
     assert once is not None
-    assert with_door(once, MOST) is None
+    assert with_load_shedding(once, MOST) is None
 
 
 def test_a_configuration_that_haproxy_refuses_is_left_as_it_was(

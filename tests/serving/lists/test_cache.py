@@ -14,17 +14,17 @@ from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.recommend import Recommender
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 
 
 @pytest.fixture
-def lives(live: Live) -> list[Live]:
+def lives(live: ActiveRelease) -> list[ActiveRelease]:
     """The last one answers."""
     return [live]
 
 
 @pytest.fixture
-def client(lives: list[Live], live_database: LiveDatabase) -> Iterator[TestClient]:
+def client(lives: list[ActiveRelease], live_database: LiveDatabase) -> Iterator[TestClient]:
     with TestClient(create_app(lambda: lives[-1], Settings(), live_database)) as client:
         yield client
 
@@ -80,7 +80,7 @@ def test_an_event_and_an_item_that_goes_are_in_the_next_list(client: TestClient)
 
 
 def test_another_release_makes_its_own(
-    client: TestClient, lives: list[Live], release_of: Callable[..., LoadedRelease], n_made: Callable[[], int]
+    client: TestClient, lives: list[ActiveRelease], release_of: Callable[..., LoadedRelease], n_made: Callable[[], int]
 ) -> None:
     recommend(client, user_id="ann")
     lives.append(replace(lives[0], release=release_of("r2")))
@@ -106,7 +106,7 @@ def test_long_lists_are_not_kept(
     assert n_made() == 2
 
 
-def test_a_review_that_is_hidden_is_quoted_no_more(client: TestClient, lives: list[Live]) -> None:
+def test_a_review_that_is_hidden_is_quoted_no_more(client: TestClient, lives: list[ActiveRelease]) -> None:
     def quoted() -> set[str]:
         items = recommend(client, user_id="bea", text="home", explain=True)["items"]
         return {item["evidence"]["review_id"] for item in items if item["evidence"]}

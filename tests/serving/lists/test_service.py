@@ -11,7 +11,7 @@ from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.experiments import arm_of
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 
 ARMS = {
     "as-is": {},
@@ -41,13 +41,13 @@ class Reversed:
 
 
 @pytest.fixture
-def beside(live: Live, release_of: Callable[..., LoadedRelease]) -> dict[str, Live]:
+def beside(live: ActiveRelease, release_of: Callable[..., LoadedRelease]) -> dict[str, ActiveRelease]:
     """The releases of arms that are loaded."""
-    return {"r9": Live(release_of("r9"), live.texts)}
+    return {"r9": ActiveRelease(release_of("r9"), live.texts)}
 
 
 @pytest.fixture
-def client(live: Live, beside: dict[str, Live], live_database: LiveDatabase) -> Iterator[TestClient]:
+def client(live: ActiveRelease, beside: dict[str, ActiveRelease], live_database: LiveDatabase) -> Iterator[TestClient]:
     app = create_app(lambda: live, SETTINGS, live_database, beside=beside.get)
     with TestClient(app) as client:
         yield client
@@ -91,7 +91,7 @@ def test_every_list_of_an_arm_is_an_exposure(client: TestClient, live_database: 
 
 
 def test_an_arm_may_be_another_release_and_the_live_one_stands_in_without_being_counted(
-    client: TestClient, beside: dict[str, Live], live_database: LiveDatabase
+    client: TestClient, beside: dict[str, ActiveRelease], live_database: LiveDatabase
 ) -> None:
     user_id = someone_in("other")
     assert recommend(client, user_id=user_id)["release_id"] == "r9"
@@ -104,7 +104,7 @@ def test_an_arm_may_be_another_release_and_the_live_one_stands_in_without_being_
 
 
 def test_an_arm_may_leave_the_order_to_the_weighted_sum(
-    live: Live, live_database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
+    live: ActiveRelease, live_database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trees know shoppers with a history only, so both have looked at a lamp."""
     monkeypatch.setattr(live.release.recommender, "ranker", Reversed())

@@ -17,7 +17,7 @@ from recsys.nonpersonal import complements
 from recsys.query import Query
 from recsys.rules import Rules
 from serving.live.catalogue import LiveCatalogue
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SHOES = np.array([1, 0, 0], dtype=np.float32)
@@ -29,7 +29,7 @@ def changes(live_database: LiveDatabase) -> ItemChanges:
 
 
 @pytest.fixture
-def catalogue(live: Live, changes: ItemChanges) -> Iterator[LiveCatalogue]:
+def catalogue(live: ActiveRelease, changes: ItemChanges) -> Iterator[LiveCatalogue]:
     yield LiveCatalogue(lambda: live, changes, poll_s=1.0)
 
 
@@ -43,13 +43,13 @@ def shown(catalogue: LiveCatalogue, **query: Any) -> list[str]:
     return [item.item_id for item in slate.items]
 
 
-def test_where_nothing_has_changed_the_release_answers(catalogue: LiveCatalogue, live: Live) -> None:
+def test_where_nothing_has_changed_the_release_answers(catalogue: LiveCatalogue, live: ActiveRelease) -> None:
     assert not catalogue.poll()
     assert catalogue.live is live
 
 
 def test_a_new_product_with_only_a_text_is_recommended(
-    catalogue: LiveCatalogue, changes: ItemChanges, live: Live, encoder: Any
+    catalogue: LiveCatalogue, changes: ItemChanges, live: ActiveRelease, encoder: Any
 ) -> None:
     put(changes, "clog", title="wooden shoes", price=9.0)
     put(changes, "nameless", price=3.0)
@@ -85,7 +85,7 @@ def test_a_new_product_is_filtered_and_explained_as_any_other(catalogue: LiveCat
     assert complements(recommender, ["clog"], None, 5).items == ()
 
 
-def test_the_old_items_score_as_before(catalogue: LiveCatalogue, changes: ItemChanges, live: Live) -> None:
+def test_the_old_items_score_as_before(catalogue: LiveCatalogue, changes: ItemChanges, live: ActiveRelease) -> None:
     put(changes, "clog", title="wooden shoes")
     catalogue.poll()
     assert catalogue.live is not None
@@ -95,7 +95,7 @@ def test_the_old_items_score_as_before(catalogue: LiveCatalogue, changes: ItemCh
 
 
 def test_price_title_and_stock_of_known_items_change(
-    catalogue: LiveCatalogue, changes: ItemChanges, live: Live
+    catalogue: LiveCatalogue, changes: ItemChanges, live: ActiveRelease
 ) -> None:
     put(changes, "lamp", price=3.0, title="Lamp, green")
     put(changes, "vase", available=False)
@@ -112,7 +112,9 @@ def test_price_title_and_stock_of_known_items_change(
     assert not catalogue.poll()
 
 
-def test_a_new_release_answers_at_once_and_knows_the_changes_that_it_holds(live: Live, changes: ItemChanges) -> None:
+def test_a_new_release_answers_at_once_and_knows_the_changes_that_it_holds(
+    live: ActiveRelease, changes: ItemChanges
+) -> None:
     current = [live]
     catalogue = LiveCatalogue(lambda: current[0], changes, poll_s=1.0)
     put(changes, "clog", title="wooden shoes")
@@ -125,7 +127,7 @@ def test_a_new_release_answers_at_once_and_knows_the_changes_that_it_holds(live:
 
 
 def test_changes_that_cannot_be_read_leave_the_release_as_it_is(
-    catalogue: LiveCatalogue, changes: ItemChanges, live: Live, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    catalogue: LiveCatalogue, changes: ItemChanges, live: ActiveRelease, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     def broken(*_: object) -> None:
         raise StoreError("gone")

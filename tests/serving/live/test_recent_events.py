@@ -14,9 +14,9 @@ from features.store.manifest import LivePosition, Manifest
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.live.context import Moment, RecentEvents, after_events
+from serving.live.context import LiveContext, RecentEvents, after_events
 from serving.live.reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.lists import RecommendRequest, SessionEvent
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ def log(live_database: LiveDatabase) -> EventLog:
 
 
 @pytest.fixture
-def replicas(live: Live, log: EventLog) -> Iterator[list[TestClient]]:
+def replicas(live: ActiveRelease, log: EventLog) -> Iterator[list[TestClient]]:
     """Two of them, on one log."""
     apps = [create_app(lambda: live, Settings(), log.database) for _ in range(2)]
     with TestClient(apps[0]) as one, TestClient(apps[1]) as other:
@@ -144,7 +144,7 @@ def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom
     broken = BrokenLog(log)
     reader = LiveReader(clock=lambda: now[0])
     monkeypatch.setattr(EventLog, "recent", broken.recent)
-    moment = Moment(log.database, Settings(), reader)
+    moment = LiveContext(log.database, Settings(), reader)
 
     def n_read(at_s: float) -> int:
         now[0] = at_s
@@ -163,13 +163,15 @@ def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom
     reader.close()
 
 
-def test_lists_are_made_where_the_log_is_gone(live: Live, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_made_where_the_log_is_gone(
+    live: ActiveRelease, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(EventLog, "recent", BrokenLog(log).recent)
     with TestClient(create_app(lambda: live, Settings(), log.database)) as client:
         assert recommended(client, user_id="ann")["items"]
 
 
-def test_no_recent_events_where_the_shop_wants_none(live: Live, log: EventLog) -> None:
+def test_no_recent_events_where_the_shop_wants_none(live: ActiveRelease, log: EventLog) -> None:
     settings = Settings.model_validate({"serve": {"recent_events": 0}})
     with TestClient(create_app(lambda: live, settings, log.database)) as client:
         tell(client, event_type="cart", item_id="boot")

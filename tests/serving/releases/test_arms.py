@@ -2,16 +2,16 @@ import pytest
 from release_shelf import Shelf
 
 from recsys.config import Serve
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.arms import ArmReleases
 from serving.watch.polling import LONGEST_PAUSE_POLLS
 
 
-def arms_of(shelf: Shelf, live: Live | None, *release_ids: str) -> ArmReleases:
+def arms_of(shelf: Shelf, live: ActiveRelease | None, *release_ids: str) -> ArmReleases:
     return ArmReleases(release_ids, shelf.source, lambda: live, Serve())
 
 
-def test_releases_of_arms_are_loaded_once_beside_the_live_one(shelf: Shelf, live: Live) -> None:
+def test_releases_of_arms_are_loaded_once_beside_the_live_one(shelf: Shelf, live: ActiveRelease) -> None:
     for name in ("a", "b"):
         shelf.publish(name)
     arms = arms_of(shelf, live, "a", "b")
@@ -27,7 +27,7 @@ def test_releases_of_arms_are_loaded_once_beside_the_live_one(shelf: Shelf, live
 
 
 def test_one_that_is_missing_is_logged_once_tried_seldomer_and_served_when_it_comes(
-    shelf: Shelf, live: Live, caplog: pytest.LogCaptureFixture
+    shelf: Shelf, live: ActiveRelease, caplog: pytest.LogCaptureFixture
 ) -> None:
     shelf.publish("b")
     arms = arms_of(shelf, live, "a", "b")
@@ -52,7 +52,9 @@ def test_before_a_first_release_an_arm_may_be_loaded(shelf: Shelf) -> None:
     found.texts.close()
 
 
-def test_one_that_somebody_was_erased_from_is_loaded_anew_and_one_that_is_gone_stays(shelf: Shelf, live: Live) -> None:
+def test_one_that_somebody_was_erased_from_is_loaded_anew_and_one_that_is_gone_stays(
+    shelf: Shelf, live: ActiveRelease
+) -> None:
     shelf.publish("a")
     arms = arms_of(shelf, live, "a")
     arms.poll()

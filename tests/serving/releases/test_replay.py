@@ -5,20 +5,20 @@ import pytest
 from release_shelf import Shelf
 
 from recsys.errors import StoreError
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.replay import KEPT, PastReleases, ReleaseGoneError
 
 
 @pytest.fixture
-def past(shelf: Shelf, live: Live) -> Iterator[PastReleases]:
+def past(shelf: Shelf, live: ActiveRelease) -> Iterator[PastReleases]:
     """Beside the live release r1."""
     releases = PastReleases(shelf.source, lambda: [live], text_cache=100)
     yield releases
     releases.close()
 
 
-def get(past: PastReleases, *release_ids: str) -> list[Live]:
-    async def run() -> list[Live]:
+def get(past: PastReleases, *release_ids: str) -> list[ActiveRelease]:
+    async def run() -> list[ActiveRelease]:
         found = await asyncio.gather(*(past.get(release_id) for release_id in release_ids))
         return [live for lives in found for live in lives]
 
@@ -33,7 +33,7 @@ def test_a_release_is_loaded_once_for_all_who_ask(shelf: Shelf, past: PastReleas
     assert shelf.loads == ["r0"]
 
 
-def test_what_is_live_is_not_loaded(shelf: Shelf, past: PastReleases, live: Live) -> None:
+def test_what_is_live_is_not_loaded(shelf: Shelf, past: PastReleases, live: ActiveRelease) -> None:
     assert get(past, "r1") == [live]
     assert shelf.loads == []
 
@@ -50,7 +50,7 @@ def test_the_last_few_asked_for_stay(shelf: Shelf, past: PastReleases) -> None:
 
 
 def test_texts_are_read_by_what_is_live_where_the_encoder_is_the_same(
-    shelf: Shelf, past: PastReleases, live: Live
+    shelf: Shelf, past: PastReleases, live: ActiveRelease
 ) -> None:
     shelf.publish("r0")
     shelf.publish("other", max_tokens=64)

@@ -9,12 +9,12 @@ from features.live.database import LiveDatabase
 from recsys.config import Settings
 from recsys.properties import Coded
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.routes.catalogue import categories_of
 
 
 @pytest.fixture
-def client_with_items(live: Live, live_database: LiveDatabase) -> Iterator[TestClient]:
+def client_with_items(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[TestClient]:
     with TestClient(create_app(lambda: live, Settings(), live_database)) as client:
         yield client
 

@@ -12,7 +12,7 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.tables import EVENT_TYPES
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.events import EVENT_EXAMPLES, MAX_EVENTS
 
 VIEW = {"user_id": "zoe", "event_type": "view", "item_id": "boot"}
@@ -24,7 +24,7 @@ def log(live_database: LiveDatabase) -> EventLog:
 
 
 @pytest.fixture
-def shop(live: Live, log: EventLog) -> Iterator[TestClient]:
+def shop(live: ActiveRelease, log: EventLog) -> Iterator[TestClient]:
     """The service with an event log."""
     with TestClient(create_app(lambda: live, Settings(), log.database), raise_server_exceptions=False) as client:
         yield client
@@ -175,7 +175,7 @@ def test_what_is_not_on_the_disk_is_not_accepted(
     assert shop.post("/v1/events", json=VIEW).status_code == 202
 
 
-def test_without_a_log_no_events_are_taken(client_of: Callable[..., TestClient], live: Live) -> None:
+def test_without_a_log_no_events_are_taken(client_of: Callable[..., TestClient], live: ActiveRelease) -> None:
     assert client_of(live).post("/v1/events", json=VIEW).status_code == 404
 
 

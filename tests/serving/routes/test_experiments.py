@@ -17,7 +17,7 @@ from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.live import experiment_reports
 from serving.live.experiment_reports import ExperimentReports
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.watch.keys import Keys
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -48,7 +48,7 @@ def exposed(live_database: LiveDatabase) -> LiveDatabase:
 
 
 @pytest.fixture
-def shop(live: Live, exposed: LiveDatabase) -> Iterator[TestClient]:
+def shop(live: ActiveRelease, exposed: LiveDatabase) -> Iterator[TestClient]:
     with TestClient(create_app(lambda: live, SETTINGS, exposed)) as client:
         yield client
 
@@ -77,12 +77,14 @@ def test_another_outcome(shop: TestClient) -> None:
     assert shop.get("/v1/experiments", params={"metric": "sales"}).status_code == 422
 
 
-def test_without_experiments_there_is_nothing_to_tell(live: Live, exposed: LiveDatabase) -> None:
+def test_without_experiments_there_is_nothing_to_tell(live: ActiveRelease, exposed: LiveDatabase) -> None:
     client = TestClient(create_app(lambda: live, Settings(), exposed))
     assert client.get("/v1/experiments").json()["experiments"] == []
 
 
-def test_who_may_read_lists_may_read_this(live: Live, exposed: LiveDatabase, keys_of: Callable[..., Keys]) -> None:
+def test_who_may_read_lists_may_read_this(
+    live: ActiveRelease, exposed: LiveDatabase, keys_of: Callable[..., Keys]
+) -> None:
     keys = keys_of()
     client = TestClient(create_app(lambda: live, SETTINGS, exposed, lambda: keys))
     assert client.get("/v1/experiments").status_code == 401
@@ -90,7 +92,7 @@ def test_who_may_read_lists_may_read_this(live: Live, exposed: LiveDatabase, key
     assert client.get("/v1/experiments", headers={"X-API-Key": "reader"}).status_code == 200
 
 
-def test_events_of_the_lake_count_too(live: Live, exposed: LiveDatabase, tmp_path: Path) -> None:
+def test_events_of_the_lake_count_too(live: ActiveRelease, exposed: LiveDatabase, tmp_path: Path) -> None:
     """The lake holds purchases of the day again, and one that came in by a file."""
     place, files = Workspace(tmp_path / "shop"), tmp_path / "files"
     ingest_log(place, EventLog(exposed), Ingest(), datetime(2026, 1, 2, tzinfo=UTC))
@@ -158,7 +160,7 @@ def test_one_computation_serves_all_who_ask_meanwhile(exposed: LiveDatabase, mon
 
 
 def test_a_lake_that_changes_while_it_is_read_is_read_again(
-    live: Live, exposed: LiveDatabase, monkeypatch: pytest.MonkeyPatch
+    live: ActiveRelease, exposed: LiveDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures: list[Exception] = [DataError("a file of events is missing")]
     original = experiment_reports.experiment_report

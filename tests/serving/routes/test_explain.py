@@ -13,23 +13,25 @@ from features.store.release import LoadedRelease
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.replay import ReleaseGoneError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def lives(live: Live) -> dict[str, list[Live]]:
+def lives(live: ActiveRelease) -> dict[str, list[ActiveRelease]]:
     """What is loaded, by release."""
     return {"r1": [live]}
 
 
 @pytest.fixture
-def shop(live: Live, lives: dict[str, list[Live]], live_database: LiveDatabase) -> Iterator[TestClient]:
+def shop(
+    live: ActiveRelease, lives: dict[str, list[ActiveRelease]], live_database: LiveDatabase
+) -> Iterator[TestClient]:
     """A service that finds releases in `lives`; r0 has been collected, and r2 is damaged."""
 
-    async def past(release_id: str) -> Sequence[Live]:
+    async def past(release_id: str) -> Sequence[ActiveRelease]:
         if release_id == "r0":
             raise ReleaseGoneError("release r0 has left the workspace")
         if release_id == "r2":
@@ -141,14 +143,17 @@ def test_a_session_that_the_log_made_longer_than_a_client_may_send_is_replayed(s
 
 
 def test_a_list_that_is_another_now_says_so_with_both(
-    shop: TestClient, lives: dict[str, list[Live]], live: Live, release_of: Callable[..., LoadedRelease]
+    shop: TestClient,
+    lives: dict[str, list[ActiveRelease]],
+    live: ActiveRelease,
+    release_of: Callable[..., LoadedRelease],
 ) -> None:
     """The shop's shopper is unknown to the release as it is now; where one of its forms knows him, that one tells."""
     answer = recommend(shop, user_id="ann")
     users = release_of().recommender.users
     changed = release_of()
     changed.recommender._reader.users = replace(users, rows={})
-    lives["r1"] = [Live(changed, live.texts)]
+    lives["r1"] = [ActiveRelease(changed, live.texts)]
     explained = explain(shop, answer)
     assert not explained["same"]
     assert explained["given_ids"][0] == "sock"
@@ -188,7 +193,7 @@ def test_a_list_that_another_version_has_kept_is_told_as_such(shop: TestClient, 
     assert "wrote it otherwise" in response.json()["detail"]
 
 
-def test_where_no_lists_are_kept_the_setting_is_named(live: Live, live_database: LiveDatabase) -> None:
+def test_where_no_lists_are_kept_the_setting_is_named(live: ActiveRelease, live_database: LiveDatabase) -> None:
     settings = Settings.model_validate({"serve": {"replay_days": 0}})
     with TestClient(create_app(lambda: live, settings, live_database)) as client:
         answer = recommend(client, user_id="ann")
@@ -212,7 +217,7 @@ def test_a_database_that_fails_delays_and_fails_no_list(
     assert "answers not recorded" in caplog.text
 
 
-def test_the_last_lists_are_written_when_the_service_ends(live: Live, live_database: LiveDatabase) -> None:
+def test_the_last_lists_are_written_when_the_service_ends(live: ActiveRelease, live_database: LiveDatabase) -> None:
     with TestClient(create_app(lambda: live, Settings(), live_database)) as client:
         answer = recommend(client, user_id="ann")
     found = AnswerLog(live_database).find(answer["recommendation_id"])

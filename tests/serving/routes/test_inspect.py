@@ -12,7 +12,7 @@ from features.item_map.layout import layout_file
 from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.item_map import item_map
 
 
@@ -32,7 +32,7 @@ def test_an_item_has_its_neighbours_in_each_space_and_their_agreement(client: Te
 
 
 def test_an_item_without_data_of_a_kind_has_no_neighbours_there(
-    live: Live, client_of: Callable[..., TestClient]
+    live: ActiveRelease, client_of: Callable[..., TestClient]
 ) -> None:
     live.release.recommender.model.factors.item_factors[4] = 0
     told = client_of(live).get("/v1/inspect/items/sock").json()
@@ -56,7 +56,7 @@ def test_a_shopper_is_told_with_history_and_reasons(client: TestClient) -> None:
 
 
 def test_what_was_done_since_the_release_counts_and_nothing_is_recorded(
-    live: Live, live_database: LiveDatabase
+    live: ActiveRelease, live_database: LiveDatabase
 ) -> None:
     app = create_app(lambda: live, Settings(), live_database)
     with TestClient(app) as client:
@@ -83,7 +83,7 @@ def test_an_unknown_id_is_told_with_the_nearest(client: TestClient, path: str, k
     assert said in response.json()["detail"]
 
 
-def test_an_erased_shopper_is_not_told_of(live: Live) -> None:
+def test_an_erased_shopper_is_not_told_of(live: ActiveRelease) -> None:
     class OfAnn:
         def __contains__(self, user_id: object) -> bool:
             return user_id == "ann"
@@ -109,7 +109,7 @@ def test_ids_come_before_words_and_nothing_names_the_nearest(client: TestClient)
 
 
 def test_the_map_is_of_principal_components_until_a_layout_is_kept(
-    live: Live, client_of: Callable[..., TestClient], tmp_path: Path
+    live: ActiveRelease, client_of: Callable[..., TestClient], tmp_path: Path
 ) -> None:
     client = client_of(live, atlases=tmp_path)
     told = client.get("/v1/inspect/map").json()
@@ -128,13 +128,13 @@ def test_the_map_is_of_principal_components_until_a_layout_is_kept(
 
 @pytest.mark.parametrize("content", [b"half a file", b""])
 def test_a_layout_that_cannot_be_read_is_none(
-    live: Live, client_of: Callable[..., TestClient], tmp_path: Path, content: bytes
+    live: ActiveRelease, client_of: Callable[..., TestClient], tmp_path: Path, content: bytes
 ) -> None:
     layout_file(tmp_path, "r1").write_bytes(content)
     assert client_of(live, atlases=tmp_path).get("/v1/inspect/map").json()["layout"] == "PCA"
 
 
-def test_items_that_were_added_since_lie_among_their_nearest(live: Live) -> None:
+def test_items_that_were_added_since_lie_among_their_nearest(live: ActiveRelease) -> None:
     places = np.array([[0.1, 0.1], [0.9, 0.9], [0.5, 0.5], [0.5, 0.5], [0.2, 0.2]])
     told = item_map("r1", live.release.recommender, places)
     assert (told.layout, told.item_ids[-1]) == ("t-SNE", "vase")

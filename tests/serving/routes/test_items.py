@@ -9,12 +9,12 @@ from features.live.item_changes import ItemChanges
 from recsys.config import Settings
 from recsys.errors import StoreError
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.items import ITEM_BATCH_EXAMPLES, ITEM_EXAMPLES, MAX_ITEMS
 
 
 @pytest.fixture
-def replicas(live: Live, live_database: LiveDatabase) -> Iterator[list[TestClient]]:
+def replicas(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[list[TestClient]]:
     """Two of them, on one database."""
     apps = [create_app(lambda: live, Settings(), live_database) for _ in range(2)]
     with TestClient(apps[0], raise_server_exceptions=False) as one, TestClient(apps[1]) as other:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.routes.pages import MAP_SOURCE, POINT_MAP, web_files
 from serving.watch.keys import Keys
 
@@ -58,7 +58,7 @@ def test_nothing_but_the_pages_files_is_sent(client: TestClient, path: str) -> N
 
 
 def test_pages_are_open_where_the_data_behind_them_needs_a_key(
-    live: Live, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
+    live: ActiveRelease, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
 ) -> None:
     keys = keys_of()
     client = client_of(live, keys=lambda: keys)

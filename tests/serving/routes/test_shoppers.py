@@ -8,7 +8,7 @@ from storefronts import NOON, item_entry, text_entry, tiny_recommender, users_wi
 from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys.config import Settings
 from serving.api import create_app
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.routes.shoppers import some_shoppers
 from serving.watch.keys import Keys
 
@@ -35,7 +35,7 @@ def test_shoppers_are_spread_over_those_who_dealt_with_items() -> None:
 
 @pytest.mark.parametrize(("scope", "status"), [(Scope.READ, 403), (Scope.WRITE, 403), (Scope.ADMIN, 200)])
 def test_only_an_administrators_key_lists_shoppers(
-    live: Live, keys_of: Callable[..., Keys], scope: Scope, status: int
+    live: ActiveRelease, keys_of: Callable[..., Keys], scope: Scope, status: int
 ) -> None:
     key = ApiKey(name="k", sha256=digest(b"secret"), scopes=(scope,), created_at=NOON)
     app = create_app(lambda: live, Settings(), keys=lambda: Keys({key.sha256: key}, are_required=True))

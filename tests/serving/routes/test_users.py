@@ -15,8 +15,8 @@ from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.releases.active import Live
-from serving.watch.erased_users import Forgotten
+from serving.releases.active import ActiveRelease
+from serving.watch.erased_users import ErasedUsersWatch
 from serving.watch.keys import Keys
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -28,13 +28,15 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def forgotten(live_database: LiveDatabase, workspace: Workspace) -> list[Forgotten]:
+def forgotten(live_database: LiveDatabase, workspace: Workspace) -> list[ErasedUsersWatch]:
     """Of two replicas."""
-    return [Forgotten(ErasureQueue(live_database), workspace) for _ in range(2)]
+    return [ErasedUsersWatch(ErasureQueue(live_database), workspace) for _ in range(2)]
 
 
 @pytest.fixture
-def replicas(live: Live, live_database: LiveDatabase, forgotten: list[Forgotten]) -> Iterator[list[TestClient]]:
+def replicas(
+    live: ActiveRelease, live_database: LiveDatabase, forgotten: list[ErasedUsersWatch]
+) -> Iterator[list[TestClient]]:
     apps = [create_app(lambda: live, Settings(), live_database, forgotten=one) for one in forgotten]
     clients = [TestClient(app, raise_server_exceptions=False) for app in apps]
     with clients[0], clients[1]:
@@ -49,7 +51,7 @@ def list_of(client: TestClient, user_id: str = "ann") -> dict[str, object]:
 
 
 def test_an_erased_shopper_is_a_guest_at_once_and_with_other_replicas_when_they_look(
-    replicas: list[TestClient], forgotten: list[Forgotten], live_database: LiveDatabase
+    replicas: list[TestClient], forgotten: list[ErasedUsersWatch], live_database: LiveDatabase
 ) -> None:
     one, other = replicas
     for client in replicas:
@@ -67,7 +69,9 @@ def test_an_erased_shopper_is_a_guest_at_once_and_with_other_replicas_when_they_
     assert one.delete("/v1/users/ann").json()["request_id"] == waiting.request_id
 
 
-def test_lists_of_an_erased_shopper_are_not_made_again(replicas: list[TestClient], forgotten: list[Forgotten]) -> None:
+def test_lists_of_an_erased_shopper_are_not_made_again(
+    replicas: list[TestClient], forgotten: list[ErasedUsersWatch]
+) -> None:
     one, other = replicas
     answered = [list_of(client)["recommendation_id"] for client in replicas]
     for client, name in zip(replicas, answered, strict=True):
@@ -104,7 +108,7 @@ def test_events_of_an_erased_shopper_are_refused_and_others_taken(
 
 
 def test_who_was_erased_stays_a_guest_when_the_queue_is_empty(
-    replicas: list[TestClient], forgotten: list[Forgotten], workspace: Workspace, live_database: LiveDatabase
+    replicas: list[TestClient], forgotten: list[ErasedUsersWatch], workspace: Workspace, live_database: LiveDatabase
 ) -> None:
     one, other = replicas
     one.delete("/v1/users/ann")
@@ -116,7 +120,7 @@ def test_who_was_erased_stays_a_guest_when_the_queue_is_empty(
 
 
 def test_what_cannot_be_read_is_logged_once_and_who_is_known_stays_forgotten(
-    forgotten: list[Forgotten], workspace: Workspace, caplog: pytest.LogCaptureFixture
+    forgotten: list[ErasedUsersWatch], workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_erased(workspace, "ann", NOW)
     forgotten[0].poll()
@@ -142,7 +146,7 @@ def test_ids_may_hold_slashes_and_an_unknown_shopper_is_no_error(
 
 @pytest.mark.parametrize(("scope", "status"), [(Scope.READ, 403), (Scope.WRITE, 403), (Scope.ADMIN, 202)])
 def test_only_an_administrators_key_erases(
-    live: Live, live_database: LiveDatabase, keys_of: Callable[..., Keys], scope: Scope, status: int
+    live: ActiveRelease, live_database: LiveDatabase, keys_of: Callable[..., Keys], scope: Scope, status: int
 ) -> None:
     key = ApiKey(name="k", sha256=digest(b"secret"), scopes=(scope,), created_at=NOW)
     keys = Keys({key.sha256: key}, are_required=True)

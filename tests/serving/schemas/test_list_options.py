@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from recsys.config import Arm, Settings
 from recsys.rules import PLAIN
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
 
 SCENARIOS = Settings().scenarios
@@ -192,7 +192,7 @@ def test_an_arm_goes_before_the_scenario_and_its_own_scenario_is_for_requests_wi
     assert plain.count == 10
 
 
-def test_the_shops_scenario_counts(live: Live, client_of: Callable[..., TestClient]) -> None:
+def test_the_shops_scenario_counts(live: ActiveRelease, client_of: Callable[..., TestClient]) -> None:
     settings = Settings.model_validate({"scenarios": {"cart": {"count": 2}}, "recommend": {"max_count": 5}})
     client = client_of(live, settings)
     assert len(recommend(client, item_ids=["boot"], scenario="cart")["items"]) == 2

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.ingress.request_id import REQUEST_ID, RequestIdFilter
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.telemetry.access_log import AccessLog
 from serving.watch.keys import Keys
 
@@ -35,7 +35,7 @@ def test_a_problem_names_the_request(client: TestClient) -> None:
 
 
 def test_a_defect_names_the_request_in_problem_and_log(
-    live: Live, client_of: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    live: ActiveRelease, client_of: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(live.release.recommender), "finish", lambda *_: 1 / 0)
     caplog.handler.addFilter(RequestIdFilter())
@@ -54,7 +54,7 @@ def test_outside_of_a_request_a_log_record_names_none() -> None:
 
 @pytest.fixture
 def logged(
-    tmp_path: Path, live: Live, client_of: Clients, keys_of: Callable[..., Keys]
+    tmp_path: Path, live: ActiveRelease, client_of: Clients, keys_of: Callable[..., Keys]
 ) -> Callable[[Callable[[TestClient], Any]], list[dict[str, Any]]]:
     """The lines that calls leave."""
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from features.live.database import LiveDatabase
 from recsys.errors import ConfigError
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.telemetry import tracing
 from serving.telemetry.tracing import check_tracing, is_wanted, start_tracing, use_tracer, variables
 from serving.watch.keys import Keys
@@ -35,7 +35,7 @@ def spans() -> Iterator[Callable[[], dict[str, ReadableSpan]]]:
 
 
 def test_a_request_has_its_parts(
-    live: Live, live_database: LiveDatabase, client_of: Clients, spans: Callable[[], dict[str, ReadableSpan]]
+    live: ActiveRelease, live_database: LiveDatabase, client_of: Clients, spans: Callable[[], dict[str, ReadableSpan]]
 ) -> None:
     with client_of(live, database=live_database) as client:
         client.post("/v1/events", json={"user_id": "ann", "event_type": "view", "item_id": "lamp"})
@@ -96,7 +96,7 @@ def test_what_operators_and_strangers_ask_is_left_out(
 
 
 def test_a_span_tells_how_the_request_ended(
-    live: Live,
+    live: ActiveRelease,
     client_of: Clients,
     spans: Callable[[], dict[str, ReadableSpan]],
     monkeypatch: pytest.MonkeyPatch,
@@ -118,7 +118,7 @@ def test_a_span_tells_how_the_request_ended(
 
 
 def test_no_span_tells_who_the_shopper_is(
-    live: Live,
+    live: ActiveRelease,
     live_database: LiveDatabase,
     client_of: Clients,
     keys_of: Callable[..., Keys],

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 import serving.lists.cache
 from features.workspace.hidden_reviews import hide_reviews, show_reviews
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.watch.hidden_reviews import HiddenWatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ def watch_of(file: Path) -> HiddenWatch:
 
 
 def test_a_review_is_hidden_and_shown_while_the_service_runs(
-    live: Live, client_of: Callable[..., TestClient], file: Path, monkeypatch: pytest.MonkeyPatch
+    live: ActiveRelease, client_of: Callable[..., TestClient], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = watch_of(file)
     recommender = live.release.recommender

@@ -22,7 +22,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.live.catalogue import LiveCatalogue
-from serving.releases.active import Live
+from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
 from serving.watch.keys import NO_KEYS, Keys
 
@@ -48,7 +48,7 @@ class Shop:
 
     def __init__(self, workspace: Workspace, live_folder: Path) -> None:
         release = load_release(workspace)
-        self._live = Live(release, TextVectors(lambda: load_encoder(release.encoder), size=100))
+        self._live = ActiveRelease(release, TextVectors(lambda: load_encoder(release.encoder), size=100))
         self._database = open_live_database(Workspace(live_folder), "")
         self._changes = ItemChanges(self._database)
         self._catalogue = LiveCatalogue(lambda: self._live, self._changes, poll_s=1)  # looks when told to
