@@ -26,7 +26,7 @@ from features.store.store import Store
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.nightly.publish import Made, publish
+from jobs.nightly.publish import TrainedRelease, publish
 from jobs.nightly.run import Report
 from recsys.config import Settings
 from recsys.workspace import Workspace
@@ -209,7 +209,7 @@ class PublishedShop:
     workspace: Workspace
     settings: Settings
     report: Report
-    made: Made
+    made: TrainedRelease
 
 
 NIGHT = datetime(2025, 6, 1, 2, tzinfo=UTC)
@@ -260,9 +260,11 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
     settings = Settings.model_validate(SMALL)
     sample = make_sample(workspace.sample, n_products=80, n_shoppers=120, days=20, seed=1)
     ingest(workspace, sample, settings.ingest, NIGHT)
-    held: list[Made] = []
+    held: list[TrainedRelease] = []
 
-    def publish_and_hold(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
+    def publish_and_hold(
+        store: Store, workspace: Workspace, made: TrainedRelease, settings: Settings, now: datetime
+    ) -> Manifest:
         held.append(made)
         return publish(store, workspace, made, settings, now)
 

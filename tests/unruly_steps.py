@@ -14,14 +14,14 @@ from typing import Final
 
 import ray
 
-from jobs.nightly.context import Night
-from jobs.nightly.step_cache import Draft
+from jobs.nightly.context import NightlyRun
+from jobs.nightly.step_cache import StepOutputWriter
 from recsys.errors import HeldBackError
 
 log = logging.getLogger("jobs.unruly_steps")
 
 
-def tell(night: Night, draft: Draft) -> Mapping[str, int]:
+def tell(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     """Logs, tells progress and warnings, and writes down where it ran."""
     held = bytearray(os.urandom(1) * (100 << 20))
     night.progress("tell", 1, 2)
@@ -34,20 +34,20 @@ def tell(night: Night, draft: Draft) -> Mapping[str, int]:
     return {"told": 1}
 
 
-def hold_back(night: Night, draft: Draft) -> Mapping[str, int]:
+def hold_back(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     night.told.append("warning: before the end")
     raise HeldBackError("night held back by a test: so it is")
 
 
-def fail(night: Night, draft: Draft) -> Mapping[str, int]:
+def fail(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     return {"never": {}["no such key"]}
 
 
-def fill_the_disk(night: Night, draft: Draft) -> Mapping[str, int]:
+def fill_the_disk(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     raise OSError(28, "No space left on device", "a file")
 
 
-def die_once(night: Night, draft: Draft) -> Mapping[str, int]:
+def die_once(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     """Leaves half of a result and is killed; the second time it finishes."""
     attempts = night.run_folder / "attempts"
     n_before = int(attempts.read_text()) if attempts.exists() else 0
@@ -59,7 +59,7 @@ def die_once(night: Night, draft: Draft) -> Mapping[str, int]:
     return {"before": n_before}
 
 
-def die(night: Night, draft: Draft) -> Mapping[str, int]:
+def die(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
@@ -67,7 +67,7 @@ def die(night: Night, draft: Draft) -> Mapping[str, int]:
 AT_WORK: Final = "at-work"
 
 
-def wait(night: Night, draft: Draft) -> Mapping[str, int]:
+def wait(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     """Says that it has begun, and works without end, unless it did so before: `WORKSPACE/at-work` is locked so long."""
     at_work = night.workspace.root / AT_WORK
     if at_work.exists():
@@ -80,7 +80,7 @@ def wait(night: Night, draft: Draft) -> Mapping[str, int]:
     return {}
 
 
-def send_sigterm(night: Night, draft: Draft) -> Mapping[str, int]:
+def send_sigterm(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     """To the process of the night, which is its run's name here, while it works as `wait` does."""
     threading.Timer(0.1, os.kill, (int(night.run_id), signal.SIGTERM)).start()
     return wait(night, draft)

@@ -175,7 +175,7 @@ _RELEASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Draft:
+class ReleaseDraft:
     """A release to be published.
 
     tables: all of `KEYS`, any of them without rows; vectors are `pl.Array(pl.Float32, dim)`, a missing one is null.
@@ -193,7 +193,7 @@ class Draft:
     live: LivePosition = BEGINNING
 
 
-def check_draft(draft: Draft, published: Container[str]) -> None:
+def check_draft(draft: ReleaseDraft, published: Container[str]) -> None:
     """Raise StoreError naming the first rule that the draft breaks; `published`: the ids that are taken."""
     where = f"release {draft.release_id}"
     if not _RELEASE_ID.fullmatch(draft.release_id):

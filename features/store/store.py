@@ -27,9 +27,9 @@ from lancedb.table import Table
 from features.store.manifest import (
     KEYS,
     MODEL_FOLDER,
-    Draft,
     Manifest,
     Pointer,
+    ReleaseDraft,
     check_draft,
     read_manifest,
     read_pointer,
@@ -156,7 +156,7 @@ class Store:
             finally:
                 self._lease = None
 
-    def publish(self, draft: Draft, now: datetime) -> Manifest:
+    def publish(self, draft: ReleaseDraft, now: datetime) -> Manifest:
         """Publish the draft under the lease and serve it from now on; `now` becomes `created_at`.
 
         Raises StoreError, with the old release still serving, where the draft breaks a rule of `check_draft` or
@@ -230,7 +230,7 @@ class _Publication:
     workspace: Workspace
     lease: Lease
     pointer: Pointer
-    draft: Draft
+    draft: ReleaseDraft
     now: datetime
     versions: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)

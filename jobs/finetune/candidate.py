@@ -19,7 +19,7 @@ from features.finetune.held_out import held_out_pairs
 from features.finetune.sentiment_head import SentimentHead
 from features.workspace.atomic_files import sha256_of, sync_tree
 from jobs.finetune.data import TuningData
-from jobs.finetune.stages import HEAD, MODEL, Made
+from jobs.finetune.stages import HEAD, MODEL, TunedEncoder
 from recsys import config
 from recsys.config import Settings
 from recsys.metrics import bootstrap_difference, ndcg
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def keep_candidate(
-    workspace: Workspace, made: Made, current: config.Encoder, as_of: datetime, drafts: Path
+    workspace: Workspace, made: TunedEncoder, current: config.Encoder, as_of: datetime, drafts: Path
 ) -> Candidate:
     """Move what was made to `WORKSPACE/encoders/NAME`, whole or not at all; equal contents have equal names.
 

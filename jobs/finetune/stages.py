@@ -36,7 +36,7 @@ _RECORD: Final = "record.json"
 
 
 @dataclass(frozen=True)
-class Made:
+class TunedEncoder:
     """What the stages left in `folder`: an encoder under `MODEL` where a stage changed it, a sentiment head under
     `HEAD` where one was fitted, with its own encoder under `READER` in there if it has one."""
 
@@ -79,7 +79,7 @@ def train_stages(
     checkpoints: Path,
     folder: Path,
     told: Told,
-) -> Made:
+) -> TunedEncoder:
     """Runs `settings.stages` on the encoder under Ray Train, one worker for each GPU, or `settings.workers`.
 
     Without GPUs, with one in this machine, or with one worker asked for, they run in this process, and Ray is not
@@ -107,7 +107,7 @@ def train_stages(
             crew.n_threads,
         )
         run_workers(_run_worker, work, crew, folder.resolve() / "ray", queue, told)
-    return Made(folder, read_record(folder / _RECORD))
+    return TunedEncoder(folder, read_record(folder / _RECORD))
 
 
 def _run_worker(loop_config: dict[str, Any]) -> None:

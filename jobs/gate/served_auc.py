@@ -16,7 +16,7 @@ from recsys.query import Query
 from recsys.recommend import Recommender
 
 
-def foresight(recommender: Recommender, done: pl.DataFrame, max_users: int, seed: int) -> Foresight | None:
+def served_auc(recommender: Recommender, done: pl.DataFrame, max_users: int, seed: int) -> Foresight | None:
     """By the weighted sum of all sources, a mean of means of shoppers that have a history; hidden items count, as what
     was bought may be bought again. done: user_id, item_id of what shoppers did later; of a pair several rows count as
     one.

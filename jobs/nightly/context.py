@@ -20,8 +20,8 @@ from features.workspace.training_curves import note_epoch
 from jobs.embedding.embed import load_vectors
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop, newest_moment, read_shop
-from jobs.nightly.publish import MadeFrom
-from jobs.nightly.reuse import TRIAL, Base, load_base
+from jobs.nightly.publish import ReleaseInputs
+from jobs.nightly.reuse import TRIAL, ReusedRelease, load_base
 from jobs.nightly.step_cache import Output, Outputs
 from jobs.training.fit import Inputs, users_of
 from jobs.training.warm_start import SequenceFits
@@ -73,7 +73,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedParts:
     """What held-out days have taught. sequence: the model of all before them; its epochs are what later fits take.
 
     made_from: when that was, and by which rules; taken_from: the release whose it was before, "" where it is tonight's.
@@ -83,7 +83,7 @@ class Learned:
     whitening: Whitening
     fusion: Fusion
     ranker: Ranker | None
-    made_from: MadeFrom
+    made_from: ReleaseInputs
     taken_from: str = ""
 
     def save(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class Learned:
             self.ranker.save(folder / RANKER_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> Learned:
+    def load(cls, folder: Path) -> LearnedParts:
         mean, projection = (np.load(folder / name, allow_pickle=False) for name in WHITENING_FILES)
         ranker = folder / RANKER_FILE
         told = json.loads((folder / LEARNED_FILE).read_text())
@@ -106,13 +106,13 @@ class Learned:
             Whitening(mean, projection),
             Fusion.load(folder / FUSION_FILE),
             Ranker.load(ranker) if ranker.exists() else None,
-            MadeFrom(**told["made_from"]),
+            ReleaseInputs(**told["made_from"]),
             told["taken_from"],
         )
 
 
 @dataclass
-class Night:
+class NightlyRun:
     """One run's view of the workspace. `moment`: what is newer is not looked at where no `as_of` was asked for; `now`:
     the machine's clock; `anew`: steps whose earlier results do not count; `forced`: checks and
     gate stop nothing; `told`: their warnings, and what was forced; `outputs`: of the steps that are done, by name;
@@ -238,11 +238,11 @@ class Night:
         self.progress("train the sequence model", epoch.number, epoch.of)
 
     @cached_property
-    def learned(self) -> Learned:
-        return Learned.load(self.made("learn"))
+    def learned(self) -> LearnedParts:
+        return LearnedParts.load(self.made("learn"))
 
     @cached_property
-    def base(self) -> Base | None:
+    def base(self) -> ReusedRelease | None:
         """The release whose models tonight's go on from; None where all is learned from the start."""
         release_id = self.taken_from
         return load_base(self.workspace, self.store.open(release_id)) if release_id else None

@@ -16,7 +16,7 @@ from features.store.store import Store
 from jobs.gate.data_checks import Arrivals, Foresight, NewData
 from jobs.gate.data_profile import Window, profiles
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
-from jobs.gate.served_auc import foresight
+from jobs.gate.served_auc import served_auc
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop
 from jobs.nightly.record import read_record
@@ -86,7 +86,7 @@ def _foresight(
     served = load_release(workspace).recommender
     start = max(window.start, served_until)  # what the release has learned from is no foresight
     done = shop.events.filter(pl.col("timestamp") >= start)
-    return foresight(served, done, settings.checks.foresight_users, settings.seed)
+    return served_auc(served, done, settings.checks.foresight_users, settings.seed)
 
 
 def _foreseen(nights: Sequence[Mapping[str, Any]]) -> Foresight | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from jobs.ingest.seen_files import SOURCES_FILE, load_remembered
-from jobs.nightly.context import Night
+from jobs.nightly.context import NightlyRun
 from jobs.nightly.step_cache import Step, changed, key_of
 from jobs.nightly.steps import NIGHT_STEPS
 
@@ -24,7 +24,7 @@ class Planned:
     seconds: float | None
 
 
-def plan(night: Night, until: str) -> list[Planned]:
+def plan(night: NightlyRun, until: str) -> list[Planned]:
     """Each step in order, judged by the lake as it stands; `night.anew`: steps that are asked for anew. Nothing is
     written. Raises as the run itself where the lake is empty or the encoder missing."""
     planned: list[Planned] = []
@@ -37,7 +37,7 @@ def plan(night: Night, until: str) -> list[Planned]:
     return planned
 
 
-def _judged(night: Night, step: Step[Night]) -> tuple[Verdict, str]:
+def _judged(night: NightlyRun, step: Step[NightlyRun]) -> tuple[Verdict, str]:
     if step.name == "ingest":
         return "run", _unseen(night)
     waits = [name for name in step.reads if name not in night.outputs]
@@ -57,7 +57,7 @@ def _judged(night: Night, step: Step[Night]) -> tuple[Verdict, str]:
     return "run", f"changed: {', '.join(differing)}" if differing else "its result is gone or damaged"
 
 
-def _unseen(night: Night) -> str:
+def _unseen(night: NightlyRun) -> str:
     entries = load_remembered(night.workspace.lake / SOURCES_FILE)
     n_new = sum(entry.unseen() is not None for entry in entries)
     return f"new files of {n_new} of {len(entries)} sources" if n_new else "looks for new files and events"

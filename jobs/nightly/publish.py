@@ -35,7 +35,7 @@ MADE_FROM_FILE: Final = "made_from.json"
 
 
 @dataclass(frozen=True)
-class MadeFrom:
+class ReleaseInputs:
     """What a release was made from. key: of the night's last step, "" where no night made it.
 
     rules: digest of the settings and code of its models; learned_at, n_events: the `as_of` of the night that last
@@ -49,7 +49,7 @@ class MadeFrom:
 
 
 @dataclass(frozen=True)
-class Made:
+class TrainedRelease:
     """What a night made of the shop as it stood at `as_of`: the model with its shoppers, measured.
 
     users: user_id, history; warm_start: what the next night's first model starts from, and the moment from which on it
@@ -73,10 +73,10 @@ class Made:
     quotes: pl.DataFrame
     metrics: Mapping[str, Any]
     live: LivePosition = BEGINNING
-    made_from: MadeFrom = MadeFrom()
+    made_from: ReleaseInputs = ReleaseInputs()
 
 
-def publish(store: Store, workspace: Workspace, made: Made, settings: Settings, now: datetime) -> Manifest:
+def publish(store: Store, workspace: Workspace, made: TrainedRelease, settings: Settings, now: datetime) -> Manifest:
     """Write the release and point `CURRENT` at it; older ones beyond `releases.keep` are collected, but for those that
     experiments are served from."""
     workspace.runs.mkdir(parents=True, exist_ok=True)
@@ -116,16 +116,16 @@ def forget_killed(workspace: Workspace) -> None:
         shutil.rmtree(left)
 
 
-def made_from(workspace: Workspace, release_id: str) -> MadeFrom | None:
+def made_from(workspace: Workspace, release_id: str) -> ReleaseInputs | None:
     """What that release was made from; None where it does not say, as one of an earlier version."""
     try:
         folder = Store(workspace).open(release_id, verify=False).model_dir
-        return MadeFrom(**json.loads((folder / MADE_FROM_FILE).read_text()))
+        return ReleaseInputs(**json.loads((folder / MADE_FROM_FILE).read_text()))
     except (StoreError, OSError, ValueError, TypeError):
         return None
 
 
-def items_table(made: Made) -> pl.DataFrame:
+def items_table(made: TrainedRelease) -> pl.DataFrame:
     """The `items` table of design: the catalogue with vectors, popularity and what reviewers said in stars and words.
 
     sentiment: the mean of the item's reviews, null where none was read.
@@ -150,7 +150,7 @@ def items_table(made: Made) -> pl.DataFrame:
     )
 
 
-def users_table(made: Made) -> pl.DataFrame:
+def users_table(made: TrainedRelease) -> pl.DataFrame:
     """The `users` table of design: history, browsing profile, and the shopper's place in both item spaces."""
     table, recommender = made.users, made.recommender
     dim, cf_dim = recommender.vectors.shape[1], made.model.factors.item_factors.shape[1]
@@ -167,7 +167,7 @@ def users_table(made: Made) -> pl.DataFrame:
     )
 
 
-def reviews_table(workspace: Workspace, made: Made) -> pl.DataFrame:
+def reviews_table(workspace: Workspace, made: TrainedRelease) -> pl.DataFrame:
     """The `reviews` table of design; a review without words has a zero vector and no sentiment."""
     hashes = made.reviews_text.select("review_id", "text_hash")
     table = (
@@ -178,7 +178,7 @@ def reviews_table(workspace: Workspace, made: Made) -> pl.DataFrame:
     return table.with_columns(vectors("vector", load_vectors(workspace, made.encoder_id, table["text_hash"])))
 
 
-def _read_reviews(made: Made) -> pl.DataFrame:
+def _read_reviews(made: TrainedRelease) -> pl.DataFrame:
     """The shop's reviews with their sentiment, null where no head has read them."""
     return made.shop.reviews.join(made.sentiment, on="review_id", how="left", maintain_order="left")
 

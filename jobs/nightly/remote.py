@@ -27,15 +27,15 @@ from threadpoolctl import threadpool_limits
 from features.workspace.atomic_files import sync_tree
 from jobs.cluster.ray_cluster import start_ray, this_node
 from jobs.cluster.training_workers import reports, told_queue
-from jobs.nightly.context import Night
-from jobs.nightly.step_cache import Draft, Step, versions
+from jobs.nightly.context import NightlyRun
+from jobs.nightly.step_cache import Step, StepOutputWriter, versions
 from recsys import config
 from recsys.errors import ClusterError, RecsysError, StoreError
 from recsys.hardware import forget_peak_memory, peak_memory_mb
 
 log = logging.getLogger(__name__)
 
-Make = Callable[[Night, Draft], Mapping[str, int]]
+Make = Callable[[NightlyRun, StepOutputWriter], Mapping[str, int]]
 
 TRIES: Final = 3
 """Of a step whose machine or process is lost."""
@@ -55,7 +55,7 @@ _PACKAGES: Final = ("recsys", "features", "jobs")
 
 
 @contextmanager
-def on_cluster(steps: Iterable[Step[Night]]) -> Iterator[list[Step[Night]]]:
+def on_cluster(steps: Iterable[Step[NightlyRun]]) -> Iterator[list[Step[NightlyRun]]]:
     """The steps, each made by a task of the cluster. Every `make` is found by its name in the code of all machines.
 
     What a step logs and tells of its progress, the lines in `night.told` and its peak memory arrive in this process,
@@ -86,7 +86,7 @@ class _Ended:
     peak_mb: float
 
 
-def _make(told: Queue, name: str, make: Make, night: Night, draft: Draft) -> Mapping[str, int]:
+def _make(told: Queue, name: str, make: Make, night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     for number in range(1, TRIES + 1):
         try:
             return _try(told, name, make, night, draft)
@@ -101,7 +101,7 @@ def _make(told: Queue, name: str, make: Make, night: Night, draft: Draft) -> Map
     )
 
 
-def _try(told: Queue, name: str, make: Make, night: Night, draft: Draft) -> Mapping[str, int]:
+def _try(told: Queue, name: str, make: Make, night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     plain = replace(night, progress=partial(_tell_progress, told))  # the fields alone: not what was read for it
     asked_threads = os.environ.get("OMP_NUM_THREADS", "")
     task = _task(name, night).remote(told, name, make, plain, draft, Path.cwd(), asked_threads)
@@ -118,7 +118,7 @@ def _try(told: Queue, name: str, make: Make, night: Night, draft: Draft) -> Mapp
         _stop(task)
 
 
-def _task(name: str, night: Night) -> Any:
+def _task(name: str, night: NightlyRun) -> Any:
     """The remote function. It takes no processor of Ray's books, as the tasks that it starts itself need them.
 
     Among GPUs its process is its own: one that has looked for them before sees those of its next task no more, and one
@@ -155,7 +155,7 @@ def resources(name: str, settings: config.Settings, nodes: Sequence[Mapping[str,
     return taken | ({"num_gpus": 1.0} if trains_itself and any(node.get("GPU", 0) >= 1 for node in large) else {})
 
 
-def _hear(night: Night, report: object) -> None:
+def _hear(night: NightlyRun, report: object) -> None:
     match report:
         case _Progress(what, done, total):
             night.progress(what, done, total)
@@ -177,7 +177,7 @@ def _stop(task: ray.ObjectRef[Any]) -> None:
 
 
 def _run(
-    told: Queue, name: str, make: Make, night: Night, draft: Draft, folder: Path, asked_threads: str
+    told: Queue, name: str, make: Make, night: NightlyRun, draft: StepOutputWriter, folder: Path, asked_threads: str
 ) -> Mapping[str, int]:
     """The step, in the process of a task. folder: the current one of the night, at which relative paths begin."""
     forget_peak_memory()
@@ -198,7 +198,7 @@ def _run(
             told.put(_Ended(night.told[n_told:], peak_memory_mb()))
 
 
-def _check_machine(name: str, night: Night, draft: Draft) -> None:
+def _check_machine(name: str, night: NightlyRun, draft: StepOutputWriter) -> None:
     if not draft.folder.is_dir():
         raise StoreError(
             f"{night.workspace.root}: {gethostname()}, which is to run the step {name}, does not see this folder; keep "

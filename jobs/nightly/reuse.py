@@ -18,7 +18,7 @@ import polars as pl
 
 from features.store.store import Release, Store
 from features.workspace.erasure_receipt import trained_with_erased
-from jobs.nightly.publish import MadeFrom, made_from
+from jobs.nightly.publish import ReleaseInputs, made_from
 from jobs.training.warm_start import AS_OF_FILE, FOLDER
 from recsys import config
 from recsys.errors import StoreError
@@ -33,12 +33,12 @@ TRIAL: Final = "trial"
 
 
 @dataclass(frozen=True)
-class Base:
+class ReusedRelease:
     """The release that tonight's models go on from. first, trial, final: its models of all before its validation days,
     of all before its last days, and of everything."""
 
     release_id: str
-    made_from: MadeFrom
+    made_from: ReleaseInputs
     first: SequenceModel
     trial: Model
     final: Model
@@ -59,7 +59,7 @@ def find_base(
     n_events: int,
     as_of: datetime,
     test_cut: datetime,
-) -> Base | None:
+) -> ReusedRelease | None:
     """The served release, where little has happened since all was last learned from the start; else None.
 
     rules: digest of settings and code that shape a model; the release must have been made by the same. None also where
@@ -87,13 +87,15 @@ def find_base(
         return None
 
 
-def load_base(workspace: Workspace, release: Release) -> Base:
+def load_base(workspace: Workspace, release: Release) -> ReusedRelease:
     """Its models. Raises StoreError where one cannot be read."""
     first, trial = release.model_dir / FOLDER, trial_folder(workspace, release.release_id)
-    told = made_from(workspace, release.release_id) or MadeFrom()
-    return Base(release.release_id, told, SequenceModel.load(first), Model.load(trial), Model.load(release.model_dir))
+    told = made_from(workspace, release.release_id) or ReleaseInputs()
+    return ReusedRelease(
+        release.release_id, told, SequenceModel.load(first), Model.load(trial), Model.load(release.model_dir)
+    )
 
 
-def over(item_ids: pl.Series, sequence: SequenceModel, its_items: pl.Series) -> SequenceModel:
+def align_items(item_ids: pl.Series, sequence: SequenceModel, its_items: pl.Series) -> SequenceModel:
     """A model over `its_items`, over tonight's."""
     return sequence.renumbered(positions(item_ids, its_items))

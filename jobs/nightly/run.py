@@ -17,7 +17,7 @@ from features.workspace.erasure_receipt import note_release
 from jobs.cluster.ray_cluster import LOCAL, cluster_address
 from jobs.erase.run import erase_before_the_night
 from jobs.gate.findings import GATE_FILE
-from jobs.nightly.context import Night, Progress
+from jobs.nightly.context import NightlyRun, Progress
 from jobs.nightly.plan import Planned, plan
 from jobs.nightly.preflight import check_room, disk_errors_told
 from jobs.nightly.publish import forget_killed
@@ -161,11 +161,11 @@ def _record(
 
 def _night(
     workspace: Workspace, settings: Settings, store: Store, record: RunRecord, now: datetime, progress: Progress
-) -> Night:
+) -> NightlyRun:
     adopted = read_adopted(workspace, settings.encoder.model)
     settings = settings.model_copy(update={"encoder": in_use(settings.encoder, adopted)})
     made = {step.name for step in record.steps if step.status == "made"}
-    return Night(
+    return NightlyRun(
         workspace=workspace,
         settings=settings,
         adopted=adopted,
@@ -180,7 +180,7 @@ def _night(
     )
 
 
-def _run(night: Night, record: RunRecord) -> Report:
+def _run(night: NightlyRun, record: RunRecord) -> Report:
     report = Report(night.asked_as_of or night.moment, record.run_id)
     before = {manifest.release_id for manifest in night.store.releases()}
     with on_cluster(NIGHT_STEPS) if cluster_address() != LOCAL else nullcontext(NIGHT_STEPS) as steps:
@@ -216,7 +216,7 @@ def _run(night: Night, record: RunRecord) -> Report:
 
 
 @contextmanager
-def _step(night: Night, record: RunRecord, name: str) -> Iterator[StepRun]:
+def _step(night: NightlyRun, record: RunRecord, name: str) -> Iterator[StepRun]:
     """Times the step, notes how much memory it took, and tells the progress of the run."""
     told = record.step(name)
     write_run(night.workspace, record)
@@ -234,7 +234,7 @@ def _step(night: Night, record: RunRecord, name: str) -> Iterator[StepRun]:
     night.progress(name, 1, 1)
 
 
-def _made_or_kept(night: Night, step: Step[Night], told: StepRun) -> Output:
+def _made_or_kept(night: NightlyRun, step: Step[NightlyRun], told: StepRun) -> Output:
     inputs = step.inputs(night, night.outputs, night.settings)
     told.key = key_of(step.name, inputs)
     output = None if step.name in night.anew else night.kept.find(step.name, told.key)
@@ -246,7 +246,7 @@ def _made_or_kept(night: Night, step: Step[Night], told: StepRun) -> Output:
     return output
 
 
-def _tidy(night: Night, record: RunRecord) -> None:
+def _tidy(night: NightlyRun, record: RunRecord) -> None:
     """What the run no longer needs goes: results that are older than the last nights', checkpoints of training."""
     others = [run for run in read_runs(night.workspace) if run.done and run.run_id != record.run_id]
     keys = record.keys.union(*(run.keys for run in others[-(KEPT_NIGHTS - 1) :]))

@@ -78,7 +78,7 @@ _JSON: Final = TypeAdapter(Output)
 
 
 @dataclass(frozen=True)
-class Draft:
+class StepOutputWriter:
     """Where a step writes its result, and what that is made from: the inputs and their key."""
 
     folder: Path
@@ -95,7 +95,7 @@ class Step(Generic[C]):
     """
 
     name: str
-    make: Callable[[C, Draft], Mapping[str, int]]
+    make: Callable[[C, StepOutputWriter], Mapping[str, int]]
     reads: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     also: Callable[[C], Mapping[str, str]] = lambda _: {}
@@ -146,7 +146,7 @@ class Outputs:
             shutil.rmtree(left)
         draft.mkdir(parents=True)
         try:
-            counts = dict(step.make(context, Draft(draft, key, inputs)))
+            counts = dict(step.make(context, StepOutputWriter(draft, key, inputs)))
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)  # where the disk is full, that is room for the record of the run
             raise

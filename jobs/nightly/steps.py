@@ -37,12 +37,12 @@ from jobs.nightly.context import (
     METRICS_FILE,
     MODEL,
     MOMENTS_FILE,
-    Learned,
-    Night,
+    LearnedParts,
+    NightlyRun,
 )
-from jobs.nightly.publish import Made, MadeFrom, made_from, publish
-from jobs.nightly.reuse import TRIAL, Base, find_base, over, trial_folder
-from jobs.nightly.step_cache import Draft, Step, digest_of, rules_of
+from jobs.nightly.publish import ReleaseInputs, TrainedRelease, made_from, publish
+from jobs.nightly.reuse import TRIAL, ReusedRelease, align_items, find_base, trial_folder
+from jobs.nightly.step_cache import Step, StepOutputWriter, digest_of, rules_of
 from jobs.nightly.verdicts import check, gate, keep_verdicts
 from jobs.training.evaluate import evaluate
 from jobs.training.fit import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
@@ -67,7 +67,7 @@ DONE_NOW: Final = frozenset({"texts embedded"})
 """Counts of what was done: not told again where a result is reused."""
 
 
-def ingest(night: Night, draft: Draft) -> Counts:
+def ingest(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """New files of remembered sources, and what the service has stored since the last night, go into the lake."""
     settings = night.settings.ingest
     ingested = ingest_new(night.workspace, settings, night.now)
@@ -92,7 +92,7 @@ def ingest(night: Night, draft: Draft) -> Counts:
     return counts
 
 
-def read(night: Night, draft: Draft) -> Counts:
+def read(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """The shop as it stands, and the moments that part what is learned from what is measured."""
     shop = night.shop
     night.find_moments().save(draft.folder / MOMENTS_FILE)
@@ -106,7 +106,7 @@ def read(night: Night, draft: Draft) -> Counts:
     }
 
 
-def embed(night: Night, draft: Draft) -> Counts:
+def embed(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """Every text that has no vector yet gets one. Item texts are made twice: the second time of what was said before
     the held-out days."""
     shop, settings = night.shop, night.settings
@@ -127,7 +127,7 @@ def embed(night: Night, draft: Draft) -> Counts:
     return {"texts": done.n_texts, "texts embedded": done.n_new}
 
 
-def quote(night: Night, draft: Draft) -> Counts:
+def quote(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """How each review feels, and the sentences that may be quoted."""
     settings, reviews, told = night.settings, night.frame("embed", "reviews"), _told(night, "quotes")
     named = located(night.workspace, settings.encoder)
@@ -141,7 +141,7 @@ def quote(night: Night, draft: Draft) -> Counts:
     return {"sentences to quote": len(quotes)}
 
 
-def learn(night: Night, draft: Draft) -> Counts:
+def learn(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """The first model, of all before the validation days; on these the weights of the sources, and the ranker. Where
     little is new, those of the served release."""
     base = None if "learn" in night.anew else _base(night, draft)
@@ -150,13 +150,13 @@ def learn(night: Night, draft: Draft) -> Counts:
     return {}
 
 
-def _taken_over(night: Night, base: Base) -> Learned:
+def _taken_over(night: NightlyRun, base: ReusedRelease) -> LearnedParts:
     log.info("taken over release_id=%s learned_at=%s", base.release_id, base.made_from.learned_at)
-    first, final = over(night.shop.items["item_id"], base.first, base.final.item_ids), base.final
-    return Learned(first, final.whitening, final.fusion, final.ranker, base.made_from, base.release_id)
+    first, final = align_items(night.shop.items["item_id"], base.first, base.final.item_ids), base.final
+    return LearnedParts(first, final.whitening, final.fusion, final.ranker, base.made_from, base.release_id)
 
 
-def _learned(night: Night, draft: Draft) -> Learned:
+def _learned(night: NightlyRun, draft: StepOutputWriter) -> LearnedParts:
     settings, moments, before = night.settings, night.moments, night.inputs_before
     start = read_warm_start(
         night.store, night.encoder["id"], before.items["item_id"], moments.valid_cut, settings.sequence
@@ -169,11 +169,11 @@ def _learned(night: Night, draft: Draft) -> Learned:
     first = fit_model(known, users, whitening, Fusion(), None, moments.valid_cut, settings, fit)
     fusion = learn_fusion(known, first, users, held_out, settings)
     ranker = learn_ranker(known, replace(first, fusion=fusion), users, held_out, settings)
-    made_from = MadeFrom("", rules_of(draft.inputs), moments.as_of.isoformat(), len(night.shop.events))
-    return Learned(first.sequence, whitening, fusion, ranker, made_from)
+    made_from = ReleaseInputs("", rules_of(draft.inputs), moments.as_of.isoformat(), len(night.shop.events))
+    return LearnedParts(first.sequence, whitening, fusion, ranker, made_from)
 
 
-def _base(night: Night, draft: Draft) -> Base | None:
+def _base(night: NightlyRun, draft: StepOutputWriter) -> ReusedRelease | None:
     return find_base(
         night.workspace,
         night.store,
@@ -186,14 +186,16 @@ def _base(night: Night, draft: Draft) -> Base | None:
     )
 
 
-def try_out(night: Night, draft: Draft) -> Counts:
+def evaluate_trial(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """The trial model, of all before the last days, and how good its lists are on these."""
     settings, moments, learned = night.settings, night.moments, night.learned
     known = night.inputs_before.before(moments.test_cut)
     _, users = users_of(known, settings)
     fit = night.fits.again("evaluate", learned.sequence)
     if base := night.base:
-        fit = night.fits.touched_up("evaluate", over(known.items["item_id"], base.trial.sequence, base.trial.item_ids))
+        fit = night.fits.touched_up(
+            "evaluate", align_items(known.items["item_id"], base.trial.sequence, base.trial.item_ids)
+        )
     model = fit_model(known, users, learned.whitening, learned.fusion, learned.ranker, moments.test_cut, settings, fit)
     held_out = night.held_out(moments.test_cut, moments.as_of)
     held_out = replace(held_out, targets=next_items(held_out.targets))
@@ -205,12 +207,12 @@ def try_out(night: Night, draft: Draft) -> Counts:
     return {}
 
 
-def fit(night: Night, draft: Draft) -> Counts:
+def fit(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """The model of everything."""
     learned, (_, users) = night.learned, night.everybody
     fit_sequence = night.fits.again("fit", night.trial.sequence)
     if base := night.base:
-        start = over(night.shop.items["item_id"], base.final.sequence, base.final.item_ids)
+        start = align_items(night.shop.items["item_id"], base.final.sequence, base.final.item_ids)
         fit_sequence = night.fits.touched_up("fit", start)
     model = fit_model(
         night.inputs,
@@ -226,7 +228,7 @@ def fit(night: Night, draft: Draft) -> Counts:
     return {}
 
 
-def publish_release(night: Night, draft: Draft) -> Counts:
+def publish_release(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """The release, unless the newest one was made from the very same; its trial model stays beside its report."""
     release_id = None if "publish" in night.anew else published_from(night, draft.key)
     if release_id is None:
@@ -235,7 +237,7 @@ def publish_release(night: Night, draft: Draft) -> Counts:
         _keep_trial(night, release_id)
         keep_verdicts(night, release_id)
         table, users = night.everybody
-        made = Made(
+        made = TrainedRelease(
             as_of=night.moments.as_of,
             shop=night.shop,
             model=night.model,
@@ -257,7 +259,7 @@ def publish_release(night: Night, draft: Draft) -> Counts:
     return {}
 
 
-def published_from(night: Night, key: str) -> str | None:
+def published_from(night: NightlyRun, key: str) -> str | None:
     """The newest release, where it was made from what this key stands for and is whole."""
     releases = night.store.releases()
     newest = releases[-1].release_id if releases else None
@@ -272,7 +274,7 @@ def published_from(night: Night, key: str) -> str | None:
     return newest
 
 
-def _keep_trial(night: Night, release_id: str) -> None:
+def _keep_trial(night: NightlyRun, release_id: str) -> None:
     """Beside the report of the release: what the next candidates are compared with. Those of releases that are neither
     served nor new go."""
     kept = {release_id, night.store.current_id()}
@@ -284,33 +286,33 @@ def _keep_trial(night: Night, release_id: str) -> None:
     copy_files(night.made("evaluate") / TRIAL, trial_folder(night.workspace, release_id))
 
 
-def _told(night: Night, step: str) -> Callable[[int, int], None]:
+def _told(night: NightlyRun, step: str) -> Callable[[int, int], None]:
     return lambda done, total: night.progress(step, done, total)
 
 
-def _lake(night: Night) -> dict[str, str]:
+def _lake(night: NightlyRun) -> dict[str, str]:
     return {"lake": night.lake.digest(night.as_of), "as_of": night.as_of.isoformat()}
 
 
-def _encoder(night: Night) -> dict[str, str]:
+def _encoder(night: NightlyRun) -> dict[str, str]:
     return {"encoder": encoder_id(located(night.workspace, night.settings.encoder))}
 
 
-def _feelings(night: Night) -> dict[str, str]:
+def _feelings(night: NightlyRun) -> dict[str, str]:
     adopted = night.adopted
     head = adopted.files if adopted and adopted.head else {}
     hidden = sorted(hidden_ids(night.workspace.hidden_reviews))
     return {"hidden reviews": digest_of(hidden), "sentiment head": digest_of(head)}
 
 
-NIGHT_STEPS: Final[tuple[Step[Night], ...]] = (
+NIGHT_STEPS: Final[tuple[Step[NightlyRun], ...]] = (
     Step("ingest", ingest, also=lambda night: {"run": night.run_id}),
     Step("read", read, settings=("evaluate",), also=_lake),
     Step("check", check, ("read",), ("checks",), lambda night: {"run": night.run_id}),
     Step("embed", embed, ("read",), ("text", "encoder", "embed"), _encoder),
     Step("quotes", quote, ("read", "embed"), ("text", "encoder", "embed", "evidence"), _feelings),
     Step("learn", learn, ("read", "embed"), MODELLING),
-    Step("evaluate", try_out, ("read", "embed", "learn"), (*MODELLING, "evaluate")),
+    Step("evaluate", evaluate_trial, ("read", "embed", "learn"), (*MODELLING, "evaluate")),
     Step("fit", fit, ("read", "embed", "learn", "evaluate"), MODELLING),
     Step(
         "gate",

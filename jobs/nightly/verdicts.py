@@ -18,12 +18,12 @@ from jobs.gate.fairness import fairness_findings
 from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding, stops, warnings
 from jobs.gate.quality import Comparison, compare, group_quality, trials, without_read
 from jobs.gate.release_gate import Verdict, judge
-from jobs.gate.served_auc import foresight
-from jobs.nightly.context import ARRIVALS_FILE, Night
+from jobs.gate.served_auc import served_auc
+from jobs.nightly.context import ARRIVALS_FILE, NightlyRun
 from jobs.nightly.new_data import as_json, checks_record, read_new_data
 from jobs.nightly.record import REPORT_FILE, read_record
 from jobs.nightly.reuse import trial_folder
-from jobs.nightly.step_cache import Draft
+from jobs.nightly.step_cache import StepOutputWriter
 from jobs.training.fit import Inputs, recommender
 from recsys.config import Settings
 from recsys.errors import HeldBackError, StoreError
@@ -39,7 +39,7 @@ FORCED: Final = "forced past"
 """So begins what is told of a night that went on although it would have been stopped."""
 
 
-def check(night: Night, draft: Draft) -> Counts:
+def check(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """What is new since the served release, against the days before. Raises HeldBackError beyond a hard limit."""
     settings, served_id = night.settings, night.store.current_id()
     data = None
@@ -56,7 +56,7 @@ def check(night: Night, draft: Draft) -> Counts:
     return {"data checks": len(findings), "warnings of data checks": len(warnings(findings))}
 
 
-def gate(night: Night, draft: Draft) -> Counts:
+def gate(night: NightlyRun, draft: StepOutputWriter) -> Counts:
     """The candidate against the served release. Raises HeldBackError where it must not take its place."""
     served_id = night.store.current_id()
     made = night.outputs["fit"].digest
@@ -70,7 +70,7 @@ def gate(night: Night, draft: Draft) -> Counts:
     return {"gate findings": len(verdict.findings), "warnings of the gate": len(warnings(verdict.findings))}
 
 
-def keep_verdicts(night: Night, release_id: str) -> None:
+def keep_verdicts(night: NightlyRun, release_id: str) -> None:
     """Beside the report of the release: what later nights compare with, and what `recsys releases show` and notebooks
     tell."""
     folder = night.workspace.runs / release_id
@@ -82,12 +82,12 @@ def keep_verdicts(night: Night, release_id: str) -> None:
         shutil.copyfile(epochs, folder / TRAINING_FILE)
 
 
-def _is_known(night: Night, served_id: str) -> bool:
+def _is_known(night: NightlyRun, served_id: str) -> bool:
     """Whether the served release was made of the very same lake: then nothing is new."""
     return bool(read_record(night.workspace.runs / served_id / CHECKS_FILE).get("lake") == night.moments.lake)
 
 
-def _arrivals(night: Night) -> Arrivals:
+def _arrivals(night: NightlyRun) -> Arrivals:
     rows = json.loads((night.made("ingest") / ARRIVALS_FILE).read_text())
     before = night.store.open(verify=False).manifest
     behind, behind_before = night.moment - night.as_of, before.created_at - before.as_of
@@ -95,11 +95,11 @@ def _arrivals(night: Night) -> Arrivals:
     return Arrivals(rows["n_read"], rows["n_bad"], max(hours, 0.0))
 
 
-def _judged(night: Night, served_id: str | None) -> tuple[Verdict, Foresight | None]:
+def _judged(night: NightlyRun, served_id: str | None) -> tuple[Verdict, Foresight | None]:
     served, settings = load_release(night.workspace) if served_id else None, night.settings
     tried = _tried(night, served)
     later = night.shop.events.filter(pl.col("timestamp") >= night.moments.test_cut)
-    foreseen = foresight(tried.candidate, later, settings.checks.foresight_users, settings.seed)
+    foreseen = served_auc(tried.candidate, later, settings.checks.foresight_users, settings.seed)
     _, users = night.everybody
     candidate = recommender(night.inputs, night.model, users, settings)
     of_served = served.recommender if served else None
@@ -123,7 +123,7 @@ class _Tried:
     held_out: HeldOut
 
 
-def _tried(night: Night, served: LoadedRelease | None) -> _Tried:
+def _tried(night: NightlyRun, served: LoadedRelease | None) -> _Tried:
     moments = night.moments
     known = night.inputs_before.before(moments.test_cut)
     model = _served_trial(night, served)
@@ -134,7 +134,7 @@ def _tried(night: Night, served: LoadedRelease | None) -> _Tried:
     return _Tried(candidate, opponent, known, held_out if is_same_encoder else without_read(held_out))
 
 
-def _compared(night: Night, tried: _Tried) -> Comparison | None:
+def _compared(night: NightlyRun, tried: _Tried) -> Comparison | None:
     if tried.served is None:
         return None
     settings, categories = night.settings, night.shop.items.select("item_id", "category")
@@ -142,7 +142,7 @@ def _compared(night: Night, tried: _Tried) -> Comparison | None:
     return compare(tried.candidate, tried.served, tried.held_out, read_text, categories, settings.gate, settings.seed)
 
 
-def _group_quality(night: Night, tried: _Tried) -> dict[str, float]:
+def _group_quality(night: NightlyRun, tried: _Tried) -> dict[str, float]:
     """Worked out only where its limit is set."""
     settings = night.settings
     if settings.fairness.min_worst_group <= 0:
@@ -154,7 +154,7 @@ def _settings_of(served: LoadedRelease | None) -> Settings | None:
     return served.catalogue.settings if served and served.catalogue else None
 
 
-def _served_trial(night: Night, served: LoadedRelease | None) -> Model | None:
+def _served_trial(night: NightlyRun, served: LoadedRelease | None) -> Model | None:
     """None where the served release has left none: it is then not compared with."""
     if served is None:
         return None
@@ -166,7 +166,7 @@ def _served_trial(night: Night, served: LoadedRelease | None) -> Model | None:
         return None
 
 
-def _write(night: Night, draft: Draft, name: str, record: dict[str, Any]) -> None:
+def _write(night: NightlyRun, draft: StepOutputWriter, name: str, record: dict[str, Any]) -> None:
     """Into the step's result, and into the run's folder: a night that is held back leaves no result."""
     content = json.dumps(record, indent=2)
     (draft.folder / name).write_text(content)
@@ -174,7 +174,7 @@ def _write(night: Night, draft: Draft, name: str, record: dict[str, Any]) -> Non
     (night.run_folder / name).write_text(content)
 
 
-def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding]) -> None:
+def _tell_or_stop(night: NightlyRun, who: str, findings: Sequence[Finding]) -> None:
     stopping = stops(findings)
     told = [f"warning: {finding.line()}" for finding in warnings(findings)]
     if stopping and night.forced:
@@ -193,7 +193,7 @@ def _tell_or_stop(night: Night, who: str, findings: Sequence[Finding]) -> None:
         )
 
 
-def _way_back(night: Night, served_id: str | None) -> str:
+def _way_back(night: NightlyRun, served_id: str | None) -> str:
     """How what came in since the served release is taken back; "" where nothing of it can be."""
     known = read_record(night.workspace.runs / served_id / CHECKS_FILE) if served_id else {}
     ids = night.lake.history.since(known.get("last_ingest", 0))

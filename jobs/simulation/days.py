@@ -41,7 +41,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Night:
+class SimulatedNight:
     """published: the release that the service answers from after it; None where the night published none."""
 
     published: str | None
@@ -56,7 +56,7 @@ class Day:
     release_id: str
     figures: Mapping[str, Mapping[str, Any]]
     events: Sequence[Mapping[str, Any]] = field(repr=False)
-    night: Night | None = None
+    night: SimulatedNight | None = None
 
 
 class Days:
@@ -101,7 +101,7 @@ class Days:
         if not told:
             return None
         night = told.pop("night")
-        return Day(**told, night=Night(**night) if night else None)
+        return Day(**told, night=SimulatedNight(**night) if night else None)
 
     def keep(self, day: Day) -> None:
         self._write(self._path(day.number).name, asdict(day))

@@ -19,7 +19,7 @@ from features.store.store import Store
 from jobs.lake.lake import Lake
 from jobs.services.process import LOOPBACK, free_port, running
 from jobs.simulation.arms import SYSTEM, Others, figures
-from jobs.simulation.days import Day, Days, Night, World
+from jobs.simulation.days import Day, Days, SimulatedNight, World
 from jobs.simulation.events import events_of
 from jobs.simulation.history import Assortment, read_assortment, read_history
 from jobs.simulation.service import MAX_REQUESTS, ShopService
@@ -84,7 +84,7 @@ def play(shop: Shop, days: Days, n_days: int, service: ShopService, progress: Pr
     progress("days", n_days, n_days)
 
 
-def run_night(shop: Shop, as_of: datetime, log_file: Path, progress: Progress) -> Night:
+def run_night(shop: Shop, as_of: datetime, log_file: Path, progress: Progress) -> SimulatedNight:
     """`recsys nightly` as a process of its own, as a shop schedules it; one that is held back publishes nothing.
 
     Raises ServeError where it fails.
@@ -104,7 +104,7 @@ def run_night(shop: Shop, as_of: datetime, log_file: Path, progress: Progress) -
     seconds = round(time.monotonic() - started, 1)
     log.info("night as_of=%s release=%s seconds=%.1f", f"{as_of:%Y-%m-%d}", after, seconds)
     progress(f"night of {as_of:%Y-%m-%d}", 1, 1)
-    return Night(after if after != before else None, seconds)
+    return SimulatedNight(after if after != before else None, seconds)
 
 
 @contextmanager

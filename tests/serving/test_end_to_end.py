@@ -25,7 +25,7 @@ from object_storage import Endpoint
 from storefronts import item_entry, mute_sequence_model, no_item_features
 
 from features.encoder.encoder import load_encoder
-from features.store.manifest import Draft
+from features.store.manifest import ReleaseDraft
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import Store
 from features.workspace.api_keys import Scope, create_key, revoke_key
@@ -95,7 +95,9 @@ def publish(root: Path, release_id: str) -> None:
         ),
         "reviews": pl.DataFrame(schema={"review_id": pl.String}),
     }
-    draft = Draft(release_id, AS_OF, tables, folder, encoder.id, encoder.sha256, "", {"all": {"ndcg_at_10": 0.5}})
+    draft = ReleaseDraft(
+        release_id, AS_OF, tables, folder, encoder.id, encoder.sha256, "", {"all": {"ndcg_at_10": 0.5}}
+    )
     Store(Workspace(root)).publish(draft, AS_OF)
 
 

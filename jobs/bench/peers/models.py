@@ -32,10 +32,10 @@ MOST_EVENTS: Final = 50
 
 Chosen = Mapping[str, Any]
 
-Made = tuple[np.ndarray, np.ndarray, np.ndarray]
+PeerLists = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Recommendations in any order, (n,) each: user, item, score."""
 
-Recommend = Callable[[np.ndarray], Made]
+Recommend = Callable[[np.ndarray], PeerLists]
 """Users to at most `LISTED` recommendations for each."""
 
 
@@ -117,7 +117,7 @@ def last_of_pairs(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np
     return newest[np.lexsort((items[newest], users[newest], times[newest]))]
 
 
-def lists_of(made: Made, asked: np.ndarray) -> Lists:
+def lists_of(made: PeerLists, asked: np.ndarray) -> Lists:
     """A list for each of `asked`, best first; empty for a user to whom nothing is recommended."""
     users, items, scores = (column[np.isfinite(made[2])] for column in made)
     order = np.lexsort((-scores, users))
@@ -169,7 +169,7 @@ def _rectools_dataset(side: Side) -> Any:
     return Dataset.construct(pd.DataFrame({**columns, "datetime": side.times.astype("datetime64[us]")}))
 
 
-def _rectools_lists(model: Any, dataset: Any, hide: bool, users: np.ndarray) -> Made:
+def _rectools_lists(model: Any, dataset: Any, hide: bool, users: np.ndarray) -> PeerLists:
     # SASRec drops users with one item and the items only they had: whoever knows nothing else gets no list.
     made = model.recommend(users, dataset, LISTED, filter_viewed=hide, on_unsupported_targets="ignore")
     return made["user_id"].to_numpy(), made["item_id"].to_numpy(), made["score"].to_numpy()
@@ -190,7 +190,7 @@ def fit_item_item(side: Side, chosen: Chosen, seed: int) -> Recommend:  # noqa: 
     pipeline = builder.build()
     pipeline.train(from_interactions_df(pd.DataFrame({"user_id": side.users, "item_id": side.items})))
 
-    def lists(users: np.ndarray) -> Made:
+    def lists(users: np.ndarray) -> PeerLists:
         made = [(key.user_id, listed.ids(), listed.scores()) for key, listed in recommend(pipeline, users, n_jobs=1)]
         owners = np.repeat([user for user, _, _ in made], [len(items) for _, items, _ in made])
         return owners, np.concatenate([items for _, items, _ in made]), np.concatenate([own for _, _, own in made])

@@ -12,7 +12,7 @@ from jobs.bench import peer_runner
 from jobs.bench.measured_process import run_process
 from jobs.bench.peer_runner import DETERMINISTIC_PEERS, REQUIREMENTS, SCRIPT, peers_python, run_peer
 from jobs.bench.peers import models
-from jobs.bench.peers.models import LISTED, PEERS, Made, Peer, Side, last_of_pairs, lists_of, ndcg, read_side
+from jobs.bench.peers.models import LISTED, PEERS, Peer, PeerLists, Side, last_of_pairs, lists_of, ndcg, read_side
 from recsys.errors import DataError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -96,7 +96,7 @@ def test_the_last_event_of_each_pair_counts_oldest_first() -> None:
     assert last_of_pairs(nothing, nothing, nothing).tolist() == []
 
 
-def made_of(*rows: tuple[int, int, float]) -> Made:
+def made_of(*rows: tuple[int, int, float]) -> PeerLists:
     users, items, scores = zip(*rows, strict=True)
     return np.array(users), np.array(items), np.array(scores)
 
@@ -184,7 +184,7 @@ def test_a_peer_is_tuned_on_validation_and_fitted_again(tmp_path: Path, monkeypa
 
 
 def test_nobody_known_is_asked_nothing(tmp_path: Path) -> None:
-    def recommend(users: np.ndarray) -> Made:
+    def recommend(users: np.ndarray) -> PeerLists:
         raise AssertionError("nobody to recommend to")
 
     nobody = np.array([-1, -1])

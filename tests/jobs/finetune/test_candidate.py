@@ -16,7 +16,7 @@ from features.finetune.record import FinetuneRecord
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
 from jobs.finetune.candidate import MIN_ANCHORS, Candidate, adoption_of, judge, keep_candidate
 from jobs.finetune.data import TuningData
-from jobs.finetune.stages import HEAD, MODEL, Made
+from jobs.finetune.stages import HEAD, MODEL, TunedEncoder
 from recsys import config
 from recsys.config import Settings
 from recsys.workspace import Workspace
@@ -40,7 +40,7 @@ def data(n_pairs: int | None) -> TuningData:
     return TuningData([], pairs, "no pairs to tune on", pl.DataFrame(), pl.DataFrame())
 
 
-def made_in(folder: Path, current: config.Encoder, *, model: bool, head: bool, reader: bool = False) -> Made:
+def made_in(folder: Path, current: config.Encoder, *, model: bool, head: bool, reader: bool = False) -> TunedEncoder:
     encoder = load_encoder(current)
     with torch.no_grad():
         next(iter(encoder.model.parameters())).mul_(1.01)
@@ -50,7 +50,7 @@ def made_in(folder: Path, current: config.Encoder, *, model: bool, head: bool, r
         SentimentHead(encoder.id, 3, "weighted", 1.0, HeadNetwork(encoder.dim, 0, 3, 0.0)).save(folder / HEAD)
     if reader:
         save_encoder(encoder, folder / HEAD / READER)
-    return Made(folder, RECORD)
+    return TunedEncoder(folder, RECORD)
 
 
 @pytest.mark.parametrize(

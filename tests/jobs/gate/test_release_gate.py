@@ -10,7 +10,7 @@ from storefronts import ITEM_IDS, NOON, item_entry, mute_sequence_model, tiny_re
 from jobs.gate.findings import stops
 from jobs.gate.quality import Comparison, SliceChange, compare, quality_findings
 from jobs.gate.release_gate import judge
-from jobs.gate.served_auc import foresight
+from jobs.gate.served_auc import served_auc
 from recsys.config import Gate
 from recsys.fusion import Fusion
 from recsys.recommend import Recommender
@@ -153,18 +153,18 @@ def test_a_release_foretells_what_its_shoppers_choose_and_not_what_others_do() -
     owners = {"ann": "keyboard", "bob": "kettle", "cat": "keyboard", "dan": "kettle"}
     known = tiny_recommender(users=users_with({user: [item_entry(item)] for user, item in owners.items()}))
     fitting = {"ann": "mouse", "cat": "mouse", "bob": "teapot", "dan": "teapot"}
-    found = foresight(known, choices(fitting), 100, seed=0)
+    found = served_auc(known, choices(fitting), 100, seed=0)
     assert found is not None and (found.value, found.n) == (1.0, 4)
-    swapped = foresight(
+    swapped = served_auc(
         known, choices(dict.fromkeys(("ann", "cat"), "teapot") | dict.fromkeys(("bob", "dan"), "mouse")), 100, seed=0
     )
     assert swapped is not None and swapped.value == 0.0
     mixed = {"ann": "mouse", "cat": "teapot", "bob": "teapot", "dan": "mouse"}
-    half = foresight(known, choices(mixed), 100, seed=0)
+    half = served_auc(known, choices(mixed), 100, seed=0)
     assert half is not None and half.value == 0.5
 
 
 def test_strangers_and_unknown_items_are_not_asked_for() -> None:
     known = tiny_recommender()
-    assert foresight(known, choices({"stranger": "mouse", "ann": "ghost"}), 100, seed=0) is None
-    assert foresight(known, choices({"ann": "mouse", "bob": "mouse"}), 100, seed=0) is None
+    assert served_auc(known, choices({"stranger": "mouse", "ann": "ghost"}), 100, seed=0) is None
+    assert served_auc(known, choices({"ann": "mouse", "bob": "mouse"}), 100, seed=0) is None

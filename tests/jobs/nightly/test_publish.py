@@ -7,7 +7,7 @@ import pytest
 
 from features.store.store import Store
 from features.workspace.location import NIGHT, reading, working
-from jobs.nightly.publish import Made, publish
+from jobs.nightly.publish import TrainedRelease, publish
 from recsys.config import Settings
 from recsys.workspace import Workspace
 
@@ -17,7 +17,7 @@ NOW = datetime(2025, 6, 2, tzinfo=UTC)
 class PublishedShop(Protocol):
     workspace: Workspace
     settings: Settings
-    made: Made
+    made: TrainedRelease
 
 
 @pytest.fixture(params=["folder", "s3"])

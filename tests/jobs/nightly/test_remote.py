@@ -26,7 +26,7 @@ from features.store.store import Store
 from jobs.cli.nightly import STOPPED, ended_by_sigterm
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
-from jobs.nightly.context import Night
+from jobs.nightly.context import NightlyRun
 from jobs.nightly.record import read_runs
 from jobs.nightly.remote import on_cluster, resources
 from jobs.nightly.run import nightly
@@ -67,16 +67,16 @@ def add_large(cluster: Cluster) -> Any:
 
 
 @pytest.fixture
-def make(cluster: Cluster, workspace: Workspace) -> Iterator[Callable[..., tuple[Night, Output]]]:
+def make(cluster: Cluster, workspace: Workspace) -> Iterator[Callable[..., tuple[NightlyRun, Output]]]:
     """`make(name, progress, **fields of the night)`: the night after that step, and what it made."""
-    steps = [Step[Night](name, getattr(unruly_steps, name)) for name in STEPS]
+    steps = [Step[NightlyRun](name, getattr(unruly_steps, name)) for name in STEPS]
     with on_cluster(steps) as remote:
         by_name = {step.name: step for step in remote}
 
-        def run(name: str, progress: Any = lambda *_: None, **fields: Any) -> tuple[Night, Output]:
+        def run(name: str, progress: Any = lambda *_: None, **fields: Any) -> tuple[NightlyRun, Output]:
             told = {"adopted": None, "run_id": "night-1", "asked_as_of": None, "moment": NIGHT, "now": NIGHT}
             told |= {"workspace": workspace, "store": Store(workspace), "settings": Settings(), "anew": frozenset()}
-            night = Night(**(told | {"progress": progress} | fields))
+            night = NightlyRun(**(told | {"progress": progress} | fields))
             step = by_name[name]
             return night, night.kept.make(step, night, step.inputs(night, {}, night.settings))
 
@@ -84,7 +84,7 @@ def make(cluster: Cluster, workspace: Workspace) -> Iterator[Callable[..., tuple
 
 
 def test_progress_log_warnings_and_memory_of_a_step_arrive(
-    make: Callable[..., tuple[Night, Output]], caplog: pytest.LogCaptureFixture
+    make: Callable[..., tuple[NightlyRun, Output]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     heard: list[tuple[str, int, int | None]] = []
@@ -100,7 +100,7 @@ def test_progress_log_warnings_and_memory_of_a_step_arrive(
     assert ran["folder"] == str(Path.cwd())  # so that paths of settings mean the same
 
 
-def test_what_a_step_raises_is_raised_in_the_night(make: Callable[..., tuple[Night, Output]]) -> None:
+def test_what_a_step_raises_is_raised_in_the_night(make: Callable[..., tuple[NightlyRun, Output]]) -> None:
     told: list[str] = []
     with pytest.raises(HeldBackError, match=r"^night held back by a test: so it is$") as held_back:
         make("hold_back", told=told)
@@ -115,7 +115,7 @@ def test_what_a_step_raises_is_raised_in_the_night(make: Callable[..., tuple[Nig
 
 
 def test_a_machine_that_does_not_see_the_workspace_is_refused(
-    make: Callable[..., tuple[Night, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)  # so that the folder of the result is not there
     with pytest.raises(StoreError, match=rf"^{workspace.root}: \S+, which is to run the step tell, does not see this"):
@@ -123,7 +123,7 @@ def test_a_machine_that_does_not_see_the_workspace_is_refused(
 
 
 def test_a_machine_with_other_code_is_refused(
-    make: Callable[..., tuple[Night, Output]], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., tuple[NightlyRun, Output]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs.nightly.step_cache, "versions", lambda: versions() | {"code": "older", "polars": "0.1"})
     with pytest.raises(ClusterError, match=r"^step tell: \S+ has another version of code, polars than the machine of"):
@@ -131,7 +131,7 @@ def test_a_machine_with_other_code_is_refused(
 
 
 def test_a_copy_of_object_storage_is_worked_on_where_it_is(
-    make: Callable[..., tuple[Night, Output]], workspace: Workspace
+    make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace
 ) -> None:
     def node_of(place: Workspace, memory_gb: float) -> str:
         night, output = make("tell", workspace=place, settings=settings_with(nightly={"step_memory_gb": memory_gb}))
@@ -144,7 +144,7 @@ def test_a_copy_of_object_storage_is_worked_on_where_it_is(
 
 
 def test_a_night_that_is_stopped_stops_its_step(
-    make: Callable[..., tuple[Night, Output]], workspace: Workspace, capfd: pytest.CaptureFixture[str]
+    make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -208,7 +208,7 @@ def test_a_night_on_a_cluster_publishes_what_a_night_on_one_machine_does(
 
 
 def test_a_step_that_is_killed_is_made_again_from_the_start(
-    make: Callable[..., tuple[Night, Output]], caplog: pytest.LogCaptureFixture
+    make: Callable[..., tuple[NightlyRun, Output]], caplog: pytest.LogCaptureFixture
 ) -> None:
     _, output = make("die_once")
     assert (output.counts, list(output.files)) == ({"before": 1}, ["attempt-1"])
@@ -216,7 +216,7 @@ def test_a_step_that_is_killed_is_made_again_from_the_start(
 
 
 def test_a_step_that_is_killed_again_and_again_ends_the_night_with_one_line(
-    make: Callable[..., tuple[Night, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs.nightly.remote, "TRIES", 1)
     with pytest.raises(ClusterError, match=r"^step die: its machine or process was lost 1 times .*--resume`$"):
@@ -225,7 +225,7 @@ def test_a_step_that_is_killed_again_and_again_ends_the_night_with_one_line(
 
 
 def test_a_step_goes_on_elsewhere_where_its_machine_is_lost(
-    make: Callable[..., tuple[Night, Output]], cluster: Cluster, caplog: pytest.LogCaptureFixture
+    make: Callable[..., tuple[NightlyRun, Output]], cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of what it reserves only the large machine has enough; another one takes its place."""
 

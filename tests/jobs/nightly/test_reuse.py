@@ -12,14 +12,14 @@ from conftest import NIGHT, PublishedShop
 from features.store.store import Store
 from jobs.erase.run import erase
 from jobs.nightly.publish import made_from
-from jobs.nightly.reuse import Base, find_base, trial_folder
+from jobs.nightly.reuse import ReusedRelease, find_base, trial_folder
 from jobs.nightly.run import nightly
 from recsys.config import Nightly, Settings
 from recsys.model import Model
 from recsys.workspace import Workspace
 
 
-def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: Any) -> Base | None:
+def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: Any) -> ReusedRelease | None:
     """Asked for by a night that differs in nothing, but for the changes."""
     told = made_from(shop.workspace, shop.report.release_id)
     assert told is not None

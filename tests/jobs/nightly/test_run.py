@@ -24,7 +24,7 @@ from features.workspace.hidden_reviews import hide_reviews
 from jobs.embedding.embed import numbered_texts
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment, read_shop
-from jobs.nightly.publish import Made
+from jobs.nightly.publish import TrainedRelease
 from jobs.nightly.run import Choice, Progress, Report, nightly
 from jobs.nightly.steps import NIGHT_STEPS
 from jobs.training.evaluate import evaluate
@@ -87,14 +87,14 @@ class SecondNight:
     """A night over the same lake, up to where it would publish; `fitted`: what each model was made of, and when."""
 
     workspace: Workspace
-    made: Made
+    made: TrainedRelease
     fitted: list[tuple[Inputs, Users, datetime]]
 
 
 @pytest.fixture(scope="module")
 def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory) -> SecondNight:
     workspace = copy_of(published_shop, tmp_path_factory.mktemp("second"))
-    held: list[Made] = []
+    held: list[TrainedRelease] = []
     fitted = []
 
     def fit_and_tell(inputs: Inputs, users: Users, whitening, fusion, ranker, as_of: datetime, *rest) -> Model:
@@ -334,7 +334,7 @@ def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
     EventLog(database).append([LoggedEvent("live-1", "first-visit", bought, "purchase", at)])
     ItemChanges(database).put([ItemChange(bought, {"price": 1.25})], at)
     before = Lake(workspace.lake).n_rows("events")
-    held: list[Made] = []
+    held: list[TrainedRelease] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs.nightly.steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
         with pytest.raises(StoreError, match="stop here"):

@@ -11,10 +11,10 @@ from jobs.nightly.step_cache import (
     COUNTED_FOLDERS,
     OUTPUT_FILE,
     UNCOUNTED_FOLDERS,
-    Draft,
     Output,
     Outputs,
     Step,
+    StepOutputWriter,
     changed,
     code_digest,
     key_of,
@@ -31,7 +31,7 @@ class Kitchen:
     baked: list[str] = field(default_factory=list)
 
 
-def bake(kitchen: Kitchen, draft: Draft) -> Mapping[str, int]:
+def bake(kitchen: Kitchen, draft: StepOutputWriter) -> Mapping[str, int]:
     kitchen.baked.append(kitchen.flour)
     (draft.folder / "loaf").mkdir()
     (draft.folder / "loaf" / "crumb.txt").write_text(kitchen.flour)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.simulation.days import Day, Days, Night, World
+from jobs.simulation.days import Day, Days, SimulatedNight, World
 from recsys.errors import DataError
 
 WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=3, shoppers=20, count=10, rest_after=0)
@@ -32,7 +32,7 @@ def test_a_day_without_its_night_is_kept_and_is_not_whole(tmp_path: Path) -> Non
     assert days.day(1) is None and days.played() == []
     days.keep(DAY)
     assert days.day(1) == DAY and days.played() == []
-    whole = replace(DAY, night=Night("r2", 8.0))
+    whole = replace(DAY, night=SimulatedNight("r2", 8.0))
     days.keep(whole)
     assert days.played() == [whole]
 
@@ -40,7 +40,7 @@ def test_a_day_without_its_night_is_kept_and_is_not_whole(tmp_path: Path) -> Non
 def test_days_after_a_gap_do_not_count(tmp_path: Path) -> None:
     days = Days(tmp_path)
     for number in (1, 3):
-        days.keep(replace(DAY, number=number, night=Night(None, 8.0)))
+        days.keep(replace(DAY, number=number, night=SimulatedNight(None, 8.0)))
     assert [day.number for day in days.played()] == [1]
 
 

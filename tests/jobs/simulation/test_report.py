@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from jobs.simulation.arms import ARMS, CEILING, RANDOM, SYSTEM, Figures
-from jobs.simulation.days import Day, Night, World
+from jobs.simulation.days import Day, SimulatedNight, World
 from jobs.simulation.report import JSON_FILE, PLOT_FILE, finding, plot, print_report, summary, write_report
 
 WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), 0, 10, 20, 0)
@@ -21,7 +21,7 @@ def days(clicks: list[float], coverage: float = 0.8) -> list[Day]:
         return USUAL.to_json() | {"click_rate": rate, "coverage": coverage if at >= len(clicks) / 2 else 0.8}
 
     return [
-        Day(at + 1, f"r{at}", {name: arm(name, at) for name in ARMS}, [], Night(f"r{at + 1}", 9.0))
+        Day(at + 1, f"r{at}", {name: arm(name, at) for name in ARMS}, [], SimulatedNight(f"r{at + 1}", 9.0))
         for at in range(len(clicks))
     ]
 
@@ -70,7 +70,7 @@ def test_the_table_fits_a_terminal_and_names_nights_that_published_nothing(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     played = days([0.1, 0.2])
-    held_back = Day(3, "r2", played[0].figures, [], Night(None, 9.0))
+    held_back = Day(3, "r2", played[0].figures, [], SimulatedNight(None, 9.0))
     print_report(tmp_path, [*played, held_back])
     shown = capsys.readouterr().out
     assert "13.3%→13.3%" in shown
