@@ -23,7 +23,7 @@ from jobs.cli.releases import releases_app
 from jobs.cli.reviews import reviews_app
 from jobs.cli.serve import recommend_command, serve_command
 from jobs.cli.simulate import simulate_command
-from recsys.errors import HELD_BACK, HeldBackError, RecsysError
+from recsys.errors import HELD_BACK, GateError, RecsysError
 
 app = typer.Typer(
     name="recsys",
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     can mend, 3 for a night that was held back, 130 after Ctrl-C. Defects keep their traceback."""
     try:
         code = app(args=arguments, prog_name="recsys", standalone_mode=False)
-    except HeldBackError as error:
+    except GateError as error:
         return _failed(str(error), HELD_BACK)
     except RecsysError as error:
         return _failed(str(error))

@@ -110,7 +110,7 @@ class HistoryText:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class VectorSource:
     """Items near one of the shopper's vectors: what the sequence model expects ("sequence"), what was searched for and
     read ("browsing"), the sentence of this request ("sentence").
 
@@ -126,7 +126,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Again:
+class BuyAgain:
     """What the shopper has bought and may need again. rates: (n_items,), how many buyers of an item return to it."""
 
     rates: np.ndarray
@@ -137,7 +137,7 @@ class Again:
 
 
 @dataclass(frozen=True)
-class SameForAll:
+class NonPersonal:
     """What sells, whoever asks: lately ("trending") or over the years ("popular"). values: (n_items,) float32."""
 
     values: np.ndarray

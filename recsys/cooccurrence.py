@@ -20,7 +20,7 @@ MAX_BASKET: Final = 200
 
 
 @dataclass(frozen=True)
-class Together:
+class CoPurchases:
     """shoppers: (n_items, n_items) int32 sparse, how many bought both, of each item its strongest partners;
     strength: the same pattern, float32, how much more often than by chance, see `learn_together`."""
 
@@ -28,19 +28,19 @@ class Together:
     strength: sp.csr_matrix
 
     @classmethod
-    def none(cls, n_items: int) -> Together:
+    def none(cls, n_items: int) -> CoPurchases:
         return cls(
             sp.csr_matrix((n_items, n_items), dtype=np.int32), sp.csr_matrix((n_items, n_items), dtype=np.float32)
         )
 
-    def of_more_items(self, n_items: int) -> Together:
+    def of_more_items(self, n_items: int) -> CoPurchases:
         """With items behind its own that were never bought."""
         wider = []
         for matrix in (self.shoppers, self.strength):
             n_added = n_items - matrix.shape[0]
             indptr = np.concatenate([matrix.indptr, np.full(n_added, matrix.indptr[-1], dtype=matrix.indptr.dtype)])
             wider.append(sp.csr_matrix((matrix.data, matrix.indices, indptr), shape=(n_items, n_items)))
-        return Together(*wider)
+        return CoPurchases(*wider)
 
     def save(self, folder: Path) -> None:
         """Uncompressed arrays, so that replicas share their pages."""
@@ -49,7 +49,7 @@ class Together:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path, n_items: int) -> Together:
+    def load(cls, folder: Path, n_items: int) -> CoPurchases:
         """A release from before there were such files knows nothing. Raises StoreError for damaged ones."""
         if not (folder / f"{ARRAYS[0]}.npy").exists():
             return cls.none(n_items)
@@ -65,7 +65,7 @@ class Together:
             raise StoreError(f"{folder}: together cannot be read ({error}); run `recsys nightly` again") from None
 
 
-def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.Complements) -> Together:
+def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.Complements) -> CoPurchases:
     """Of each item its `per_item` strongest partners that at least `min_shoppers` bought, too.
 
     events: user_id, item_id, event_type, timestamp. The strength of n shoppers who bought both i and j is
@@ -84,7 +84,7 @@ def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.C
     users = bought["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
     known = columns >= 0
     if not known.any() or not settings.per_item:
-        return Together.none(n_items)
+        return CoPurchases.none(n_items)
     ones = np.ones(int(known.sum()), dtype=np.int32)
     baskets = sp.csr_matrix((ones, (users[known], columns[known])), shape=(int(users.max()) + 1, n_items))
     both = (baskets.T @ baskets).tocsr()
@@ -98,6 +98,6 @@ def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.C
     place = np.arange(len(order)) - np.repeat(both.indptr[:-1], np.diff(both.indptr))
     kept = np.sort(order[place < settings.per_item])
     where, shape = (rows[kept], both.indices[kept]), (n_items, n_items)
-    return Together(
+    return CoPurchases(
         sp.csr_matrix((both.data[kept], where), shape), sp.csr_matrix((strength[kept].astype(np.float32), where), shape)
     )

@@ -50,7 +50,7 @@ class StoreError(RecsysError):
     """The workspace's store or a release in it is missing, damaged, or held by another run."""
 
 
-class RoomError(RecsysError):
+class ResourceError(RecsysError):
     """This machine has too little disk or memory, or does not let a run write."""
 
 
@@ -58,11 +58,11 @@ class ClusterError(RecsysError):
     """A machine of the cluster was lost again and again, or is not as the others are."""
 
 
-class HeldBackError(RecsysError):
+class GateError(RecsysError):
     """A night's data or its candidate did not pass the checks or the gate; the served release stays."""
 
 
-class KeysError(RecsysError):
+class ApiKeyError(RecsysError):
     """The file of API keys is damaged, or a key cannot be made or ended as it was asked."""
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.cooccurrence import Together
+from recsys.cooccurrence import CoPurchases
 from recsys.fusion import Fused
 from recsys.model import Model
 from recsys.properties import Properties
@@ -60,20 +60,20 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExplanationData:
     """What a release knows beyond what it ranks by. hidden: ids of reviews that must not be quoted; max_likeness: see
     `recsys.nonpersonal.complements`."""
 
-    together: Together
+    together: CoPurchases
     evidence: Evidence
     hidden: Container[str] = ()
     max_likeness: float = 1.0
 
     @classmethod
-    def none(cls, n_items: int) -> Facts:
-        return cls(Together.none(n_items), Evidence.none(n_items))
+    def none(cls, n_items: int) -> ExplanationData:
+        return cls(CoPurchases.none(n_items), Evidence.none(n_items))
 
-    def of_more_items(self, n_items: int) -> Facts:
+    def of_more_items(self, n_items: int) -> ExplanationData:
         """With items behind its own of which nothing is known."""
         return replace(
             self, together=self.together.of_more_items(n_items), evidence=self.evidence.of_more_items(n_items)
@@ -88,12 +88,12 @@ def explanations(
     names: Sequence[str],
     model: Model,
     items: Properties,
-    facts: Facts,
+    facts: ExplanationData,
 ) -> list[Explanation]:
     """One for each place. names: of the sources."""
     rows = np.array([row for row, _ in placed], dtype=np.int64)
     spoken, all_added = np.flatnonzero(fused.speaks), fused.added(rows)
-    told = _Told(query, profile, rows, model, items, facts)
+    told = ReasonWriter(query, profile, rows, model, items, facts)
     found = []
     for place, (_, kept) in enumerate(placed):
         added = all_added[spoken, place]
@@ -104,11 +104,11 @@ def explanations(
     return found
 
 
-class _Told:
+class ReasonWriter:
     """What the shopper has told of themselves, against the items of one list."""
 
     def __init__(
-        self, query: Query, profile: Profile, rows: np.ndarray, model: Model, items: Properties, facts: Facts
+        self, query: Query, profile: Profile, rows: np.ndarray, model: Model, items: Properties, facts: ExplanationData
     ) -> None:
         self.query = query
         self.profile = profile

@@ -24,7 +24,7 @@ HISTORY: Final = 50
 
 
 @dataclass(frozen=True)
-class Reach:
+class ListExposure:
     """The lists of some shoppers. user_ids: (n,); shown_rows: (n, COUNT) items, -1 where a list is shorter."""
 
     recommender: Recommender
@@ -63,11 +63,11 @@ class Reach:
         return fairness_figures(self.shown_rows, self.recommender.model.popularity, diverged, group_quality)
 
 
-def reach(recommender: Recommender, as_of: datetime, seed: int = 0) -> Reach:
+def reach(recommender: Recommender, as_of: datetime, seed: int = 0) -> ListExposure:
     """The lists of at most `MAX_LISTS` shoppers, drawn with the seed. Raises DataError where there is no shopper."""
     known = sorted(recommender.users.rows)
     if not known:
         raise DataError("the release knows no shopper whose list could be looked at; ingest events first")
     user_ids = [known[row] for row in sampled_rows(np.arange(len(known)), seed, MAX_LISTS)]
     queries = [Query(user_id=user_id, count=COUNT, asked_at=as_of) for user_id in user_ids]
-    return Reach(recommender, user_ids, recommender.shown_rows(queries, COUNT))
+    return ListExposure(recommender, user_ids, recommender.shown_rows(queries, COUNT))

@@ -53,17 +53,17 @@ class Model:
 
     def sources(self) -> tuple[Source, ...]:
         """Every candidate source, in the order in which contributions are stacked."""
-        again = (candidates.Again(self.repeat_rates),) if self.repeats.allowed else ()
+        again = (candidates.BuyAgain(self.repeat_rates),) if self.repeats.allowed else ()
         return (
-            candidates.Nearest(self.sequence.item_vectors, attrgetter("wanted"), "sequence"),
+            candidates.VectorSource(self.sequence.item_vectors, attrgetter("wanted"), "sequence"),
             candidates.Linear(self.linear),
             self.factors,
             candidates.HistoryText(self.whitened),
-            candidates.Nearest(self.text, attrgetter("browsing"), "browsing"),
-            candidates.Nearest(self.text, attrgetter("sentence"), "sentence"),
+            candidates.VectorSource(self.text, attrgetter("browsing"), "browsing"),
+            candidates.VectorSource(self.text, attrgetter("sentence"), "sentence"),
             *again,
-            candidates.SameForAll(self.trend, "trending"),
-            candidates.SameForAll(np.log1p(self.popularity), "popular"),
+            candidates.NonPersonal(self.trend, "trending"),
+            candidates.NonPersonal(np.log1p(self.popularity), "popular"),
         )
 
     def save(self, folder: Path) -> None:

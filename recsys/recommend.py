@@ -13,7 +13,7 @@ import polars as pl
 from recsys import config
 from recsys.candidates import Shoppers
 from recsys.errors import UnknownItemError
-from recsys.explain import Facts, explanations
+from recsys.explain import ExplanationData, explanations
 from recsys.filters import Filter, matching
 from recsys.fusion import SENTENCE, Fused
 from recsys.model import Model
@@ -71,13 +71,13 @@ class Recommender:
         weights: config.Interactions,
         browsing_decay: float = 0.8,
         ranker_pool: int = 100,
-        facts: Facts | None = None,
+        facts: ExplanationData | None = None,
     ) -> None:
         """properties follow the order of `model.item_ids`; facts: what reasons are made of, by default nothing."""
         self.model = model
         self.users = users
         self.properties = properties
-        self.facts = facts or Facts.none(len(model.item_ids))
+        self.facts = facts or ExplanationData.none(len(model.item_ids))
         self.item_ids: list[str] = model.item_ids.to_list()
         self.unavailable_rows = np.flatnonzero(~properties.available)
         self.new_item_share = new_items.share
@@ -99,14 +99,24 @@ class Recommender:
 
     @classmethod
     def of_release(
-        cls, model: Model, users: Users, items: pl.DataFrame, settings: config.Settings, facts: Facts | None = None
+        cls,
+        model: Model,
+        users: Users,
+        items: pl.DataFrame,
+        settings: config.Settings,
+        facts: ExplanationData | None = None,
     ) -> Recommender:
         """As the night measures it and the service loads it. items: as `Properties.of_table`, ascending by item_id."""
         return cls.of_parts(model, users, Properties.of_table(items), settings, facts)
 
     @classmethod
     def of_parts(
-        cls, model: Model, users: Users, properties: Properties, settings: config.Settings, facts: Facts | None = None
+        cls,
+        model: Model,
+        users: Users,
+        properties: Properties,
+        settings: config.Settings,
+        facts: ExplanationData | None = None,
     ) -> Recommender:
         """The same, of properties that are there already."""
         return cls(

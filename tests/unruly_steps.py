@@ -16,7 +16,7 @@ import ray
 
 from jobs.nightly.context import NightlyRun
 from jobs.nightly.step_cache import StepOutputWriter
-from recsys.errors import HeldBackError
+from recsys.errors import GateError
 
 log = logging.getLogger("jobs.unruly_steps")
 
@@ -36,7 +36,7 @@ def tell(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
 
 def hold_back(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     night.told.append("warning: before the end")
-    raise HeldBackError("night held back by a test: so it is")
+    raise GateError("night held back by a test: so it is")
 
 
 def fail(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:

@@ -26,7 +26,7 @@ from features.workspace.lake_files import scan_table
 from recsys import config
 from recsys.embedding_health import health, neighbour_agreement
 from recsys.errors import DataError, QueryError, UnknownItemError
-from recsys.list_exposure import Reach, reach
+from recsys.list_exposure import ListExposure, reach
 from recsys.nearest_ids import nearest_ids
 from recsys.neighbours import SPACES, Space, nearest_items, space_vectors
 from recsys.query import Query, Signal
@@ -213,7 +213,7 @@ class OpenedRelease:
         return judged(self.recommender, scan_table(lake, "events"), scan_table(lake, "reviews"), self.manifest.as_of)
 
     @cached_property
-    def reach(self) -> Reach:
+    def reach(self) -> ListExposure:
         """What the lists of this release show, and whose mix of categories they keep."""
         return reach(self.recommender, self.manifest.as_of)
 

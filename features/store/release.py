@@ -16,9 +16,9 @@ from features.store.manifest import Manifest
 from features.store.store import Store
 from features.workspace.hidden_reviews import hidden_ids
 from recsys import config
-from recsys.cooccurrence import Together
+from recsys.cooccurrence import CoPurchases
 from recsys.errors import StoreError
-from recsys.explain import Facts
+from recsys.explain import ExplanationData
 from recsys.model import Model
 from recsys.recommend import Recommender
 from recsys.review_quotes import Evidence
@@ -81,8 +81,8 @@ def load_release(
         table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
     )
     n_items = len(items)
-    facts = Facts(
-        Together.load(release.model_dir, n_items),
+    facts = ExplanationData(
+        CoPurchases.load(release.model_dir, n_items),
         Evidence.load(release.model_dir, n_items),
         hidden_ids(workspace.hidden_reviews) if hidden_reviews is None else hidden_reviews,
         settings.complements.max_likeness,

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from features.workspace.json_files import one_writer, read_checked, write_checked
-from recsys.errors import KeysError
+from recsys.errors import ApiKeyError
 
 PREFIX: Final = "rk_"
 """So that a scan for leaked secrets, and a person, can tell what was found."""
@@ -76,7 +76,7 @@ def digest(key: bytes) -> str:
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """Every key ever made, oldest first; none without a file. Raises KeysError where the file cannot be read."""
     remedy = "restore it, or remove it and make new keys"
-    file = read_checked(path, _JSON, _VERSION, "keys", remedy, KeysError)
+    file = read_checked(path, _JSON, _VERSION, "keys", remedy, ApiKeyError)
     return () if file is None else file.keys
 
 
@@ -93,11 +93,11 @@ def create_key(
     Raises KeysError for a name that a valid key has, and for an end that has passed.
     """
     if expires_at is not None and expires_at <= now:
-        raise KeysError(f"--expires {expires_at:%Y-%m-%d %H:%M}: that has passed; name a later time")
+        raise ApiKeyError(f"--expires {expires_at:%Y-%m-%d %H:%M}: that has passed; name a later time")
     with one_writer(path, now):
         keys = read_keys(path)
         if any(key.name == name and key.is_valid(now) for key in keys):
-            raise KeysError(f"a key named {name!r} is valid; choose another name, e.g. {name}-2, or revoke it first")
+            raise ApiKeyError(f"a key named {name!r} is valid; choose another name, e.g. {name}-2, or revoke it first")
         secret = PREFIX + secrets.token_urlsafe(32)
         made = ApiKey(
             name=name,
@@ -118,7 +118,7 @@ def revoke_key(path: Path, name: str, now: datetime) -> None:
         keys = read_keys(path)
         valid = [key.name for key in keys if key.is_valid(now)]
         if name not in valid:
-            raise KeysError(f"no valid key named {name!r}; there are {', '.join(valid) or 'none'}")
+            raise ApiKeyError(f"no valid key named {name!r}; there are {', '.join(valid) or 'none'}")
         _write(
             path, tuple(replace(key, revoked_at=now) if key.name == name and key.is_valid(now) else key for key in keys)
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from recsys import config
-from recsys.errors import RecsysError, RoomError
+from recsys.errors import RecsysError, ResourceError
 
 _FULL: Final = {errno.ENOSPC: "no space left", errno.EDQUOT: "the disk quota is used up"}
 _CLOSED: Final = {errno.EROFS: "read-only file system", errno.EACCES: "permission denied"}
@@ -22,13 +22,13 @@ def check_room(root: Path, settings: config.Nightly) -> None:
     """Raise RoomError, saying how much is free and needed, where the disk below `root` or the memory is too full."""
     disk = shutil.disk_usage(root).free // _MIB
     if disk < settings.free_disk_mb:
-        raise RoomError(
+        raise ResourceError(
             f"{root}: {disk:,} MiB of disk are free, a night needs {settings.free_disk_mb:,} "
             "(nightly.free_disk_mb); free some, or lower the setting"
         )
     memory = free_memory_mb()
     if memory is not None and memory < settings.free_memory_mb:
-        raise RoomError(
+        raise ResourceError(
             f"{root}: {memory:,} MiB of memory are free, a night needs {settings.free_memory_mb:,} "
             "(nightly.free_memory_mb); end other programs, or lower the setting"
         )
@@ -65,7 +65,7 @@ def disk_errors_told(root: Path) -> Iterator[None]:
         said = _disk_trouble(error)
         if said is None:
             raise
-        raise RoomError(f"{root}: {said}; nothing is lost: mend it, then run `recsys nightly --resume`") from error
+        raise ResourceError(f"{root}: {said}; nothing is lost: mend it, then run `recsys nightly --resume`") from error
 
 
 def _disk_trouble(error: Exception) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
 from features.workspace.atomic_files import write_atomically
-from recsys.errors import HeldBackError, RecsysError
+from recsys.errors import GateError, RecsysError
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def recorded(workspace: Workspace, record: RunRecord) -> Iterator[RunRecord]:
         except BaseException as error:
             # SIGTERM arrives as SystemExit, Ctrl-C as KeyboardInterrupt: neither is a failure
             record.status = "failed" if isinstance(error, Exception) else "stopped"
-            record.status = "held back" if isinstance(error, HeldBackError) else record.status
+            record.status = "held back" if isinstance(error, GateError) else record.status
             record.error = " ".join(str(error).split()) or type(error).__name__
             for step in record.steps:
                 step.status = "failed" if step.status == "running" else step.status

@@ -26,7 +26,7 @@ from jobs.nightly.reuse import trial_folder
 from jobs.nightly.step_cache import StepOutputWriter
 from jobs.training.fit import Inputs, recommender
 from recsys.config import Settings
-from recsys.errors import HeldBackError, StoreError
+from recsys.errors import GateError, StoreError
 from recsys.model import Model
 from recsys.recommend import Recommender
 from recsys.split import HeldOut, next_items
@@ -187,7 +187,7 @@ def _tell_or_stop(night: NightlyRun, who: str, findings: Sequence[Finding]) -> N
         served = night.store.current_id()
         stays = f"release {served} stays live" if served else "nothing is published"
         found = f"all findings are in {night.run_folder / REPORT_FILE}"
-        raise HeldBackError(
+        raise GateError(
             f"night held back by {who}: {stopping[0].line()}{more}; {stays}; {found}; {_way_back(night, served)}"
             "`recsys nightly --force` publishes anyway"
         )

@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 from features.store.release import ITEM_COLUMNS, SETTINGS_FILE, load_release
 from features.store.store import Store
 from recsys import config
-from recsys.cooccurrence import Together
-from recsys.explain import Facts
+from recsys.cooccurrence import CoPurchases
+from recsys.explain import ExplanationData
 from recsys.filters import And, Filter, HasAttribute, InCategory, Not, OfBrand, Or, PriceBetween, matching
 from recsys.model import Model
 from recsys.properties import Properties
@@ -169,7 +169,7 @@ def shop(workspace: Workspace, times: int) -> Recommender:
         pl.concat([evidence.quotes] * times),
         np.concatenate([evidence.vectors] * times),
     )
-    together = Together(blocks(facts.together.shoppers), blocks(facts.together.strength))
+    together = CoPurchases(blocks(facts.together.shoppers), blocks(facts.together.strength))
     users: Users = loaded.users
     told = (Store(workspace).open().model_dir / SETTINGS_FILE).read_text()
     settings = config.Settings.model_validate_json(told, extra="ignore")
@@ -185,7 +185,7 @@ def shop(workspace: Workspace, times: int) -> Recommender:
         settings.interactions,
         settings.embed.browsing_decay,
         settings.ranking.pool,
-        Facts(together, said),
+        ExplanationData(together, said),
     )
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from recsys.config import Complements
-from recsys.cooccurrence import MAX_BASKET, Together, learn_together
+from recsys.cooccurrence import MAX_BASKET, CoPurchases, learn_together
 from recsys.errors import StoreError
 
 ITEMS = pl.Series(["a", "b", "c", "d"])
@@ -72,10 +72,10 @@ def test_of_a_resellers_purchases_the_newest_are_paired() -> None:
 
 
 def test_it_comes_back_from_disk_and_a_release_without_it_knows_nothing(tmp_path: Path) -> None:
-    assert Together.load(tmp_path, 4).shoppers.nnz == 0
+    assert CoPurchases.load(tmp_path, 4).shoppers.nnz == 0
     together = learn_together(BASKETS, ITEMS, Complements())
     together.save(tmp_path)
-    again = Together.load(tmp_path, 4)
+    again = CoPurchases.load(tmp_path, 4)
     np.testing.assert_array_equal(again.shoppers.toarray(), together.shoppers.toarray())
     np.testing.assert_array_equal(again.strength.toarray(), together.strength.toarray())
 
@@ -84,4 +84,4 @@ def test_damaged_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
     learn_together(BASKETS, ITEMS, Complements()).save(tmp_path)
     (tmp_path / "together_shoppers.npy").write_bytes(b"nonsense")
     with pytest.raises(StoreError, match="run `recsys nightly` again"):
-        Together.load(tmp_path, 4)
+        CoPurchases.load(tmp_path, 4)

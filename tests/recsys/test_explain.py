@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from storefronts import ITEM_IDS, NOON, TEXT, item_entry, tiny_recommender, users_with
 
 from recsys.config import NewItems
-from recsys.cooccurrence import Together
-from recsys.explain import Explanation, Facts
+from recsys.cooccurrence import CoPurchases
+from recsys.explain import Explanation, ExplanationData
 from recsys.fusion import Fusion
 from recsys.query import Query, Signal
 from recsys.recommend import Recommender
@@ -54,7 +54,7 @@ def with_facts(recommender: Recommender, **facts) -> Recommender:
 def test_that_others_bought_both_is_said_only_where_they_did() -> None:
     assert reason(Query(user_id="ann"), "mouse")[0] == "history"
     counts = sp.csr_matrix((np.array([7]), (np.array([1]), np.array([3]))), shape=(5, 5))
-    recommender = with_facts(tiny_recommender(), together=Together(counts, counts.astype(np.float32)))
+    recommender = with_facts(tiny_recommender(), together=CoPurchases(counts, counts.astype(np.float32)))
     assert reason(Query(user_id="ann"), "mouse", recommender) == (
         "together",
         "shoppers who bought Keyboard also bought this",
@@ -149,7 +149,7 @@ def test_the_review_that_speaks_to_the_shopper_is_quoted(query: Query, review_id
 
 
 def test_a_hidden_review_is_not_quoted_and_an_item_without_reviews_has_none() -> None:
-    facts = Facts(Together.none(5), QUOTES, hidden={"r1"})
+    facts = ExplanationData(CoPurchases.none(5), QUOTES, hidden={"r1"})
     found = explained(Query(user_id="ann"), with_facts(tiny_recommender(), **vars(facts)))
     assert found["mouse"].quote is not None
     assert found["mouse"].quote.review_id == "r2"

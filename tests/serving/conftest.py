@@ -20,7 +20,7 @@ from features.workspace.api_keys import ApiKey, Scope, digest
 from recsys import candidates, config
 from recsys.config import Settings
 from recsys.cooccurrence import learn_together
-from recsys.explain import Facts
+from recsys.explain import ExplanationData
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.properties import Properties
@@ -135,7 +135,7 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         settings=config.Recommend(),
         new_items=config.NewItems(),
         weights=config.Interactions(),
-        facts=Facts(
+        facts=ExplanationData(
             learn_together(PURCHASES, pl.Series(ITEM_IDS), config.Complements()),
             Evidence.of(QUOTES, np.eye(3, dtype=np.float32)[[0, 1, 2]], pl.Series(ITEM_IDS)),
         ),

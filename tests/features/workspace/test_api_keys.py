@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from features.workspace.api_keys import Limits, Scope, create_key, digest, read_keys, revoke_key
-from recsys.errors import KeysError
+from recsys.errors import ApiKeyError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,30 +51,30 @@ def test_a_revoked_key_stays_listed_and_its_name_is_free(file: Path) -> None:
 
 def test_a_name_is_given_once(file: Path) -> None:
     create_key(file, "shop", (Scope.READ,), NOW)
-    with pytest.raises(KeysError, match="choose another name"):
+    with pytest.raises(ApiKeyError, match="choose another name"):
         create_key(file, "shop", (Scope.READ,), NOW)
 
 
 def test_an_end_in_the_past_is_refused(file: Path) -> None:
-    with pytest.raises(KeysError, match="has passed"):
+    with pytest.raises(ApiKeyError, match="has passed"):
         create_key(file, "shop", (Scope.READ,), NOW, expires_at=NOW)
     assert read_keys(file) == ()
 
 
 def test_revoking_what_is_not_there_names_what_is(file: Path) -> None:
     create_key(file, "shop", (Scope.READ,), NOW)
-    with pytest.raises(KeysError, match="no valid key named 'shpo'; there are shop"):
+    with pytest.raises(ApiKeyError, match="no valid key named 'shpo'; there are shop"):
         revoke_key(file, "shpo", NOW)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version": 1}', '{"version": 1, "keys": [{"name": "a"}]}', "[]"])
 def test_a_damaged_file_is_named_with_its_fault(file: Path, content: str) -> None:
     file.write_text(content)
-    with pytest.raises(KeysError, match=r"keys\.json: not a file of keys"):
+    with pytest.raises(ApiKeyError, match=r"keys\.json: not a file of keys"):
         read_keys(file)
 
 
 def test_a_file_of_a_later_version_is_refused(file: Path) -> None:
     file.write_text('{"version": 2, "keys": []}')
-    with pytest.raises(KeysError, match="version 2"):
+    with pytest.raises(ApiKeyError, match="version 2"):
         read_keys(file)

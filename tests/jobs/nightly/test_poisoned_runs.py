@@ -26,7 +26,7 @@ from jobs.lake.lake import Lake
 from jobs.nightly.record import read_runs
 from jobs.nightly.run import Choice, Report, nightly
 from recsys.config import Fairness, Settings
-from recsys.errors import HeldBackError
+from recsys.errors import GateError
 from recsys.workspace import Workspace
 
 CUT = NIGHT.replace(hour=0) - timedelta(days=5)
@@ -97,9 +97,7 @@ def test_poisoned_events_stop_the_night_and_leave_the_live_release(
     workspace = shop.copy(tmp_path)
     shop.take(workspace, events=poison(shop.events))
     before = workspace.current.read_bytes()
-    with pytest.raises(
-        HeldBackError, match=f"night held back by the data checks: .*release {shop.release_id} stays live"
-    ):
+    with pytest.raises(GateError, match=f"night held back by the data checks: .*release {shop.release_id} stays live"):
         shop.night(workspace)
     assert workspace.current.read_bytes() == before
     run = read_runs(workspace)[-1]
@@ -179,7 +177,7 @@ def test_a_worse_candidate_is_held_back_and_forced_only_when_asked(
     changed = replace(shop, settings=shop.settings.model_copy(update={"seed": 7}))
     monkeypatch.setattr(jobs.nightly.verdicts, "judge", refused)
     later = NIGHT + timedelta(hours=2)
-    with pytest.raises(HeldBackError, match=r"held back by the gate: quality, all: NDCG 0\.1000.*stays live"):
+    with pytest.raises(GateError, match=r"held back by the gate: quality, all: NDCG 0\.1000.*stays live"):
         changed.night(workspace, now=later)
     assert Store(workspace).current_id() == first
     report = changed.night(workspace, later + timedelta(hours=1), force=True)
@@ -199,7 +197,7 @@ def test_a_candidate_beyond_a_limit_of_fairness_is_held_back(
     shutil.copytree(usual[0].root, workspace.root)
     limits = Fairness(max_gini=0.01, max_miscalibration=9.0, min_worst_group=0.0001)
     strict = replace(shop, settings=shop.settings.model_copy(update={"fairness": limits, "seed": 7}))
-    with pytest.raises(HeldBackError, match=r"by the gate: fairness, gini: gini is 0\.\d+, fairness.max_gini"):
+    with pytest.raises(GateError, match=r"by the gate: fairness, gini: gini is 0\.\d+, fairness.max_gini"):
         strict.night(workspace, now=NIGHT + timedelta(hours=2))
     run = read_runs(workspace)[-1]
     verdict = json.loads((workspace.runs / run.run_id / GATE_FILE).read_text())

@@ -33,7 +33,7 @@ from jobs.nightly.run import nightly
 from jobs.nightly.step_cache import Output, Step, versions
 from jobs.nightly.steps import NIGHT_STEPS
 from recsys.config import Settings
-from recsys.errors import ClusterError, HeldBackError, StoreError
+from recsys.errors import ClusterError, GateError, StoreError
 from recsys.workspace import Workspace
 
 GIB = 2**30
@@ -102,9 +102,9 @@ def test_progress_log_warnings_and_memory_of_a_step_arrive(
 
 def test_what_a_step_raises_is_raised_in_the_night(make: Callable[..., tuple[NightlyRun, Output]]) -> None:
     told: list[str] = []
-    with pytest.raises(HeldBackError, match=r"^night held back by a test: so it is$") as held_back:
+    with pytest.raises(GateError, match=r"^night held back by a test: so it is$") as held_back:
         make("hold_back", told=told)
-    assert type(held_back.value) is HeldBackError
+    assert type(held_back.value) is GateError
     assert told == ["warning: before the end"]
     with pytest.raises(KeyError, match="no such key") as defect:
         make("fail")

@@ -21,7 +21,7 @@ from jobs.nightly.run import Choice, Report, dry_run_plan, nightly
 from jobs.nightly.steps import NIGHT_STEPS
 from jobs.training.evaluate import evaluate
 from recsys.config import Settings
-from recsys.errors import ConfigError, RoomError, StoreError
+from recsys.errors import ConfigError, ResourceError, StoreError
 from recsys.model import Model
 from recsys.workspace import Workspace
 
@@ -248,7 +248,7 @@ def test_a_dry_run_knows_what_is_asked_for_anew(published_shop: PublishedShop, w
 def test_a_machine_without_room_is_refused_first(
     setting: str, said: str, workspace: Workspace, another: Callable[..., Report]
 ) -> None:
-    with pytest.raises(RoomError, match=said):
+    with pytest.raises(ResourceError, match=said):
         another(nightly={setting: 10**9})
     assert (last_run(workspace).status, last_run(workspace).steps) == ("failed", [])
 
@@ -270,7 +270,7 @@ def test_a_full_or_closed_disk_is_one_line_and_nothing_is_lost(
     def full(*_: Any) -> None:
         raise error
 
-    with monkeypatch.context() as patch, pytest.raises(RoomError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(ResourceError) as caught:
         patch.setattr(jobs.nightly.steps, "publish", full)
         another(complements={"per_item": 7})
     assert f"{workspace.root}: {said}; nothing is lost" in str(caught.value)
