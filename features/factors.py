@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from recsys import config
 
 
-def fit_factors(X: sp.csr_matrix, settings: config.Factors, seed: int) -> np.ndarray:
+def fit_factors(X: sp.csr_matrix, settings: config.FactorsSettings, seed: int) -> np.ndarray:
     """(n_items, dim) float32; zero rows for items that nobody interacted with.
 
     X: (n_users, n_items) weights > 0, decayed already. Users are not kept: a shopper's factors are computed from the
@@ -47,7 +47,7 @@ def fit_bm25(X: sp.csr_matrix, neighbours: int, k1: float, b: float) -> sp.csr_m
     return sp.csr_matrix(model.similarity, dtype=np.float32)
 
 
-def _model(settings: config.Factors, seed: int) -> Any:
+def _model(settings: config.FactorsSettings, seed: int) -> Any:
     shared = {
         "factors": settings.dim,
         "iterations": settings.iterations,

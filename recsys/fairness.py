@@ -119,7 +119,7 @@ def fairness_figures(
     }
 
 
-def bounds(limits: config.Fairness) -> dict[str, tuple[str, float, float]]:
+def bounds(limits: config.FairnessSettings) -> dict[str, tuple[str, float, float]]:
     """Of each figure the name of its limit, and the least and the most that it allows."""
     return {
         "gini": ("fairness.max_gini", -np.inf, limits.max_gini),
@@ -130,7 +130,7 @@ def bounds(limits: config.Fairness) -> dict[str, tuple[str, float, float]]:
     }
 
 
-def broken_limits(figures: dict[str, float], limits: config.Fairness) -> list[str]:
+def broken_limits(figures: dict[str, float], limits: config.FairnessSettings) -> list[str]:
     """A sentence for each limit that the figures break, naming the setting; none by default, as no limit is set."""
     broken = []
     for name, (setting, least, most) in bounds(limits).items():

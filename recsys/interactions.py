@@ -29,7 +29,7 @@ def rating_events(reviews: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def event_weights(settings: config.Interactions) -> dict[str, float]:
+def event_weights(settings: config.InteractionsSettings) -> dict[str, float]:
     """What one event of each type weighs; a rating without stars weighs as a purchase, a return nothing."""
     plain = {name: getattr(settings, name) for name in EVENT_TYPES if name not in ("rating", "return")}
     return {**plain, "rating": settings.purchase, "return": 0.0}
@@ -40,7 +40,7 @@ def liked_share(stars: float) -> float:
     return min(max((stars - LOWEST_LIKED_STARS) / (5.0 - LOWEST_LIKED_STARS), 0.0), 1.0)
 
 
-def histories(events: pl.LazyFrame, settings: config.Interactions) -> pl.LazyFrame:
+def histories(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl.LazyFrame:
     """What each user did with each item: user_id, item_id, weight >= 0, timestamp, event_type, n_bought; oldest first.
 
     The weights of a pair's events add up, a rating counting as a purchase from 5 stars down to nothing at 2; a return

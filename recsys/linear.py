@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BLOCK_ITEMS = 512
 
 
-def fit_linear(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.csr_matrix:
+def fit_linear(X: sp.csr_matrix, text: np.ndarray, settings: config.LinearSettings) -> sp.csr_matrix:
     """(n_items, n_items) float32 weights, at most `settings.neighbours` a row, none of an item on itself.
 
     X: (n_users, n_items) interactions, of which only presence counts; text: (n_items, dim) of norm 1, or zero rows
@@ -39,7 +39,7 @@ def fit_linear(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> s
     return weights
 
 
-def _ease(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.csr_matrix:
+def _ease(X: sp.csr_matrix, text: np.ndarray, settings: config.LinearSettings) -> sp.csr_matrix:
     gram = (X.T @ X).toarray().astype(np.float32, order="F")
     n_items = len(gram)
     for start in range(0, n_items, BLOCK_ITEMS):
@@ -74,7 +74,7 @@ def _inverse_of_positive_definite(gram: np.ndarray) -> np.ndarray:
     return inverse
 
 
-def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.Linear) -> sp.csr_matrix:
+def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.LinearSettings) -> sp.csr_matrix:
     """Co-occurrence over the root of both counts, shrunk by the regularization, plus the text cosine of that pair."""
     columns = X.tocsc()
     counts = np.diff(columns.indptr).astype(np.float32)

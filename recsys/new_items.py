@@ -57,7 +57,7 @@ def learn_trials(impressions: pl.DataFrame, events: pl.DataFrame, item_ids: pl.S
     return expected, successes
 
 
-def promise(expected: np.ndarray, successes: np.ndarray, settings: config.NewItems) -> np.ndarray:
+def promise(expected: np.ndarray, successes: np.ndarray, settings: config.NewItemsSettings) -> np.ndarray:
     """(n_items,) float32 to be added to an item's score: the log of how many times the usual clicks it may well get.
 
     The posterior mean plus `exploration` deviations; the same for all items that were never shown.

@@ -19,7 +19,7 @@ PRICE_COLUMN = ITEM_FEATURES.index("price")
 
 
 def with_added_items(
-    model: Model, items: pl.DataFrame, text: np.ndarray, as_of: datetime, settings: config.NewItems
+    model: Model, items: pl.DataFrame, text: np.ndarray, as_of: datetime, settings: config.NewItemsSettings
 ) -> Model:
     """A model of these items too; its first rows are the rows of `model`, and of behaviour the new ones have none.
 

@@ -86,8 +86,8 @@ class QueryReader:
         model: Model,
         users: Users,
         unavailable_rows: np.ndarray,
-        settings: config.Recommend,
-        weights: config.Interactions,
+        settings: config.RecommendSettings,
+        weights: config.InteractionsSettings,
         browsing_decay: float,
     ) -> None:
         self.model = model

@@ -126,7 +126,7 @@ def _digest(text: str) -> str:
 
 
 def fit_ranker(
-    proposals: list[Proposals], target_rows: np.ndarray, names: list[str], settings: config.Ranking, seed: int
+    proposals: list[Proposals], target_rows: np.ndarray, names: list[str], settings: config.RankingSettings, seed: int
 ) -> Ranker:
     """Trees that put each shopper's target first. target_rows: (n,) item rows, one a shopper.
 

@@ -54,7 +54,9 @@ class Repeats:
         return cls(**json.loads(path.read_text()))
 
 
-def learn_repeats(events: pl.DataFrame, item_ids: pl.Series, settings: config.Repeats) -> tuple[Repeats, np.ndarray]:
+def learn_repeats(
+    events: pl.DataFrame, item_ids: pl.Series, settings: config.RepeatsSettings
+) -> tuple[Repeats, np.ndarray]:
     """The shop's rule, and (n_items,) float32: the share of an item's buyers that bought it again, shrunk to the
     shop's.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from recsys.config import Arm, Experiment, Settings
+from recsys.config import ArmSettings, ExperimentSettings, Settings
 from recsys.errors import ConfigError
 
 ENV_PREFIX = "RECSYS_"
@@ -85,8 +85,8 @@ def _setting(location: tuple[int | str, ...]) -> tuple[str, ...]:
 
 
 _ENTRIES: Mapping[str, BaseModel] = {
-    "experiments": Experiment(arms={"a": Arm(), "b": Arm()}),
-    "arms": Arm(),
+    "experiments": ExperimentSettings(arms={"a": ArmSettings(), "b": ArmSettings()}),
+    "arms": ArmSettings(),
 }
 """Of settings that hold sections by names of the shop's own: what such a section is like."""
 

@@ -43,7 +43,7 @@ def target_events(events: pl.LazyFrame) -> pl.LazyFrame:
     return wanted.select("user_id", "item_id", "timestamp").sort("timestamp", "user_id", "item_id")
 
 
-def temporal_cut(targets: pl.DataFrame, end: datetime, settings: config.Evaluate) -> datetime:
+def temporal_cut(targets: pl.DataFrame, end: datetime, settings: config.EvaluateSettings) -> datetime:
     """The moment from which on targets are held out: `settings.days` before `end`, or earlier in a quiet shop.
 
     The window doubles until it holds `min_users` users, but never takes more than `max_share` of the targets; where

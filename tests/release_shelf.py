@@ -25,14 +25,14 @@ class Shelf:
     damaged: set[str] = field(default_factory=set)
     digests: dict[str, str] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
-    encoders: list[config.Encoder] = field(default_factory=list)
+    encoders: list[config.EncoderSettings] = field(default_factory=list)
 
     @property
     def source(self) -> Source:
         return Source(lambda: self.current, self._digest, self._load, self._load_encoder)
 
     def publish(self, release_id: str, **encoder: Any) -> None:
-        self.releases[release_id] = self.make_release(release_id, config.Encoder(**encoder))
+        self.releases[release_id] = self.make_release(release_id, config.EncoderSettings(**encoder))
         self.current = release_id
 
     def _digest(self, release_id: str) -> str | None:
@@ -45,6 +45,6 @@ class Shelf:
             raise StoreError(f"release {release_id}: damaged")
         return self.releases[release_id]
 
-    def _load_encoder(self, settings: config.Encoder) -> TextEncoder:
+    def _load_encoder(self, settings: config.EncoderSettings) -> TextEncoder:
         self.encoders.append(settings)
         return self.encoder

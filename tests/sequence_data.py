@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.config import Sequence
+from recsys.config import SequenceSettings
 from recsys.sequence import SequenceModel, Sequences
 from recsys.tables import EVENT_TYPES
 
 PURCHASE = EVENT_TYPES.index("purchase")
 SEARCH = EVENT_TYPES.index("search")
 SECOND_US = 1_000_000
-SMALL = Sequence(
+SMALL = SequenceSettings(
     dim=16, layers=1, dropout=0.0, epochs=3, batch_events=16, max_length=6, learning_rate=0.01, precision="fp32"
 )
 

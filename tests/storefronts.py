@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from recsys.candidates import Factors
-from recsys.config import Interactions, NewItems, Recommend
+from recsys.config import InteractionsSettings, NewItemsSettings, RecommendSettings
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.properties import Properties
@@ -151,8 +151,8 @@ def catalogue(available: tuple[bool, ...] = (True,) * 5) -> pl.DataFrame:
 
 def tiny_recommender(
     available: tuple[bool, ...] = (True,) * 5,
-    settings: Recommend | None = None,
-    new_items: NewItems | None = None,
+    settings: RecommendSettings | None = None,
+    new_items: NewItemsSettings | None = None,
     users: Users | None = None,
     ranker_pool: int = 100,
     **of_the_model: Any,
@@ -162,8 +162,8 @@ def tiny_recommender(
         tiny_model(**of_the_model),
         users or tiny_users(),
         Properties.of_table(catalogue(available)),
-        settings or Recommend(),
-        new_items or NewItems(),
-        Interactions(),
+        settings or RecommendSettings(),
+        new_items or NewItemsSettings(),
+        InteractionsSettings(),
         ranker_pool=ranker_pool,
     )

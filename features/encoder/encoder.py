@@ -133,7 +133,7 @@ class Encoder:
         return result
 
 
-def load_encoder(settings: config.Encoder) -> Encoder:
+def load_encoder(settings: config.EncoderSettings) -> Encoder:
     """The encoder that the settings name, on the GPU where there is one, in evaluation mode.
 
     In int8 it computes on the processor whatever there is, as `features/encoder/int8.py` says; what is not int8 there
@@ -182,7 +182,7 @@ def load_encoder(settings: config.Encoder) -> Encoder:
     )
 
 
-def encoder_id(settings: config.Encoder) -> str:
+def encoder_id(settings: config.EncoderSettings) -> str:
     """The id that `load_encoder` would give, without reading the model into memory; safe as a folder's name.
 
     Name, weights' digest, pooling, token limit, `int8` where it computes in that and, last, dimension: whatever
@@ -191,12 +191,12 @@ def encoder_id(settings: config.Encoder) -> str:
     return _source(settings).id
 
 
-def encoder_sha256(settings: config.Encoder) -> str:
+def encoder_sha256(settings: config.EncoderSettings) -> str:
     """The digest of the weights that `load_encoder` would read, checked against the one that is expected."""
     return _source(settings).sha256
 
 
-def token_limit(settings: config.Encoder, tokenizer: Any, model: Any) -> int:
+def token_limit(settings: config.EncoderSettings, tokenizer: Any, model: Any) -> int:
     """Tokens at which texts are cut: as many as the settings, the tokenizer and the model's positions allow."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", settings.max_tokens)
     return min(settings.max_tokens, tokenizer.model_max_length, positions)
@@ -242,7 +242,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
             return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
-def _source(settings: config.Encoder) -> _Source:
+def _source(settings: config.EncoderSettings) -> _Source:
     """Find the encoder, check its digest, and settle what the settings leave open."""
     folder = model_folder(settings.model)
     digest = weights_digest(settings.model, folder)

@@ -36,7 +36,7 @@ def save_distilled(record: Distilled, folder: Path) -> None:
     write_atomically(folder / RECORD_FILE, json.dumps(asdict(record), indent=2).encode())
 
 
-def load_query_encoder(settings: config.Encoder) -> Encoder:
+def load_query_encoder(settings: config.EncoderSettings) -> Encoder:
     """What encodes queries: `encoder.query_model` where it is set, else the encoder itself.
 
     Its id is the encoder's own, as their vectors may be compared. Raises EncoderError as `load_encoder` and
@@ -46,7 +46,7 @@ def load_query_encoder(settings: config.Encoder) -> Encoder:
     return replace(load_encoder(chosen), id=encoder_id(settings))
 
 
-def query_settings(settings: config.Encoder) -> config.Encoder:
+def query_settings(settings: config.EncoderSettings) -> config.EncoderSettings:
     """The encoder of queries as settings of its own; nothing is read but digests.
 
     Raises EncoderError where `query_model` is no student of this encoder, or has fewer dimensions than are compared.

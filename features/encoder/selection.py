@@ -82,7 +82,7 @@ def read_adopted(workspace: Workspace, base: str) -> Adopted | None:
     return adopted
 
 
-def in_use(settings: config.Encoder, adopted: Adopted | None) -> config.Encoder:
+def in_use(settings: config.EncoderSettings, adopted: Adopted | None) -> config.EncoderSettings:
     """The settings with the adopted encoder in the place of the one that they name; without one as they are.
 
     A student of the one that they name cannot read queries for another: it is left out, and the log says so.
@@ -99,7 +99,7 @@ def in_use(settings: config.Encoder, adopted: Adopted | None) -> config.Encoder:
     return chosen.model_copy(update={"query_model": ""})
 
 
-def located(workspace: Workspace, settings: config.Encoder) -> config.Encoder:
+def located(workspace: Workspace, settings: config.EncoderSettings) -> config.EncoderSettings:
     """The settings with the folder in the place of `workspace:NAME`; others as they are.
 
     Raises EncoderError where this workspace has no such folder.

@@ -10,14 +10,14 @@ from features.encoder.encoder import Encoder
 from features.store.store import Release
 from features.text.cleaning import clean
 from features.text.documents import item_texts, newest_reviews
-from recsys.config import Text
+from recsys.config import TextSettings
 
 COMPANY: Final = 100
 """Other items with reviews that are composed along, as a sentence is chosen for what the reviews of others do not say.
 Where a shop has more of them, the choice may differ from the night's."""
 
 
-def reviews_behind(release: Release, settings: Text, encoder: Encoder, item_id: str) -> pl.DataFrame:
+def reviews_behind(release: Release, settings: TextSettings, encoder: Encoder, item_id: str) -> pl.DataFrame:
     """review_id, rating, sentiment, shift, sentences, text of the item's reviews, the most moving first.
 
     shift: 1 - cosine of the item's text vectors with and without the review; 0 for one of which no sentence is in the

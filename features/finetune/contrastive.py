@@ -57,7 +57,7 @@ ColumnLoss = Callable[[list[Features]], Tensor]
 def tune_contrastive(
     encoder: Encoder,
     pairs: pl.DataFrame,
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
     seed: int,
     *,
     checkpoint: Path | None = None,
@@ -117,13 +117,13 @@ def tune_contrastive(
     )
 
 
-def matryoshka_dims(encoder: Encoder, settings: config.Contrastive) -> list[int]:
+def matryoshka_dims(encoder: Encoder, settings: config.ContrastiveSettings) -> list[int]:
     """All dimensions of the encoder's model, then those of the settings that are fewer, descending."""
     hidden = hidden_size(encoder.model)
     return sorted({hidden, *(dim for dim in settings.matryoshka_dims if dim < hidden)}, reverse=True)
 
 
-def contrastive_loss(encoder: Encoder, dims: list[int], settings: config.Finetune) -> ColumnLoss:
+def contrastive_loss(encoder: Encoder, dims: list[int], settings: config.FinetuneSettings) -> ColumnLoss:
     """The loss of columns of features: n anchors, their n positives and, where there are any, up to n negatives.
 
     Each anchor is to find its positive among all positives and negatives of the batch, by cosine / temperature, so it
@@ -149,7 +149,7 @@ def contrastive_loss(encoder: Encoder, dims: list[int], settings: config.Finetun
 
 
 def held_out_measures(
-    encoder: Encoder, pairs: pl.DataFrame, settings: config.Contrastive
+    encoder: Encoder, pairs: pl.DataFrame, settings: config.ContrastiveSettings
 ) -> dict[str, dict[str, float]]:
     """recall@10 and mrr@10 of the pairs that are held out, by number of dimensions, the positive sought among all their
     positives; empty where none are."""
@@ -193,7 +193,7 @@ class _SentenceModel(nn.Sequential):
     pools them afterwards.
     """
 
-    def __init__(self, encoder: Encoder, settings: config.Finetune) -> None:
+    def __init__(self, encoder: Encoder, settings: config.FinetuneSettings) -> None:
         super().__init__(encoder.model)
         self.encoder = encoder
         self.settings = settings

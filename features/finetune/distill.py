@@ -58,7 +58,7 @@ def distill(
     teacher: Encoder,
     student: Encoder,
     texts: Sequence[str],
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
     seed: int,
     *,
     checkpoint: Path | None = None,

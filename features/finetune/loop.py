@@ -74,13 +74,13 @@ class Trained:
     seconds: float
 
 
-def steps_of(n_batches: int, settings: config.Finetune) -> int:
+def steps_of(n_batches: int, settings: config.FinetuneSettings) -> int:
     """Steps of the optimizer: each takes `settings.accumulate` batches of every process."""
     return -(-n_batches // (settings.accumulate * parallel.world_size()))
 
 
 def train(
-    task: Task, settings: config.Finetune, seed: int, checkpoint: Path | None = None, told: Told | None = None
+    task: Task, settings: config.FinetuneSettings, seed: int, checkpoint: Path | None = None, told: Told | None = None
 ) -> Trained:
     """Trains the module in place; it is left in evaluation mode.
 
@@ -118,7 +118,7 @@ def train(
     return Trained(tuple(state.progress.losses), state.progress.seconds)
 
 
-def autocast(device: torch.device, settings: config.Finetune) -> torch.autocast:
+def autocast(device: torch.device, settings: config.FinetuneSettings) -> torch.autocast:
     """Products in the precision that `settings.precision` gives on this device; the weights stay in float32."""
     dtype = compute_dtype(settings.precision, device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
@@ -132,7 +132,7 @@ def pace(step: int, n_steps: int, warm_up_share: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, n_steps - warm_up)))
 
 
-def _step(task: Task, state: State, settings: config.Finetune, seed: int, number: int, rate: float) -> float:
+def _step(task: Task, state: State, settings: config.FinetuneSettings, seed: int, number: int, rate: float) -> float:
     """One step of the optimizer over this process's part of the step's batches; the loss over all of them."""
     size = settings.accumulate * parallel.world_size()
     first = number * size
@@ -167,7 +167,7 @@ def _step(task: Task, state: State, settings: config.Finetune, seed: int, number
     return loss
 
 
-def _optimizer(weights: dict[str, nn.Parameter], settings: config.Finetune) -> torch.optim.AdamW:
+def _optimizer(weights: dict[str, nn.Parameter], settings: config.FinetuneSettings) -> torch.optim.AdamW:
     """Matrices decay; biases and the gains of norms do not."""
     groups = [
         {"params": [w for w in weights.values() if w.ndim > 1], "weight_decay": settings.weight_decay},
@@ -176,7 +176,7 @@ def _optimizer(weights: dict[str, nn.Parameter], settings: config.Finetune) -> t
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=True)
 
 
-def _identity(task: Task, settings: config.Finetune, seed: int) -> str:
+def _identity(task: Task, settings: config.FinetuneSettings, seed: int) -> str:
     """All that shapes the result: a checkpoint of anything else must not be taken up."""
     told = settings.model_dump_json(exclude=_STAGES_OWN)
     how = f"{task.stage} {seed} {parallel.world_size()} {task.learning_rate!r} {told} {task.shaped_by}"

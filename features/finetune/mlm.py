@@ -41,7 +41,7 @@ MAX_CROSS_ENTROPY: Final = 700.0
 def tune_mlm(
     encoder: Encoder,
     texts: Iterable[str],
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
     seed: int,
     *,
     checkpoint: Path | None = None,
@@ -125,7 +125,7 @@ def guessed_losses(
     tokens: list[list[int]],
     masking: Masking,
     rng: np.random.Generator,
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
 ) -> Tensor:
     """(n_guessed,) float32 cross-entropy of each guessed token. Logits are computed for these alone."""
     ids, mask = padded(tokens, encoder.pad_id)
@@ -139,7 +139,7 @@ def guessed_losses(
 
 
 def perplexity(
-    encoder: Encoder, head: Head, tokens: list[list[int]], masking: Masking, settings: config.Finetune
+    encoder: Encoder, head: Head, tokens: list[list[int]], masking: Masking, settings: config.FinetuneSettings
 ) -> float:
     """exp of the mean cross-entropy over all guessed tokens of these texts, which are masked alike in every call."""
     encoder.model.eval()
@@ -163,7 +163,7 @@ def _new_head(encoder: Encoder, seed: int) -> Head:
 
 
 def _split(
-    encoder: Encoder, texts: Iterable[str], masking: Masking, settings: config.Mlm, seed: int
+    encoder: Encoder, texts: Iterable[str], masking: Masking, settings: config.MlmSettings, seed: int
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Tokens of the distinct texts to train on, and of the held-out ones; texts without a word are left out."""
     distinct = list(dict.fromkeys(clean(text) for text in texts))
@@ -184,6 +184,6 @@ def _split(
     return [tokens[row] for row in training], [tokens[row] for row in held_out]
 
 
-def _run(task: Task, settings: config.Finetune, seed: int, folder: Path | None, told: Told | None) -> Trained:
+def _run(task: Task, settings: config.FinetuneSettings, seed: int, folder: Path | None, told: Told | None) -> Trained:
     checkpoint = None if folder is None else folder / f"{task.stage.replace(' ', '-')}.safetensors"
     return train(task, settings, seed, checkpoint, told)

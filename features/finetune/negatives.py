@@ -23,7 +23,7 @@ def hard_negatives(
     items: pl.DataFrame,
     history: pl.DataFrame,
     vectors: np.ndarray | None,
-    settings: config.Pairs,
+    settings: config.PairsSettings,
     rng: np.random.Generator,
 ) -> pl.Series:
     """For each pair an item_id, or null: near by text to its item, but unrelated by behaviour.
@@ -61,7 +61,7 @@ def _near_but_unrelated(
     items: pl.DataFrame,
     history: pl.DataFrame,
     vectors: np.ndarray,
-    settings: config.Pairs,
+    settings: config.PairsSettings,
     rng: np.random.Generator,
 ) -> dict[int, np.ndarray]:
     """For each wanted item row the rows of its negatives, in no particular but in the same order every time."""

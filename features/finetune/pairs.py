@@ -55,7 +55,7 @@ def training_pairs(
     reviews: pl.DataFrame,
     vectors: np.ndarray | None,
     as_of: datetime,
-    settings: config.Pairs,
+    settings: config.PairsSettings,
     seed: int,
 ) -> dy.DataFrame[Pairs]:
     """At most `settings.max_pairs` pairs from what happened and was written before `as_of`, by kind and anchor.
@@ -121,7 +121,7 @@ def shopper_histories(events: pl.LazyFrame, item_ids: pl.Series, max_history: in
 
 
 def read_histories(
-    events: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame, as_of: datetime, settings: config.Pairs
+    events: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame, as_of: datetime, settings: config.PairsSettings
 ) -> pl.DataFrame:
     """user_id and text of what each shopper dealt with before `as_of`, oldest first, as in `shopper_histories`.
 
@@ -133,7 +133,7 @@ def read_histories(
     return history.join(texts, on="item_id", how="left", maintain_order="left").select("user_id", "text")
 
 
-def adjacent_pairs(history: pl.DataFrame, items: pl.DataFrame, settings: config.Pairs) -> pl.DataFrame:
+def adjacent_pairs(history: pl.DataFrame, items: pl.DataFrame, settings: config.PairsSettings) -> pl.DataFrame:
     """Weighed pairs of two items at most `max_steps_apart` steps apart in a history.
 
     A step costs the factor `step_decay`; the weights of a pair's occurrences add up.
@@ -263,7 +263,7 @@ def _kind(kind: str, pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _drawn(found: dict[str, pl.DataFrame], settings: config.Pairs, rng: np.random.Generator) -> pl.DataFrame:
+def _drawn(found: dict[str, pl.DataFrame], settings: config.PairsSettings, rng: np.random.Generator) -> pl.DataFrame:
     shares = {kind: getattr(settings, kind) for kind, pairs in found.items() if pairs.height}
     total = sum(shares.values())
     parts = []

@@ -53,7 +53,7 @@ def fit_projection(
     encoder: Encoder,
     pairs: pl.DataFrame,
     histories: pl.DataFrame,
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
     seed: int,
     *,
     checkpoint: Path | None = None,

@@ -122,13 +122,13 @@ class Tuning:
         return self.peft.base_model
 
 
-def load_trainable(settings: config.Encoder, finetune: config.Finetune) -> Encoder:
+def load_trainable(settings: config.EncoderSettings, finetune: config.FinetuneSettings) -> Encoder:
     """The encoder in float32, which training needs, with texts cut at `finetune.max_tokens`."""
     encoder = load_encoder(settings.model_copy(update={"precision": "fp32"}))
     return replace(encoder, max_tokens=min(encoder.max_tokens, finetune.max_tokens))
 
 
-def tune(model: nn.Module, settings: config.Finetune, n_steps: int, seed: int) -> Tuning:
+def tune(model: nn.Module, settings: config.FinetuneSettings, n_steps: int, seed: int) -> Tuning:
     """Makes the weights that `settings.mode` names trainable and freezes the others, in place.
 
     n_steps: steps of the optimizer to come, by which AdaLoRA plans: a tenth of them at full rank, the last fifth at

@@ -66,7 +66,7 @@ class ExperimentReport:
 
 
 def experiment_report(
-    name: str, experiment: config.Experiment, metric: str, database: LiveDatabase, lake: Path
+    name: str, experiment: config.ExperimentSettings, metric: str, database: LiveDatabase, lake: Path
 ) -> ExperimentReport:
     """The experiment as it stands. metric: a type of event; lake: its folder.
 

@@ -54,7 +54,7 @@ class LoadedRelease:
     release_id: str
     manifest: Manifest
     recommender: Recommender
-    encoder: config.Encoder
+    encoder: config.EncoderSettings
     catalogue: Catalogue | None = None
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from recsys.config import Embed
+from recsys.config import EmbedSettings
 
 
-def browsing_profiles(browsing: pl.DataFrame, vectors: np.ndarray, settings: Embed) -> tuple[list[str], np.ndarray]:
+def browsing_profiles(
+    browsing: pl.DataFrame, vectors: np.ndarray, settings: EmbedSettings
+) -> tuple[list[str], np.ndarray]:
     """Each shopper's newest browsing texts as one direction: their mean, the newer weighing more.
 
     browsing: user_id, timestamp, one row a text; of equal times the later row is the newer. vectors: (n_texts, dim)

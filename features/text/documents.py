@@ -12,7 +12,7 @@ import polars as pl
 
 from features.text.cleaning import clean, plain_lines, text_hash
 from features.text.sentences import choose_sentences, split_sentences
-from recsys.config import Text
+from recsys.config import TextSettings
 
 NAMED_FIELDS: Final = ("title", "category", "brand", "attributes")
 BROWSING_EVENTS: Final = ("search", "view", "click")
@@ -48,7 +48,7 @@ def browsing_texts(events: pl.DataFrame | pl.LazyFrame, last: int | None = None)
 
 
 def item_texts(
-    items: pl.DataFrame, reviews: pl.DataFrame, settings: Text, count_tokens: Callable[[list[str]], list[int]]
+    items: pl.DataFrame, reviews: pl.DataFrame, settings: TextSettings, count_tokens: Callable[[list[str]], list[int]]
 ) -> pl.DataFrame:
     """item_id, text, text_hash of each item, in the order given: what there is to read about it.
 
@@ -77,7 +77,7 @@ def item_texts(
     return _with_hash(composed, drop_empty=False)
 
 
-def _compose(fields: list[str], said: list[str], settings: Text, costs: Mapping[str, int]) -> str:
+def _compose(fields: list[str], said: list[str], settings: TextSettings, costs: Mapping[str, int]) -> str:
     *named, description = fields
     budget = settings.token_budget
     left = budget // 2 if description or said else budget

@@ -23,7 +23,7 @@ COPIED_WORDS: Final = 8
 
 
 def trusted_reviews(
-    reviews: pl.DataFrame, settings: config.Evidence, hidden: Collection[str] = frozenset()
+    reviews: pl.DataFrame, settings: config.EvidenceSettings, hidden: Collection[str] = frozenset()
 ) -> pl.DataFrame:
     """The reviews that may be quoted, in their order.
 
@@ -47,7 +47,7 @@ def trusted_reviews(
 
 
 def review_quotes(
-    reviews: pl.DataFrame, settings: config.Evidence, max_reviews: int, hidden: Collection[str] = frozenset()
+    reviews: pl.DataFrame, settings: config.EvidenceSettings, max_reviews: int, hidden: Collection[str] = frozenset()
 ) -> pl.DataFrame:
     """item_id, review_id, rating, text (one sentence, word for word), text_hash; by item, the most informative first.
 

@@ -84,7 +84,7 @@ def read_review_texts(
     return texts
 
 
-def bench_embed(texts: Sequence[str], settings: config.Encoder, n_runs: int, progress: Progress) -> EmbedBench:
+def bench_embed(texts: Sequence[str], settings: config.EncoderSettings, n_runs: int, progress: Progress) -> EmbedBench:
     """Every path over the same texts, one after the other, each in a process of its own.
 
     bf16 of ours is left out where the hardware does not compute in it, the query model where none is set.

@@ -92,7 +92,7 @@ def measure(
     return vectors, {"seconds": median(passes), "n_tokens": count.n_tokens, "padding_share": count.padding_share}
 
 
-def load_path(path: str, settings: config.Encoder) -> tuple[Encode, torch.nn.Module]:
+def load_path(path: str, settings: config.EncoderSettings) -> tuple[Encode, torch.nn.Module]:
     """A key of `OURS` or `PEERS`, ready to encode, and the transformer that does."""
     if path in PEERS:
         from jobs.bench.peers.sentence_encoder import (
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> None:
     computes, of the process otherwise."""
     folder, path, out = Path(arguments[0]), arguments[1], arguments[2]
     asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-    encode, model = load_path(path, config.Encoder.model_validate(asked["encoder"]))
+    encode, model = load_path(path, config.EncoderSettings.model_validate(asked["encoder"]))
     vectors, told = measure(encode, model, asked["texts"], asked["n_runs"])
     on_gpu = compute_device().type == "cuda"
     told["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mb()

@@ -74,7 +74,7 @@ class _Listed:
     since: datetime | None
 
 
-def _listed(name: str, experiment: config.Experiment, database: LiveDatabase) -> _Listed:
+def _listed(name: str, experiment: config.ExperimentSettings, database: LiveDatabase) -> _Listed:
     from features.live.answer_log import AnswerLog
 
     weights = {arm: one.weight for arm, one in experiment.arms.items()}
@@ -116,7 +116,7 @@ def _live_database(place: Workspace, settings: config.Settings) -> Iterator[Live
         database.close()
 
 
-def _named(experiments: Mapping[str, config.Experiment], name: str) -> config.Experiment:
+def _named(experiments: Mapping[str, config.ExperimentSettings], name: str) -> config.ExperimentSettings:
     if name in experiments:
         return experiments[name]
     if not experiments:

@@ -90,7 +90,7 @@ def stored_forms(vectors: np.ndarray, dims: list[int]) -> list[tuple[str, np.nda
 
 def _make_student(
     full: Encoder,
-    own: config.Encoder,
+    own: config.EncoderSettings,
     folder: Path,
     workspace: Workspace,
     data: CompressData,
@@ -115,7 +115,7 @@ def _make_student(
     return len(transformer_layers(student.model)), len(transformer_layers(teacher.model))
 
 
-def _weights_folder(settings: config.Encoder) -> Path:
+def _weights_folder(settings: config.EncoderSettings) -> Path:
     return model_folder(settings.query_model or settings.model)
 
 

@@ -55,8 +55,8 @@ class EmbedReport:
 def embed_texts(
     workspace: Workspace,
     texts: pl.DataFrame,
-    encoder: config.Encoder,
-    settings: config.Embed,
+    encoder: config.EncoderSettings,
+    settings: config.EmbedSettings,
     progress: Progress | None = None,
 ) -> EmbedReport:
     """Encode the texts whose hash this encoder has no vector for, and keep the vectors in the workspace.
@@ -142,7 +142,7 @@ def forget_vectors(workspace: Workspace, text_hashes: Collection[str]) -> tuple[
 class _ShardEncoder:
     """The actor: loads the encoder once, then encodes shard after shard. files: a reference to `encoder_files`."""
 
-    def __init__(self, settings: config.Encoder, n_threads: int, files: ray.ObjectRef[Files | None]) -> None:
+    def __init__(self, settings: config.EncoderSettings, n_threads: int, files: ray.ObjectRef[Files | None]) -> None:
         torch.set_num_threads(n_threads)
         with at_hand(settings, ray.get(files)) as found:
             self._encoder = load_encoder(found)
@@ -151,12 +151,12 @@ class _ShardEncoder:
         return _encode_shard(self._encoder, shard)
 
 
-def _encode_here(shards: list[pa.Table], encoder: config.Encoder) -> Iterator[pa.Table]:
+def _encode_here(shards: list[pa.Table], encoder: config.EncoderSettings) -> Iterator[pa.Table]:
     loaded = load_encoder(encoder)
     return (_encode_shard(loaded, shard) for shard in shards)
 
 
-def _encode_on_ray(shards: list[pa.Table], encoder: config.Encoder, workers: int) -> Iterator[pa.Table]:
+def _encode_on_ray(shards: list[pa.Table], encoder: config.EncoderSettings, workers: int) -> Iterator[pa.Table]:
     """Encoded shards as they get ready, in any order."""
     start_ray()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ Files = Mapping[str, bytes]
 """Contents by path below the folder."""
 
 
-def encoder_files(encoder: config.Encoder) -> Files | None:
+def encoder_files(encoder: config.EncoderSettings) -> Files | None:
     """What the encoder's folder holds; None for an encoder that is no folder, which every machine finds by its name."""
     folder = Path(encoder.model).expanduser()
     if not folder.is_dir():
@@ -22,7 +22,7 @@ def encoder_files(encoder: config.Encoder) -> Files | None:
 
 
 @contextmanager
-def at_hand(encoder: config.Encoder, files: Files | None) -> Iterator[config.Encoder]:
+def at_hand(encoder: config.EncoderSettings, files: Files | None) -> Iterator[config.EncoderSettings]:
     """The settings, with a folder of this machine for as long as the context lasts where the one named is not here."""
     if files is None or Path(encoder.model).expanduser().is_dir():
         yield encoder

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 def review_sentiment(
     workspace: Workspace,
     adopted: Adopted | None,
-    encoder: config.Encoder,
+    encoder: config.EncoderSettings,
     reviews_text: pl.DataFrame,
-    settings: config.Embed,
+    settings: config.EmbedSettings,
     progress: Callable[[int, int], None],
 ) -> pl.DataFrame:
     """review_id, sentiment (Float32, -1 bad to 1 good) of the reviews with a text; no rows without a sentiment head.

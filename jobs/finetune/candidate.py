@@ -38,7 +38,7 @@ class Candidate:
     """
 
     name: str
-    encoder: config.Encoder
+    encoder: config.EncoderSettings
     changed: bool
     has_head: bool
 
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def keep_candidate(
-    workspace: Workspace, made: TunedEncoder, current: config.Encoder, as_of: datetime, drafts: Path
+    workspace: Workspace, made: TunedEncoder, current: config.EncoderSettings, as_of: datetime, drafts: Path
 ) -> Candidate:
     """Move what was made to `WORKSPACE/encoders/NAME`, whole or not at all; equal contents have equal names.
 
@@ -97,7 +97,7 @@ def keep_candidate(
 
 
 def judge(
-    workspace: Workspace, candidate: Candidate, current: config.Encoder, data: TuningData, settings: Settings
+    workspace: Workspace, candidate: Candidate, current: config.EncoderSettings, data: TuningData, settings: Settings
 ) -> Verdict:
     """The candidate beside the encoder in use, on the pairs that no stage was trained on, by a paired bootstrap.
 
@@ -138,7 +138,7 @@ def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> Adopte
     return Adopted(base, model, weights_digest(folder, model_folder(folder)), head, files)
 
 
-def _quality(named: config.Encoder, pairs: pl.DataFrame) -> np.ndarray:
+def _quality(named: config.EncoderSettings, pairs: pl.DataFrame) -> np.ndarray:
     """(n_anchors,) NDCG@10 of each distinct anchor, in the order in which they first occur."""
     found = ndcg(retrieval_ranks(load_encoder(named), pairs), K)
     by_anchor = pairs.select("anchor").with_columns(ndcg=pl.Series(found))

@@ -42,7 +42,7 @@ class TuningData:
 def read_tuning_data(
     workspace: Workspace,
     encoder: Encoder,
-    named: config.Encoder,
+    named: config.EncoderSettings,
     settings: Settings,
     as_of: datetime,
     progress: EmbedProgress,

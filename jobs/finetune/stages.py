@@ -59,9 +59,9 @@ class _Work:
     """What one worker needs. max_tokens: where texts are cut when vectors are made; data: a reference to TuningData."""
 
     data: ray.ObjectRef[TuningData]
-    encoder: config.Encoder
+    encoder: config.EncoderSettings
     max_tokens: int
-    settings: config.Finetune
+    settings: config.FinetuneSettings
     seed: int
     checkpoints: Path
     folder: Path
@@ -71,9 +71,9 @@ class _Work:
 
 def train_stages(
     data: TuningData,
-    encoder: config.Encoder,
+    encoder: config.EncoderSettings,
     max_tokens: int,
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
     seed: int,
     *,
     checkpoints: Path,
@@ -130,9 +130,9 @@ def _run_worker(loop_config: dict[str, Any]) -> None:
 
 def _run_stages(
     data: TuningData,
-    named: config.Encoder,
+    named: config.EncoderSettings,
     max_tokens: int,
-    settings: config.Finetune,
+    settings: config.FinetuneSettings,
     seed: int,
     checkpoints: Path,
     folder: Path,

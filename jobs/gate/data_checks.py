@@ -18,7 +18,7 @@ import polars as pl
 from jobs.gate.data_profile import Profile, Texts, Window, mean_shares, total_variation
 from jobs.gate.findings import Finding, Severity
 from recsys import config
-from recsys.config import Limit
+from recsys.config import LimitSettings
 
 SPREAD = (0.05, 0.95)
 """Quantiles of the earlier days between which a figure is usual."""
@@ -63,9 +63,9 @@ class NewData:
     foreseen: Foresight | None = None
 
 
-def check_data(data: NewData, settings: config.Checks) -> list[Finding]:
+def check_data(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     """One finding a figure that could be told: not those of too few rows, or without days to compare with."""
-    checks: tuple[Callable[[NewData, config.Checks], list[Finding]], ...] = (
+    checks: tuple[Callable[[NewData, config.ChecksSettings], list[Finding]], ...] = (
         _volume,
         _stalled,
         _shares,
@@ -80,7 +80,7 @@ def check_data(data: NewData, settings: config.Checks) -> list[Finding]:
     return [finding for check in checks for finding in check(data, settings)]
 
 
-def _volume(data: NewData, settings: config.Checks) -> list[Finding]:
+def _volume(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     counts = [day.n_events for day in data.days]
     if not _comparable(counts, settings) or np.median(counts) < settings.min_rows:
         return []
@@ -92,7 +92,7 @@ def _volume(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_times("volume", a_day, low, high, noise, settings.volume, settings.sigmas, says, remedy)]
 
 
-def _stalled(data: NewData, settings: config.Checks) -> list[Finding]:
+def _stalled(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     """Without any new event there is nothing to keep from the release: that is told and stops nothing."""
     hours, limit = data.arrivals.hours_stalled, settings.stalled_hours
     severity = _severity(hours, 0.0, limit)
@@ -102,8 +102,8 @@ def _stalled(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_found("freshness", hours, -math.inf, limit.warn, severity, says, "see whether the events still arrive")]
 
 
-def _shares(data: NewData, settings: config.Checks) -> list[Finding]:
-    told: tuple[tuple[str, Callable[[Profile], int], Callable[[Profile], int], Limit, str, str], ...] = (
+def _shares(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
+    told: tuple[tuple[str, Callable[[Profile], int], Callable[[Profile], int], LimitSettings, str, str], ...] = (
         (
             "repeated events",
             lambda day: day.n_repeated,
@@ -140,7 +140,7 @@ def _shares(data: NewData, settings: config.Checks) -> list[Finding]:
     return findings
 
 
-def _quarantined(data: NewData, settings: config.Checks) -> list[Finding]:
+def _quarantined(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     """Rows that break a rule are not usual, so the first night is judged, too."""
     n = data.arrivals.n_read
     if n < settings.min_rows:
@@ -153,7 +153,7 @@ def _quarantined(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_more("quarantined", share, usual, error, settings.quarantined, settings.sigmas, says, remedy)]
 
 
-def _event_mix(data: NewData, settings: config.Checks) -> list[Finding]:
+def _event_mix(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     days = [day for day in data.days if day.n_events >= settings.min_rows]
     if data.new.n_events < settings.min_rows or not _comparable(days, settings):
         return []
@@ -170,7 +170,7 @@ def _event_mix(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_more("event mix", away, own, 0.0, settings.event_mix, settings.sigmas, says, remedy)]
 
 
-def _items_gone(data: NewData, settings: config.Checks) -> list[Finding]:
+def _items_gone(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     sold = data.before.filter("available")
     if len(sold) < settings.min_rows:
         return []
@@ -182,7 +182,7 @@ def _items_gone(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_found("items gone", share, -math.inf, limit.warn, _severity(share, 0.0, limit), says, remedy)]
 
 
-def _prices(data: NewData, settings: config.Checks) -> list[Finding]:
+def _prices(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     priced = data.before.join(data.after, on="item_id", suffix="_now").filter(
         (pl.col("price") > 0) & (pl.col("price_now") > 0)
     )
@@ -206,7 +206,7 @@ def _prices(data: NewData, settings: config.Checks) -> list[Finding]:
     ]
 
 
-def _paid(data: NewData, settings: config.Checks) -> list[Finding]:
+def _paid(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     days = [day for day in data.days if day.n_paid >= 1]
     n = data.new.n_paid
     if n < settings.min_rows or sum(day.n_paid for day in days) < settings.min_rows or not _comparable(days, settings):
@@ -219,7 +219,7 @@ def _paid(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_times("paid", paid, low, high, noise, settings.paid, settings.sigmas, says, remedy)]
 
 
-def _texts(data: NewData, settings: config.Checks) -> list[Finding]:
+def _texts(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     kinds: Mapping[str, Callable[[Profile], Texts]] = {
         "searches": lambda day: day.searches,
         "reviews": lambda day: day.reviews,
@@ -233,7 +233,7 @@ def _texts(data: NewData, settings: config.Checks) -> list[Finding]:
     return findings
 
 
-def _text_findings(kind: str, new: Texts, days: Sequence[Texts], settings: config.Checks) -> list[Finding]:
+def _text_findings(kind: str, new: Texts, days: Sequence[Texts], settings: config.ChecksSettings) -> list[Finding]:
     low, high = (math.exp(edge) for edge in _usual([day.log_length for day in days]))
     length, noise = math.exp(new.log_length), new.log_length_sd / math.sqrt(new.n_texts)
     told = f"{kind} are {length:.0f} characters long in the geometric mean"
@@ -255,7 +255,7 @@ def _text_findings(kind: str, new: Texts, days: Sequence[Texts], settings: confi
     return findings
 
 
-def _foresight(data: NewData, settings: config.Checks) -> list[Finding]:
+def _foresight(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     """What was foreseen above chance, against what used to be; who knows little beyond chance says nothing."""
     found, usual = data.foresight, data.foreseen
     if found is None or usual is None:
@@ -276,7 +276,7 @@ def _foresight(data: NewData, settings: config.Checks) -> list[Finding]:
     return [_found("foresight", found.value, low, math.inf, severity, says, remedy)]
 
 
-def _comparable(days: Sequence[object], settings: config.Checks) -> bool:
+def _comparable(days: Sequence[object], settings: config.ChecksSettings) -> bool:
     return len(days) >= settings.min_days
 
 
@@ -296,7 +296,7 @@ def _more(
     value: float,
     usual: Sequence[float],
     error: float,
-    limit: Limit,
+    limit: LimitSettings,
     sigmas: float,
     says: str,
     remedy: str,
@@ -314,7 +314,7 @@ def _times(
     low: float,
     high: float,
     noise: float,
-    limit: Limit,
+    limit: LimitSettings,
     sigmas: float,
     says: str,
     remedy: str,
@@ -328,7 +328,7 @@ def _times(
     return _found(name, value, low / slack, high * slack, severity, says, remedy)
 
 
-def _severity(outside: float, nothing: float, limit: Limit) -> Severity:
+def _severity(outside: float, nothing: float, limit: LimitSettings) -> Severity:
     if outside <= nothing or outside <= limit.warn:
         return "ok"
     return "stop" if outside > limit.stop else "warning"

@@ -23,13 +23,17 @@ REMEDIES: Final = {
 }
 
 
-def is_bounded(limits: config.Fairness) -> bool:
+def is_bounded(limits: config.FairnessSettings) -> bool:
     """Whether any limit is set: without, nothing is worked out."""
-    return limits != config.Fairness()
+    return limits != config.FairnessSettings()
 
 
 def fairness_findings(
-    candidate: Recommender, group_quality: Mapping[str, float], as_of: datetime, limits: config.Fairness, seed: int
+    candidate: Recommender,
+    group_quality: Mapping[str, float],
+    as_of: datetime,
+    limits: config.FairnessSettings,
+    seed: int,
 ) -> tuple[list[Finding], dict[str, float]]:
     """A finding for each limit that is set, and all figures by `fairness_NAME`; nothing where no limit is set or the
     release knows no shopper. group_quality: of the groups of shoppers that could be measured."""
@@ -39,7 +43,7 @@ def fairness_findings(
         figures = reach(candidate, as_of, seed).figures(list(group_quality.values()))
     except DataError:  # no shopper
         return [], {}
-    unbounded = bounds(config.Fairness())
+    unbounded = bounds(config.FairnessSettings())
     findings = []
     for name, (setting, least, most) in bounds(limits).items():
         value = figures[name]

@@ -108,7 +108,7 @@ def compare(
     held_out: HeldOut,
     read_text: np.ndarray,
     categories: pl.DataFrame,
-    settings: config.Gate,
+    settings: config.GateSettings,
     seed: int,
 ) -> Comparison:
     """held_out: one target a user; read_text: as in `requests`; categories: item_id, category."""
@@ -124,7 +124,7 @@ def compare(
 
 
 def group_quality(
-    candidate: Recommender, held_out: HeldOut, read_text: np.ndarray, settings: config.Gate, seed: int
+    candidate: Recommender, held_out: HeldOut, read_text: np.ndarray, settings: config.GateSettings, seed: int
 ) -> dict[str, float]:
     """Mean NDCG of the candidate by how much it knew of the shoppers, of groups that are large enough to tell."""
     held_out = sampled(held_out, settings.max_users, seed)
@@ -137,7 +137,7 @@ def group_quality(
     }
 
 
-def quality_findings(comparison: Comparison, settings: config.Gate) -> list[Finding]:
+def quality_findings(comparison: Comparison, settings: config.GateSettings) -> list[Finding]:
     """One a slice of enough shoppers, and one of what the lists of enough shoppers cover."""
     judged = [change for change in comparison.slices if change.n_users >= settings.min_users]
     findings = []
@@ -154,7 +154,7 @@ def quality_findings(comparison: Comparison, settings: config.Gate) -> list[Find
     return [*findings, _coverage(comparison, settings)] if judged else []
 
 
-def _coverage(comparison: Comparison, settings: config.Gate) -> Finding:
+def _coverage(comparison: Comparison, settings: config.GateSettings) -> Finding:
     shown, before = comparison.n_shown, comparison.n_shown_served
     change = (shown - before) / before if before else 0.0
     severity: Severity = "stop" if change < -settings.max_coverage_loss else "ok"

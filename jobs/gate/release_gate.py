@@ -78,7 +78,7 @@ def judge(
     served: Recommender | None,
     served_id: str | None,
     comparison: Comparison | None,
-    settings: config.Gate,
+    settings: config.GateSettings,
     seed: int,
 ) -> Verdict:
     """candidate, served: as they are or would be served; comparison: of their trials, None where the served release
@@ -111,7 +111,7 @@ def _finite(model: Model) -> Finding:
     return Finding("finite numbers", n_bad, -math.inf, 0.0, "stop" if n_bad else "ok", says, remedy)
 
 
-def _vectors(candidate: Recommender, settings: config.Gate, seed: int) -> list[Finding]:
+def _vectors(candidate: Recommender, settings: config.GateSettings, seed: int) -> list[Finding]:
     norms = np.linalg.norm(np.nan_to_num(candidate.vectors), axis=1)
     norm = float(norms[norms > 0].mean()) if norms.any() else 0.0
     low, high = NORMS
@@ -147,7 +147,7 @@ def _mean_cosine(vectors: np.ndarray, seed: int) -> float:
 
 
 def _drift(
-    candidate: Recommender, served: Recommender, settings: config.Gate, seed: int
+    candidate: Recommender, served: Recommender, settings: config.GateSettings, seed: int
 ) -> tuple[list[Finding], dict[str, float], tuple[dict[str, Any], ...]]:
     churn = neighbour_churn(served, candidate, seed)["churn"].to_numpy()
     slates = slate_churn(served, candidate, fixed_shoppers([served, candidate], settings.smoke_users))
@@ -167,7 +167,7 @@ def _drift(
     return findings, figures, tuple(changed.to_dicts())
 
 
-def _smoke(candidate: Recommender, settings: config.Gate) -> list[Finding]:
+def _smoke(candidate: Recommender, settings: config.GateSettings) -> list[Finding]:
     """Lists of fixed shoppers and of a stranger: no item comes twice or cannot be had, none is empty for nothing."""
     asked: list[str | None] = [None, *fixed_shoppers([candidate], settings.smoke_users)]
     bad = []

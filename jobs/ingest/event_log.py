@@ -28,7 +28,7 @@ from jobs.ingest.validation import check_rows, of_erased
 from jobs.lake.lake import Lake
 from jobs.lake.merge import merge_table
 from jobs.lake.staging import Staging
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class _Count:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def ingest_log(workspace: Workspace, events: EventLog, settings: Ingest, now: datetime) -> LogReport:
+def ingest_log(workspace: Workspace, events: EventLog, settings: IngestSettings, now: datetime) -> LogReport:
     """Take what the log has gained into the lake.
 
     Events of shoppers who were erased leave the log, too, should a replica have stored any before it knew. Bad rows go
@@ -69,7 +69,7 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: Ingest, now: da
 
 
 def ingest_log_again(
-    workspace: Workspace, events: EventLog, after: int, up_to: int, settings: Ingest, now: datetime
+    workspace: Workspace, events: EventLog, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> TableReport:
     """Take the events with numbers in (after, up_to], whatever was read before; the position stays where it is."""
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
@@ -77,7 +77,7 @@ def ingest_log_again(
 
 
 def _take(
-    workspace: Workspace, events: EventLog, after: int, up_to: int, settings: Ingest, now: datetime
+    workspace: Workspace, events: EventLog, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> TableReport:
     started = time.perf_counter()
     kept_out = read_erased(workspace)

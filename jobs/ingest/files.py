@@ -34,7 +34,7 @@ from jobs.ingest.validation import check_rows, names_erased, of_erased
 from jobs.lake.lake import Lake
 from jobs.lake.merge import Merged, merge_table
 from jobs.lake.staging import Staging
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
@@ -87,7 +87,7 @@ class _Count:
 def ingest(
     workspace: Workspace,
     spec: SourceSpec,
-    settings: Ingest,
+    settings: IngestSettings,
     now: datetime,
     progress: Progress | None = None,
     remembered: SourceSpec | None = None,
@@ -106,7 +106,7 @@ def ingest(
 
 
 def ingest_new(
-    workspace: Workspace, settings: Ingest, now: datetime, progress: Progress | None = None
+    workspace: Workspace, settings: IngestSettings, now: datetime, progress: Progress | None = None
 ) -> IngestReport | None:
     """Take the files of remembered specs that are new or changed; None where there are none.
 
@@ -129,7 +129,7 @@ def _take_files(
     workspace: Workspace,
     spec: SourceSpec,
     remembered: SourceSpec,
-    settings: Ingest,
+    settings: IngestSettings,
     now: datetime,
     progress: Progress | None,
     *,
@@ -200,7 +200,7 @@ def _refuse_bad(
     table: str,
     count: _Count,
     files: Sequence[RawFile],
-    settings: Ingest,
+    settings: IngestSettings,
     quarantine: Path,
     *,
     may_be_empty: bool,

@@ -23,13 +23,15 @@ from jobs.ingest.validation import check_rows
 from jobs.lake.lake import TABLES, Lake
 from jobs.lake.merge import merge_table
 from jobs.lake.staging import Staging
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
-def ingest_items(workspace: Workspace, changes: ItemChanges, settings: Ingest, now: datetime) -> tuple[int, int]:
+def ingest_items(
+    workspace: Workspace, changes: ItemChanges, settings: IngestSettings, now: datetime
+) -> tuple[int, int]:
     """Returns how many products of the catalogue are new or changed, and the version up to which it holds the changes.
 
     A shop without a catalogue sells what its events mention: one product of its own would end that, so there nothing
@@ -50,7 +52,7 @@ def ingest_items(workspace: Workspace, changes: ItemChanges, settings: Ingest, n
 
 
 def ingest_items_again(
-    workspace: Workspace, changes: ItemChanges, after: int, up_to: int, settings: Ingest, now: datetime
+    workspace: Workspace, changes: ItemChanges, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> int:
     """Take the changes with versions in (after, up_to] that no later one of the item has replaced, whatever was read
     before; the position stays where it is. Returns how many products are new or changed."""
@@ -60,7 +62,12 @@ def ingest_items_again(
 
 
 def _take(
-    workspace: Workspace, changes: ItemChanges, changed: pl.DataFrame, after: int, settings: Ingest, now: datetime
+    workspace: Workspace,
+    changes: ItemChanges,
+    changed: pl.DataFrame,
+    after: int,
+    settings: IngestSettings,
+    now: datetime,
 ) -> int:
     lake = Lake(workspace.lake)
     rows = _whole(changed, lake.scan("catalog").collect())

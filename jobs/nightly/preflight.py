@@ -18,7 +18,7 @@ _CLOSED: Final = {errno.EROFS: "read-only file system", errno.EACCES: "permissio
 _MIB: Final = 1 << 20
 
 
-def check_room(root: Path, settings: config.Nightly) -> None:
+def check_room(root: Path, settings: config.NightlySettings) -> None:
     """Raise RoomError, saying how much is free and needed, where the disk below `root` or the memory is too full."""
     disk = shutil.disk_usage(root).free // _MIB
     if disk < settings.free_disk_mb:

@@ -52,7 +52,7 @@ def trial_folder(workspace: Workspace, release_id: str) -> Path:
 def find_base(
     workspace: Workspace,
     store: Store,
-    settings: config.Nightly,
+    settings: config.NightlySettings,
     *,
     rules: str,
     encoder_id: str,

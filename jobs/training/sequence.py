@@ -32,7 +32,7 @@ class _Work:
     """What one worker needs. `inputs`: a reference to the SequenceInputs, but for the warm start, which is a file."""
 
     inputs: ray.ObjectRef[SequenceInputs]
-    settings: config.Sequence
+    settings: config.SequenceSettings
     seed: int
     checkpoint: Path | None
     folder: Path
@@ -54,7 +54,7 @@ def train_sequence(
     sequences: Sequences,
     text: np.ndarray | None,
     n_items: int,
-    settings: config.Sequence,
+    settings: config.SequenceSettings,
     seed: int,
     *,
     storage: Path,
@@ -101,7 +101,11 @@ def train_sequence(
 
 
 def _fit(
-    inputs: SequenceInputs, settings: config.Sequence, seed: int, checkpoint: Path | None, progress: Progress | None
+    inputs: SequenceInputs,
+    settings: config.SequenceSettings,
+    seed: int,
+    checkpoint: Path | None,
+    progress: Progress | None,
 ) -> SequenceModel:
     return fit_sequence(
         inputs.sequences,

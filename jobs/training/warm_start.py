@@ -50,7 +50,7 @@ class WarmStart:
 
 
 def read_warm_start(
-    store: Store, encoder_id: str, item_ids: pl.Series, cut: datetime, settings: config.Sequence
+    store: Store, encoder_id: str, item_ids: pl.Series, cut: datetime, settings: config.SequenceSettings
 ) -> WarmStart | None:
     """What the served release left for a model of what preceded `cut`.
 

@@ -35,7 +35,7 @@ class Shape:
     temperature: float
 
     @classmethod
-    def of(cls, n_items: int, text_dim: int, settings: config.Sequence) -> Shape:
+    def of(cls, n_items: int, text_dim: int, settings: config.SequenceSettings) -> Shape:
         return cls(
             n_items=n_items,
             text_dim=text_dim,

@@ -46,7 +46,7 @@ def training_data(
     text: np.ndarray | None,
     browsing_text: np.ndarray | None,
     n_items: int,
-    settings: config.Sequence,
+    settings: config.SequenceSettings,
     device: torch.device,
 ) -> TrainingData:
     def tensor(array: np.ndarray | None) -> Tensor | None:
@@ -59,7 +59,7 @@ def training_data(
 
 
 def prediction_loss(
-    network: Network, data: TrainingData, batch: Batch, settings: config.Sequence, rng: np.random.Generator
+    network: Network, data: TrainingData, batch: Batch, settings: config.SequenceSettings, rng: np.random.Generator
 ) -> Tensor:
     """Cross-entropy of the next items of one batch, among all warm items or a sample of them.
 

@@ -44,7 +44,7 @@ def fit_sequence(
     sequences: Sequences,
     text: np.ndarray | None,
     n_items: int,
-    settings: config.Sequence,
+    settings: config.SequenceSettings,
     seed: int,
     *,
     browsing_text: np.ndarray | None = None,
@@ -96,7 +96,7 @@ def fit_sequence(
     return model_of(run.network, data.item_text, data.id_weights(settings.id_prior), run.progress.best_epoch)
 
 
-def _new_run(network: Network, settings: config.Sequence, warm_start: SequenceModel | None) -> Run:
+def _new_run(network: Network, settings: config.SequenceSettings, warm_start: SequenceModel | None) -> Run:
     warm = warm_start is not None and _take_over(network, warm_start)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -120,14 +120,14 @@ def _copy(network: Network) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def _goes_on(run: Run, settings: config.Sequence) -> bool:
+def _goes_on(run: Run, settings: config.SequenceSettings) -> bool:
     return run.progress.epochs_done < run.last and run.progress.worse < settings.patience
 
 
 def _one_epoch(
     run: Run,
     data: TrainingData,
-    settings: config.Sequence,
+    settings: config.SequenceSettings,
     seed: int,
     judged: tuple[Sequences, np.ndarray] | None,
     browsing_text: np.ndarray | None,
@@ -154,7 +154,7 @@ def _one_epoch(
     return Epoch(number + 1, run.last, loss, reached)
 
 
-def _train(run: Run, data: TrainingData, settings: config.Sequence, rng: np.random.Generator) -> float:
+def _train(run: Run, data: TrainingData, settings: config.SequenceSettings, rng: np.random.Generator) -> float:
     """One pass over the data, a step for every `parallel.world_size()` batches; the mean loss of its steps."""
     network, device = run.network.train(), run.network.ids.weight.device
     dtype = compute_dtype(settings.precision, device)

@@ -38,7 +38,7 @@ class AccessControl:
     KEY` or `X-API-Key: KEY`. What no route declares is never passed on.
     """
 
-    def __init__(self, app: ASGIApp, keys: Callable[[], Keys], settings: config.Serve) -> None:
+    def __init__(self, app: ASGIApp, keys: Callable[[], Keys], settings: config.ServeSettings) -> None:
         self.app = app
         self._keys = keys
         self._limiter = RateLimiter(settings)

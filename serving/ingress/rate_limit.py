@@ -28,7 +28,7 @@ class RateLimiter:
     A bucket holds what flows into it in a second, and at least one request.
     """
 
-    def __init__(self, settings: config.Serve) -> None:
+    def __init__(self, settings: config.ServeSettings) -> None:
         self._settings = settings
         self._uses: dict[str, _Use] = {}
 

@@ -35,7 +35,7 @@ METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
 """Where replicas keep what they count (`serving/telemetry/metrics.py`)."""
 
 
-def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, workspace: str) -> None:
+def check_reach(settings: config.ServeSettings, keys: Sequence[ApiKey], now: datetime, workspace: str) -> None:
     """Raise ServeError for a host that cannot be served, or one that others reach while no key is valid."""
     if settings.host not in (LOOPBACK, EVERY_INTERFACE):
         raise ServeError(
@@ -49,7 +49,7 @@ def check_reach(settings: config.Serve, keys: Sequence[ApiKey], now: datetime, w
         )
 
 
-def check_port(settings: config.Serve) -> None:
+def check_port(settings: config.ServeSettings) -> None:
     """Raise ServeError where the port cannot be listened on."""
     with socket.socket() as probe:
         # As the proxy does: connections of a service that has just ended do not hold the port.
@@ -65,7 +65,7 @@ def check_port(settings: config.Serve) -> None:
             raise ServeError(reason) from None
 
 
-def ray_environment(settings: config.Serve, run_dir: Path) -> dict[str, str]:
+def ray_environment(settings: config.ServeSettings, run_dir: Path) -> dict[str, str]:
     """Environment variables for Ray and all that it starts.
 
     run_dir: a short path that nobody else can enter: HAProxy's admin socket, whose path must stay under 98

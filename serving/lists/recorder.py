@@ -34,7 +34,7 @@ class AnswerRecorder:
     for a record. forgotten: shoppers whose lists are not written, though they were made.
     """
 
-    def __init__(self, answers: AnswerLog, settings: config.Serve, forgotten: Container[object] = ()) -> None:
+    def __init__(self, answers: AnswerLog, settings: config.ServeSettings, forgotten: Container[object] = ()) -> None:
         self._answers = answers
         self._forgotten = forgotten
         self._replay = timedelta(days=settings.replay_days)

@@ -46,7 +46,7 @@ class ExperimentReports:
 
     def __init__(
         self,
-        experiments: Mapping[str, config.Experiment],
+        experiments: Mapping[str, config.ExperimentSettings],
         database: LiveDatabase,
         lake: Path,
         clock: Callable[[], float] = time.monotonic,

@@ -42,7 +42,7 @@ class Source:
     current_id: Callable[[], str | None]
     digest: Callable[[str], str | None]
     load: Callable[[str], LoadedRelease]
-    load_encoder: Callable[[config.Encoder], TextEncoder]
+    load_encoder: Callable[[config.EncoderSettings], TextEncoder]
 
 
 def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> Source:
@@ -64,7 +64,7 @@ def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> So
     )
 
 
-def _load_encoder(settings: config.Encoder) -> TextEncoder:
+def _load_encoder(settings: config.EncoderSettings) -> TextEncoder:
     # Only here, in the replica: the process that starts Ray encodes nothing.
     from features.encoder.query_encoder import load_query_encoder
 
@@ -99,7 +99,7 @@ class ReleaseWatch(Watch):
     that double.
     """
 
-    def __init__(self, source: Source, settings: config.Serve) -> None:
+    def __init__(self, source: Source, settings: config.ServeSettings) -> None:
         super().__init__(settings.release_poll_s, "release-watch")
         self._source = source
         self._settings = settings

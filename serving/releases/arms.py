@@ -24,7 +24,7 @@ class ArmReleases(Watch):
         release_ids: Iterable[str],
         source: Source,
         live: Callable[[], ActiveRelease | None],
-        settings: config.Serve,
+        settings: config.ServeSettings,
     ) -> None:
         super().__init__(settings.release_poll_s, "arm-releases")
         self._source = source

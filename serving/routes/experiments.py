@@ -147,7 +147,7 @@ def experiment_routes(reports: ExperimentReports) -> APIRouter:
     return routes
 
 
-def _told(report: ExperimentReport, experiment: config.Experiment) -> ExperimentResult:
+def _told(report: ExperimentReport, experiment: config.ExperimentSettings) -> ExperimentResult:
     ratio = report.ratio
     return ExperimentResult(
         name=report.experiment,

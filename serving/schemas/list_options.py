@@ -200,7 +200,7 @@ class SearchRequest(ListRequest):
 AnyList = TypeVar("AnyList", bound=ListRequest)
 
 
-def settled(request: AnyList, scenarios: config.Scenarios, arm: config.Arm | None = None) -> AnyList:
+def settled(request: AnyList, scenarios: config.ScenariosSettings, arm: config.ArmSettings | None = None) -> AnyList:
     """The request with all that it leaves open: as the arm of an experiment has it, else as the scenario.
 
     An arm's own scenario counts where the request names none, and says nothing of how many items there are.

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 import recsys.scorer
 from recsys.candidates import Factors
-from recsys.config import Interactions, NewItems, Recommend
+from recsys.config import InteractionsSettings, NewItemsSettings, RecommendSettings
 from recsys.fusion import Fusion
 from recsys.hardware import peak_memory_mb
 from recsys.model import Model
@@ -175,7 +175,9 @@ def recommender_of(model: Model) -> Recommender:
         {"title": [None] * n_items, "available": [True] * n_items}, schema_overrides={"title": pl.String}
     )
     users = users_from_table(nobody, nothing, nothing, model.item_ids)
-    return Recommender(model, users, Properties.of_table(items), Recommend(), NewItems(), Interactions())
+    return Recommender(
+        model, users, Properties.of_table(items), RecommendSettings(), NewItemsSettings(), InteractionsSettings()
+    )
 
 
 def drawn_query(model: Model, rng: np.random.Generator, *, searched: bool) -> Query:

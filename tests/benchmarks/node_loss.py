@@ -16,7 +16,7 @@ from pathlib import Path
 from replica_loss import failed, wait_for_replicas
 
 from jobs.services.process import LOOPBACK, free_port, running
-from recsys.config import Serve
+from recsys.config import ServeSettings
 from serving.ingress.ray_proxy import METRICS_VARIABLE, ray_environment
 
 STORE_BYTES = 80 * 2**20
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nl-", dir="/tmp") as folder:
-        switches = ray_environment(Serve(), Path(folder))
+        switches = ray_environment(ServeSettings(), Path(folder))
         os.environ.update({name: value for name, value in switches.items() if name != METRICS_VARIABLE})
         # Only now: ray reads its switches as it is imported.
         from ray.cluster_utils import Cluster

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from manifests import ROOT
 
-from recsys.config import Serve
+from recsys.config import ServeSettings
 from serving.routes.pages import web_files
 
 PACKAGES = ("recsys", "features", "jobs", "serving")
@@ -131,7 +131,7 @@ def test_libraries_of_the_image_are_those_of_the_project() -> None:
 def test_the_default_command_serves_and_its_health_is_asked_for() -> None:
     assert instructions("ENTRYPOINT") == ['["recsys"]']
     assert instructions("CMD") == ['["serve", "--host", "0.0.0.0"]']
-    assert instructions("EXPOSE") == [str(Serve().port)]
+    assert instructions("EXPOSE") == [str(ServeSettings().port)]
     (health,) = instructions("HEALTHCHECK")
     assert f"http://127.0.0.1:{Serve().port}/readyz" in health
     (python,) = re.findall(r"^ARG PYTHON=python:([\d.]+)-", DOCKERFILE, re.MULTILINE)

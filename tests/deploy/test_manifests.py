@@ -15,7 +15,7 @@ import pytest
 import yaml
 from manifests import DEPLOY, ROOT, Manifest, containers, manifests, of_kind, parsed, pod_specs, values
 
-from recsys.config import Serve, Settings
+from recsys.config import ServeSettings, Settings
 from recsys.settings_file import load_settings
 from serving.api import create_app
 from serving.ingress.haproxy import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE
@@ -98,15 +98,15 @@ def test_ray_serve_makes_the_application_of_the_environment(served: dict[str, An
 def test_ports_are_those_of_the_service(served: dict[str, Any]) -> None:
     service = of_kind("RayService")
     replica, metrics = containers(service["spec"]["rayClusterConfig"]["workerGroupSpecs"])
-    assert served["port"] == Serve().port
-    assert [port["containerPort"] for port in replica["ports"]] == [Serve().port]
+    assert served["port"] == ServeSettings().port
+    assert [port["containerPort"] for port in replica["ports"]] == [ServeSettings().port]
     assert metrics["command"][:3] == ["python", "-m", exporter.__name__]
     assert metrics["command"][3:] == ["--port", str(exporter.PORT)]
     assert [port["containerPort"] for port in metrics["ports"]] == [exporter.PORT]
     (endpoint,) = of_kind("PodMonitor")["spec"]["podMetricsEndpoints"]
     assert (endpoint["port"], endpoint["path"]) == (metrics["ports"][0]["name"], exporter.PATH)
     opened = {port["port"] for rule in of_kind("NetworkPolicy")["spec"]["ingress"] for port in rule.get("ports", ())}
-    assert opened == {8265, Serve().port, exporter.PORT}
+    assert opened == {8265, ServeSettings().port, exporter.PORT}
 
 
 def test_probes_ask_for_routes_that_there_are() -> None:
@@ -138,7 +138,7 @@ def test_ray_is_switched_as_the_service_switches_it_for_itself(served: dict[str,
     own = {"RAY_SERVE_HAPROXY_NBTHREAD", METRICS_VARIABLE}
     switches = {
         name: value
-        for name, value in ray_environment(Serve(), tmp_path).items()
+        for name, value in ray_environment(ServeSettings(), tmp_path).items()
         if name not in own and not re.search("PORT$|PATH$|FILE|BASE$|LOC$", name)
     }
     cluster = of_kind("RayService")["spec"]["rayClusterConfig"]

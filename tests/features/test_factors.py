@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 from features.factors import fit_bm25, fit_factors
-from recsys.config import Factors
+from recsys.config import FactorsSettings
 
 MODELS = ("als", "bpr", "lmf")
 
@@ -18,8 +18,8 @@ def two_circles(n_users: int = 60) -> sp.csr_matrix:
     return sp.csr_matrix(X)
 
 
-def settings(model: str) -> Factors:
-    return Factors(model=model, dim=4, iterations=30)
+def settings(model: str) -> FactorsSettings:
+    return FactorsSettings(model=model, dim=4, iterations=30)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -11,7 +11,7 @@ import ray
 
 from jobs.ingest.files import IngestReport, ingest
 from jobs.ingest.sources.spec import SourceSpec
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.workspace import Workspace
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -54,11 +54,11 @@ def ingest_table(workspace: Workspace) -> IngestTable:
         *,
         columns: Mapping[str, str] | None = None,
         constants: Mapping[str, str] | None = None,
-        settings: Ingest | None = None,
+        settings: IngestSettings | None = None,
         **paths: Path | str,
     ) -> IngestReport:
         globs = {table: (str(path),) for table, path in paths.items()}
         spec = SourceSpec("table", globs, columns or {}, constants or {})
-        return ingest(workspace, spec, settings or Ingest(max_bad_share=0.9), NOW)
+        return ingest(workspace, spec, settings or IngestSettings(max_bad_share=0.9), NOW)
 
     return take

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.config import Complements
+from recsys.config import ComplementsSettings
 from recsys.cooccurrence import MAX_BASKET, CoPurchases, learn_together
 from recsys.errors import StoreError
 
@@ -29,28 +29,28 @@ BASKETS = bought("1a", "1b", "2a", "2b", "3a", "3b", "3c", "4a", "4c", "5d")
 
 
 def test_shoppers_who_bought_both_are_counted() -> None:
-    together = learn_together(BASKETS, ITEMS, Complements())
+    together = learn_together(BASKETS, ITEMS, ComplementsSettings())
     assert together.shoppers.toarray().tolist() == [[0, 3, 2, 0], [3, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0]]
     assert together.strength[0, 1] == pytest.approx(2 / np.sqrt(4 * 3))
     assert together.strength[0, 1] > together.strength[0, 2] > 0
 
 
 def test_buying_twice_is_one_shopper_and_a_view_is_no_purchase() -> None:
-    again = learn_together(pl.concat([BASKETS, BASKETS]), ITEMS, Complements())
+    again = learn_together(pl.concat([BASKETS, BASKETS]), ITEMS, ComplementsSettings())
     assert again.shoppers[0, 1] == 3
-    viewed = learn_together(bought("1a", "1b", "2a", "2b", kind="view"), ITEMS, Complements())
+    viewed = learn_together(bought("1a", "1b", "2a", "2b", kind="view"), ITEMS, ComplementsSettings())
     assert viewed.shoppers.nnz == 0
 
 
 def test_the_strongest_partners_are_kept() -> None:
-    together = learn_together(BASKETS, ITEMS, Complements(per_item=1))
+    together = learn_together(BASKETS, ITEMS, ComplementsSettings(per_item=1))
     assert together.shoppers[0].indices.tolist() == [1]
-    assert learn_together(BASKETS, ITEMS, Complements(per_item=0)).shoppers.nnz == 0
+    assert learn_together(BASKETS, ITEMS, ComplementsSettings(per_item=0)).shoppers.nnz == 0
 
 
 def test_items_outside_the_model_and_no_events_count_for_nothing() -> None:
-    assert learn_together(bought("1x", "1y"), ITEMS, Complements()).shoppers.nnz == 0
-    assert learn_together(BASKETS.clear(), ITEMS, Complements()).shoppers.shape == (4, 4)
+    assert learn_together(bought("1x", "1y"), ITEMS, ComplementsSettings()).shoppers.nnz == 0
+    assert learn_together(BASKETS.clear(), ITEMS, ComplementsSettings()).shoppers.shape == (4, 4)
 
 
 def test_of_a_resellers_purchases_the_newest_are_paired() -> None:
@@ -66,14 +66,14 @@ def test_of_a_resellers_purchases_the_newest_are_paired() -> None:
         )
         for user in ("r", "s")
     )
-    together = learn_together(events, ids, Complements(per_item=1000))
+    together = learn_together(events, ids, ComplementsSettings(per_item=1000))
     assert together.shoppers[0].nnz == 0
     assert together.shoppers[len(ids) - 1].nnz == MAX_BASKET - 1
 
 
 def test_it_comes_back_from_disk_and_a_release_without_it_knows_nothing(tmp_path: Path) -> None:
     assert CoPurchases.load(tmp_path, 4).shoppers.nnz == 0
-    together = learn_together(BASKETS, ITEMS, Complements())
+    together = learn_together(BASKETS, ITEMS, ComplementsSettings())
     together.save(tmp_path)
     again = CoPurchases.load(tmp_path, 4)
     np.testing.assert_array_equal(again.shoppers.toarray(), together.shoppers.toarray())
@@ -81,7 +81,7 @@ def test_it_comes_back_from_disk_and_a_release_without_it_knows_nothing(tmp_path
 
 
 def test_damaged_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    learn_together(BASKETS, ITEMS, Complements()).save(tmp_path)
+    learn_together(BASKETS, ITEMS, ComplementsSettings()).save(tmp_path)
     (tmp_path / "together_shoppers.npy").write_bytes(b"nonsense")
     with pytest.raises(StoreError, match="run `recsys nightly` again"):
         CoPurchases.load(tmp_path, 4)

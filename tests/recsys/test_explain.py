@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 from storefronts import ITEM_IDS, NOON, TEXT, item_entry, tiny_recommender, users_with
 
-from recsys.config import NewItems
+from recsys.config import NewItemsSettings
 from recsys.cooccurrence import CoPurchases
 from recsys.explain import Explanation, ExplanationData
 from recsys.fusion import Fusion
@@ -99,7 +99,7 @@ def test_a_pinned_item_was_chosen_by_the_shop() -> None:
 
 
 def test_new_is_this_week_only_where_the_catalogue_says_so() -> None:
-    recommender = tiny_recommender(new_items=NewItems(share=0.5), popularity=np.array([3, 5, 0, 4, 0.0]))
+    recommender = tiny_recommender(new_items=NewItemsSettings(share=0.5), popularity=np.array([3, 5, 0, 4, 0.0]))
     query = Query(user_id="ann", asked_at=NOON + timedelta(days=6))
     found = {item_id: one.reason.text for item_id, one in explained(query, recommender).items()}
     assert found["teapot"] == "new this week"  # its row of the catalogue is of that noon

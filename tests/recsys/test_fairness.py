@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.config import Fairness, Settings
+from recsys.config import FairnessSettings, Settings
 from recsys.fairness import (
     bands,
     broken_limits,
@@ -69,12 +69,12 @@ def test_the_figures_that_limits_bound() -> None:
 def test_without_shoppers_and_lists_nothing_is_unfair() -> None:
     figures = fairness_figures(np.zeros((0, 2), dtype=np.int64), np.zeros(3), np.zeros(0), [])
     assert figures == {"gini": 0.0, "coverage": 0.0, "tail_ratio": 1.0, "miscalibration": 0.0, "worst_group": 1.0}
-    assert broken_limits(figures, Fairness()) == []
+    assert broken_limits(figures, FairnessSettings()) == []
 
 
 def test_a_broken_limit_names_its_setting() -> None:
     figures = {"gini": 0.9, "coverage": 0.1, "tail_ratio": 1.0, "miscalibration": 0.2, "worst_group": 0.9}
-    limits = Fairness(max_gini=0.8, min_coverage=0.2, min_worst_group=0.5)
+    limits = FairnessSettings(max_gini=0.8, min_coverage=0.2, min_worst_group=0.5)
     assert broken_limits(figures, limits) == [
         "gini 0.900 is above fairness.max_gini = 0.8",
         "coverage 0.100 is below fairness.min_coverage = 0.2",

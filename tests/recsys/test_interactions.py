@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.config import Interactions
+from recsys.config import InteractionsSettings
 from recsys.interactions import histories, interactions, matrix, positions, rating_events, time_decay
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ def events(*rows: tuple[str, str | None, str, int, float | None]) -> pl.LazyFram
 
 
 def weights(*rows: tuple[str, str | None, str, int, float | None]) -> dict[tuple[str, str], float]:
-    table = histories(events(*rows), Interactions()).collect()
+    table = histories(events(*rows), InteractionsSettings()).collect()
     return {(user, item): weight for user, item, weight in table.select("user_id", "item_id", "weight").iter_rows()}
 
 
@@ -48,7 +48,7 @@ def test_what_was_only_shown_or_searched_is_no_history() -> None:
 
 
 def test_a_disliked_item_is_history_but_no_interaction() -> None:
-    table = histories(events(("u", "a", "rating", 0, 1.0)), Interactions()).collect()
+    table = histories(events(("u", "a", "rating", 0, 1.0)), InteractionsSettings()).collect()
     assert table["item_id"].to_list() == ["a"]
     assert table["n_bought"].to_list() == [1]
     assert interactions(table).is_empty()
@@ -69,14 +69,14 @@ def test_a_disliked_item_is_history_but_no_interaction() -> None:
 def test_a_pair_is_told_by_the_event_that_says_most_and_its_purchases_are_counted(
     kinds: list[str], said: str, n_bought: int
 ) -> None:
-    told = histories(events(*[("u", "a", kind, minute, None) for minute, kind in enumerate(kinds)]), Interactions())
-    (row,) = told.collect().to_dicts()
+    told = histories(events(*[("u", "a", kind, minute, None)
+    for minute, kind in enumerate(kinds)]), InteractionsSettings()) (row,) = told.collect().to_dicts()
     assert (row["event_type"], row["n_bought"]) == (said, n_bought)
     assert row["timestamp"] == DAY + timedelta(minutes=len(kinds) - 1)
 
 
 def test_a_search_that_names_an_item_says_less_than_any_other_event() -> None:
-    weighed = Interactions(search=0.5)
+    weighed = InteractionsSettings(search=0.5)
     both = events(("u", "a", "view", 0, None), ("u", "a", "search", 1, None), ("u", "b", "search", 2, None))
     assert histories(both, weighed).collect().select("item_id", "event_type", "n_bought").rows() == [
         ("a", "view", 0),
@@ -86,7 +86,7 @@ def test_a_search_that_names_an_item_says_less_than_any_other_event() -> None:
 
 def test_histories_run_from_old_to_new_with_ties_by_item() -> None:
     table = histories(
-        events(("u", "c", "view", 5, None), ("u", "b", "view", 1, None), ("u", "a", "view", 5, None)), Interactions()
+        events(("u", "c", "view", 5, None), ("u", "b", "view", 1, None), ("u", "a", "view", 5, None)), InteractionsSettings()
     ).collect()
     assert table["item_id"].to_list() == ["b", "a", "c"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from storefronts import READER, tiny_model, tiny_recommender
 
-from recsys.config import Ranking
+from recsys.config import RankingSettings
 from recsys.errors import StoreError
 from recsys.fusion import Fusion
 from recsys.model import RANKER_FILE, Model
@@ -21,7 +21,7 @@ def ranker() -> Ranker:
     rng = np.random.default_rng(0)
     names = tiny_recommender(repeats=BUYS).feature_names
     proposals = [Proposals(np.arange(5), rng.normal(size=(5, len(names))).astype(np.float32)) for _ in range(20)]
-    return fit_ranker(proposals, rng.integers(0, 5, 20), names, Ranking(min_leaf=2, trees=3), seed=0)
+    return fit_ranker(proposals, rng.integers(0, 5, 20), names, RankingSettings(min_leaf=2, trees=3), seed=0)
 
 
 def full_model() -> Model:

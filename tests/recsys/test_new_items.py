@@ -82,10 +82,10 @@ def test_without_impressions_nothing_was_tried_and_what_left_the_catalogue_is_le
     assert trials(impressions(("u", "lamp", 0, 0)), events()) == ([0.0] * 3, [0.0] * 3)
 
 
-SETTINGS = config.NewItems(exploration=0.5, prior_successes=2.0)
+SETTINGS = config.NewItemsSettings(exploration=0.5, prior_successes=2.0)
 
 
-def promises(expected: list[float], successes: list[float], settings: config.NewItems = SETTINGS) -> np.ndarray:
+def promises(expected: list[float], successes: list[float], settings: config.NewItemsSettings = SETTINGS) -> np.ndarray:
     return promise(np.array(expected, np.float32), np.array(successes, np.float32), settings)
 
 
@@ -105,7 +105,7 @@ def test_an_untried_item_goes_before_one_shown_in_vain_and_after_one_that_did_we
 def test_of_two_that_do_as_usual_the_less_known_goes_first_unless_nothing_is_explored() -> None:
     little, much = promises([1.0, 100.0], [1.0, 100.0])
     assert little > much
-    little, much = promises([1.0, 100.0], [1.0, 100.0], config.NewItems(exploration=0.0))
+    little, much = promises([1.0, 100.0], [1.0, 100.0], config.NewItemsSettings(exploration=0.0))
     assert little == much == 0.0
 
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from storefronts import ITEM_IDS, NOON, tiny_recommender
 
-from recsys.config import Complements
+from recsys.config import ComplementsSettings
 from recsys.cooccurrence import learn_together
 from recsys.errors import QueryError
 from recsys.filters import InCategory, OfBrand
@@ -23,7 +23,7 @@ def shop(max_likeness: float = 0.75, **options) -> Recommender:
     events = pl.DataFrame(BASKETS, schema=["user_id", "item_id"], orient="row")
     events = events.with_columns(event_type=pl.lit("purchase"), timestamp=pl.lit(NOON))
     recommender = tiny_recommender(**options)
-    together = learn_together(events, pl.Series(ITEM_IDS), Complements())
+    together = learn_together(events, pl.Series(ITEM_IDS), ComplementsSettings())
     recommender.facts = replace(recommender.facts, together=together, max_likeness=max_likeness)
     return recommender
 

@@ -75,7 +75,7 @@ def test_the_pool_may_be_larger_than_the_shop_and_scores_stay_as_they_were() -> 
     np.testing.assert_array_equal(scores, np.array([LINEAR, TEXT], dtype=np.float32))
 
 
-SMALL = config.Ranking(min_leaf=5, trees=20)
+SMALL = config.RankingSettings(min_leaf=5, trees=20)
 NAMES = ["linear_score", "linear_place"]
 
 

@@ -18,7 +18,7 @@ from storefronts import (
     users_with,
 )
 
-from recsys.config import NewItems, Recommend
+from recsys.config import NewItemsSettings, RecommendSettings
 from recsys.errors import QueryError
 from recsys.filters import HasAttribute, OfBrand
 from recsys.fusion import Fusion, z_scores
@@ -57,12 +57,12 @@ def test_what_was_seen_is_left_out_unless_the_shop_wants_it() -> None:
     assert "keyboard" not in ids(Query(user_id="ann"))
     viewed = Query(session=(Signal("view", NOON, "mouse"),))
     assert "mouse" not in ids(viewed)
-    assert "mouse" in ids(viewed, settings=Recommend(exclude_seen=False))
+    assert "mouse" in ids(viewed, settings=RecommendSettings(exclude_seen=False))
 
 
 def test_without_hiding_what_was_seen_what_was_bought_is_still_left_out() -> None:
     view = Signal("view", NOON, "lamp")
-    found = ids(Query(user_id="ann", session=(view,)), settings=Recommend(exclude_seen=False))
+    found = ids(Query(user_id="ann", session=(view,)), settings=RecommendSettings(exclude_seen=False))
     assert "lamp" in found
     assert "keyboard" not in found
 
@@ -185,7 +185,7 @@ def test_similar_items_are_near_in_text_and_behaviour() -> None:
 
 def test_similar_items_keep_no_places_and_leave_out_what_may_not_be_shown() -> None:
     recommender = tiny_recommender(
-        (True, True, True, True, False), new_items=NewItems(share=0.5), repeats=Repeats(allowed=True)
+        (True, True, True, True, False), new_items=NewItemsSettings(share=0.5), repeats=Repeats(allowed=True)
     )
     slate = recommender.similar("lamp", 9, frozenset({"kettle"}))
     assert [item.item_id for item in slate.items] == ["mouse", "keyboard"]
@@ -214,7 +214,7 @@ def test_what_was_bought_comes_back_only_where_that_is_usual_and_late_enough(
     repeats: Repeats, age: timedelta, comes_back: bool, exclude_seen: bool
 ) -> None:
     asked = Query(user_id="ann", asked_at=NOON + age)
-    found = ids(asked, repeats=repeats, settings=Recommend(exclude_seen=exclude_seen))
+    found = ids(asked, repeats=repeats, settings=RecommendSettings(exclude_seen=exclude_seen))
     assert ("keyboard" in found) is comes_back
 
 
@@ -237,7 +237,7 @@ def test_what_was_only_looked_at_does_not_come_back() -> None:
 @pytest.mark.parametrize("event_type", ["purchase", "rating", "return"])
 def test_what_the_session_says_is_had_counts_as_bought(event_type: str) -> None:
     query = Query(session=(Signal(event_type, NOON, "mouse"),), asked_at=NOON + DAY)
-    unhidden = Recommend(exclude_seen=False)
+    unhidden = RecommendSettings(exclude_seen=False)
     assert "mouse" not in ids(query, settings=unhidden)
     assert "mouse" not in ids(query, settings=unhidden, repeats=BUYS)
     later = ids(replace(query, asked_at=NOON + 9 * DAY), settings=unhidden, repeats=BUYS)
@@ -285,7 +285,7 @@ def test_purchases_of_one_session_add_up() -> None:
     assert bought(Query(session=twice, asked_at=NOON + 9 * DAY)) == pytest.approx({"lamp": np.log(3) * 2 ** (-8 / 90)})
 
 
-HALF = NewItems(share=0.5)
+HALF = NewItemsSettings(share=0.5)
 """Every second place is kept."""
 
 
@@ -302,14 +302,14 @@ def test_a_new_item_has_a_place_of_its_own() -> None:
 
 
 def test_by_default_the_tenth_place_is_kept_so_a_short_list_shows_none() -> None:
-    assert "new" not in {item.source for item in slate_of(Query(user_id="ann"), new_items=NewItems()).items}
-    assert ids(Query(user_id="ann")) == ids(Query(user_id="ann"), new_items=NewItems(share=0.0))
+    assert "new" not in {item.source for item in slate_of(Query(user_id="ann"), new_items=NewItemsSettings()).items}
+    assert ids(Query(user_id="ann")) == ids(Query(user_id="ann"), new_items=NewItemsSettings(share=0.0))
 
 
 @pytest.mark.parametrize("promising", ["lamp", "teapot"])
 def test_the_most_promising_new_item_goes_first(promising: str) -> None:
     promise = np.where(np.array(ITEM_IDS) == promising, 9.0, 0.0).astype(np.float32)
-    few_buyers = NewItems(share=0.5, max_shoppers=2)  # the teapot's two shoppers leave it new
+    few_buyers = NewItemsSettings(share=0.5, max_shoppers=2)  # the teapot's two shoppers leave it new
     slate = slate_of(Query(user_id="ann", count=2), new_items=few_buyers, promise=promise)
     assert (slate.items[1].item_id, slate.items[1].source) == (promising, "new")
 
@@ -335,7 +335,7 @@ def test_an_item_without_a_place_in_the_item_space_has_none_in_the_list() -> Non
 def test_kept_places_hold_new_items_and_none_is_hidden_or_shown_twice(
     share, max_shoppers, count, user_id, excluded, available
 ) -> None:
-    recommender = tiny_recommender(available, new_items=NewItems(share=share, max_shoppers=max_shoppers))
+    recommender = tiny_recommender(available, new_items=NewItemsSettings(share=share, max_shoppers=max_shoppers))
     hidden = excluded | {item_id for item_id, sold in zip(ITEM_IDS, available, strict=True) if not sold}
     hidden |= {"ann": {"keyboard"}, "bob": {"kettle"}}.get(user_id, set())
     new = {ITEM_IDS[row] for row in np.flatnonzero(recommender.model.popularity <= max_shoppers)} - hidden
@@ -438,7 +438,7 @@ def test_what_the_ranker_was_not_shown_follows_in_the_order_of_the_weighted_sum(
 
 
 def test_a_place_of_its_own_is_kept_for_a_new_item_whatever_the_ranker_says() -> None:
-    few_buyers = NewItems(share=0.5, max_shoppers=2)
+    few_buyers = NewItemsSettings(share=0.5, max_shoppers=2)
     (slate,) = ranked(new_items=few_buyers).recommend([Query(user_id="ann")])
     assert [(item.item_id, item.source == "new") for item in slate.items[:2]] == [("lamp", False), ("teapot", True)]
 

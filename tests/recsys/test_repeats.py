@@ -11,7 +11,7 @@ from recsys.repeats import Repeats, learn_repeats
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM_IDS = pl.Series(["coffee", "kettle"])
-AUTO = config.Repeats()
+AUTO = config.RepeatsSettings()
 
 
 def events(*rows: tuple[str, str, float], kind: str = "purchase") -> pl.DataFrame:

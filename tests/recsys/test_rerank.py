@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storefronts import ITEM_IDS, tiny_recommender
 
-from recsys.config import NewItems
+from recsys.config import NewItemsSettings
 from recsys.filters import InCategory, OfBrand
 from recsys.new_items import with_new_items
 from recsys.query import Query
@@ -178,7 +178,7 @@ def test_at_most_so_many_of_a_category_and_of_a_brand() -> None:
 
 
 def test_the_share_of_new_items_is_the_requests_own() -> None:
-    recommender = tiny_recommender(new_items=NewItems(share=0.0))  # nobody has bought the lamp
+    recommender = tiny_recommender(new_items=NewItemsSettings(share=0.0))  # nobody has bought the lamp
     half = recommender.recommend([Query(user_id="ann", rules=Rules(new_items=0.5))])[0]
     assert (half.items[1].item_id, half.items[1].source) == ("lamp", "new")
     assert ids(recommender, Query(user_id="ann"))[1] != "lamp"

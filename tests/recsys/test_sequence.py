@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import Sequence
+from recsys.config import SequenceSettings
 from recsys.errors import DataError, StoreError
 from recsys.sequence import SequenceModel, Sequences, fit_sequence, loss, training
 from recsys.sequence.histories import length_bucketed, padded, training_windows
@@ -21,7 +21,7 @@ from recsys.tables import EVENT_TYPES
 PURCHASE = EVENT_TYPES.index("purchase")
 SEARCH = EVENT_TYPES.index("search")
 SECOND_US = 1_000_000
-SMALL = Sequence(dim=16, layers=1, dropout=0.0, epochs=3, batch_events=16, max_length=6, learning_rate=0.01)
+SMALL = SequenceSettings(dim=16, layers=1, dropout=0.0, epochs=3, batch_events=16, max_length=6, learning_rate=0.01)
 
 
 def histories(*rows: list[int], texts: dict[tuple[int, int], int] | None = None) -> Sequences:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sequence_data import SMALL, assert_equal_models, cycles, texts
 
-from recsys.config import Sequence
+from recsys.config import SequenceSettings
 from recsys.sequence import fit_sequence, training
 from recsys.sequence.histories import epoch_windows
 from recsys.sequence.training import Epoch
@@ -103,7 +103,7 @@ def test_a_warm_start_has_its_own_number_of_epochs(
         return pace(step, n_steps)
 
     monkeypatch.setattr(training, "_pace", noted)
-    settings = Sequence.model_validate(SMALL.model_dump() | changed)
+    settings = SequenceSettings.model_validate(SMALL.model_dump() | changed)
     told: list[Epoch] = []
     fit_sequence(DATA, None, 6, settings, 0, warm_start=before, progress=told.append)
     assert [epoch.number for epoch in told] == list(range(1, n_epochs + 1))

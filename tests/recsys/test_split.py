@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import Evaluate
+from recsys.config import EvaluateSettings
 from recsys.errors import DataError
 from recsys.split import check_no_leak, new_items, next_items, split, target_events, temporal_cut, untied, visits
 from recsys.tables import EVENT_TYPES
@@ -31,23 +31,23 @@ END = START + timedelta(days=365)
 
 
 def test_the_window_is_the_last_days_where_they_have_users_enough() -> None:
-    cut = temporal_cut(a_year_of_purchases(10), END, Evaluate(days=3, min_users=30))
+    cut = temporal_cut(a_year_of_purchases(10), END, EvaluateSettings(days=3, min_users=30))
     assert cut == END - timedelta(days=3)
 
 
 def test_the_window_doubles_until_it_has_users_enough() -> None:
-    cut = temporal_cut(a_year_of_purchases(10), END, Evaluate(days=3, min_users=100))
+    cut = temporal_cut(a_year_of_purchases(10), END, EvaluateSettings(days=3, min_users=100))
     assert cut == END - timedelta(days=12)
 
 
 def test_the_window_never_takes_more_than_its_share() -> None:
-    cut = temporal_cut(a_year_of_purchases(10), END, Evaluate(days=3, min_users=10_000, max_share=0.1))
+    cut = temporal_cut(a_year_of_purchases(10), END, EvaluateSettings(days=3, min_users=10_000, max_share=0.1))
     held_out = a_year_of_purchases(10).filter(pl.col("timestamp") >= cut)
     assert 0.09 < len(held_out) / 3650 < 0.11
 
 
 def test_without_targets_nothing_is_held_out() -> None:
-    assert temporal_cut(targets(), END, Evaluate()) == END
+    assert temporal_cut(targets(), END, EvaluateSettings()) == END
 
 
 def test_new_items_are_those_of_the_window_that_the_user_did_not_have() -> None:

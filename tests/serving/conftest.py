@@ -112,7 +112,7 @@ def make_model() -> Model:
     )
 
 
-def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) -> LoadedRelease:
+def make_release(release_id: str = "r1", encoder: config.EncoderSettings | None = None) -> LoadedRelease:
     """The shop as one release; user `ann` bought the boot."""
     users = Users(
         rows={"ann": 0},
@@ -132,11 +132,11 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         make_model(),
         users,
         Properties.of_table(CATALOGUE),
-        settings=config.Recommend(),
-        new_items=config.NewItems(),
-        weights=config.Interactions(),
+        settings=config.RecommendSettings(),
+        new_items=config.NewItemsSettings(),
+        weights=config.InteractionsSettings(),
         facts=ExplanationData(
-            learn_together(PURCHASES, pl.Series(ITEM_IDS), config.Complements()),
+            learn_together(PURCHASES, pl.Series(ITEM_IDS), config.ComplementsSettings()),
             Evidence.of(QUOTES, np.eye(3, dtype=np.float32)[[0, 1, 2]], pl.Series(ITEM_IDS)),
         ),
     )
@@ -158,7 +158,7 @@ def make_release(release_id: str = "r1", encoder: config.Encoder | None = None) 
         schema_overrides={"price": pl.Float64},
     )
     catalogue = Catalogue(items, Settings())
-    return LoadedRelease(release_id, manifest, recommender, encoder or config.Encoder(), catalogue)
+    return LoadedRelease(release_id, manifest, recommender, encoder or config.EncoderSettings(), catalogue)
 
 
 @pytest.fixture(autouse=True)

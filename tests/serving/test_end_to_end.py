@@ -55,7 +55,7 @@ START_S = 240
 
 def publish(root: Path, release_id: str) -> None:
     """A release of six items in which boots go with socks and lamps with vases; `ann` bought the boot."""
-    encoder = load_encoder(config.Encoder())
+    encoder = load_encoder(config.EncoderSettings())
     text = encoder.encode(list(TITLES.values()))
     linear = np.zeros((6, 6), dtype=np.float32)
     for one, other in ((0, 4), (2, 5)):

@@ -19,7 +19,7 @@ from implicit.als import AlternatingLeastSquares
 from pydantic import BaseModel
 from threadpoolctl import threadpool_limits
 
-from recsys.config import Factors
+from recsys.config import FactorsSettings
 
 INTERACTIONS_FILE: Final = "interactions.npz"
 IDS_FILE: Final = "ids.json"
@@ -44,7 +44,7 @@ class Answer(BaseModel):
 
 def create_app(interactions: sp.csr_matrix, ids: dict[str, list[Any]]) -> FastAPI:
     """The service, its model fitted with the product's number of factors."""
-    settings = Factors()
+    settings = FactorsSettings()
     model = AlternatingLeastSquares(
         factors=settings.dim, iterations=settings.iterations, regularization=settings.regularization, random_state=0
     )

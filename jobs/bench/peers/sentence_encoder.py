@@ -18,7 +18,7 @@ from recsys.hardware import compute_device
 class SentenceEncoder:
     """Reads what `load_encoder` reads, but for bottlenecks and a pooling that only the settings name."""
 
-    def __init__(self, settings: config.Encoder, dtype: torch.dtype) -> None:
+    def __init__(self, settings: config.EncoderSettings, dtype: torch.dtype) -> None:
         self._sentences = SentenceTransformer(
             str(model_folder(settings.model)),
             device=compute_device().type,

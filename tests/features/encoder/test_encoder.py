@@ -18,13 +18,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from features.encoder.encoder import (
-    Encoder,
+    EncoderSettings,
     encoder_id,
     length_batches,
     load_encoder,
 )
 from features.encoder.model_files import DEFAULT_SHA256, model_folder
-from recsys.config import Encoder as Settings
+from recsys.config import EncoderSettings as Settings
 from recsys.errors import EncoderError
 
 SENTENCES = [
@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def minilm() -> Encoder:
+def minilm() -> EncoderSettings:
     return load_encoder(Settings(precision="fp32"))
 
 
@@ -90,7 +90,7 @@ def random_texts(n: int) -> list[str]:
     return [" ".join(f"w{word}" for word in rng.integers(0, 40, rng.integers(1, 30))) for _ in range(n)]
 
 
-def test_minilm_is_the_mean_of_its_token_vectors(minilm: Encoder) -> None:
+def test_minilm_is_the_mean_of_its_token_vectors(minilm: EncoderSettings) -> None:
     hidden_states = plain_hidden_states(model_folder(Settings().model), SENTENCES)
     expected = [unit(hidden.mean(axis=0)) for hidden in hidden_states]
     vectors = minilm.encode(SENTENCES)
@@ -99,24 +99,24 @@ def test_minilm_is_the_mean_of_its_token_vectors(minilm: Encoder) -> None:
     np.testing.assert_allclose((vectors * np.array(expected)).sum(axis=1), 1.0, atol=1e-5)
 
 
-def test_minilm_puts_like_texts_together(minilm: Encoder) -> None:
+def test_minilm_puts_like_texts_together(minilm: EncoderSettings) -> None:
     query, near, far = minilm.encode(["rain coat", "waterproof jacket", "guitar strings"])
     assert query @ near > 0.6 > 0.3 > query @ far
 
 
-def test_any_text_has_a_finite_vector_of_norm_one(minilm: Encoder) -> None:
+def test_any_text_has_a_finite_vector_of_norm_one(minilm: EncoderSettings) -> None:
     vectors = minilm.encode(ODD_TEXTS)
     assert np.isfinite(vectors).all()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert minilm.encode([]).shape == (0, 384)
 
 
-def test_markup_does_not_change_the_vector(minilm: Encoder) -> None:
+def test_markup_does_not_change_the_vector(minilm: EncoderSettings) -> None:
     marked, plain = minilm.encode(["<p>soft&nbsp;leather</p>\n<br/>bag", "soft leather bag"])
     np.testing.assert_allclose(marked, plain, atol=1e-6)
 
 
-def test_tokens_are_counted_without_special_tokens_or_a_limit(minilm: Encoder) -> None:
+def test_tokens_are_counted_without_special_tokens_or_a_limit(minilm: EncoderSettings) -> None:
     assert minilm.count_tokens(["", "red shoes", "word " * 1000]) == [0, 2, 1000]
     assert minilm.count_tokens([]) == []
 
@@ -129,7 +129,7 @@ def test_encoders_loaded_at_once_leave_the_default_type_as_it_was(tiny_bert: Pat
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_bfloat16_says_the_same(minilm: Encoder) -> None:
+def test_bfloat16_says_the_same(minilm: EncoderSettings) -> None:
     bf16 = load_encoder(Settings(precision="bf16"))
     assert next(bf16.model.parameters()).dtype == torch.bfloat16
     cosines = (bf16.encode(SENTENCES) * minilm.encode(SENTENCES)).sum(axis=1)

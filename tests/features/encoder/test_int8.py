@@ -9,7 +9,7 @@ from torch import nn
 
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.int8 import Int8Linear, integer_product, quantize_layers, quantized_rows
-from recsys.config import Encoder as Settings
+from recsys.config import EncoderSettings as Settings
 from recsys.errors import EncoderError
 
 TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9", "", "w1 w1 w30"]

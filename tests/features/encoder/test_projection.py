@@ -19,7 +19,7 @@ TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
 
 @pytest.fixture
 def encoder(bert_folder: Path) -> Encoder:
-    return load_encoder(config.Encoder(model=str(bert_folder), precision="fp32"))
+    return load_encoder(config.EncoderSettings(model=str(bert_folder), precision="fp32"))
 
 
 def projected(encoder: Encoder) -> Encoder:
@@ -44,7 +44,7 @@ def test_it_is_saved_beside_the_weights_and_read_with_them(encoder: Encoder, tmp
     from sentence_transformers import SentenceTransformer
 
     digest = save_encoder(projected(encoder), tmp_path / "tuned", max_tokens=50)
-    again = load_encoder(config.Encoder(model=str(tmp_path / "tuned"), precision="fp32", sha256=digest))
+    again = load_encoder(config.EncoderSettings(model=str(tmp_path / "tuned"), precision="fp32", sha256=digest))
     np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
     peer = SentenceTransformer(str(tmp_path / "tuned"), device="cpu", local_files_only=True)
     np.testing.assert_allclose(peer.encode(TEXTS, show_progress_bar=False), encoder.encode(TEXTS), atol=1e-5)
@@ -57,7 +57,7 @@ def test_the_digest_covers_it(encoder: Encoder, tmp_path: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(EncoderError, match="altered"):
-        load_encoder(config.Encoder(model=str(tmp_path / "tuned"), sha256=digest))
+        load_encoder(config.EncoderSettings(model=str(tmp_path / "tuned"), sha256=digest))
 
 
 @pytest.mark.parametrize("breakage", ["torn", "of another width", "something else"])
@@ -72,7 +72,7 @@ def test_one_that_cannot_be_used_is_refused(breakage: str, encoder: Encoder, tmp
         case _:
             save_file({"other": torch.zeros(3)}, file)
     with pytest.raises(EncoderError, match="cannot be loaded"):
-        load_encoder(config.Encoder(model=str(tmp_path / "tuned")))
+        load_encoder(config.EncoderSettings(model=str(tmp_path / "tuned")))
 
 
 @pytest.mark.parametrize("change", ["straight behind pooling", "not linear"])
@@ -87,4 +87,4 @@ def test_a_dense_layer_of_another_kind_is_refused(change: str, encoder: Encoder,
         told = [module for module in json.loads(path.read_text()) if module["path"] != "2_Normalize"]
     path.write_text(json.dumps(told))
     with pytest.raises(EncoderError, match="dense layer"):
-        load_encoder(config.Encoder(model=str(folder)))
+        load_encoder(config.EncoderSettings(model=str(folder)))

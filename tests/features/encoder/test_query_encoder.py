@@ -12,7 +12,7 @@ from features.encoder.encoder import encoder_id, encoder_sha256, load_encoder
 from features.encoder.query_encoder import Distilled, load_query_encoder, save_distilled
 from features.finetune.distill import pruned
 from features.finetune.export import save_encoder
-from recsys.config import Encoder as Settings
+from recsys.config import EncoderSettings as Settings
 from recsys.errors import EncoderError
 
 TEXTS = ["w1 w2 w3", "w4"]

@@ -13,7 +13,7 @@ from recsys import config
 from recsys.errors import EncoderError
 from recsys.workspace import Workspace
 
-DEFAULTS = config.Encoder(dim=8, sha256="00")
+DEFAULTS = config.EncoderSettings(dim=8, sha256="00")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def load(bert_folder: Path) -> Callable[[], Encoder]:
     """Loads the tiny encoder anew, as training is to find it."""
-    return lambda: load_trainable(config.Encoder(model=str(bert_folder)), config.Finetune())
+    return lambda: load_trainable(config.EncoderSettings(model=str(bert_folder)), config.FinetuneSettings())
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from recsys.errors import DataError
 DIMS = [32, 16]
 
 
-def settings(**contrastive: object) -> config.Finetune:
+def settings(**contrastive: object) -> config.FinetuneSettings:
     own = {"matryoshka_dims": (16,), "batch_pairs": 8, "mini_batch_pairs": 8, "learning_rate": 0.003, **contrastive}
-    return config.Finetune.model_validate({"contrastive": own, "precision": "fp32", "checkpoint_steps": 3})
+    return config.FinetuneSettings.model_validate({"contrastive": own, "precision": "fp32", "checkpoint_steps": 3})
 
 
 def pairs_of(*rows: tuple[str, str, str | None]) -> pl.DataFrame:
@@ -120,8 +120,8 @@ def test_cached_gradients_are_the_plain_ones(load: Callable[[], Encoder]) -> Non
 
 
 def test_all_dimensions_always_count(encoder: Encoder) -> None:
-    assert matryoshka_dims(encoder, config.Contrastive(matryoshka_dims=(64, 8, 16, 8))) == [32, 16, 8]
-    assert matryoshka_dims(encoder, config.Contrastive(matryoshka_dims=())) == [32]
+    assert matryoshka_dims(encoder, config.ContrastiveSettings(matryoshka_dims=(64, 8, 16, 8))) == [32, 16, 8]
+    assert matryoshka_dims(encoder, config.ContrastiveSettings(matryoshka_dims=())) == [32]
 
 
 @pytest.mark.parametrize("with_negatives", [False, True])

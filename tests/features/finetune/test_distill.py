@@ -17,7 +17,7 @@ from recsys.errors import DataError, EncoderError
 
 TEXTS = [f"w{a} w{b} w{(a * b) % 40}" + " w7" * (a % 3) for a in range(10) for b in range(10, 18)]
 OTHERS = [f"w{a} w{a + 11}" for a in range(25)]
-SETTINGS = config.Finetune.model_validate(
+SETTINGS = config.FinetuneSettings.model_validate(
     {
         "precision": "fp32",
         "checkpoint_steps": 2,
@@ -61,7 +61,7 @@ def test_a_pruned_student_is_the_teachers_last_layer_on_its_embeddings(encoder: 
 
 
 def test_bottlenecks_cannot_be_pruned(encoder: Encoder) -> None:
-    tune(encoder.model, config.Finetune(mode="adapter", bottleneck=2), 1, 0)
+    tune(encoder.model, config.FinetuneSettings(mode="adapter", bottleneck=2), 1, 0)
     with pytest.raises(EncoderError, match="with bottlenecks cannot be pruned"):
         pruned(encoder, 2)
 
@@ -96,7 +96,7 @@ def test_a_killed_distillation_ends_as_if_undisturbed(encoder: Encoder, tmp_path
 
 
 def test_no_more_texts_than_asked_for(encoder: Encoder) -> None:
-    few = SETTINGS.model_copy(update={"distill": config.Distill(max_texts=3, batch_tokens=1)})
+    few = SETTINGS.model_copy(update={"distill": config.DistillSettings(max_texts=3, batch_tokens=1)})
     assert len(distill(encoder, pruned(encoder, 2), TEXTS, few, 0).losses) == 3
 
 

@@ -17,11 +17,11 @@ TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9"]
 
 
 def read(folder: Path) -> Encoder:
-    return load_encoder(config.Encoder(model=str(folder), precision="fp32"))
+    return load_encoder(config.EncoderSettings(model=str(folder), precision="fp32"))
 
 
 def with_bottlenecks(encoder: Encoder) -> Encoder:
-    tuning = tune(encoder.model, config.Finetune(mode="adapter", bottleneck=8), 1, seed=0)
+    tuning = tune(encoder.model, config.FinetuneSettings(mode="adapter", bottleneck=8), 1, seed=0)
     with torch.no_grad():
         for name, weight in encoder.model.named_parameters():
             if name.startswith("bottlenecks"):
@@ -68,10 +68,10 @@ def test_the_digest_covers_bottlenecks(encoder: Encoder, tmp_path: Path) -> None
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(EncoderError, match="altered"):
-        load_encoder(config.Encoder(model=str(tmp_path / "tuned"), sha256=digest))
+        load_encoder(config.EncoderSettings(model=str(tmp_path / "tuned"), sha256=digest))
     weights.unlink()
     with pytest.raises(EncoderError, match="altered"):
-        load_encoder(config.Encoder(model=str(tmp_path / "tuned"), sha256=digest))
+        load_encoder(config.EncoderSettings(model=str(tmp_path / "tuned"), sha256=digest))
 
 
 @pytest.mark.parametrize("breakage", ["torn", "of another model", "something else"])
@@ -104,7 +104,7 @@ def test_what_was_there_is_replaced(encoder: Encoder, tmp_path: Path) -> None:
 
 
 def test_updates_that_are_not_merged_are_refused(encoder: Encoder, tmp_path: Path) -> None:
-    tune(encoder.model, config.Finetune(mode="lora"), 1, seed=0)
+    tune(encoder.model, config.FinetuneSettings(mode="lora"), 1, seed=0)
     with pytest.raises(EncoderError, match="24 low-rank updates are not merged"):
         save_encoder(encoder, tmp_path / "tuned")
     assert not list(tmp_path.iterdir())

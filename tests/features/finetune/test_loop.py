@@ -18,7 +18,7 @@ from recsys.errors import TrainingError
 X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
 Y = torch.tensor([1.0, -1.0, 0.0, 1.0])
 BATCHES = [np.array(rows) for rows in ([0, 1], [2, 3], [1, 2], [3, 0], [0, 2], [1, 3])]
-SETTINGS = config.Finetune(weight_decay=0.0, checkpoint_steps=2, precision="fp32")
+SETTINGS = config.FinetuneSettings(weight_decay=0.0, checkpoint_steps=2, precision="fp32")
 
 
 class KilledError(Exception):

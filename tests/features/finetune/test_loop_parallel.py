@@ -32,15 +32,17 @@ test_loop_parallel.run_child(*sys.argv[1:])
 """
 
 
-def settings(mode: str, accumulate: int = 1) -> config.Finetune:
-    return config.Finetune.model_validate(
+def settings(mode: str, accumulate: int = 1) -> config.FinetuneSettings:
+    return config.FinetuneSettings.model_validate(
         {"mode": mode, "rank": 2, "accumulate": accumulate, "precision": "fp32", "checkpoint_steps": 2}
     )
 
 
-def tuned(model: str, chosen: config.Finetune, checkpoint: Path | None = None, told: Told | None = None) -> Encoder:
+def tuned(
+    model: str, chosen: config.FinetuneSettings, checkpoint: Path | None = None, told: Told | None = None
+) -> Encoder:
     """With dropout, so that the draws of both processes matter."""
-    encoder = load_trainable(config.Encoder(model=model), chosen)
+    encoder = load_trainable(config.EncoderSettings(model=model), chosen)
     tuning = tune(encoder.model, chosen, 6, seed=0)
 
     def loss(rows: np.ndarray, rng: np.random.Generator) -> Tensor:

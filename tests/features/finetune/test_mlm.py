@@ -21,9 +21,11 @@ TEXTS = [" ".join(pair) for pair in itertools.product(RUNS, RUNS[:10])]
 """Two stretches of the alphabet: the neighbours of a word tell it."""
 
 
-def settings(mode: str = "full", **mlm: object) -> config.Finetune:
+def settings(mode: str = "full", **mlm: object) -> config.FinetuneSettings:
     own = {"batch_tokens": 400, "learning_rate": 0.003, "head_learning_rate": 0.01, "epochs": 3, **mlm}
-    return config.Finetune.model_validate({"mode": mode, "mlm": own, "precision": "fp32", "checkpoint_steps": 5})
+    return config.FinetuneSettings.model_validate(
+        {"mode": mode, "mlm": own, "precision": "fp32", "checkpoint_steps": 5}
+    )
 
 
 def test_an_encoder_that_learns_guesses_better_than_its_head_alone(encoder: Encoder) -> None:

@@ -15,7 +15,7 @@ from recsys.tables import EVENT_TYPES
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 AS_OF = START + timedelta(days=100)
-ALL = config.Pairs(negative_pool=0)
+ALL = config.PairsSettings(negative_pool=0)
 EVENT_SCHEMA = {
     "user_id": pl.String,
     "item_id": pl.String,
@@ -68,7 +68,7 @@ def found(
     happened: pl.DataFrame,
     known: pl.DataFrame,
     said: pl.DataFrame = NO_REVIEWS,
-    settings: config.Pairs = ALL,
+    settings: config.PairsSettings = ALL,
     vectors: np.ndarray | None = None,
     seed: int = 0,
 ) -> pl.DataFrame:
@@ -243,7 +243,7 @@ def unit(*angles: float) -> np.ndarray:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
-NEGATIVES = config.Pairs(negative_pool=2, negative_shoppers=2, max_steps_apart=1)
+NEGATIVES = config.PairsSettings(negative_pool=2, negative_shoppers=2, max_steps_apart=1)
 BASKETS = events(*(row for n in range(3) for row in (*bought(f"u{n}", "ab"), *bought(f"v{n}", "cd"))))
 """Three shoppers bought a and b, three others c and d."""
 
@@ -315,7 +315,7 @@ def test_a_negative_is_of_the_sort_of_the_positive() -> None:
 def test_equal_seeds_draw_equal_pairs() -> None:
     rng, letters = np.random.default_rng(5), "abcdefghijklmnopqrst"
     happened = events(*(row for n in range(60) for row in bought(f"u{n}", "".join(rng.choice(list(letters), 4)))))
-    settings = config.Pairs(max_pairs=30, negative_shoppers=1)
+    settings = config.PairsSettings(max_pairs=30, negative_shoppers=1)
     vectors = unit(*range(20))
 
     def draw(seed: int) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from recsys.whitening import fit_whitening, unit_rows
 
 NO_PAIRS = Pairs.create_empty()
 
-SETTINGS = config.Finetune.model_validate(
+SETTINGS = config.FinetuneSettings.model_validate(
     {
         "precision": "fp32",
         "checkpoint_steps": 2,

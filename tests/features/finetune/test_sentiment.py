@@ -41,14 +41,16 @@ def shop(n_reviews: int = 400, seed: int = 0) -> pl.DataFrame:
     )
 
 
-def settings(mode: str = "full", **sentiment: object) -> config.Finetune:
+def settings(mode: str = "full", **sentiment: object) -> config.FinetuneSettings:
     own = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, "words": False, **sentiment}
-    return config.Finetune.model_validate({"mode": mode, "sentiment": own, "precision": "fp32", "checkpoint_steps": 5})
+    return config.FinetuneSettings.model_validate(
+        {"mode": mode, "sentiment": own, "precision": "fp32", "checkpoint_steps": 5}
+    )
 
 
 @pytest.fixture(scope="module")
 def fitted(bert_folder: Path) -> tuple[Encoder, Sentiment]:
-    encoder = load_encoder(config.Encoder(model=str(bert_folder), precision="fp32"))
+    encoder = load_encoder(config.EncoderSettings(model=str(bert_folder), precision="fp32"))
     return encoder, fit_sentiment(encoder, shop(), settings(), seed=0)
 
 
@@ -199,7 +201,7 @@ def test_an_encoder_tuned_along_is_a_copy_and_kept_where_it_is_better(
     assert sentiment.record.mode == mode
     np.testing.assert_array_equal(encoder.encode(["w1 w2"]), before)
     save_encoder(sentiment.encoder, tmp_path / "tuned")
-    saved = load_encoder(config.Encoder(model=str(tmp_path / "tuned"), precision="fp32"))
+    saved = load_encoder(config.EncoderSettings(model=str(tmp_path / "tuned"), precision="fp32"))
     head = replace(sentiment.head, encoder_id=saved.id)
     probabilities, _ = predict_sentiment(saved, head, ["w1 w2 w3", "w21 w22 w23"])
     assert probabilities.argmax(axis=1).tolist() == [0, 2]

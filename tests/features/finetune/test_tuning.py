@@ -34,8 +34,8 @@ ADALORA = LAYERS * 6 * (4 * (HIDDEN + HIDDEN + 1) + 2 * (HIDDEN + INNER + 1))
 ADAPTER = LAYERS * (2 * HIDDEN * WIDTH + HIDDEN + WIDTH)
 
 
-def settings(mode: str) -> config.Finetune:
-    return config.Finetune.model_validate({"mode": mode, "rank": RANK, "bottleneck": WIDTH})
+def settings(mode: str) -> config.FinetuneSettings:
+    return config.FinetuneSettings.model_validate({"mode": mode, "rank": RANK, "bottleneck": WIDTH})
 
 
 def take_steps(encoder: Encoder, tuning: Tuning, n_steps: int, seed: int = 0) -> None:
@@ -218,7 +218,8 @@ def test_the_usual_step_size_is_that_of_the_mode() -> None:
 
 def test_training_has_full_precision_and_its_own_limit(bert_folder: Path) -> None:
     encoder = load_trainable(
-        config.Encoder(model=str(bert_folder), precision="bf16", max_tokens=40), config.Finetune(max_tokens=12)
+        config.EncoderSettings(model=str(bert_folder), precision="bf16", max_tokens=40),
+        config.FinetuneSettings(max_tokens=12),
     )
     assert next(encoder.model.parameters()).dtype == torch.float32
     assert encoder.max_tokens == 12

@@ -11,13 +11,13 @@ from features.live.event_log import EventLog, LoggedEvent
 from features.live.experiment_report import experiment_report
 from features.workspace.lake_files import scan_events
 from jobs.ingest.event_log import ingest_log
-from recsys.config import Arm, Experiment, Ingest
+from recsys.config import ArmSettings, ExperimentSettings, IngestSettings
 from recsys.experiments import Lift
 from recsys.workspace import Workspace
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-MIX = Experiment(arms={"as-is": Arm(), "mixed": Arm()})
+MIX = ExperimentSettings(arms={"as-is": ArmSettings(), "mixed": ArmSettings()})
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_outcomes_count_by_shopper_from_their_first_list_on(workspace: Workspace
 def test_events_that_a_night_took_into_the_lake_count_once(workspace: Workspace, live_database: LiveDatabase) -> None:
     shown(live_database, "a", "as-is")
     did(live_database, "a", 1, 2)
-    ingest_log(workspace, EventLog(live_database), Ingest(), NOON + 24 * HOUR)
+    ingest_log(workspace, EventLog(live_database), IngestSettings(), NOON + 24 * HOUR)
     did(live_database, "a", 30)
     report = experiment_report("mix", MIX, "purchase", live_database, workspace.lake)
     assert report.arms[0].n_outcomes == 3
@@ -83,6 +83,6 @@ def test_a_second_arm_and_one_that_is_no_more_are_told(workspace: Workspace, liv
 def test_events_of_the_lake_are_those_from_the_moment_on(workspace: Workspace, live_database: LiveDatabase) -> None:
     assert scan_events(workspace.lake, NOON).collect().is_empty()
     did(live_database, "a", -30, -1, 0, 1)
-    ingest_log(workspace, EventLog(live_database), Ingest(), NOON + 24 * HOUR)
+    ingest_log(workspace, EventLog(live_database), IngestSettings(), NOON + 24 * HOUR)
     found = scan_events(workspace.lake, NOON).collect()
     assert sorted(found["timestamp"]) == [NOON, NOON + HOUR]

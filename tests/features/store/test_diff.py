@@ -10,14 +10,14 @@ from storefronts import FACTORS, ITEM_IDS, NOON, TEXT, item_entry, mute_sequence
 from features.store.diff import diff_releases, fixed_shoppers, neighbour_churn, slate_churn
 from features.store.manifest import Manifest
 from features.store.release import Catalogue, LoadedRelease
-from recsys.config import Encoder, Settings
+from recsys.config import EncoderSettings, Settings
 from recsys.recommend import Recommender
 
 
 def released(recommender: Recommender, name: str, settings: Settings, ndcg: float) -> LoadedRelease:
     fused = {"all": {"n_users": 10, "recall": 0.5, "ndcg": ndcg, "mrr": 0.1, "coverage": 0.4}}
     manifest = Manifest(name, None, NOON, NOON, {}, {}, {}, "encoder", "0" * 64, "0" * 64, {"fused": fused})
-    return LoadedRelease(name, manifest, recommender, Encoder(), Catalogue(pl.DataFrame(), settings))
+    return LoadedRelease(name, manifest, recommender, EncoderSettings(), Catalogue(pl.DataFrame(), settings))
 
 
 def test_a_space_that_was_turned_has_the_same_neighbours() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from features.text.browsing_profile import browsing_profiles
-from recsys.config import Embed
+from recsys.config import EmbedSettings
 
 X, Y, ZERO = [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]
 
@@ -19,7 +19,7 @@ def profiles(rows: list[tuple[str, int, list[float]]], **settings: float) -> dic
         schema={"user_id": pl.String, "timestamp": pl.Datetime("us", "UTC")},
     )
     vectors = np.array([row[2] for row in rows], dtype=np.float32).reshape(len(rows), 2)
-    user_ids, found = browsing_profiles(browsing, vectors, Embed(**settings))  # type: ignore[arg-type]
+    user_ids, found = browsing_profiles(browsing, vectors, EmbedSettings(**settings))  # type: ignore[arg-type]
     assert found.shape == (len(user_ids), 2)
     assert found.dtype == np.float32
     return dict(zip(user_ids, found.astype(np.float64).round(4).tolist(), strict=True))

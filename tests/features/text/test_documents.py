@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from features.text.cleaning import clean, text_hash
 from features.text.documents import browsing_texts, item_texts, review_texts
 from features.text.sentences import choose_sentences, split_sentences
-from recsys.config import Text
+from recsys.config import TextSettings
 
 DAY_0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ NO_REVIEWS = reviews_of([])
 
 
 def text_of(items: dict[str, list[str | None]], reviews: pl.DataFrame = NO_REVIEWS, **settings: float) -> list[str]:
-    frame = item_texts(pl.DataFrame(items), reviews, Text(**settings), count_words)  # type: ignore[arg-type]
+    frame = item_texts(pl.DataFrame(items), reviews, TextSettings(**settings), count_words)  # type: ignore[arg-type]
     assert frame["item_id"].to_list() == items["item_id"]
     assert frame["text_hash"].to_list() == [text_hash(text) for text in frame["text"]]
     return frame["text"].to_list()
@@ -112,7 +112,7 @@ def test_any_subset_of_the_parts_makes_a_text_and_none_makes_the_empty_text() ->
 
 def test_a_catalogue_without_rows_makes_no_texts() -> None:
     empty = pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})
-    assert item_texts(empty, NO_REVIEWS, Text(), count_words).columns == ["item_id", "text", "text_hash"]
+    assert item_texts(empty, NO_REVIEWS, TextSettings(), count_words).columns == ["item_id", "text", "text_hash"]
 
 
 def test_a_long_title_is_cut_between_words_at_the_budget() -> None:

@@ -14,7 +14,7 @@ from jobs.__main__ import main
 from jobs.bench.embed import EmbedBench, Measured, bench_embed, cosines, print_embed_report, read_review_texts
 from jobs.bench.embed_paths import OURS, PEERS, REFERENCE, counted_tokens, load_path, measure
 from jobs.ingest.sources.spec import SourceSpec
-from recsys.config import Encoder as EncoderSettings
+from recsys.config import EncoderSettings as EncoderSettings
 from recsys.config import Settings
 from recsys.errors import DataError
 

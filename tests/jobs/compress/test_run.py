@@ -19,7 +19,7 @@ from jobs.compress.data import held_out_texts, read_compress
 from jobs.compress.report import CompressReport, Variant, print_compress_report
 from jobs.compress.run import stored_forms
 from jobs.lake.lake import Lake
-from recsys.config import Encoder as EncoderSettings
+from recsys.config import EncoderSettings as EncoderSettings
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.metrics import ndcg

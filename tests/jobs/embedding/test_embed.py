@@ -20,12 +20,12 @@ from ray.cluster_utils import Cluster
 from features.encoder.encoder import load_encoder
 from features.text.cleaning import text_hash
 from jobs.embedding.embed import EmbedReport, embed_texts, load_vectors, numbered_texts
-from recsys.config import Embed, Encoder
+from recsys.config import EmbedSettings, EncoderSettings
 from recsys.errors import EncoderError, StoreError
 from recsys.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[3]
-SHARDS_OF_4 = Embed(shard_texts=4, inline_texts=1000)
+SHARDS_OF_4 = EmbedSettings(shard_texts=4, inline_texts=1000)
 
 
 def table(texts: list[str]) -> pl.DataFrame:
@@ -42,8 +42,8 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def tiny(tiny_bert: Path) -> Encoder:
-    return Encoder(model=str(tiny_bert), precision="fp32")
+def tiny(tiny_bert: Path) -> EncoderSettings:
+    return EncoderSettings(model=str(tiny_bert), precision="fp32")
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def rows(workspace: Workspace) -> pl.DataFrame:
     return pl.read_parquet(stored(workspace)).sort("text_hash")
 
 
-def test_vectors_are_those_of_the_encoder_in_the_order_asked(workspace: Workspace, tiny: Encoder, no_ray: None) -> None:
+def test_vectors_are_those_of_the_encoder_in_the_order_asked(
+    workspace: Workspace, tiny: EncoderSettings, no_ray: None
+) -> None:
     texts = sentences(10)
     report = embed_texts(workspace, table(texts), tiny, SHARDS_OF_4)
     encoder = load_encoder(tiny)
@@ -77,7 +79,7 @@ def test_vectors_are_those_of_the_encoder_in_the_order_asked(workspace: Workspac
 
 
 def test_a_second_run_encodes_nothing_and_a_change_only_itself(
-    workspace: Workspace, tiny: Encoder, no_ray: None, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tiny: EncoderSettings, no_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = sentences(10)
     embed_texts(workspace, table(texts), tiny, SHARDS_OF_4)
@@ -85,18 +87,18 @@ def test_a_second_run_encodes_nothing_and_a_change_only_itself(
     assert embed_texts(workspace, table(changed), tiny, SHARDS_OF_4).n_new == 3
     before = {path: path.stat().st_mtime_ns for path in stored(workspace)}
     monkeypatch.setattr("jobs.embedding.embed.load_encoder", None)  # not even loaded when there is nothing to do
-    again = embed_texts(workspace, table(changed), tiny, Embed(shard_texts=4, inline_texts=0))
+    again = embed_texts(workspace, table(changed), tiny, EmbedSettings(shard_texts=4, inline_texts=0))
     assert (again.n_texts, again.n_new) == (10, 0)
     assert {path: path.stat().st_mtime_ns for path in stored(workspace)} == before
 
 
-def test_repeats_and_the_empty_text_are_not_embedded(workspace: Workspace, tiny: Encoder, no_ray: None) -> None:
+def test_repeats_and_the_empty_text_are_not_embedded(workspace: Workspace, tiny: EncoderSettings, no_ray: None) -> None:
     report = embed_texts(workspace, table(["w1", "", "w1", "w2", ""]), tiny, SHARDS_OF_4)
     assert (report.n_texts, report.n_new) == (2, 2)
     assert rows(workspace).height == 2
 
 
-def test_another_encoder_embeds_anew(workspace: Workspace, tiny: Encoder, no_ray: None) -> None:
+def test_another_encoder_embeds_anew(workspace: Workspace, tiny: EncoderSettings, no_ray: None) -> None:
     embed_texts(workspace, table(["w1"]), tiny, SHARDS_OF_4)
     shorter = tiny.model_copy(update={"dim": 8})
     report = embed_texts(workspace, table(["w1"]), shorter, SHARDS_OF_4)
@@ -116,7 +118,7 @@ def test_equal_texts_have_one_number_whoever_says_them() -> None:
 
 
 def test_progress_and_log_count_the_texts(
-    workspace: Workspace, tiny: Encoder, no_ray: None, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, tiny: EncoderSettings, no_ray: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[tuple[int, int]] = []
     with caplog.at_level(logging.INFO, logger="jobs.embedding.embed"):
@@ -127,7 +129,9 @@ def test_progress_and_log_count_the_texts(
     ]
 
 
-def test_texts_never_embedded_are_counted_with_an_example(workspace: Workspace, tiny: Encoder, no_ray: None) -> None:
+def test_texts_never_embedded_are_counted_with_an_example(
+    workspace: Workspace, tiny: EncoderSettings, no_ray: None
+) -> None:
     asked = table(["w1", "w2", "w3", "w3"])["text_hash"]
     identity = embed_texts(workspace, table(["w1"]), tiny, SHARDS_OF_4).encoder_id
     with pytest.raises(StoreError, match=f"2 texts have no vector .*{text_hash('w2')}"):
@@ -138,12 +142,12 @@ def test_texts_never_embedded_are_counted_with_an_example(workspace: Workspace, 
 
 def test_a_missing_encoder_is_refused_before_anything_is_written(workspace: Workspace, no_ray: None) -> None:
     with pytest.raises(EncoderError, match="no such folder"):
-        embed_texts(workspace, table(["w1"]), Encoder(model="./nowhere"), SHARDS_OF_4)
+        embed_texts(workspace, table(["w1"]), EncoderSettings(model="./nowhere"), SHARDS_OF_4)
     assert not workspace.root.exists()
 
 
 def test_a_torn_draft_is_ignored_and_a_damaged_shard_is_named(
-    workspace: Workspace, tiny: Encoder, no_ray: None
+    workspace: Workspace, tiny: EncoderSettings, no_ray: None
 ) -> None:
     identity = embed_texts(workspace, table(["w1"]), tiny, SHARDS_OF_4).encoder_id
     folder = workspace.embeddings / identity
@@ -175,7 +179,7 @@ jobs.embedding.embed.embed_texts(
 
 
 def test_a_run_killed_between_shards_is_finished_by_the_next(
-    workspace: Workspace, tiny: Encoder, no_ray: None, tmp_path: Path
+    workspace: Workspace, tiny: EncoderSettings, no_ray: None, tmp_path: Path
 ) -> None:
     script = KILLED_RUN.format(tests=str(Path(__file__).parent), root=str(workspace.root), model=tiny.model)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -200,9 +204,9 @@ def test_a_run_killed_between_shards_is_finished_by_the_next(
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_ray_stores_the_same_shards_as_one_process(workspace: Workspace, tiny: Encoder, tmp_path: Path) -> None:
+def test_ray_stores_the_same_shards_as_one_process(workspace: Workspace, tiny: EncoderSettings, tmp_path: Path) -> None:
     texts = table(sentences(8))
-    report = embed_texts(workspace, texts, tiny, Embed(shard_texts=4, inline_texts=0))
+    report = embed_texts(workspace, texts, tiny, EmbedSettings(shard_texts=4, inline_texts=0))
     assert report.n_new == 8
     here = Workspace(tmp_path / "here")
     embed_texts(here, texts, tiny, SHARDS_OF_4)
@@ -230,7 +234,7 @@ def nodes_that_encode() -> set[str]:
 
 
 def test_two_machines_encode_and_the_loss_of_one_loses_no_text(
-    workspace: Workspace, tiny: Encoder, two_nodes: tuple[Cluster, Any]
+    workspace: Workspace, tiny: EncoderSettings, two_nodes: tuple[Cluster, Any]
 ) -> None:
     cluster, second = two_nodes
     lost_at: list[int] = []
@@ -241,7 +245,7 @@ def test_two_machines_encode_and_the_loss_of_one_loses_no_text(
             cluster.remove_node(second, allow_graceful=False)
 
     texts = table(sentences(800))
-    report = embed_texts(workspace, texts, tiny, Embed(shard_texts=4, inline_texts=0), lose_the_second)
+    report = embed_texts(workspace, texts, tiny, EmbedSettings(shard_texts=4, inline_texts=0), lose_the_second)
     assert lost_at
     assert report.n_new == len(rows(workspace)) == 800
     assert embed_texts(workspace, texts, tiny, SHARDS_OF_4).n_new == 0

@@ -6,15 +6,15 @@ import pytest
 
 from features.encoder.encoder import load_encoder
 from jobs.embedding.encoder_files import at_hand, encoder_files
-from recsys.config import Encoder
+from recsys.config import EncoderSettings
 
 
 @pytest.fixture
-def tiny(tiny_bert: Path) -> Encoder:
-    return Encoder(model=str(tiny_bert), precision="fp32")
+def tiny(tiny_bert: Path) -> EncoderSettings:
+    return EncoderSettings(model=str(tiny_bert), precision="fp32")
 
 
-def test_a_machine_without_the_folder_encodes_as_the_one_that_has_it(tiny: Encoder, tmp_path: Path) -> None:
+def test_a_machine_without_the_folder_encodes_as_the_one_that_has_it(tiny: EncoderSettings, tmp_path: Path) -> None:
     here = tmp_path / "here"
     shutil.copytree(tiny.model, here)
     (here / "more").mkdir()
@@ -32,10 +32,10 @@ def test_a_machine_without_the_folder_encodes_as_the_one_that_has_it(tiny: Encod
     np.testing.assert_array_equal(encoder.encode(["red shoes"]), expected.encode(["red shoes"]))
 
 
-def test_what_every_machine_has_is_not_copied(tiny: Encoder) -> None:
+def test_what_every_machine_has_is_not_copied(tiny: EncoderSettings) -> None:
     with at_hand(tiny, encoder_files(tiny)) as found:
         assert found is tiny
-    named = Encoder()
+    named = EncoderSettings()
     assert encoder_files(named) is None
     with at_hand(named, None) as found:
         assert found is named

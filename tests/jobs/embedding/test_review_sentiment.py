@@ -22,12 +22,12 @@ from recsys.workspace import Workspace
 
 TEXTS = ["w1 w2", "w3", "w9 w9"]
 READ = pl.DataFrame({"review_id": list("abc"), "text": TEXTS, "text_hash": [text_hash(text) for text in TEXTS]})
-INLINE = config.Embed(inline_texts=1000)
+INLINE = config.EmbedSettings(inline_texts=1000)
 
 
 @pytest.fixture
-def encoder(tiny_bert: Path) -> config.Encoder:
-    return config.Encoder(model=str(tiny_bert), precision="fp32")
+def encoder(tiny_bert: Path) -> config.EncoderSettings:
+    return config.EncoderSettings(model=str(tiny_bert), precision="fp32")
 
 
 def head_for(identity: str, dim: int) -> SentimentHead:
@@ -44,7 +44,7 @@ def ignore(*_: int) -> None:
 
 
 def test_the_head_reads_the_stored_vectors(
-    workspace: Workspace, encoder: config.Encoder, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, encoder: config.EncoderSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_encoder(encoder)
     head = head_for(loaded.id, loaded.dim)
@@ -58,7 +58,7 @@ def test_the_head_reads_the_stored_vectors(
 
 
 def test_a_head_with_an_encoder_of_its_own_reads_by_that(
-    workspace: Workspace, encoder: config.Encoder, bert_folder: Path
+    workspace: Workspace, encoder: config.EncoderSettings, bert_folder: Path
 ) -> None:
     folder = workspace.encoders / "tuned"
     shutil.copytree(bert_folder, folder / READER)
@@ -69,14 +69,16 @@ def test_a_head_with_an_encoder_of_its_own_reads_by_that(
     np.testing.assert_allclose(read["sentiment"], predict_sentiment(load_encoder(own), head, TEXTS)[1], atol=1e-5)
 
 
-def test_without_a_head_or_reviews_there_is_nothing_to_tell(workspace: Workspace, encoder: config.Encoder) -> None:
+def test_without_a_head_or_reviews_there_is_nothing_to_tell(
+    workspace: Workspace, encoder: config.EncoderSettings
+) -> None:
     for chosen, texts in ((None, READ), (adopted(head=""), READ), (adopted(), READ.clear())):
         read = review_sentiment(workspace, chosen, encoder, texts, INLINE, ignore)
         assert (read.columns, read.height) == (["review_id", "sentiment"], 0)
 
 
 def test_a_head_of_other_vectors_is_left_out_with_a_warning(
-    workspace: Workspace, encoder: config.Encoder, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, encoder: config.EncoderSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = replace(head_for("of another", 16), encoder_id="of another")
     head.save(workspace.encoders / "tuned")

@@ -27,8 +27,8 @@ ALL_HELD_OUT = Settings.model_validate({"finetune": {"contrastive": {"held_out":
 
 
 @pytest.fixture
-def current(bert_folder: Path) -> config.Encoder:
-    return config.Encoder(model=str(bert_folder), precision="fp32", max_tokens=32)
+def current(bert_folder: Path) -> config.EncoderSettings:
+    return config.EncoderSettings(model=str(bert_folder), precision="fp32", max_tokens=32)
 
 
 def data(n_pairs: int | None) -> TuningData:
@@ -40,7 +40,9 @@ def data(n_pairs: int | None) -> TuningData:
     return TuningData([], pairs, "no pairs to tune on", pl.DataFrame(), pl.DataFrame())
 
 
-def made_in(folder: Path, current: config.Encoder, *, model: bool, head: bool, reader: bool = False) -> TunedEncoder:
+def made_in(
+    folder: Path, current: config.EncoderSettings, *, model: bool, head: bool, reader: bool = False
+) -> TunedEncoder:
     encoder = load_encoder(current)
     with torch.no_grad():
         next(iter(encoder.model.parameters())).mul_(1.01)
@@ -64,7 +66,7 @@ def made_in(folder: Path, current: config.Encoder, *, model: bool, head: bool, r
     ],
 )
 def test_only_what_is_clearly_better_is_adopted(
-    changed: bool, has_head: bool, n_pairs: int | None, adopted: bool, reason: str, current: config.Encoder
+    changed: bool, has_head: bool, n_pairs: int | None, adopted: bool, reason: str, current: config.EncoderSettings
 ) -> None:
     """The candidate is the encoder in use itself: as good, and not better."""
     verdict = judge(
@@ -74,7 +76,9 @@ def test_only_what_is_clearly_better_is_adopted(
     assert verdict.before == verdict.after and (verdict.low, verdict.high) == (0.0, 0.0)
 
 
-def test_a_better_encoder_is_told_from_a_worse_one_both_ways(current: config.Encoder, workspace: Workspace) -> None:
+def test_a_better_encoder_is_told_from_a_worse_one_both_ways(
+    current: config.EncoderSettings, workspace: Workspace
+) -> None:
     worse = load_encoder(current)
     with torch.no_grad():
         worse.model.get_input_embeddings().weight[5:] = 1.0  # to it all words are one
@@ -90,7 +94,7 @@ def test_a_better_encoder_is_told_from_a_worse_one_both_ways(current: config.Enc
 
 @pytest.mark.parametrize("reader", [False, True])
 def test_a_head_names_the_encoder_that_it_reads(
-    reader: bool, current: config.Encoder, workspace: Workspace, tmp_path: Path
+    reader: bool, current: config.EncoderSettings, workspace: Workspace, tmp_path: Path
 ) -> None:
     workspace.encoders.mkdir(parents=True)
     made = made_in(tmp_path / "made", current, model=True, head=True, reader=reader)
@@ -105,7 +109,9 @@ def test_a_head_names_the_encoder_that_it_reads(
     assert {f"{candidate.name}/{name}" for name in ("model.safetensors", "sentiment.json")} <= adopted.files.keys()
 
 
-def test_a_head_alone_reads_the_encoder_in_use(current: config.Encoder, workspace: Workspace, tmp_path: Path) -> None:
+def test_a_head_alone_reads_the_encoder_in_use(
+    current: config.EncoderSettings, workspace: Workspace, tmp_path: Path
+) -> None:
     workspace.encoders.mkdir(parents=True)
     made = made_in(tmp_path / "made", current, model=False, head=True)
     candidate = keep_candidate(workspace, made, current, AS_OF, tmp_path)
@@ -117,7 +123,7 @@ def test_a_head_alone_reads_the_encoder_in_use(current: config.Encoder, workspac
 
 
 def test_equal_contents_have_equal_names_and_are_kept_once(
-    current: config.Encoder, workspace: Workspace, tmp_path: Path
+    current: config.EncoderSettings, workspace: Workspace, tmp_path: Path
 ) -> None:
     workspace.encoders.mkdir(parents=True)
     names = []

@@ -112,7 +112,7 @@ def test_the_command_trains_saves_records_and_adopts(tuned: Tuned) -> None:
     assert adopted is not None
     assert (adopted.model, adopted.head) == (f"workspace:{tuned.name}", tuned.name)
     assert sorted(path.name for path in tuned.workspace.encoders.iterdir()) == ["current.json", tuned.name]
-    encoder = load_encoder(located(tuned.workspace, config.Encoder(model=adopted.model, sha256=adopted.sha256)))
+    encoder = load_encoder(located(tuned.workspace, config.EncoderSettings(model=adopted.model, sha256=adopted.sha256)))
     assert encoder.id == tuned.record.tuned != tuned.record.base
     assert not tuned.workspace.tuning.exists()
 
@@ -197,7 +197,7 @@ def test_two_runs_do_not_tune_one_workspace(bert_folder: Path, workspace: Worksp
 
 def test_nothing_after_as_of_is_trained_on(bert_folder: Path, tmp_path: Path) -> None:
     workspace = make_shop(tmp_path)
-    loaded, chosen = load_encoder(config.Encoder(model=str(bert_folder))), settings(bert_folder)
+    loaded, chosen = load_encoder(config.EncoderSettings(model=str(bert_folder))), settings(bert_folder)
     pairs = chosen.finetune.pairs.model_copy(update={"adjacent": 1.0, "review": 1.0})
     chosen = chosen.model_copy(update={"finetune": chosen.finetune.model_copy(update={"pairs": pairs})})
 

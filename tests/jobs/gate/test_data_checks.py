@@ -11,7 +11,7 @@ import pytest
 from jobs.gate.data_checks import Arrivals, Foresight, NewData, check_data
 from jobs.gate.data_profile import Profile, Texts, Window
 from jobs.gate.findings import Finding, stops, warnings
-from recsys.config import Checks
+from recsys.config import ChecksSettings
 
 NIGHT = datetime(2026, 3, 10, tzinfo=UTC)
 ENGLISH = {"e": 0.5, "t": 0.3, "a": 0.2}
@@ -63,7 +63,7 @@ def named(found: Sequence[Finding]) -> list[str]:
 
 
 def test_a_usual_night_says_nothing() -> None:
-    findings = check_data(new_data(), Checks())
+    findings = check_data(new_data(), ChecksSettings())
     assert not stops(findings)
     assert not warnings(findings)
     assert {"volume", "one user", "event mix", "price level", "paid", "foresight"} <= set(named(findings))
@@ -96,23 +96,23 @@ def test_what_changes_is_told_and_what_changes_much_stops_the_night(
     changes: dict[str, object], warned: list[str], stopped: list[str]
 ) -> None:
     new = of_events(changes["n_events"]) if "n_events" in changes else replace(DAY, **changes)  # type: ignore[arg-type]
-    findings = check_data(new_data(new), Checks())
+    findings = check_data(new_data(new), ChecksSettings())
     assert named(warnings(findings)) == warned
     assert named(stops(findings)) == stopped
 
 
 def test_prices_a_hundredfold_stop_the_night_and_a_sale_does_not() -> None:
     times = ITEMS.with_columns(pl.col("price") * 100)
-    assert named(stops(check_data(new_data(after=times), Checks()))) == ["price level", "price jumps"]
+    assert named(stops(check_data(new_data(after=times), ChecksSettings()))) == ["price level", "price jumps"]
     a_third = pl.when(pl.int_range(pl.len()) < 70)
     some = ITEMS.with_columns(a_third.then(pl.col("price") * 100).otherwise(pl.col("price")))
-    assert named(stops(check_data(new_data(after=some), Checks()))) == ["price jumps"]
+    assert named(stops(check_data(new_data(after=some), ChecksSettings()))) == ["price jumps"]
     sale = ITEMS.with_columns(a_third.then(pl.col("price") * 0.5).otherwise(pl.col("price")))
-    assert not stops(check_data(new_data(after=sale), Checks()))
+    assert not stops(check_data(new_data(after=sale), ChecksSettings()))
 
 
 def test_a_catalogue_cut_in_two_stops_the_night() -> None:
-    (finding,) = stops(check_data(new_data(after=ITEMS.head(90)), Checks()))
+    (finding,) = stops(check_data(new_data(after=ITEMS.head(90)), ChecksSettings()))
     assert finding.line() == (
         "items gone: 55.0% of the 200 items that could be bought can no longer be (expected at most 0.1); "
         "see whether the catalogue's file is complete"
@@ -121,8 +121,9 @@ def test_a_catalogue_cut_in_two_stops_the_night() -> None:
 
 def test_ids_that_were_mixed_up_are_seen_by_what_the_release_foretold() -> None:
     chance = Foresight(0.5, 0.015, 300)
-    assert named(stops(check_data(new_data(foresight=chance), Checks()))) == ["foresight"]
-    assert named(warnings(check_data(new_data(foresight=replace(chance, value=0.7)), Checks()))) == ["foresight"]
+    assert named(stops(check_data(new_data(foresight=chance), ChecksSettings()))) == ["foresight"]
+    assert named(warnings(check_data(new_data(foresight=replace(chance, value=0.7)), ChecksSettings())))
+    == ["foresight"]
 
 
 @pytest.mark.parametrize(
@@ -135,18 +136,18 @@ def test_ids_that_were_mixed_up_are_seen_by_what_the_release_foretold() -> None:
     ],
 )
 def test_foresight_that_tells_nothing_stops_nothing(found: Foresight | None, usual: Foresight | None) -> None:
-    assert not stops(check_data(new_data(foresight=found, foreseen=usual), Checks()))
+    assert not stops(check_data(new_data(foresight=found, foreseen=usual), ChecksSettings()))
 
 
 def test_weekends_are_usual() -> None:
     """Of four weeks with three times as much on Saturdays and Sundays, another such day says nothing."""
     days = [of_events(6000 if day % 7 >= 5 else 2000) for day in range(28)]
-    assert not warnings(check_data(new_data(of_events(6100), days=days), Checks()))
+    assert not warnings(check_data(new_data(of_events(6100), days=days), ChecksSettings()))
 
 
 def test_a_window_of_three_days_is_counted_by_the_day() -> None:
     window = Window(NIGHT - timedelta(days=3), NIGHT)
-    findings = check_data(new_data(of_events(6000), window=window), Checks())
+    findings = check_data(new_data(of_events(6000), window=window), ChecksSettings())
     assert "volume" not in named([*stops(findings), *warnings(findings)])
 
 
@@ -155,34 +156,34 @@ def test_a_small_shop_differs_by_chance() -> None:
     day = Profile(n_events=12, n_of_user=6, n_with_item=11, n_by_type={"view": 12})
     new = Profile(n_events=30, n_of_user=30, n_with_item=30, n_unknown_items=9, n_by_type={"purchase": 30})
     few = new_data(new, days=[day] * 20, before=ITEMS.head(10), after=ITEMS.head(1), arrivals=Arrivals(30, 2))
-    assert not stops(check_data(few, Checks()))
+    assert not stops(check_data(few, ChecksSettings()))
 
 
 def test_days_that_are_too_few_are_not_compared_with() -> None:
-    findings = check_data(new_data(of_events(50_000), days=usual_days()[:2]), Checks())
+    findings = check_data(new_data(of_events(50_000), days=usual_days()[:2]), ChecksSettings())
     assert "volume" not in named(findings)
 
 
 def test_one_forced_day_does_not_make_the_next_of_its_kind_usual() -> None:
     spam = of_events(20_000, n_of_user=18_000)
-    findings = check_data(new_data(spam, days=[*([DAY] * 27), spam]), Checks())
+    findings = check_data(new_data(spam, days=[*([DAY] * 27), spam]), ChecksSettings())
     assert {"volume", "one user"} <= set(named(stops(findings)))
 
 
 def test_events_that_no_longer_arrive_are_told_and_stop_only_what_came_late() -> None:
-    told = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=40.0)), Checks())
+    told = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=40.0)), ChecksSettings())
     assert named(warnings(told)) == ["freshness"]
-    late = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=300.0)), Checks())
+    late = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=300.0)), ChecksSettings())
     assert named(stops(late)) == ["freshness"]
-    nothing = check_data(new_data(arrivals=Arrivals(0, hours_stalled=300.0)), Checks())
+    nothing = check_data(new_data(arrivals=Arrivals(0, hours_stalled=300.0)), ChecksSettings())
     assert named(warnings(nothing)) == ["freshness"]
 
 
 def test_rows_that_break_rules_are_judged_from_the_first_night_on() -> None:
-    found = check_data(new_data(arrivals=Arrivals(2000, 300), quarantined=[]), Checks())
+    found = check_data(new_data(arrivals=Arrivals(2000, 300), quarantined=[]), ChecksSettings())
     assert named(stops(found)) == ["quarantined"]
 
 
 def test_limits_of_the_shop_count() -> None:
-    settings = Checks.model_validate({"volume": {"warn": 10.0, "stop": 20.0}})
+    settings = ChecksSettings.model_validate({"volume": {"warn": 10.0, "stop": 20.0}})
     assert not warnings(check_data(new_data(of_events(12_000)), settings))

@@ -10,7 +10,7 @@ from storefronts import NOON, item_entry, tiny_recommender, users_with
 from jobs.gate.fairness import fairness_findings
 from jobs.gate.findings import stops
 from jobs.gate.quality import group_quality
-from recsys.config import Fairness, Gate
+from recsys.config import FairnessSettings, GateSettings
 from recsys.recommend import Recommender
 from recsys.split import HeldOut
 
@@ -23,14 +23,14 @@ def shop(**changes: object) -> Recommender:
 
 def test_without_limits_nothing_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.gate.fairness.reach", None)  # would fail where it is called
-    assert fairness_findings(shop(), {}, NOON, Fairness(), seed=0) == ([], {})
+    assert fairness_findings(shop(), {}, NOON, FairnessSettings(), seed=0) == ([], {})
 
 
 def test_a_broken_limit_holds_back_and_names_setting_and_remedy() -> None:
-    findings, figures = fairness_findings(shop(), {}, NOON, Fairness(min_coverage=0.9, max_miscalibration=9.0), seed=0)
-    coverage, miscalibration = findings
-    assert coverage.severity == "stop"
-    assert coverage.line().startswith("fairness, coverage: coverage is 0.800, fairness.min_coverage = 0.9 (expected at")
+    findings, figures = fairness_findings(shop(), {}, NOON, FairnessSettings(min_coverage=0.9, max_miscalibration=9.0),
+    seed=0)
+    coverage, miscalibration = findings assert coverage.severity ==
+    "stop" assert coverage.line().startswith("fairness, coverage: coverage is 0.800, fairness.min_coverage = 0.9 (expected at")
     assert "new_items.share" in coverage.remedy
     assert (miscalibration.severity, miscalibration.remedy, miscalibration.low) == ("ok", "", -math.inf)
     assert figures["fairness_coverage"] == 0.8  # all but the keyboard, which everybody has
@@ -41,15 +41,15 @@ def test_a_broken_limit_holds_back_and_names_setting_and_remedy() -> None:
 
 def test_the_group_that_is_served_worst_is_named() -> None:
     quality = {"cold_user": 0.01, "history_1_4": 0.2, "history_10_up": 0.3}
-    (finding,) = stops(fairness_findings(shop(), quality, NOON, Fairness(min_worst_group=0.5), seed=0)[0])
+    (finding,) = stops(fairness_findings(shop(), quality, NOON, FairnessSettings(min_worst_group=0.5), seed=0)[0])
     assert finding.says == "worst group (cold_user) is 0.059, fairness.min_worst_group = 0.5"
-    kept, _ = fairness_findings(shop(), {"history_1_4": 0.2}, NOON, Fairness(min_worst_group=0.5), seed=0)
+    kept, _ = fairness_findings(shop(), {"history_1_4": 0.2}, NOON, FairnessSettings(min_worst_group=0.5), seed=0)
     assert not stops(kept)
 
 
 def test_a_release_that_knows_no_shopper_has_nothing_to_limit() -> None:
     nobody = tiny_recommender(users=users_with({}))
-    assert fairness_findings(nobody, {}, NOON, Fairness(min_coverage=0.9), seed=0) == ([], {})
+    assert fairness_findings(nobody, {}, NOON, FairnessSettings(min_coverage=0.9), seed=0) == ([], {})
 
 
 def test_quality_is_told_by_how_much_was_known_of_the_shoppers() -> None:
@@ -59,8 +59,8 @@ def test_quality_is_told_by_how_much_was_known_of_the_shoppers() -> None:
     held_out = HeldOut(targets.clear(), targets, NOON, pl.DataFrame(schema=dict.fromkeys(said, pl.String)))
     no_text = np.zeros((0, 3), dtype=np.float32)
     popularity = np.array([9, 8, 7, 1, 6], dtype=np.float32)
-    found = group_quality(shop(popularity=popularity), held_out, no_text, Gate(min_users=30), seed=0)
+    found = group_quality(shop(popularity=popularity), held_out, no_text, GateSettings(min_users=30), seed=0)
     assert list(found) == ["cold_user", "history_1_4"]
     assert found["history_1_4"] == 1.0
     assert found["cold_user"] < 1.0
-    assert group_quality(shop(), held_out, no_text, Gate(min_users=40), seed=0) == {}
+    assert group_quality(shop(), held_out, no_text, GateSettings(min_users=40), seed=0) == {}

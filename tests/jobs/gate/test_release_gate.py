@@ -11,7 +11,7 @@ from jobs.gate.findings import stops
 from jobs.gate.quality import Comparison, SliceChange, compare, quality_findings
 from jobs.gate.release_gate import judge
 from jobs.gate.served_auc import served_auc
-from recsys.config import Gate
+from recsys.config import GateSettings
 from recsys.fusion import Fusion
 from recsys.recommend import Recommender
 from recsys.split import HeldOut
@@ -41,12 +41,12 @@ def held_out(item_id: str = "mouse", n: int = 60) -> HeldOut:
 
 
 def compared(candidate: Recommender, served: Recommender, wanted: HeldOut | None = None) -> Comparison:
-    return compare(candidate, served, wanted or held_out(), NO_TEXT, CATEGORIES, Gate(), seed=0)
+    return compare(candidate, served, wanted or held_out(), NO_TEXT, CATEGORIES, GateSettings(), seed=0)
 
 
 def test_an_equal_candidate_passes() -> None:
     comparison = compared(shop(), shop())
-    verdict = judge(shop(), shop(), "r1", comparison, Gate(), seed=0)
+    verdict = judge(shop(), shop(), "r1", comparison, GateSettings(), seed=0)
     assert verdict.passed and verdict.outcome == "published"
     assert verdict.figures == {"neighbour_churn": 0.0, "moved_items": 0.0, "slate_churn": 0.0}
     (everybody,) = [change for change in comparison.slices if change.name == "all"]
@@ -54,7 +54,7 @@ def test_an_equal_candidate_passes() -> None:
 
 
 def test_a_worse_candidate_is_held_back_and_says_where() -> None:
-    verdict = judge(forgetful(), shop(), "r1", compared(forgetful(), shop()), Gate(), seed=0)
+    verdict = judge(forgetful(), shop(), "r1", compared(forgetful(), shop()), GateSettings(), seed=0)
     assert verdict.outcome == "held back"
     assert verdict.reasons[0].startswith("quality, all: NDCG 0.")
     assert "the served release 1.0000 on the same 60 choices" in verdict.reasons[0]
@@ -66,12 +66,12 @@ def test_a_worse_candidate_is_held_back_and_says_where() -> None:
 
 
 def test_a_better_candidate_passes() -> None:
-    assert judge(shop(), forgetful(), "r1", compared(shop(), forgetful()), Gate(), seed=0).passed
+    assert judge(shop(), forgetful(), "r1", compared(shop(), forgetful()), GateSettings(), seed=0).passed
 
 
 def test_a_slice_of_few_shoppers_decides_nothing() -> None:
     few = compared(forgetful(), shop(), held_out(n=20))
-    assert not stops(quality_findings(few, Gate()))
+    assert not stops(quality_findings(few, GateSettings()))
 
 
 def test_an_item_that_the_served_release_does_not_know_is_a_miss_for_it() -> None:
@@ -91,17 +91,17 @@ def test_an_item_that_the_served_release_does_not_know_is_a_miss_for_it() -> Non
     ],
 )
 def test_a_loss_counts_where_it_is_clear_and_large(change: SliceChange, severity: str) -> None:
-    finding, coverage = quality_findings(Comparison((change,), 10, 10), Gate())
+    finding, coverage = quality_findings(Comparison((change,), 10, 10), GateSettings())
     assert finding.severity == severity
     assert coverage.severity == "ok"
 
 
 def test_lists_that_show_half_as_many_items_are_held_back() -> None:
     same = (SliceChange("all", 500, 0.2, 0.2, -0.01, 0.01),)
-    (finding,) = stops(quality_findings(Comparison(same, 40, 100), Gate()))
+    (finding,) = stops(quality_findings(Comparison(same, 40, 100), GateSettings()))
     assert finding.name == "coverage"
     few = (SliceChange("all", 30, 0.2, 0.2, -0.01, 0.01),)
-    assert not quality_findings(Comparison(few, 40, 100), Gate())  # so few lists cover what they happen to
+    assert not quality_findings(Comparison(few, 40, 100), GateSettings())  # so few lists cover what they happen to
 
 
 def broken(vectors: np.ndarray) -> Recommender:
@@ -114,9 +114,9 @@ def test_vectors_that_are_no_use_are_held_back() -> None:
     nan, zero, one_way = good.copy(), good.copy(), np.ones_like(good) / np.sqrt(good.shape[1])
     nan[0, 0], zero[:2] = np.nan, 0.0
     for vectors, name in ((nan, "finite numbers"), (zero, "zero vectors"), (one_way, "vector spread")):
-        found = stops(judge(broken(vectors), None, None, None, Gate(), seed=0).findings)
+        found = stops(judge(broken(vectors), None, None, None, GateSettings(), seed=0).findings)
         assert name in [finding.name for finding in found], name
-    long = stops(judge(broken(good * 1.5), None, None, None, Gate(), seed=0).findings)
+    long = stops(judge(broken(good * 1.5), None, None, None, GateSettings(), seed=0).findings)
     assert [finding.name for finding in long] == ["vector norm"]
 
 
@@ -127,7 +127,7 @@ def test_items_of_which_nothing_is_known_need_no_vector() -> None:
     vectors[unknown] = 0.0
     sequence = replace(model.sequence, item_vectors=vectors)
     known = shop(sequence=sequence, popularity=popularity.astype(np.float32), whitened=whitened.astype(np.float32))
-    assert not stops(judge(known, None, None, None, Gate(), seed=0).findings)
+    assert not stops(judge(known, None, None, None, GateSettings(), seed=0).findings)
 
 
 def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,12 +135,12 @@ def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch
     text = np.eye(5, dtype=np.float32)
     pairs = [text + 0.5 * text[order] for order in ([1, 0, 3, 2, 0], [2, 3, 0, 1, 1])]
     old, new = (shop(sequence=mute_sequence_model(one[:, :3], one[:, 3:])) for one in pairs)
-    found = stops(judge(new, old, "r1", None, Gate(max_neighbour_churn=0.5), seed=0).findings)
+    found = stops(judge(new, old, "r1", None, GateSettings(max_neighbour_churn=0.5), seed=0).findings)
     assert [finding.name for finding in found] == ["neighbour churn"]
 
 
 def test_a_shop_with_nothing_to_sell_is_held_back_on_its_first_night() -> None:
-    verdict = judge(shop(available=(False,) * 5), None, None, None, Gate(), seed=0)
+    verdict = judge(shop(available=(False,) * 5), None, None, None, GateSettings(), seed=0)
     (reason,) = verdict.reasons
     assert "lists are wrong, first a stranger: empty" in reason
 

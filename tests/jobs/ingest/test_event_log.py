@@ -19,7 +19,7 @@ from jobs.ingest.event_log import LogReport, ingest_log
 from jobs.ingest.files import TableReport
 from jobs.ingest.offsets import EVENTS_READ
 from jobs.lake.lake import Lake
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
 
@@ -36,8 +36,8 @@ def event(event_id: str, hours_before: float = 1, **changes: object) -> LoggedEv
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def night(workspace: Workspace, log: EventLog, settings: Ingest | None = None) -> LogReport:
-    return ingest_log(workspace, log, settings or Ingest(), NOW)
+def night(workspace: Workspace, log: EventLog, settings: IngestSettings | None = None) -> LogReport:
+    return ingest_log(workspace, log, settings or IngestSettings(), NOW)
 
 
 def lake_ids(workspace: Workspace) -> list[str]:
@@ -61,7 +61,7 @@ def test_batches_of_two_give_the_lake_of_one(tmp_path: Path, log: EventLog) -> N
     digests = set()
     for batch_rows in (2, 1000):
         workspace = Workspace(tmp_path / str(batch_rows))
-        assert night(workspace, log, Ingest(batch_rows=batch_rows)).events.n_new == 9
+        assert night(workspace, log, IngestSettings(batch_rows=batch_rows)).events.n_new == 9
         digests.add(Lake(workspace.lake).digest())
     assert len(digests) == 1
 
@@ -155,7 +155,7 @@ def test_a_server_that_restarts_while_a_night_reads_loses_no_event(
         return batch(after, up_to, most)
 
     monkeypatch.setattr(log, "batch", batch_and_restart)
-    assert night(workspace, log, Ingest(batch_rows=2)).events.n_new == 6
+    assert night(workspace, log, IngestSettings(batch_rows=2)).events.n_new == 6
     assert len(lake_ids(workspace)) == 6
 
 
@@ -173,7 +173,7 @@ def test_a_server_that_recovers_while_a_night_reads_is_asked_again(
 
     monkeypatch.setattr(log, "batch", batch_or_none)
     monkeypatch.setattr(features.live.database, "RESTART_PAUSE_S", 0.0)
-    assert night(workspace, log, Ingest(batch_rows=2)).events.n_new == 6
+    assert night(workspace, log, IngestSettings(batch_rows=2)).events.n_new == 6
     assert next(n_read) == 5
 
 

@@ -13,7 +13,7 @@ import jobs.ingest.files
 from jobs.ingest.files import IngestReport, TableReport, ingest, ingest_new
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
@@ -79,7 +79,7 @@ def test_overlapping_files_in_any_order_give_the_lake_of_the_whole_file(
             for number, part in enumerate(files):
                 path = Path(folder, f"{name}{number}.csv")
                 path.write_text(EVENTS + "\n".join(part))
-                ingest(workspace, SourceSpec("table", {"events": (str(path),)}), Ingest(batch_rows=3), NOW)
+                ingest(workspace, SourceSpec("table", {"events": (str(path),)}), IngestSettings(batch_rows=3), NOW)
             lake = Lake(workspace.lake)
             assert lake.n_rows("events") == len(set(lines))
             digests.append(lake.digest())
@@ -93,7 +93,7 @@ def test_batches_of_two_rows_give_the_lake_of_one_batch(tmp_path: Path, write_fi
     for batch_rows in (2, 1000):
         workspace = Workspace(tmp_path / str(batch_rows))
         spec = SourceSpec("table", {"events": (str(path),)})
-        reports.append(ingest(workspace, spec, Ingest(batch_rows=batch_rows, max_bad_share=0.5), NOW).tables)
+        reports.append(ingest(workspace, spec, IngestSettings(batch_rows=batch_rows, max_bad_share=0.5), NOW).tables)
         digests.add(Lake(workspace.lake).digest())
     assert len(digests) == 1
     assert reports[0] == reports[1]
@@ -122,7 +122,7 @@ def test_bad_rows_are_kept_with_file_row_rule_and_the_row_as_given(
 
 def test_the_future_begins_after_the_slack(write_file: WriteFile, ingest_table: IngestTable) -> None:
     path = write_file("e.csv", EVENTS + "u,i,view,2024-06-01T05:59:00\nu,i,view,2024-06-01T06:01:00\n")
-    report = ingest_table(events=path, settings=Ingest(max_bad_share=0.5, future_slack_hours=6))
+    report = ingest_table(events=path, settings=IngestSettings(max_bad_share=0.5, future_slack_hours=6))
     assert report.tables[0].reasons == {"timestamp_in_future": 1}
 
 
@@ -134,7 +134,7 @@ def test_too_many_bad_rows_stop_the_run_and_leave_the_lake_as_it_was(
     lines = ["r1,u,i,4,fine,2024-01-02", "r2,u,i,9,nine,2024-01-02", "r3,u,i,0,zero,2024-01-02"]
     path = write_file("r.csv", REVIEWS + "\n".join(lines))
     with pytest.raises(DataError, match=r"reviews: 2 of 3 rows are bad \(66\.7%") as stopped:
-        ingest_table(reviews=path, settings=Ingest(max_bad_share=0.5))
+        ingest_table(reviews=path, settings=IngestSettings(max_bad_share=0.5))
     for said in ("rating|max 1", "rating|min 1", f"row 2 of {path}", '"rating": "9"', str(workspace.quarantine)):
         assert said in str(stopped.value)
     assert Lake(workspace.lake).digest() == before
@@ -202,17 +202,17 @@ def test_only_new_and_changed_files_of_a_remembered_pattern_are_taken(
 ) -> None:
     write_file("day1.csv", EVENTS + "u,i,view,2024-01-01\n")
     ingest_table(events=tmp_path / "day*.csv")
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
     write_file("day2.csv", EVENTS + "u,i,view,2024-01-02\n")
     write_file("day3.csv", EVENTS)
-    report = ingest_new(workspace, Ingest(), NOW)
+    report = ingest_new(workspace, IngestSettings(), NOW)
     assert report is not None
     assert counts(report) == (1, 1, 0, 0, 0)
     write_file("day1.csv", EVENTS + "u,i,view,2024-01-01\nu,j,view,2024-01-01\n")
-    changed = ingest_new(workspace, Ingest(), NOW)
+    changed = ingest_new(workspace, IngestSettings(), NOW)
     assert changed is not None
     assert counts(changed) == (2, 1, 0, 1, 0)
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
 
 
 def test_a_remembered_file_that_has_vanished_is_no_error(
@@ -221,11 +221,11 @@ def test_a_remembered_file_that_has_vanished_is_no_error(
     path = write_file("e.csv", EVENTS + "u,i,view,2024-01-01\n")
     ingest_table(events=path)
     path.unlink()
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
 
 
 def test_a_workspace_without_sources_has_nothing_new(workspace: Workspace) -> None:
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
     assert not workspace.root.exists()
 
 
@@ -235,7 +235,7 @@ def test_a_renamed_copy_is_known_by_its_content(
     path = write_file("day1.csv", EVENTS + "u,i,view,2024-01-01\n")
     ingest_table(events=tmp_path / "day*.csv")
     path.rename(tmp_path / "day9.csv")
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
 
 
 def test_sources_are_not_remembered_when_the_run_is_refused(

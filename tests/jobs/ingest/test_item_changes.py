@@ -8,7 +8,7 @@ from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
 from jobs.ingest.item_changes import ingest_items
 from jobs.lake.lake import Lake
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.workspace import Workspace
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ def change(changes: ItemChanges, item_id: str, hours_before: float = 1, **fields
 
 
 def night(workspace: Workspace, changes: ItemChanges) -> tuple[int, int]:
-    return ingest_items(workspace, changes, Ingest(), NOW)
+    return ingest_items(workspace, changes, IngestSettings(), NOW)
 
 
 def catalog(workspace: Workspace) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from jobs.ingest.item_changes import ingest_items
 from jobs.ingest.undo import take_again, undo
 from jobs.lake.history import Change
 from jobs.lake.lake import Lake
-from recsys.config import Ingest, Settings
+from recsys.config import IngestSettings, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
 
@@ -62,7 +62,7 @@ def test_a_file_is_taken_back_and_no_night_takes_it_again_until_it_is_corrected(
     ingest_table(events=workspace.root.parent / "e*.csv")
     before, digest = files(workspace), Lake(workspace.lake).digest()
     bad = write_file("e2.csv", rows("b", "c", day=2) + "d,u,i,view,2024-01-09\n")
-    assert ingest_new(workspace, Ingest(), NOW) is not None
+    assert ingest_new(workspace, IngestSettings(), NOW) is not None
     assert ids(workspace) == ["a", "b", "c", "d"]
     assert before < files(workspace)  # what it replaced is kept
 
@@ -70,10 +70,10 @@ def test_a_file_is_taken_back_and_no_night_takes_it_again_until_it_is_corrected(
     assert change.rows == {"events": (3, 0)}
     assert (ids(workspace), Lake(workspace.lake).digest(), files(workspace)) == (["a"], digest, before)
     assert listed(workspace) == [1]
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
 
     bad.write_text(rows("b", day=2))
-    assert ingest_new(workspace, Ingest(), NOW) is not None
+    assert ingest_new(workspace, IngestSettings(), NOW) is not None
     assert (ids(workspace), listed(workspace)) == (["a", "b"], [1, 3])
 
 
@@ -84,7 +84,7 @@ def test_what_was_undone_is_taken_again_when_asked_for(
     digest = Lake(workspace.lake).digest()
     undone(workspace, 1)
     assert not files(workspace)
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
     again = take_again(workspace, 1, SETTINGS, NOW)
     assert again is not None and again.id == 2
     assert Lake(workspace.lake).digest() == digest
@@ -103,7 +103,7 @@ def test_only_the_file_of_that_ingest_is_taken_again_whatever_its_glob_finds_now
     write_file("e2.csv", rows("b"))
     take_again(workspace, 1, SETTINGS, NOW)
     assert ids(workspace) == ["a"]
-    assert ingest_new(workspace, Ingest(), NOW) is not None
+    assert ingest_new(workspace, IngestSettings(), NOW) is not None
     assert ids(workspace) == ["a", "b"]
 
 
@@ -170,12 +170,12 @@ def test_of_many_ingests_the_last_can_be_undone_and_old_files_go(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     for number in range(5):
-        ingest_table(settings=Ingest(keep_undo=2), events=write_file(f"{number}.csv", rows(f"e{number}")))
+        ingest_table(settings=IngestSettings(keep_undo=2), events=write_file(f"{number}.csv", rows(f"e{number}")))
     assert listed(workspace) == [4, 5]
     assert len(files(workspace)) == 3
     undone(workspace, 5, 4)
     assert ids(workspace) == ["e0", "e1", "e2"]
-    ingest_table(settings=Ingest(keep_undo=0), events=write_file("last.csv", rows("last")))
+    ingest_table(settings=IngestSettings(keep_undo=0), events=write_file("last.csv", rows("last")))
     assert (listed(workspace), len(files(workspace))) == ([], 1)
     ingest_table(events=write_file("new.csv", rows("new")))
     assert listed(workspace) == [6]
@@ -235,10 +235,10 @@ def test_a_file_whose_ingest_was_killed_before_it_was_noted_is_not_taken_again_a
     with monkeypatch.context() as patch:
         patch.setattr(jobs.ingest.files, "remember", die)
         with pytest.raises(KeyboardInterrupt):
-            ingest_new(workspace, Ingest(), NOW)
+            ingest_new(workspace, IngestSettings(), NOW)
     assert ids(workspace) == ["a", "b"]
     undone(workspace, 2)
-    assert ingest_new(workspace, Ingest(), NOW) is None
+    assert ingest_new(workspace, IngestSettings(), NOW) is None
     assert ids(workspace) == ["a"]
 
 
@@ -260,8 +260,8 @@ def night(workspace: Workspace) -> int:
     """New events that the night found."""
     database = open_live_database(workspace, "")
     try:
-        ingest_items(workspace, ItemChanges(database), Ingest(), NOW)
-        return ingest_log(workspace, EventLog(database), Ingest(), NOW).events.n_new
+        ingest_items(workspace, ItemChanges(database), IngestSettings(), NOW)
+        return ingest_log(workspace, EventLog(database), IngestSettings(), NOW).events.n_new
     finally:
         database.close()
 

@@ -25,7 +25,7 @@ from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
 from jobs.nightly.record import read_runs
 from jobs.nightly.run import Choice, Report, nightly
-from recsys.config import Fairness, Settings
+from recsys.config import FairnessSettings, Settings
 from recsys.errors import GateError
 from recsys.workspace import Workspace
 
@@ -195,7 +195,7 @@ def test_a_candidate_beyond_a_limit_of_fairness_is_held_back(
 ) -> None:
     workspace = Workspace(tmp_path / "shop")
     shutil.copytree(usual[0].root, workspace.root)
-    limits = Fairness(max_gini=0.01, max_miscalibration=9.0, min_worst_group=0.0001)
+    limits = FairnessSettings(max_gini=0.01, max_miscalibration=9.0, min_worst_group=0.0001)
     strict = replace(shop, settings=shop.settings.model_copy(update={"fairness": limits, "seed": 7}))
     with pytest.raises(GateError, match=r"by the gate: fairness, gini: gini is 0\.\d+, fairness.max_gini"):
         strict.night(workspace, now=NIGHT + timedelta(hours=2))

@@ -14,7 +14,7 @@ from jobs.erase.run import erase
 from jobs.nightly.publish import made_from
 from jobs.nightly.reuse import ReusedRelease, find_base, trial_folder
 from jobs.nightly.run import nightly
-from recsys.config import Nightly, Settings
+from recsys.config import NightlySettings, Settings
 from recsys.model import Model
 from recsys.workspace import Workspace
 
@@ -30,7 +30,7 @@ def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: An
         "as_of": shop.report.as_of,
         "test_cut": shop.report.as_of,
     }
-    nightly_settings = changes.pop("settings", Nightly(relearn_share=0.05))
+    nightly_settings = changes.pop("settings", NightlySettings(relearn_share=0.05))
     place = workspace or shop.workspace
     return find_base(place, Store(place), nightly_settings, **asked | changes)
 
@@ -52,7 +52,7 @@ def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> No
         {"as_of": NIGHT + timedelta(days=8)},
         {"as_of": NIGHT - timedelta(days=8)},
         {"test_cut": NIGHT - timedelta(days=20)},
-        {"settings": Nightly(relearn_share=0)},
+        {"settings": NightlySettings(relearn_share=0)},
     ],
 )
 def test_otherwise_all_is_learned_from_the_start(changes: dict[str, Any], published_shop: PublishedShop) -> None:

@@ -214,7 +214,7 @@ def test_a_killed_night_is_taken_up_at_its_last_epoch(published_shop: PublishedS
     killed, undisturbed = (copy_of(published_shop, tmp_path / name) for name in ("killed", "undisturbed"))
     trained: list[int] = []
     # With fewer targets than these no fit is ended by what was best on validation, which hangs on the processor.
-    all_epochs = published_shop.settings.model_copy(update={"fusion": config.Fusion(min_targets=100_000)})
+    all_epochs = published_shop.settings.model_copy(update={"fusion": config.FusionSettings(min_targets=100_000)})
 
     def until(n_epochs: int) -> Progress:
         def progress(step: str, done: int, total: int | None) -> None:
@@ -252,7 +252,7 @@ def test_a_ranker_is_measured_published_and_served(
         column = served.feature_names.index("shoppers")
         proposals = [one for one, _ in found]
         chosen = np.array([one.item_rows[one.features[:, column].argmin()] for one in proposals])
-        strong = config.Ranking(min_leaf=5, trees=30, learning_rate=0.3)
+        strong = config.RankingSettings(min_leaf=5, trees=30, learning_rate=0.3)
         rankers.append(fit_ranker(proposals, chosen, served.feature_names, strong, seed=0))
         return rankers[0]
 

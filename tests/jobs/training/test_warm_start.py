@@ -24,14 +24,14 @@ from jobs.training.warm_start import (
     read_warm_start,
     save_warm_start,
 )
-from recsys.config import Fusion, Sequence, Settings
+from recsys.config import FusionSettings, SequenceSettings, Settings
 from recsys.model import Model
 from recsys.sequence import SequenceModel, Sequences
 from recsys.users import Users
 from recsys.whitening import Whitening
 from recsys.workspace import Workspace
 
-WARM = Sequence(warm_start=True)
+WARM = SequenceSettings(warm_start=True)
 MINUTE = timedelta(minutes=1)
 
 
@@ -68,7 +68,7 @@ def test_no_night_starts_from_a_model_that_has_seen_its_validation_days(publishe
 
 
 def test_a_night_starts_cold_unless_it_is_told_otherwise(published_shop: PublishedShop) -> None:
-    assert found(published_shop, settings=Sequence()) is None
+    assert found(published_shop, settings=SequenceSettings()) is None
 
 
 def test_a_model_over_the_texts_of_another_encoder_is_left_out(published_shop: PublishedShop) -> None:
@@ -159,7 +159,7 @@ class Spy:
         self.calls: list[dict[str, Any]] = []
 
     def __call__(
-        self, sequences: Sequences, text: Any, n_items: int, settings: Sequence, seed: int, **named: Any
+        self, sequences: Sequences, text: Any, n_items: int, settings: SequenceSettings, seed: int, **named: Any
     ) -> SequenceModel:
         self.calls.append({"sequences": sequences, "n_items": n_items, "settings": settings, "seed": seed, **named})
         return READER
@@ -173,7 +173,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Spy:
 
 
 def fits(folder: Path, *, warm: bool = True, min_targets: int = 2) -> SequenceFits:
-    settings = Settings(seed=4, sequence=Sequence(warm_start=warm), fusion=Fusion(min_targets=min_targets))
+    settings = Settings(
+        seed=4, sequence=SequenceSettings(warm_start=warm), fusion=FusionSettings(min_targets=min_targets)
+    )
     return SequenceFits(folder, pl.Series(ITEM_IDS), settings)
 
 

@@ -158,7 +158,7 @@ async def answer_of(
 def test_a_list_too_many_is_refused_at_once_and_events_are_not() -> None:
     async def asked() -> None:
         held = Held()
-        gate = AccessControl(held, lambda: NO_KEYS, config.Serve(max_concurrent_lists=2))
+        gate = AccessControl(held, lambda: NO_KEYS, config.ServeSettings(max_concurrent_lists=2))
         lists = [asyncio.create_task(answer_of(gate, "/v1/recommend", "POST", READS)) for _ in range(2)]
         await asyncio.sleep(0)
         status, headers = await answer_of(gate, "/v1/recommend", "POST", READS)

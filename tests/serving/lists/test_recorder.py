@@ -6,7 +6,7 @@ import pytest
 import serving.lists.recorder
 from features.live.answer_log import Answer, AnswerLog, Exposure
 from features.live.database import LiveDatabase
-from recsys.config import Arm, Serve
+from recsys.config import ArmSettings, ServeSettings
 from recsys.errors import StoreError
 from recsys.experiments import Assignment
 from serving.lists.conversion import SettledRequest
@@ -26,12 +26,12 @@ def log(live_database: LiveDatabase) -> Iterator[AnswerLog]:
 
 def answered(recommendation_id: str, at: datetime = NOON, arm: str = "") -> ServedList:
     asked = SettledRequest(ListRequest(user_id="ann"), at, frozenset(), is_search=False, by_ranker=True)
-    part = Assignment("mix", arm, Arm()) if arm else None
+    part = Assignment("mix", arm, ArmSettings()) if arm else None
     return ServedList(recommendation_id, "r1", asked, ("boot",), part)
 
 
 def test_what_is_added_is_written_with_its_exposure(log: AnswerLog) -> None:
-    writer = AnswerRecorder(log, Serve())
+    writer = AnswerRecorder(log, ServeSettings())
     writer.add(answered("1", arm="a"))
     writer.add(answered("2"))
     assert log.find("1") is None
@@ -43,7 +43,7 @@ def test_what_is_added_is_written_with_its_exposure(log: AnswerLog) -> None:
 
 
 def test_closing_writes_what_waits(log: AnswerLog) -> None:
-    writer = AnswerRecorder(log, Serve())
+    writer = AnswerRecorder(log, ServeSettings())
     writer.start()
     writer.add(answered("1"))
     writer.close()
@@ -51,7 +51,7 @@ def test_closing_writes_what_waits(log: AnswerLog) -> None:
 
 
 def test_where_no_replays_are_kept_exposures_are(log: AnswerLog) -> None:
-    writer = AnswerRecorder(log, Serve(replay_days=0))
+    writer = AnswerRecorder(log, ServeSettings(replay_days=0))
     writer.add(answered("1", arm="a"))
     writer.add(answered("2"))
     writer.flush()
@@ -62,7 +62,7 @@ def test_where_no_replays_are_kept_exposures_are(log: AnswerLog) -> None:
 def test_a_group_that_does_not_fit_is_dropped_and_counted(log: AnswerLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving.lists.recorder, "MAX_WAITING", 3)
     monkeypatch.setattr(serving.lists.recorder, "GROUP_ANSWERS", 2)
-    writer = AnswerRecorder(log, Serve())
+    writer = AnswerRecorder(log, ServeSettings())
     dropped, recorded = (counter._value.get() for counter in (ANSWERS_DROPPED, ANSWERS_RECORDED))
     for n in range(5):
         writer.add(answered(str(n)))
@@ -78,7 +78,7 @@ def test_a_failing_database_costs_a_group_is_logged_once_and_the_next_goes_on(
     def failing(*_: object) -> None:
         raise StoreError("disk full")
 
-    writer = AnswerRecorder(log, Serve())
+    writer = AnswerRecorder(log, ServeSettings())
     dropped = ANSWERS_DROPPED._value.get()
     with monkeypatch.context() as patch:
         patch.setattr(AnswerLog, "record", failing)
@@ -97,7 +97,7 @@ def test_what_is_older_than_the_settings_is_forgotten_once_an_hour(log: AnswerLo
         [Answer("1", NOON - 8 * DAY, "ann", "r1", frozenset(), "{}")],
         [Exposure(name, NOON - age * DAY, "ann", "mix", "a") for name, age in (("old", 91), ("young", 89))],
     )
-    writer = AnswerRecorder(log, Serve(replay_days=7, exposure_days=90))
+    writer = AnswerRecorder(log, ServeSettings(replay_days=7, exposure_days=90))
     writer.add(answered("2"))
     writer.flush()
     assert log.find("1") is None

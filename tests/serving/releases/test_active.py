@@ -13,7 +13,7 @@ from serving.watch.polling import LONGEST_PAUSE_POLLS
 
 @pytest.fixture
 def watch(shelf: Shelf) -> ReleaseWatch:
-    return ReleaseWatch(shelf.source, config.Serve())
+    return ReleaseWatch(shelf.source, config.ServeSettings())
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 import pytest
 from release_shelf import Shelf
 
-from recsys.config import Serve
+from recsys.config import ServeSettings
 from serving.releases.active import ActiveRelease
 from serving.releases.arms import ArmReleases
 from serving.watch.polling import LONGEST_PAUSE_POLLS
 
 
 def arms_of(shelf: Shelf, live: ActiveRelease | None, *release_ids: str) -> ArmReleases:
-    return ArmReleases(release_ids, shelf.source, lambda: live, Serve())
+    return ArmReleases(release_ids, shelf.source, lambda: live, ServeSettings())
 
 
 def test_releases_of_arms_are_loaded_once_beside_the_live_one(shelf: Shelf, live: ActiveRelease) -> None:

@@ -11,7 +11,7 @@ from features.live.answer_log import AnswerLog, Exposure
 from features.live.database import LiveDatabase, open_live_database
 from features.live.event_log import EventLog, LoggedEvent
 from jobs.ingest.event_log import ingest_log
-from recsys.config import Ingest, Settings
+from recsys.config import IngestSettings, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
 from serving.api import create_app
@@ -95,10 +95,10 @@ def test_who_may_read_lists_may_read_this(
 def test_events_of_the_lake_count_too(live: ActiveRelease, exposed: LiveDatabase, tmp_path: Path) -> None:
     """The lake holds purchases of the day again, and one that came in by a file."""
     place, files = Workspace(tmp_path / "shop"), tmp_path / "files"
-    ingest_log(place, EventLog(exposed), Ingest(), datetime(2026, 1, 2, tzinfo=UTC))
+    ingest_log(place, EventLog(exposed), IngestSettings(), datetime(2026, 1, 2, tzinfo=UTC))
     other = open_other(files)
     bought(other, "as-is99")
-    ingest_log(place, EventLog(other), Ingest(), datetime(2026, 1, 2, tzinfo=UTC))
+    ingest_log(place, EventLog(other), IngestSettings(), datetime(2026, 1, 2, tzinfo=UTC))
     other.close()
     client = TestClient(create_app(lambda: live, SETTINGS, exposed, lake=place.lake))
     assert client.get("/v1/experiments").json()["experiments"][0]["arms"][0]["n_converted"] == 11

@@ -5,7 +5,7 @@ import pytest
 from asked_lists import item_ids, recommend
 from starlette.testclient import TestClient
 
-from recsys.config import Arm, Settings
+from recsys.config import ArmSettings, Settings
 from recsys.rules import PLAIN
 from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import MAX_BOOSTS, MAX_CONDITIONS, MAX_DEPTH, ListRequest, settled, to_rules
@@ -169,7 +169,7 @@ def test_what_the_request_says_goes_before_its_scenario() -> None:
         collapse_variants=False,
         new_items=0.5,
     )
-    request = settled(asked, SCENARIOS, Arm(diversity=1.0, max_per_brand=5))
+    request = settled(asked, SCENARIOS, ArmSettings(diversity=1.0, max_per_brand=5))
     assert request.count == 10
     rules = to_rules(request)
     assert (rules.diversity, rules.max_per_brand, rules.collapse_variants, rules.new_items) == (0.0, 0, False, 0.5)
@@ -184,7 +184,7 @@ def test_without_a_scenario_the_rules_are_plain() -> None:
 
 
 def test_an_arm_goes_before_the_scenario_and_its_own_scenario_is_for_requests_without() -> None:
-    arm = Arm(scenario="email", diversity=0.0, max_per_category=3)
+    arm = ArmSettings(scenario="email", diversity=0.0, max_per_category=3)
     home = to_rules(settled(ListRequest(user_id="ann", scenario="home"), SCENARIOS, arm))
     assert (home.diversity, home.max_per_category, home.max_per_brand) == (0.0, 3, SCENARIOS.home.max_per_brand)
     plain = settled(ListRequest(user_id="ann"), SCENARIOS, arm)

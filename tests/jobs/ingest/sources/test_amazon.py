@@ -9,7 +9,7 @@ import pytest
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
@@ -35,7 +35,7 @@ NEW_REVIEW = {
 
 
 def take(workspace: Workspace, table: str, path: Path) -> pl.DataFrame:
-    ingest(workspace, SourceSpec("amazon", {table: (str(path),)}), Ingest(), NOW)
+    ingest(workspace, SourceSpec("amazon", {table: (str(path),)}), IngestSettings(), NOW)
     return Lake(workspace.lake).scan(table).sort("item_id").collect()
 
 

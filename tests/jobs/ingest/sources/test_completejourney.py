@@ -8,7 +8,7 @@ from jobs.ingest.files import ingest
 from jobs.ingest.sources.completejourney import installed_folder
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
@@ -16,7 +16,7 @@ NOW = datetime(2024, 6, 1, tzinfo=UTC)
 
 
 def take(workspace: Workspace, folder: Path) -> Lake:
-    ingest(workspace, SourceSpec("completejourney", {"folder": (str(folder),)}), Ingest(), NOW)
+    ingest(workspace, SourceSpec("completejourney", {"folder": (str(folder),)}), IngestSettings(), NOW)
     return Lake(workspace.lake)
 
 

@@ -9,7 +9,7 @@ from jobs.ingest.files import ingest
 from jobs.ingest.sources.movielens import open_movielens
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
-from recsys.config import Ingest
+from recsys.config import IngestSettings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
@@ -17,7 +17,7 @@ NOW = datetime(2024, 6, 1, tzinfo=UTC)
 
 
 def take(workspace: Workspace, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    ingest(workspace, SourceSpec("movielens", {"folder": (str(folder),)}), Ingest(batch_rows=2), NOW)
+    ingest(workspace, SourceSpec("movielens", {"folder": (str(folder),)}), IngestSettings(batch_rows=2), NOW)
     lake = Lake(workspace.lake)
     return lake.scan("events").sort("timestamp").collect(), lake.scan("catalog").sort("item_id").collect()
 
