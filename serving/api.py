@@ -117,7 +117,5 @@ def create_app(
         app.include_router(experiment_routes(ExperimentReports(settings.experiments, database, lake)))
     routes = guard_routes(app)
     app.add_middleware(AccessControl, keys=keys, settings=settings.serve)
-    app.add_middleware(
-        TelemetryMiddleware, routes=routes, access_log=access_log, echo=echo_request_id
-    )  # around the gate
+    app.add_middleware(TelemetryMiddleware, routes=routes, access_log=access_log, echo=echo_request_id)
     return app

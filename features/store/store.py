@@ -42,7 +42,7 @@ from features.workspace.lease import Lease, check_lease, hold_lease
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
 
-__all__ = ["Draft", "Manifest", "Release", "Store"]
+__all__ = ["Manifest", "Release", "ReleaseDraft", "Store"]
 
 log = logging.getLogger(__name__)
 

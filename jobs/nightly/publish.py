@@ -16,7 +16,7 @@ import polars as pl
 
 from features.store.manifest import BEGINNING, LivePosition, Manifest, new_release_id
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
-from features.store.store import Draft, Store
+from features.store.store import ReleaseDraft, Store
 from jobs.embedding.embed import EMPTY, load_vectors
 from jobs.lake.snapshot import Shop
 from jobs.training.warm_start import save_warm_start
@@ -90,7 +90,7 @@ def publish(store: Store, workspace: Workspace, made: TrainedRelease, settings: 
         Evidence.of(made.quotes, quoted, made.model.item_ids).save(model_dir)
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
         (model_dir / MADE_FROM_FILE).write_text(json.dumps(asdict(made.made_from)))
-        draft = Draft(
+        draft = ReleaseDraft(
             release_id=new_release_id(made.as_of, now, settings.digest()),
             as_of=made.as_of,
             tables={

@@ -47,7 +47,7 @@ class LiveItems:
         return gone
 
 
-RequestT = TypeVar("Asked", bound=RecommendRequest)
+RequestT = TypeVar("RequestT", bound=RecommendRequest)
 
 
 class RecentEvents:

@@ -133,6 +133,6 @@ def test_the_default_command_serves_and_its_health_is_asked_for() -> None:
     assert instructions("CMD") == ['["serve", "--host", "0.0.0.0"]']
     assert instructions("EXPOSE") == [str(ServeSettings().port)]
     (health,) = instructions("HEALTHCHECK")
-    assert f"http://127.0.0.1:{Serve().port}/readyz" in health
+    assert f"http://127.0.0.1:{ServeSettings().port}/readyz" in health
     (python,) = re.findall(r"^ARG PYTHON=python:([\d.]+)-", DOCKERFILE, re.MULTILINE)
     assert f"Python {python}," in (ROOT / "constraints.txt").read_text().splitlines()[0]

@@ -41,9 +41,13 @@ def test_arms_are_filled_by_weight_and_experiments_split_independently() -> None
 
 def test_the_first_experiment_that_holds_the_shopper_counts_and_guests_are_in_none() -> None:
     arms = {"a": ArmSettings(), "b": ArmSettings(diversity=0.5)}
-    experiments = {"none": ExperimentSettings(share=0.0, arms=arms), "mix": ExperimentSettings(arms=arms), "all":
-    ExperimentSettings(arms=arms)} assert assigned(experiments,
-    "eve") == Assignment("mix", "b", arms["b"]) assert assigned(experiments, None) is None
+    experiments = {
+        "none": ExperimentSettings(share=0.0, arms=arms),
+        "mix": ExperimentSettings(arms=arms),
+        "all": ExperimentSettings(arms=arms),
+    }
+    assert assigned(experiments, "eve") == Assignment("mix", "b", arms["b"])
+    assert assigned(experiments, None) is None
     assert assigned({}, "eve") is None
     assert assigned({"none": experiments["none"]}, "eve") is None
 

@@ -69,8 +69,10 @@ def test_a_disliked_item_is_history_but_no_interaction() -> None:
 def test_a_pair_is_told_by_the_event_that_says_most_and_its_purchases_are_counted(
     kinds: list[str], said: str, n_bought: int
 ) -> None:
-    told = histories(events(*[("u", "a", kind, minute, None)
-    for minute, kind in enumerate(kinds)]), InteractionsSettings()) (row,) = told.collect().to_dicts()
+    told = histories(
+        events(*[("u", "a", kind, minute, None) for minute, kind in enumerate(kinds)]), InteractionsSettings()
+    )
+    (row,) = told.collect().to_dicts()
     assert (row["event_type"], row["n_bought"]) == (said, n_bought)
     assert row["timestamp"] == DAY + timedelta(minutes=len(kinds) - 1)
 
@@ -86,7 +88,8 @@ def test_a_search_that_names_an_item_says_less_than_any_other_event() -> None:
 
 def test_histories_run_from_old_to_new_with_ties_by_item() -> None:
     table = histories(
-        events(("u", "c", "view", 5, None), ("u", "b", "view", 1, None), ("u", "a", "view", 5, None)), InteractionsSettings()
+        events(("u", "c", "view", 5, None), ("u", "b", "view", 1, None), ("u", "a", "view", 5, None)),
+        InteractionsSettings(),
     ).collect()
     assert table["item_id"].to_list() == ["b", "a", "c"]
 

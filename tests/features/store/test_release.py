@@ -11,7 +11,7 @@ import pytest
 from conftest import PublishedShop
 
 from features.store.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
-from features.store.store import Draft, Store
+from features.store.store import ReleaseDraft, Store
 from features.workspace.hidden_reviews import hide_reviews
 from jobs.lake.lake import Lake
 from recsys.errors import StoreError
@@ -100,7 +100,9 @@ def test_a_release_from_before_there_was_sentiment_is_read(copied: Workspace) ->
     tables |= {name: tables[name].drop("sentiment") for name in ("items", "reviews")}
     told = now.manifest
     store.publish(
-        Draft("old", told.as_of, tables, now.model_dir, told.encoder_id, told.encoder_sha256, told.config_sha256, {}),
+        ReleaseDraft(
+            "old", told.as_of, tables, now.model_dir, told.encoder_id, told.encoder_sha256, told.config_sha256, {}
+        ),
         told.created_at,
     )
     assert "sentiment" not in store.open().table("items").columns

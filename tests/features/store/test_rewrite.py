@@ -10,7 +10,7 @@ import pytest
 import features.store.rewrite as store_rewrite
 from features.store.erasure import WithoutShopper
 from features.store.rewrite import REWRITE_STEPS, Rewritten, rewrite_releases, words_on_disk
-from features.store.store import Draft, Store
+from features.store.store import ReleaseDraft, Store
 from features.workspace.lease import hold_lease
 from recsys.errors import StoreError
 from recsys.workspace import Workspace
@@ -78,7 +78,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for hours, (release_id, names) in enumerate(
         {"a": ("bea",), "b": ("ann", "bea"), "c": ("ann", "bea", "cat")}.items()
     ):
-        draft = Draft(release_id, NOW, tables(*names), model, "words", "", "", {"all": {"ndcg": 0.5}})
+        draft = ReleaseDraft(release_id, NOW, tables(*names), model, "words", "", "", {"all": {"ndcg": 0.5}})
         Store(workspace).publish(draft, NOW + timedelta(hours=hours))
     return workspace.root
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from features.store import store as store_module
-from features.store.store import PUBLISH_STEPS, Draft, Manifest, Store, _removal_age
+from features.store.store import PUBLISH_STEPS, Manifest, ReleaseDraft, Store, _removal_age
 from features.workspace.mirror import Mirror
 from features.workspace.object_store import Bucket
 from recsys.errors import StoreError
@@ -64,12 +64,12 @@ def tables_of(size: int) -> dict[str, pl.DataFrame]:
     return {name: pl.DataFrame(rows[name], schema=SCHEMAS[name], orient="row") for name in TABLES}
 
 
-def draft_of(release_id: str, size: int, staging: Path, tables: dict[str, pl.DataFrame] | None = None) -> Draft:
+def draft_of(release_id: str, size: int, staging: Path, tables: dict[str, pl.DataFrame] | None = None) -> ReleaseDraft:
     model_dir = staging / f"model-{release_id}"
     (model_dir / "deep").mkdir(parents=True, exist_ok=True)
     (model_dir / "linear.npz").write_bytes(b"weights of " + release_id.encode())
     (model_dir / "deep" / "whitening.npz").write_bytes(b"1234")
-    return Draft(
+    return ReleaseDraft(
         release_id=release_id,
         as_of=NOW,
         tables=tables_of(size) if tables is None else tables,
@@ -122,7 +122,7 @@ class BucketStore(Store):
             self._writer.push()
             self._reader.pull()
 
-    def publish(self, draft: Draft, now: datetime) -> Manifest:
+    def publish(self, draft: ReleaseDraft, now: datetime) -> Manifest:
         with self._elsewhere() as store:
             return store.publish(draft, now)
 
@@ -262,7 +262,7 @@ def test_a_draft_that_breaks_a_rule_changes_nothing(
 @pytest.mark.parametrize("release_id", ["", "../a", "a/b", ".hidden", "a b"])
 def test_an_id_that_is_no_folder_name_is_refused(store: Store, tmp_path: Path, release_id: str) -> None:
     with pytest.raises(StoreError, match="use letters, digits"):
-        store.publish(Draft(**(vars(draft_of("b", 2, tmp_path)) | {"release_id": release_id})), NOW)
+        store.publish(ReleaseDraft(**(vars(draft_of("b", 2, tmp_path)) | {"release_id": release_id})), NOW)
 
 
 def test_a_published_id_is_never_published_again(store: Store, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def publish_until_killed(done):
     kill = lambda publication: os.kill(os.getpid(), signal.SIGKILL)
     store.PUBLISH_STEPS = (*steps[:done], ("kill", kill), *steps[done:])
     tables = {name: pl.read_ipc(root / name) for name in ("items", "users", "reviews")}
-    draft = store.Draft("b", now, tables, root / "model-b", "minilm", "ab", "cd", {})
+    draft = store.ReleaseDraft("b", now, tables, root / "model-b", "minilm", "ab", "cd", {})
     store.Store(Workspace(root / str(done))).publish(draft, now)
 
 for done in range(1, len(steps) + 1):

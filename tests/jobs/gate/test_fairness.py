@@ -27,10 +27,12 @@ def test_without_limits_nothing_is_worked_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_broken_limit_holds_back_and_names_setting_and_remedy() -> None:
-    findings, figures = fairness_findings(shop(), {}, NOON, FairnessSettings(min_coverage=0.9, max_miscalibration=9.0),
-    seed=0)
-    coverage, miscalibration = findings assert coverage.severity ==
-    "stop" assert coverage.line().startswith("fairness, coverage: coverage is 0.800, fairness.min_coverage = 0.9 (expected at")
+    findings, figures = fairness_findings(
+        shop(), {}, NOON, FairnessSettings(min_coverage=0.9, max_miscalibration=9.0), seed=0
+    )
+    coverage, miscalibration = findings
+    assert coverage.severity == "stop"
+    assert coverage.line().startswith("fairness, coverage: coverage is 0.800, fairness.min_coverage = 0.9 (expected at")
     assert "new_items.share" in coverage.remedy
     assert (miscalibration.severity, miscalibration.remedy, miscalibration.low) == ("ok", "", -math.inf)
     assert figures["fairness_coverage"] == 0.8  # all but the keyboard, which everybody has
