@@ -31,6 +31,9 @@ lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+generated: $(STAMP)  ## what is generated from the code: the table of files in docs/architecture.md
+	$(BIN)/python tests/docs/file_table.py
+
 notebooks: $(STAMP)  ## Jupyter Lab on the notebooks, over the workspace DEMO
 	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
@@ -43,4 +46,4 @@ bench: $(STAMP)  ## how long a list takes on the sample storefront, beside impli
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test lint notebooks bench clean
+.PHONY: help setup demo test lint generated notebooks bench clean

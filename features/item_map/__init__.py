@@ -1,0 +1,1 @@
+"""Places of items on a two-dimensional map, and its colours."""

@@ -1,0 +1,1 @@
+"""The release protocol: publishing, reading, comparing, rewriting and deleting releases."""

@@ -1,0 +1,1 @@
+"""Benchmarks of quality, embedding and the service, each beside a peer."""

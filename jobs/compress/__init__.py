@@ -1,0 +1,1 @@
+"""`recsys compress`: smaller encoders, and what each costs in quality."""

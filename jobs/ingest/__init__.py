@@ -1,0 +1,1 @@
+"""Files, events and item changes enter the lake, checked row by row."""

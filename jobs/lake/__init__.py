@@ -1,0 +1,1 @@
+"""The lake: a shop's tables as Parquet, with their history."""

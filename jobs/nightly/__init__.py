@@ -1,0 +1,1 @@
+"""The nightly run: its steps, their cache, and the release it publishes."""

@@ -1,0 +1,1 @@
+"""Processes that jobs start and call: the service and the load generator."""

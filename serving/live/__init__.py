@@ -1,0 +1,1 @@
+"""What has changed since the release was published: events, items, experiments."""

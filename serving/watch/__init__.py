@@ -1,0 +1,1 @@
+"""What a replica polls: keys, hidden reviews, erased users, the mirror."""
