@@ -32,7 +32,7 @@ lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/lint-imports
 
 generated: $(STAMP)  ## what is generated from the code: the table of files in docs/architecture.md
-	$(BIN)/python tests/docs/file_table.py
+	PYTHONPATH=tests $(BIN)/python -m docs.file_table
 
 notebooks: $(STAMP)  ## Jupyter Lab on the notebooks, over the workspace DEMO
 	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1

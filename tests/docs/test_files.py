@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from docs.file_table import PACKAGES, PAGE, ROOT, summary, tracked, with_table
+from docs.file_table import PAGE, summary, with_table
+from tracked_files import PACKAGES, ROOT, modules, tracked
 
 PAGES = [path for path in tracked("*.md") if not path.startswith("findings/")]
 PATH = re.compile(
@@ -19,8 +20,7 @@ def test_the_table_of_files_is_made_from_the_modules() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    modules = tracked(*(f"{package}/*.py" for package in PACKAGES))
-    assert [path for path in modules if not summary(path)] == []
+    assert [path for path in modules(*PACKAGES) if not summary(path)] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
