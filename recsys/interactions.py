@@ -44,7 +44,7 @@ def histories(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl
     """What each user did with each item: user_id, item_id, weight >= 0, timestamp, event_type, n_bought; oldest first.
 
     The weights of a pair's events add up, a rating counting as a purchase from 5 stars down to nothing at 2; a return
-    multiplies the sum by `settings.returned`. Searches and mere impressions make no row. `timestamp` is that of
+    multiplies the sum by `settings.return_factor`. Searches and mere impressions make no row. `timestamp` is that of
     the newest event, `event_type` the one that says most (the last in the order of `EVENT_TYPES`), `n_bought` counts
     purchases, and is at least 1 for what was rated or returned. Ties in time are ordered by item_id, so the result is
     one for equal input.
@@ -59,7 +59,7 @@ def histories(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl
     )
     says_most = pl.col("event_type").cast(pl.Enum(EVENT_TYPES))
     shown_only = kind.is_in(["impression", "search"]) & (weight == 0)
-    kept = pl.when((kind == "return").any()).then(settings.returned).otherwise(1.0)
+    kept = pl.when((kind == "return").any()).then(settings.return_factor).otherwise(1.0)
     return (
         events.filter(pl.col("item_id").is_not_null() & ~shown_only)
         .group_by("user_id", "item_id")

@@ -98,7 +98,7 @@ class QueryReader:
         self.browsing_decay = browsing_decay
         self._event_weights = event_weights(weights)
         self._full_weight = max(self._event_weights.values())
-        self._returned = weights.returned
+        self._returned = weights.return_factor
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
         self._recent_placed: ResultCache[np.ndarray] = ResultCache(RECENT_TEXTS)
 
@@ -106,10 +106,10 @@ class QueryReader:
         """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
         page text, whose weight is learned and which each later event of the session makes less of a wish."""
         if query.text_vector is not None:
-            return query.text_vector, self.settings.sentence_weight
+            return query.text_vector, self.settings.query_text_weight
         for later, signal in enumerate(reversed(session)):
             if signal.text_vector is not None:
-                weight = self.settings.sentence_weight * self.model.fusion.session_text
+                weight = self.settings.query_text_weight * self.model.fusion.session_text
                 return signal.text_vector, weight * self.browsing_decay**later
         return np.zeros(self.model.text.shape[1], dtype=np.float32), 0.0
 

@@ -224,7 +224,7 @@ SMALL: Mapping[str, Any] = {
     "fusion": {"min_targets": 5},
     "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
     "repeats": {"mode": "always"},
-    "nightly": {"relearn_share": 0.0, "free_disk_mb": 0, "free_memory_mb": 0},
+    "nightly": {"full_retrain_share": 0.0, "free_disk_mb": 0, "free_memory_mb": 0},
 }
 """Settings under which a night of the sample storefront takes seconds."""
 

@@ -64,7 +64,7 @@ def tune_contrastive(
     told: Told | None = None,
 ) -> StageRecord:
     """Tunes the encoder in place on the pairs of `pairs.training_pairs`, merges what can be merged, and averages
-    the weights before in, by the share `settings.contrastive.kept`.
+    the weights before in, by the share `settings.contrastive.weight_averaging`.
 
     A share of the anchors is held out; on their pairs `recall@10` and `mrr@10` are measured before and after, the
     positive sought among all held-out positives (`retrieval_ranks`). details: the same by leading dimensions.
@@ -87,7 +87,7 @@ def tune_contrastive(
         )
     dims = matryoshka_dims(encoder, own)
     before = held_out_measures(encoder, pairs, own)
-    start = copied_weights(encoder.model) if own.kept else {}
+    start = copied_weights(encoder.model) if own.weight_averaging else {}
     tuning = tune(encoder.model, settings, steps_of(len(batches), settings), seed)
     counted = tuning.parameters()
     loss = contrastive_loss(encoder, dims, settings)
@@ -101,7 +101,7 @@ def tune_contrastive(
     with gradient_checkpointing(encoder.model, settings.gradient_checkpointing):
         trained = train(task, settings, seed, checkpoint, told)
     tuning.merge()
-    average_weights(encoder.model, start, own.kept)
+    average_weights(encoder.model, start, own.weight_averaging)
     after = held_out_measures(encoder, pairs, own)
     details = {"by_dim": {"before": before, "after": after}, "pairs": dict(pairs["kind"].value_counts().iter_rows())}
     whole = str(dims[0])

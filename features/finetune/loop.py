@@ -75,8 +75,8 @@ class Trained:
 
 
 def steps_of(n_batches: int, settings: config.FinetuneSettings) -> int:
-    """Steps of the optimizer: each takes `settings.accumulate` batches of every process."""
-    return -(-n_batches // (settings.accumulate * parallel.world_size()))
+    """Steps of the optimizer: each takes `settings.gradient_accumulation_steps` batches of every process."""
+    return -(-n_batches // (settings.gradient_accumulation_steps * parallel.world_size()))
 
 
 def train(
@@ -134,7 +134,7 @@ def pace(step: int, n_steps: int, warm_up_share: float) -> float:
 
 def _step(task: Task, state: State, settings: config.FinetuneSettings, seed: int, number: int, rate: float) -> float:
     """One step of the optimizer over this process's part of the step's batches; the loss over all of them."""
-    size = settings.accumulate * parallel.world_size()
+    size = settings.gradient_accumulation_steps * parallel.world_size()
     first = number * size
     batches = task.batches[first : first + size]
     n_rows = sum(map(len, batches))

@@ -104,7 +104,7 @@ def fit_sentiment(
             encoder, head, vectors, tuned = other.encoder, other.head, other_vectors, True
             trained, counted = other.trained, other.counted
     rows = data.rows(1)
-    if own.words:
+    if own.bag_of_words:
         head = _with_words([head] if tuned else [one for one, _ in fitted.values()], vectors, data, seed)
         validation["with words"] = _macro_f1(head, vectors, data)
     logits, labels = _logits(head, vectors, data, rows), data.labels[rows]

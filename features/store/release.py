@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
 from features.encoder.selection import located
 from features.store.manifest import Manifest
@@ -85,7 +84,7 @@ def load_release(
         CoPurchases.load(release.model_dir, n_items),
         Evidence.load(release.model_dir, n_items),
         hidden_ids(workspace.hidden_reviews) if hidden_reviews is None else hidden_reviews,
-        settings.complements.max_likeness,
+        settings.complements.max_similarity,
     )
     recommender = Recommender.of_release(model, users, items, settings, facts)
     recommender.properties.prepare()
@@ -104,7 +103,6 @@ def read_texts(folder: Path) -> np.ndarray:
 
 def _settings(path: Path) -> config.Settings:
     try:
-        # "ignore": a release that was made when there were other settings can still be rolled back to
-        return config.Settings.model_validate_json(path.read_text(), extra="ignore")
-    except (OSError, ValidationError) as error:
+        return config.read_stored(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); run `recsys nightly` again") from None

@@ -124,7 +124,7 @@ def _shares(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
             "one user",
             lambda day: day.n_of_user,
             lambda day: day.n_events,
-            settings.one_user,
+            settings.top_user_share,
             "of the events are one user's",
             "look at the user with most events: a robot, or a test account",
         ),
@@ -176,7 +176,7 @@ def _items_gone(data: NewData, settings: config.ChecksSettings) -> list[Finding]
         return []
     left = data.after.filter(pl.col("available") & pl.col("item_id").is_in(sold["item_id"].implode()))
     share = 1.0 - len(left) / len(sold)
-    limit = settings.items_gone
+    limit = settings.unavailable_items
     says = f"{share:.1%} of the {len(sold):,} items that could be bought can no longer be"
     remedy = "see whether the catalogue's file is complete"
     return [_found("items gone", share, -math.inf, limit.warn, _severity(share, 0.0, limit), says, remedy)]
@@ -216,7 +216,7 @@ def _paid(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     noise = 1.25 / math.sqrt(n)  # of a median, where the logarithm of what is paid spreads by about 1
     remedy = "see whether the currency or the unit of the purchases' value changed"
     says = f"a purchase is of {paid:,.2f} in the median"
-    return [_times("paid", paid, low, high, noise, settings.paid, settings.sigmas, says, remedy)]
+    return [_times("paid", paid, low, high, noise, settings.purchase_value, settings.sigmas, says, remedy)]
 
 
 def _texts(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
@@ -243,7 +243,7 @@ def _text_findings(kind: str, new: Texts, days: Sequence[Texts], settings: confi
     if not _comparable(full, settings):
         return findings
     for what, shares, own_shares, limit in (
-        ("letters", new.letters, [day.letters for day in full], settings.letters),
+        ("letters", new.letters, [day.letters for day in full], settings.letter_mix),
         ("scripts", new.scripts, [day.scripts for day in full], settings.scripts),
     ):
         usual = mean_shares(own_shares)
@@ -264,7 +264,7 @@ def _foresight(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
     error = settings.sigmas * math.hypot(found.error, usual.error)
     if advantage <= error:
         return []
-    limit = settings.foresight
+    limit = settings.served_auc
     lost = (usual.value - found.value) / advantage
     severity: Severity = _severity(lost, 0.0, limit) if usual.value - found.value > error else "ok"
     says = (

@@ -117,7 +117,7 @@ def compare(
     gains, n_shown = _gains(candidate, queries, wanted)
     gains_served, n_shown_served = _gains(served, queries, wanted)
     slices = tuple(
-        _change(name, gains[members], gains_served[members], settings.level, seed)
+        _change(name, gains[members], gains_served[members], settings.confidence_level, seed)
         for name, members in _slices(candidate, held_out.targets, categories).items()
     )
     return Comparison(slices, n_shown, n_shown_served)

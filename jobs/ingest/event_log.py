@@ -98,7 +98,7 @@ def _take(
                 reached = int(numbers[-1])
         merged = {table: merge_table(lake, staging, table, settings.batch_rows) for table in staging.tables()}
         taken = RangeTaken("events", events.database.id, events.database.shown, after, up_to)
-        commit_ingest(lake, staging, merged, taken, now, settings.keep_undo)
+        commit_ingest(lake, staging, merged, taken, now, settings.undo_history)
     if count.erased:
         events.database.patiently(partial(events.remove, count.erased))
     n_erased = count.erased.total()

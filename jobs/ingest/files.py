@@ -159,7 +159,7 @@ def _take_files(
         for table in staging.tables():
             merged[table] = merge_table(lake, staging, table, settings.batch_rows, progress)
         source = FilesTaken(remembered.to_json(), _without_globs(spec), taken)
-        commit_ingest(lake, staging, merged, source, now, settings.keep_undo)
+        commit_ingest(lake, staging, merged, source, now, settings.undo_history)
     remember(workspace.lake / SOURCES_FILE, remembered, taken)
     return tuple(_report(table, count, merged.get(table)) for table, count in counts.items())
 

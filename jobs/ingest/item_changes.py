@@ -84,7 +84,7 @@ def _take(
         merged = {table: merge_table(lake, staging, table, settings.batch_rows) for table in staging.tables()}
         up_to = int(changed["version"].max())  # type: ignore[arg-type]
         taken = RangeTaken("item changes", database_id, shown, after, up_to)
-        commit_ingest(lake, staging, merged, taken, now, settings.keep_undo)
+        commit_ingest(lake, staging, merged, taken, now, settings.undo_history)
     n_changed = sum(table.n_new + table.n_updated for table in merged.values())
     log.info("item_changes_ingested read=%d changed=%d bad=%d", changed.height, n_changed, len(bad))
     return n_changed

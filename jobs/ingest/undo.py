@@ -49,7 +49,7 @@ def undo(workspace: Workspace, ids: Collection[int], settings: Settings, now: da
         before = {(file.table, file.partition): file for change in reversed(changes) for file in change.before}
         _check_kept(lake, before.values())
         _not_again(workspace, history, changes)
-        lake.commit(before.values(), history.without_changes(ids, now, settings.ingest.keep_undo))
+        lake.commit(before.values(), history.without_changes(ids, now, settings.ingest.undo_history))
     log.info("ingests_undone ids=%s partitions=%d", [change.id for change in changes], len(before))
     return changes
 
@@ -105,7 +105,7 @@ def _undoable(history: History, change_id: int, workspace: Workspace) -> Change:
     known = ", ".join(str(change.id) for change in history.changes) or "none"
     raise DataError(
         f"ingest {change_id}: not among those of {workspace.lake} that can be undone ({known}); the last "
-        "ingest.keep_undo can be, until a shopper is erased; see `recsys ingest history`"
+        "ingest.undo_history can be, until a shopper is erased; see `recsys ingest history`"
     )
 
 

@@ -86,7 +86,7 @@ def _foresight(
     served = load_release(workspace).recommender
     start = max(window.start, served_until)  # what the release has learned from is no foresight
     done = shop.events.filter(pl.col("timestamp") >= start)
-    return served_auc(served, done, settings.checks.foresight_users, settings.seed)
+    return served_auc(served, done, settings.checks.served_auc_users, settings.seed)
 
 
 def _foreseen(nights: Sequence[Mapping[str, Any]]) -> Foresight | None:

@@ -75,7 +75,10 @@ def find_base(
         return None
     age = as_of - datetime.fromisoformat(told.learned_at)
     is_new = abs(n_events - told.n_events)
-    if not timedelta(0) <= age < timedelta(days=settings.relearn_days) or is_new >= settings.relearn_share * n_events:
+    if (
+        not timedelta(0) <= age < timedelta(days=settings.full_retrain_days)
+        or is_new >= settings.full_retrain_share * n_events
+    ):
         return None
     try:
         release = store.open(served)

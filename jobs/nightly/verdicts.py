@@ -99,7 +99,7 @@ def _judged(night: NightlyRun, served_id: str | None) -> tuple[Verdict, Foresigh
     served, settings = load_release(night.workspace) if served_id else None, night.settings
     tried = _tried(night, served)
     later = night.shop.events.filter(pl.col("timestamp") >= night.moments.test_cut)
-    foreseen = served_auc(tried.candidate, later, settings.checks.foresight_users, settings.seed)
+    foreseen = served_auc(tried.candidate, later, settings.checks.served_auc_users, settings.seed)
     _, users = night.everybody
     candidate = recommender(night.inputs, night.model, users, settings)
     of_served = served.recommender if served else None

@@ -127,15 +127,15 @@ class SequenceFits:
         return fit
 
     def touched_up(self, name: str, start: SequenceModel) -> FitSequence:
-        """Goes on from a model of nearly the same days for `nightly.touch_up_epochs`, `name` as in `again`; with none
+        """Goes on from a model of nearly the same days for `nightly.continue_epochs`, `name` as in `again`; with none
         it is taken as it is, and only its new items get their places."""
         nightly = self.settings.nightly
-        pace = self.settings.sequence.learning_rate * nightly.touch_up_pace
+        pace = self.settings.sequence.learning_rate * nightly.continue_lr_factor
 
         def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
-            if not nightly.touch_up_epochs:
+            if not nightly.continue_epochs:
                 return start.with_placed(text)
-            changes = {"warm_epochs": nightly.touch_up_epochs, "learning_rate": pace}
+            changes = {"warm_epochs": nightly.continue_epochs, "learning_rate": pace}
             return self._fit(name, users, text, texts, None, start, **changes)
 
         return fit

@@ -49,12 +49,12 @@ def main() -> int:
         lake = Lake(Workspace(first).lake)
         now = options.until or newest_moment(lake)
         before = moment_of(lake, now, 1 - options.new_share)
-        settings = {"RECSYS_NIGHTLY__RELEARN_SHARE": "0.05"} | settings
+        settings = {"RECSYS_NIGHTLY__FULL_RETRAIN_SHARE": "0.05"} | settings
         rows["first"] = night(first, before, settings)
         rows["nothing new"] = night(copy(first, "same"), before, settings)
         rows["new events"] = night(copy(first, "next"), now, settings)
         rows["new events, all learned"] = night(
-            copy(first, "anew"), now, settings | {"RECSYS_NIGHTLY__RELEARN_SHARE": "0"}
+            copy(first, "anew"), now, settings | {"RECSYS_NIGHTLY__FULL_RETRAIN_SHARE": "0"}
         )
         print(f"{'':26} processors       wall   of the first   of all learned")
         for name, row in rows.items():

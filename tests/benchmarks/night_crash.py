@@ -45,7 +45,7 @@ SETTINGS = {
     "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
 }
 SHARES = (0.0, 0.5)
-"""`nightly.relearn_share` of the nights in turn."""
+"""`nightly.full_retrain_share` of the nights in turn."""
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def settings_of(share: float) -> Settings:
-    return Settings.model_validate(SETTINGS | {"nightly": {"relearn_share": share}})
+    return Settings.model_validate(SETTINGS | {"nightly": {"full_retrain_share": share}})
 
 
 def run_night(root: Path, share: float, as_of: datetime, resume: bool) -> None:

@@ -172,7 +172,7 @@ def shop(workspace: Workspace, times: int) -> Recommender:
     together = CoPurchases(blocks(facts.together.shoppers), blocks(facts.together.strength))
     users: Users = loaded.users
     told = (Store(workspace).open().model_dir / SETTINGS_FILE).read_text()
-    settings = config.Settings.model_validate_json(told, extra="ignore")
+    settings = config.read_stored(told)
     properties = Properties.of_table(pl.concat([table] * times))
     properties.prepare()
     assert len(item_ids) == times * n_items

@@ -215,12 +215,12 @@ def test_pairs_that_make_no_batch_are_refused(pairs: pl.DataFrame, encoder: Enco
         tune_contrastive(encoder, pairs, settings(held_out=0.0), seed=0)
 
 
-def test_a_share_of_the_weights_before_is_kept(load: Callable[[], Encoder]) -> None:
+def test_the_weights_before_are_averaged_in(load: Callable[[], Encoder]) -> None:
     ends = {}
-    for kept in (0.0, 0.5):
+    for share in (0.0, 0.5):
         tuned = load()
-        tune_contrastive(tuned, complementary(), settings(kept=kept), seed=0)
-        ends[kept] = dict(tuned.model.named_parameters())
+        tune_contrastive(tuned, complementary(), settings(weight_averaging=share), seed=0)
+        ends[share] = dict(tuned.model.named_parameters())
     for name, start in load().model.named_parameters():
         torch.testing.assert_close(ends[0.5][name], (start + ends[0.0][name]) / 2)
     assert any((ends[0.5][name] - ends[0.0][name]).abs().max() > 0.01 for name in ends[0.0])

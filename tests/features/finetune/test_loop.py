@@ -146,13 +146,13 @@ def test_accumulated_batches_are_one_large_batch() -> None:
         def loss(rows: np.ndarray, rng: np.random.Generator) -> Tensor:
             return ((line(X[rows]).squeeze(1) - Y[rows]) ** 2).mean()
 
-        settings = SETTINGS.model_copy(update={"accumulate": accumulate})
+        settings = SETTINGS.model_copy(update={"gradient_accumulation_steps": accumulate})
         return train(Task("test", line, batches, loss, 0.1, ""), settings, seed=0)
 
     # Batches of unequal size: each row counts alike.
     accumulated = run([np.array([0, 1, 2]), np.array([3])] * 5, accumulate=2)
     assert accumulated.losses == pytest.approx(run([np.arange(4)] * 5, accumulate=1).losses, rel=1e-5)
-    assert len(accumulated.losses) == 5 == steps_of(10, SETTINGS.model_copy(update={"accumulate": 2}))
+    assert len(accumulated.losses) == 5 == steps_of(10, SETTINGS.model_copy(update={"gradient_accumulation_steps": 2}))
 
 
 def test_each_step_is_told_with_its_loss() -> None:

@@ -34,7 +34,7 @@ test_loop_parallel.run_child(*sys.argv[1:])
 
 def settings(mode: str, accumulate: int = 1) -> config.FinetuneSettings:
     return config.FinetuneSettings.model_validate(
-        {"mode": mode, "rank": 2, "accumulate": accumulate, "precision": "fp32", "checkpoint_steps": 2}
+        {"mode": mode, "rank": 2, "gradient_accumulation_steps": accumulate, "precision": "fp32", "checkpoint_steps": 2}
     )
 
 

@@ -42,7 +42,7 @@ def shop(n_reviews: int = 400, seed: int = 0) -> pl.DataFrame:
 
 
 def settings(mode: str = "full", **sentiment: object) -> config.FinetuneSettings:
-    own = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, "words": False, **sentiment}
+    own = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, "bag_of_words": False, **sentiment}
     return config.FinetuneSettings.model_validate(
         {"mode": mode, "sentiment": own, "precision": "fp32", "checkpoint_steps": 5}
     )
@@ -133,7 +133,7 @@ def blind(encoder: Encoder) -> Callable[[list[str]], np.ndarray]:
 
 
 def test_words_are_read_where_the_vectors_say_nothing(encoder: Encoder, tmp_path: Path) -> None:
-    chosen = settings(variants=("weighted",), epochs=2, words=True)
+    chosen = settings(variants=("weighted",), epochs=2, bag_of_words=True)
     sentiment = fit_sentiment(encoder, shop(), chosen, seed=0, encode=blind(encoder))  # type: ignore[arg-type]
     assert sentiment.validation["with words"] > sentiment.validation["weighted"] + 0.3
     assert sentiment.test.macro_f1 > sentiment.majority.macro_f1 + 0.3
@@ -146,7 +146,7 @@ def test_words_are_read_where_the_vectors_say_nothing(encoder: Encoder, tmp_path
 
 
 def test_words_may_be_left_out(encoder: Encoder) -> None:
-    sentiment = fit_sentiment(encoder, shop(), settings(variants=("weighted",), words=True), seed=0)
+    sentiment = fit_sentiment(encoder, shop(), settings(variants=("weighted",), bag_of_words=True), seed=0)
     assert (sentiment.head.words is None) == (sentiment.head.words_share == 0.0)
     without = fit_sentiment(encoder, shop(), settings(variants=("weighted",)), seed=0)
     assert without.head.words is None and "with words" not in without.validation

@@ -120,6 +120,25 @@ def test_settings_of_another_version_do_not_stop_a_rollback(copied: Workspace, m
     assert load_release(copied).recommender.n_items == 80
 
 
+def test_settings_with_keys_of_an_earlier_version_keep_their_values(copied: Workspace, monkeypatch) -> None:
+    file = copied.releases / load_release(copied).release_id / "model" / SETTINGS_FILE
+    stored = json.loads(file.read_text())
+    assert "return_factor" in stored["interactions"] and stored["complements"].pop("max_similarity")
+    del stored["interactions"]["return_factor"], stored["recommend"]["query_text_weight"]
+    stored["complements"]["max_likeness"] = 0.25
+    stored["interactions"]["returned"] = 0.75
+    stored["recommend"]["sentence_weight"] = 3.5
+    file.write_text(json.dumps(stored))
+    opened = Store(copied).open(verify=False)
+    monkeypatch.setattr(Store, "open", lambda *_: opened)
+    loaded = load_release(copied)
+    assert loaded.catalogue is not None
+    settings = loaded.catalogue.settings
+    assert settings.complements.max_similarity == loaded.recommender.facts.max_likeness == 0.25
+    assert settings.interactions.return_factor == 0.75
+    assert settings.recommend.query_text_weight == 3.5
+
+
 def test_an_altered_model_file_is_refused_by_name(copied: Workspace) -> None:
     file = copied.releases / load_release(copied).release_id / "model" / "trend.npy"
     content = bytearray(file.read_bytes())

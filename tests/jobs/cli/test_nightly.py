@@ -32,7 +32,7 @@ def workspace(published_shop: PublishedShop, tmp_path: Path) -> Workspace:
         "[embed]\ninline_texts = 100000\n[factors]\ndim = 8\n[evaluate]\nmin_users = 30\n"
         "[sequence]\ndim = 16\nlayers = 1\nepochs = 2\n[fusion]\nmin_targets = 5\n"
         '[ranking]\nmin_targets = 5\nmin_leaf = 5\ntrees = 10\n[repeats]\nmode = "always"\n'
-        "[nightly]\nrelearn_share = 0.0\nfree_disk_mb = 0\nfree_memory_mb = 0\n"
+        "[nightly]\nfull_retrain_share = 0.0\nfree_disk_mb = 0\nfree_memory_mb = 0\n"
     )
     return copied
 

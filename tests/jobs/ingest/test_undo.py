@@ -170,12 +170,12 @@ def test_of_many_ingests_the_last_can_be_undone_and_old_files_go(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     for number in range(5):
-        ingest_table(settings=IngestSettings(keep_undo=2), events=write_file(f"{number}.csv", rows(f"e{number}")))
+        ingest_table(settings=IngestSettings(undo_history=2), events=write_file(f"{number}.csv", rows(f"e{number}")))
     assert listed(workspace) == [4, 5]
     assert len(files(workspace)) == 3
     undone(workspace, 5, 4)
     assert ids(workspace) == ["e0", "e1", "e2"]
-    ingest_table(settings=IngestSettings(keep_undo=0), events=write_file("last.csv", rows("last")))
+    ingest_table(settings=IngestSettings(undo_history=0), events=write_file("last.csv", rows("last")))
     assert (listed(workspace), len(files(workspace))) == ([], 1)
     ingest_table(events=write_file("new.csv", rows("new")))
     assert listed(workspace) == [6]

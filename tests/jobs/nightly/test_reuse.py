@@ -30,7 +30,7 @@ def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: An
         "as_of": shop.report.as_of,
         "test_cut": shop.report.as_of,
     }
-    nightly_settings = changes.pop("settings", NightlySettings(relearn_share=0.05))
+    nightly_settings = changes.pop("settings", NightlySettings(full_retrain_share=0.05))
     place = workspace or shop.workspace
     return find_base(place, Store(place), nightly_settings, **asked | changes)
 
@@ -52,7 +52,7 @@ def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> No
         {"as_of": NIGHT + timedelta(days=8)},
         {"as_of": NIGHT - timedelta(days=8)},
         {"test_cut": NIGHT - timedelta(days=20)},
-        {"settings": NightlySettings(relearn_share=0)},
+        {"settings": NightlySettings(full_retrain_share=0)},
     ],
 )
 def test_otherwise_all_is_learned_from_the_start(changes: dict[str, Any], published_shop: PublishedShop) -> None:
@@ -92,7 +92,7 @@ def test_a_night_with_little_news_keeps_what_was_learned_and_may_touch_the_model
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
     anywhere = {"free_disk_mb": 0, "free_memory_mb": 0}
     told = published_shop.settings.model_dump() | {
-        "nightly": {"relearn_share": 0.5, "touch_up_epochs": passes, **anywhere}
+        "nightly": {"full_retrain_share": 0.5, "continue_epochs": passes, **anywhere}
     }
     epochs: list[tuple[int, int | None]] = []
 

@@ -1,0 +1,55 @@
+"""Settings of the HTTP service."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from recsys.config.section import Section
+
+
+class ServeSettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    replicas: int = Field(1, ge=1, description="Number of copies (processes) of the recommender.")
+    haproxy: bool = Field(True, description="Use the fast HAProxy-based proxy of Ray Serve (Linux only).")
+    max_concurrent_lists: int = Field(
+        16,
+        ge=1,
+        description="Lists that a replica works on at once. A request beyond that gets 429 with Retry-After.",
+    )
+    key_requests_per_s: float = Field(
+        200.0, gt=0, description="Rate limit of an API key that has none of its own, in requests per second."
+    )
+    key_max_concurrent: int = Field(
+        64, ge=1, description="Maximum number of concurrent requests of an API key that has no limit of its own."
+    )
+    access_log: str = Field(
+        "", description="File to which replicas append one line of JSON per request. Empty: no access log."
+    )
+    release_poll_s: float = Field(
+        2.0,
+        gt=0,
+        description=("How often replicas look for a new release, changed API keys and hidden reviews, in seconds."),
+    )
+    text_cache: int = Field(10_000, ge=0, description="Number of texts whose vectors each replica caches.")
+    events_url: str = Field(
+        "",
+        description=(
+            "Database of events and item changes, as postgresql://user:password@host/name. Empty: SQLite in the "
+            "workspace."
+        ),
+    )
+    recent_events: int = Field(
+        100, ge=0, le=1000, description="Number of a shopper's newest logged events that a list reads. 0 reads none."
+    )
+    items_poll_s: float = Field(
+        0.5, gt=0, description="How often replicas look for new and changed products, in seconds."
+    )
+    replay_days: float = Field(
+        7.0,
+        ge=0,
+        description="How long served lists are kept so that /v1/explain can replay them, in days. 0 keeps none.",
+    )
+    exposure_days: float = Field(
+        90.0, ge=0, description="How long it is kept which arm of an experiment each shopper was shown, in days."
+    )
