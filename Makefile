@@ -39,6 +39,10 @@ notebooks: $(STAMP)  ## Jupyter Lab on the notebooks, over the workspace DEMO
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
 	RECSYS_WORKSPACE=$(abspath $(DEMO)) $(BIN)/jupyter lab notebooks
 
+settings: $(STAMP)  ## regenerate recsys.toml and docs/settings.md from recsys/config/
+	$(BIN)/recsys settings reference --format toml > recsys.toml.new && mv recsys.toml.new recsys.toml
+	$(BIN)/recsys settings reference --format markdown > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
 bench: $(STAMP)  ## how long a list takes on the sample storefront, beside implicit's own
 	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1
 	$(BIN)/python tests/benchmarks/recommend_latency.py --workspace $(DEMO)
@@ -46,4 +50,4 @@ bench: $(STAMP)  ## how long a list takes on the sample storefront, beside impli
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test lint generated notebooks bench clean
+.PHONY: help setup demo test lint generated notebooks settings bench clean

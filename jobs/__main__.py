@@ -22,6 +22,7 @@ from jobs.cli.options import configure_logging
 from jobs.cli.releases import releases_app
 from jobs.cli.reviews import reviews_app
 from jobs.cli.serve import recommend_command, serve_command
+from jobs.cli.settings import settings_app
 from jobs.cli.simulate import simulate_command
 from recsys.errors import HELD_BACK, GateError, RecsysError
 
@@ -44,6 +45,7 @@ app.add_typer(experiments_app, name="experiments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(reviews_app, name="reviews")
 app.command("erase")(erase_command)
+app.add_typer(settings_app, name="settings")
 app.command("simulate")(simulate_command)
 app.add_typer(bench_app, name="bench")
 
