@@ -45,7 +45,7 @@ def history_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> 
     for change in changes:
         rows = "\n".join(_rows(name, *counts) for name, counts in change.rows.items() if any(counts)) or "nothing new"
         undone = f"{change.undone_at:%Y-%m-%d %H:%M}" if change.undone_at else ""
-        table.add_row(str(change.id), f"{change.at:%Y-%m-%d %H:%M}", rows, source_of(change).words(), undone)
+        table.add_row(str(change.id), f"{change.at:%Y-%m-%d %H:%M}", rows, source_of(change).describe(), undone)
     Console().print(table)
 
 
@@ -79,7 +79,7 @@ def add_history_commands(app: typer.Typer) -> None:
 
 def _line(change: Change) -> str:
     counts = ", ".join(_rows(name, *counts) for name, counts in change.rows.items() if any(counts)) or "nothing new"
-    return f"ingest {change.id}, {counts}, {source_of(change).words()}"
+    return f"ingest {change.id}, {counts}, {source_of(change).describe()}"
 
 
 def _rows(table: str, n_new: int, n_updated: int) -> str:

@@ -16,8 +16,7 @@ from rich.table import Table
 
 from features.workspace.location import NIGHT, reading, working
 from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of
-from jobs.gate.findings import GATE_FILE
-from jobs.nightly.record import read_record
+from jobs.gate.records import GATE, GateRecord
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -74,7 +73,14 @@ def show_command(release: ReleaseArgument, workspace: WorkspaceOption, as_json: 
     verdict = _verdict(place, manifest.release_id)
     if as_json:
         served = manifest.release_id == store.current_id()
-        _print_json(asdict(manifest) | {"current": served, "file_bytes": sizes, "gate": verdict})
+        _print_json(
+            asdict(manifest)
+            | {
+                "current": served,
+                "file_bytes": sizes,
+                "gate": GATE.adapter.dump_python(verdict, mode="json") if verdict else None,
+            }
+        )
         return
     console = Console()
     is_served = manifest.release_id == store.current_id()
@@ -181,8 +187,8 @@ def _named(release: str) -> str | None:
     return None if release == "current" else release
 
 
-def _verdict(place: Workspace, release_id: str) -> Mapping[str, Any] | None:
-    return read_record(place.runs / release_id / GATE_FILE) or None
+def _verdict(place: Workspace, release_id: str) -> GateRecord | None:
+    return GATE.find(place.runs / release_id)
 
 
 def _report(place: Workspace, release_id: str) -> str:
@@ -194,10 +200,10 @@ def _report(place: Workspace, release_id: str) -> str:
     return next((str(page) for page in reversed(pages) if page.is_file()), "")
 
 
-def _facts(manifest: Manifest, n_bytes: int, verdict: Mapping[str, Any] | None, *, is_served: bool) -> Table:
+def _facts(manifest: Manifest, n_bytes: int, verdict: GateRecord | None, *, is_served: bool) -> Table:
     table = _table(f"Release {manifest.release_id}" + (", served" if is_served else ""), "", "")
-    outcome = "no gate has judged it" if verdict is None else verdict["outcome"]
-    against = f", against {verdict['compared_with']}" if verdict and verdict["compared_with"] else ""
+    outcome = "no gate has judged it" if verdict is None else verdict.outcome
+    against = f", against {verdict.compared_with}" if verdict and verdict.compared_with else ""
     facts = {
         "as of": f"{manifest.as_of:%Y-%m-%d %H:%M:%S} UTC",
         "made": f"{manifest.created_at:%Y-%m-%d %H:%M:%S} UTC",
@@ -209,7 +215,7 @@ def _facts(manifest: Manifest, n_bytes: int, verdict: Mapping[str, Any] | None, 
     }
     for name, value in facts.items():
         table.add_row(name, value)
-    for reason in verdict["reasons"] if verdict else ():
+    for reason in verdict.reasons if verdict else ():
         table.add_row("", reason)
     return table
 

@@ -76,12 +76,12 @@ def _sigterm_as_it_was() -> Iterator[None]:
 def _native_errors_hidden() -> Iterator[None]:
     """Ray's C++ side announces its log level on standard error; what goes wrong comes as an exception as well."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    saved_stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved_stderr, 2)
+        os.close(saved_stderr)
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Processes that train one model together, started by Ray Train, and what the first of them reports."""
+"""Processes that train one model together, started by Ray Train, and the reports of the first of them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ START_TRIES: Final = 10
 """Ray Train waits a minute for its workers and then tries again, by itself without end."""
 
 STOP_S: Final = 60.0
-"""Patience with a trainer that was told to stop, in seconds."""
+"""How long to wait for a trainer to stop before it is killed, in seconds."""
 
 
 @dataclass(frozen=True)
 class Crew:
-    """The processes that are to train: how many, what each may take of the cluster, and its threads."""
+    """The training processes: how many, the resources of each, and its threads."""
 
     scaling: ScalingConfig
     n_threads: int
 
 
-def workers_to_use(asked: int) -> tuple[int, bool]:
-    """How many processes are to train, and whether on GPUs. Starts Ray only to ask a cluster that runs already."""
-    if asked == 1:
+def workers_to_use(requested: int) -> tuple[int, bool]:
+    """How many processes train, and whether on GPUs. Connects to Ray only where a cluster runs already.
+
+    requested: the setting, 0 for as many as there are GPUs."""
+    if requested == 1:
         return 1, torch.cuda.is_available()
     if ray.is_initialized() or cluster_address() != LOCAL:
         start_ray()
@@ -47,8 +49,8 @@ def workers_to_use(asked: int) -> tuple[int, bool]:
     else:
         n_gpus = torch.cuda.device_count()
     if n_gpus:
-        return min(asked or n_gpus, n_gpus), True
-    return max(asked, 1), False
+        return min(requested or n_gpus, n_gpus), True
+    return max(requested, 1), False
 
 
 def gather_crew(n_workers: int, on_gpus: bool) -> Crew:
@@ -58,13 +60,13 @@ def gather_crew(n_workers: int, on_gpus: bool) -> Crew:
     # A share of a processor, so that more workers than processors find a place, too.
     resources = {"CPU": min(1.0, n_cpus / n_workers)} | ({"GPU": 1.0} if on_gpus else {})
     scaling = ScalingConfig(num_workers=n_workers, use_gpu=on_gpus, resources_per_worker=resources)
-    log.info("training workers=%d gpus=%s cpus=%d", n_workers, on_gpus, n_cpus)
+    log.info("training_started workers=%d gpus=%s cpus=%d", n_workers, on_gpus, n_cpus)
     return Crew(scaling, max(1, n_cpus // n_workers))
 
 
-def told_queue() -> Queue:
-    """Where another process puts what it reports; on this machine, so that it is lost with none of the others. Whoever
-    asks for it shuts it down; of training, `run_workers` does."""
+def report_queue() -> Queue:
+    """A queue for the reports of other processes; it lives on this machine, so the loss of another does not lose it.
+    The caller shuts it down; for training, `run_workers` does."""
     return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": this_node()})
 
 
@@ -73,33 +75,33 @@ def run_workers(
     work: object,
     crew: Crew,
     folder: Path,
-    told: Queue,
-    heard: Callable[[Any], None],
+    queue: Queue,
+    on_report: Callable[[Any], None],
 ) -> None:
-    """Runs `worker({"work": work})` in every process of the crew, and leaves none behind, however it ends.
+    """Runs `worker({"work": work})` in every process of the crew, and ends all of them, also after an error.
 
-    folder: for Ray Train's own files, on a disk that all machines share. heard: called in this process with what is
-    put into `told`; what it raises ends the training. A RecsysError of a worker is raised as it is.
+    folder: for Ray Train's own files, on a disk that all machines share. on_report: called in this process with what is
+    put into `queue`; what it raises ends the training. A RecsysError of a worker is raised as it is.
     """
     # In a process of its own, TorchTrainer neither writes to this terminal nor takes over this process's Ctrl-C.
     trainer = ray.remote(num_cpus=0, max_retries=0)(_run_trainer).remote(worker, work, crew.scaling, folder)
     try:
-        for report in reports(trainer, told):
-            heard(report)
+        for report in reports(trainer, queue):
+            on_report(report)
         ray.get(trainer)
     except RayTaskError as error:
         failures = error.cause.worker_failures.values() if isinstance(error.cause, WorkerGroupError) else ()
-        mendable = next((failure for failure in failures if isinstance(failure, RecsysError)), None)
-        if mendable is None:
+        cause = next((failure for failure in failures if isinstance(failure, RecsysError)), None)
+        if cause is None:
             raise
-        raise mendable from None
+        raise cause from None
     finally:
         # Ctrl-C for the trainer, where it still runs: it then gives back what its workers hold of the cluster, which
         # Ray would keep for them if it was killed.
         ray.cancel(trainer)
         if not ray.wait([trainer], timeout=STOP_S)[0]:
             ray.cancel(trainer, force=True)
-        told.shutdown(force=True)
+        queue.shutdown(force=True)
 
 
 def check_shared(folder: Path, setting: str) -> None:
@@ -111,17 +113,17 @@ def check_shared(folder: Path, setting: str) -> None:
         )
 
 
-def reports(task: ray.ObjectRef[Any], told: Queue) -> Iterator[Any]:
-    """What is put into `told`, until the task has ended, well or not; then the queue is empty."""
-    desk: Any = told.actor
-    result, all_told = task.future(), False
+def reports(task: ray.ObjectRef[Any], queue: Queue) -> Iterator[Any]:
+    """What is put into `queue`, until the task has ended, well or not; then the queue is empty."""
+    desk: Any = queue.actor
+    result, end_queued = task.future(), False
     while True:
         heard = desk.get.remote().future()
         # Python's own waiting: what a handler of SIGTERM raises would leave ray.wait as another exit code.
         wait((heard, result), return_when=FIRST_COMPLETED)
-        if result.done() and not all_told:
-            told.put(None)  # behind all reports
-            all_told = True
+        if result.done() and not end_queued:
+            queue.put(None)  # behind all reports
+            end_queued = True
         report = heard.result()
         if report is None:
             return

@@ -1,4 +1,4 @@
-"""Every new text becomes a vector once: checkpointed Parquet shards, one folder an encoder.
+"""Encodes every new text once, into checkpointed Parquet shards, one folder per encoder.
 
 `WORKSPACE/embeddings/ENCODER_ID/DIGEST.parquet` holds text_hash and vector (float32, a list of fixed size). A shard
 is written whole or not at all and named after the texts in it, so a run that was killed loses the unfinished shards
@@ -27,7 +27,7 @@ from features.encoder.encoder import Encoder, encoder_id, load_encoder
 from features.text.cleaning import text_hash
 from features.workspace.atomic_files import write_atomically
 from jobs.cluster.ray_cluster import start_ray
-from jobs.embedding.encoder_files import Files, at_hand, encoder_files
+from jobs.embedding.encoder_files import Files, encoder_files, local_encoder
 from recsys import config
 from recsys.errors import StoreError
 from recsys.interactions import positions
@@ -36,7 +36,7 @@ from recsys.workspace import Workspace
 log = logging.getLogger(__name__)
 
 EMPTY: Final = text_hash("")
-"""An item without any text has this hash; it is not embedded, and its vector is zero."""
+"""The hash of an item without any text; it is not embedded, and its vector is zero."""
 
 Progress = Callable[[int, int], None]
 
@@ -85,7 +85,7 @@ def embed_texts(
         _store(folder, encoded, new.height, progress)
     report = EmbedReport(identity, _dim(identity), distinct.height, new.height, monotonic() - started)
     log.info(
-        "embed done encoder=%s texts=%d new=%d seconds=%.1f", identity, report.n_texts, report.n_new, report.seconds
+        "embed_done encoder=%s texts=%d new=%d seconds=%.1f", identity, report.n_texts, report.n_new, report.seconds
     )
     return report
 
@@ -96,17 +96,17 @@ def load_vectors(workspace: Workspace, encoder_id: str, text_hashes: pl.Series) 
     Raises StoreError, with their number and an example, where texts were not embedded by this encoder.
     """
     vectors = np.zeros((len(text_hashes), _dim(encoder_id)), dtype=np.float32)
-    wanted = pl.DataFrame({"text_hash": text_hashes.cast(pl.String)}).with_row_index("row")
-    wanted = wanted.filter(pl.col("text_hash") != EMPTY)
+    missing = pl.DataFrame({"text_hash": text_hashes.cast(pl.String)}).with_row_index("row")
+    missing = missing.filter(pl.col("text_hash") != EMPTY)
     shards = _shards(workspace.embeddings / encoder_id)
-    if wanted.height and shards:
-        found = _collect(pl.scan_parquet(shards).join(wanted.lazy(), on="text_hash"), shards)
-        vectors[found["row"].to_numpy()] = found["vector"].to_numpy()
-        wanted = wanted.join(found.select("text_hash"), on="text_hash", how="anti")
-    if wanted.height:
+    if missing.height and shards:
+        stored = _collect(pl.scan_parquet(shards).join(missing.lazy(), on="text_hash"), shards)
+        vectors[stored["row"].to_numpy()] = stored["vector"].to_numpy()
+        missing = missing.join(stored.select("text_hash"), on="text_hash", how="anti")
+    if missing.height:
         raise StoreError(
-            f"{workspace.root}: {wanted['text_hash'].n_unique()} texts have no vector of encoder {encoder_id} "
-            f"(for example {wanted['text_hash'][0]}); run the embed step again"
+            f"{workspace.root}: {missing['text_hash'].n_unique()} texts have no vector of encoder {encoder_id} "
+            f"(for example {missing['text_hash'][0]}); run the embed step again"
         )
     return vectors
 
@@ -119,11 +119,11 @@ def numbered_texts(texts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
 
 
 def forget_vectors(workspace: Workspace, text_hashes: Collection[str]) -> tuple[int, list[Path]]:
-    """Remove the vectors of these texts, of every encoder; how many there were, and the shards written anew.
+    """Remove the vectors of these texts, of every encoder. Returns how many there were, and the rewritten shards.
 
-    A text that others wrote too is embedded again when the next night meets it.
+    A text that others wrote too is embedded again by the next nightly run.
     """
-    n_gone, written = 0, []
+    n_removed, written = 0, []
     for folder in workspace.embeddings.glob("*/"):
         for draft in folder.glob(".*.tmp"):  # of a run that was killed
             draft.unlink()
@@ -135,8 +135,8 @@ def forget_vectors(workspace: Workspace, text_hashes: Collection[str]) -> tuple[
             if stays.any():
                 written.append(_write_shard(folder, shard.filter(stays)))
             path.unlink()  # last: a crash before it leaves some vectors twice, which harms nothing
-            n_gone += int((~stays).sum())
-    return n_gone, written
+            n_removed += int((~stays).sum())
+    return n_removed, written
 
 
 class _ShardEncoder:
@@ -144,8 +144,8 @@ class _ShardEncoder:
 
     def __init__(self, settings: config.EncoderSettings, n_threads: int, files: ray.ObjectRef[Files | None]) -> None:
         torch.set_num_threads(n_threads)
-        with at_hand(settings, ray.get(files)) as found:
-            self._encoder = load_encoder(found)
+        with local_encoder(settings, ray.get(files)) as local:
+            self._encoder = load_encoder(local)
 
     def __call__(self, shard: pa.Table) -> pa.Table:
         return _encode_shard(self._encoder, shard)
@@ -177,7 +177,7 @@ def _encode_on_ray(shards: list[pa.Table], encoder: config.EncoderSettings, work
         num_cpus=min(1.0, n_cpus / (n_actors + 1)),
         num_gpus=min(1.0, n_gpus / n_actors) if n_gpus else None,
     )
-    log.info("embed started shards=%d actors=%d gpus=%d cpus=%d", len(shards), n_actors, n_gpus, n_cpus)
+    log.info("embed_started shards=%d actors=%d gpus=%d cpus=%d", len(shards), n_actors, n_gpus, n_cpus)
     return iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
 
 
@@ -194,7 +194,7 @@ def _store(folder: Path, encoded: Iterable[pa.Table], n_texts: int, progress: Pr
         shard = pl.DataFrame(table)
         _write_shard(folder, shard)
         done += shard.height
-        log.info("embed shard done=%d of=%d texts_per_s=%.0f", done, n_texts, done / (monotonic() - started))
+        log.info("embed_shard done=%d of=%d texts_per_s=%.0f", done, n_texts, done / (monotonic() - started))
         if progress is not None:
             progress(done, n_texts)
 
@@ -216,7 +216,7 @@ def _stored_hashes(folder: Path) -> pl.DataFrame:
 
 
 def _shards(folder: Path) -> list[Path]:
-    """Finished shards; drafts of a run that was killed have names of another form."""
+    """Finished shards; unfinished ones of a killed run have other names."""
     return [path for path in sorted(folder.glob("*.parquet")) if not path.name.startswith(".")]
 
 
@@ -230,7 +230,7 @@ def _collect(frame: pl.LazyFrame, shards: list[Path]) -> pl.DataFrame:
             raise
         raise StoreError(
             f"{len(damaged)} of {len(shards)} embedding shards cannot be read (for example {damaged[0]}); "
-            "delete them and run again: only their texts are embedded anew"
+            "delete them and run again: only their texts are embedded again"
         ) from None
 
 

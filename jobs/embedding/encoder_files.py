@@ -1,4 +1,4 @@
-"""The folder of an encoder, sent to workers on machines that do not see it."""
+"""Sends the folder of an encoder to workers on machines that cannot read it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def encoder_files(encoder: config.EncoderSettings) -> Files | None:
 
 
 @contextmanager
-def at_hand(encoder: config.EncoderSettings, files: Files | None) -> Iterator[config.EncoderSettings]:
-    """The settings, with a folder of this machine for as long as the context lasts where the one named is not here."""
+def local_encoder(encoder: config.EncoderSettings, files: Files | None) -> Iterator[config.EncoderSettings]:
+    """The settings; where their folder is not on this machine, with a temporary copy of it while the context lasts."""
     if files is None or Path(encoder.model).expanduser().is_dir():
         yield encoder
         return

@@ -1,4 +1,4 @@
-"""How each review feels, by the sentiment head of the adopted encoder."""
+"""Sentiment of each review, by the sentiment head of the selected encoder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def review_sentiment(
 ) -> pl.DataFrame:
     """review_id, sentiment (Float32, -1 bad to 1 good) of the reviews with a text; no rows without a sentiment head.
 
-    encoder: the one in use, by whose stored vectors most heads read; a head with an encoder of its own has new reviews
-    encoded by that as well. A head that was fitted with other encoder settings is left out, with a warning.
+    encoder: the encoder of the run, whose stored vectors most heads read; for a head with its own encoder, new reviews
+    are encoded by that as well. A head that was fitted with other encoder settings is skipped, with a warning.
     """
-    nobody = pl.DataFrame(schema={"review_id": pl.String, "sentiment": pl.Float32})
+    no_rows = pl.DataFrame(schema={"review_id": pl.String, "sentiment": pl.Float32})
     if adopted is None or not adopted.head or reviews_text.is_empty():
-        return nobody
+        return no_rows
     folder = workspace.encoders / adopted.head
     head = SentimentHead.load(folder)
     if (folder / READER).is_dir():
@@ -39,12 +39,11 @@ def review_sentiment(
     done = embed_texts(workspace, reviews_text, encoder, settings, progress)
     if done.encoder_id != head.encoder_id:
         log.warning(
-            "sentiment left out: the head reads vectors of %s, not of %s; run `recsys finetune` with the sentiment "
-            "stage",
+            "sentiment_skipped head_encoder=%s encoder=%s remedy=run `recsys finetune` with the sentiment stage",
             head.encoder_id,
             done.encoder_id,
         )
-        return nobody
+        return no_rows
     vectors = load_vectors(workspace, done.encoder_id, reviews_text["text_hash"])
-    feelings = scores(head.probabilities(vectors, reviews_text["text"].to_list()))
-    return reviews_text.select("review_id").with_columns(sentiment=pl.Series(feelings, dtype=pl.Float32))
+    sentiments = scores(head.probabilities(vectors, reviews_text["text"].to_list()))
+    return reviews_text.select("review_id").with_columns(sentiment=pl.Series(sentiments, dtype=pl.Float32))

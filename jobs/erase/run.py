@@ -31,7 +31,7 @@ from jobs.erase.leak_search import Needles, holds_shopper, needles_of, search
 from jobs.erase.traces import Traces, traces_of
 from jobs.erase.workspace_files import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
 from jobs.ingest.files import LEASE as LAKE_LEASE
-from jobs.ingest.seen_files import SOURCES_FILE, load_remembered
+from jobs.ingest.seen_files import load_seen
 from recsys.config import Settings
 from recsys.errors import ErasureError, RecsysError
 from recsys.workspace import Workspace
@@ -306,7 +306,7 @@ def _there(workspace: Workspace, names: Iterable[str]) -> list[str]:
 
 def _source_files(workspace: Workspace) -> list[Path]:
     """The shop's own files that were taken in, as far as they are still there."""
-    taken = {file.path for entry in load_remembered(workspace.lake / SOURCES_FILE) for file in entry.files}
+    taken = {file.path for source in load_seen(workspace.lake) for file in source.files}
     return [path for path in map(Path, sorted(taken)) if path.is_file()]
 
 

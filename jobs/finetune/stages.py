@@ -21,7 +21,7 @@ from features.finetune.projection import fit_projection
 from features.finetune.record import FinetuneRecord, StageRecord, read_record, write_record
 from features.finetune.sentiment import Sentiment, fit_sentiment
 from features.finetune.tuning import load_trainable
-from jobs.cluster.training_workers import check_shared, gather_crew, run_workers, told_queue, workers_to_use
+from jobs.cluster.training_workers import check_shared, gather_crew, report_queue, run_workers, workers_to_use
 from jobs.finetune.data import TuningData
 from recsys import config, parallel
 from recsys.errors import DataError
@@ -93,7 +93,7 @@ def train_stages(
         _run_stages(data, encoder, max_tokens, settings, seed, checkpoints, folder, told)
     else:
         crew = gather_crew(n_workers, on_gpus)
-        queue = told_queue()
+        queue = report_queue()
         data_ref = ray.put(data)
         work = _Work(
             data_ref,

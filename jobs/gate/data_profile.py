@@ -1,6 +1,6 @@
-"""What a night's new data looks like, and what each of the days before looked like, in a few figures.
+"""A few figures of a nightly run's new data, and of each of the days before.
 
-A window is a whole day at least, since the hours of a day differ; the days before it are counted back from its start.
+A window is at least a whole day long, since the hours of a day differ; the days before are counted back from its start.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from recsys.tokens import script
 
 DAY: Final = timedelta(days=1)
 MAX_TEXTS: Final = 1000
-"""So many texts of a day are read letter by letter."""
+"""At most so many texts of a day are read letter by letter."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Of new data: [start, end), a day or longer."""
+    """The time of new data: [start, end), a day or longer."""
 
     start: datetime
     end: datetime
 
     @classmethod
     def since(cls, last: datetime, end: datetime) -> Window:
-        """What came after the last night, at least the day before `end`."""
+        """The time since the last run, at least the day before `end`."""
         return cls(min(last, end - DAY), end)
 
     @property
@@ -58,8 +58,9 @@ class Profile:
     """Of the events of a window or of one day, reviews among them as ratings.
 
     n_events: all of them; n_of_user: those of the user with most; n_with_item, n_unknown_items: those that name an
-    item, and one that the catalogue lacks; n_repeated: events that equal an earlier one in all but their id; n_by_type:
-    by event type; log_paid: median logarithm of what purchases cost, NaN without any; n_paid: such purchases.
+    item, and an item that is not in the catalogue; n_repeated: events that equal an earlier one in all but their id;
+    n_by_type: by event type; log_paid: median logarithm of purchase values, NaN without any; n_paid: purchases with a
+    value.
     """
 
     n_events: int = 0
@@ -80,9 +81,9 @@ class Profile:
 
 
 def profiles(lake: Lake, window: Window, item_ids: pl.Series | None, n_days: int) -> tuple[Profile, list[Profile]]:
-    """Of the window, and of each of the `n_days` before it on which anything happened, oldest first.
+    """The profile of the window, and of each of the `n_days` before it with any event, oldest first.
 
-    item_ids: of the catalogue, None where the shop has given none.
+    item_ids: of the catalogue, None without one.
     """
     since = window.start - n_days * DAY
     day = ((pl.col("timestamp") - window.start).dt.total_microseconds() // (86_400 * 1_000_000)).clip(upper_bound=0)
@@ -94,13 +95,13 @@ def profiles(lake: Lake, window: Window, item_ids: pl.Series | None, n_days: int
     mixes = _mixes(events)
     searched = _texts(events.filter(pl.col("event_type").cast(pl.String) == "search").select("day", "text"))
     reviewed = _texts(reviews.with_columns(day=day).select("day", "text").collect())
-    found = {
+    by_day = {
         int(row.pop("day")): Profile(
             **row, n_by_type=mixes[place], searches=searched.get(place, Texts()), reviews=reviewed.get(place, Texts())
         )
         for place, row in zip(counts["day"].to_list(), counts.iter_rows(named=True), strict=True)
     }
-    return found.pop(0, Profile()), [found[place] for place in sorted(found)]
+    return by_day.pop(0, Profile()), [by_day[place] for place in sorted(by_day)]
 
 
 def _counts(events: pl.DataFrame, item_ids: pl.Series | None) -> pl.DataFrame:
@@ -135,10 +136,13 @@ def _texts(rows: pl.DataFrame) -> dict[int, Texts]:
     """By day. rows: day, text."""
     rows = rows.filter(pl.col("text").str.len_chars() > 0)
     log_length = pl.col("text").str.len_chars().log()
-    told = rows.group_by("day").agg(n=pl.len(), mean=log_length.mean(), sd=log_length.std().fill_null(0.0))
+    figures = {"n": pl.len(), "mean": log_length.mean(), "sd": log_length.std().fill_null(0.0)}
+    lengths = rows.group_by("day").agg(**figures).sort("day")
     read = rows.sort(pl.col("text").hash(seed=0)).group_by("day").agg(pl.col("text").head(MAX_TEXTS))
     spelled = {place: Counter("".join(texts).casefold()) for place, texts in read.iter_rows()}
-    return {place: Texts(n, mean, sd, *_shares(spelled[place])) for place, n, mean, sd in told.sort("day").iter_rows()}
+    return {
+        place: Texts(n, mean, sd, *_shares(spelled[place])) for place, n, mean, sd in lengths.sort("day").iter_rows()
+    }
 
 
 def _shares(counted: Counter[str]) -> tuple[dict[str, float], dict[str, float]]:
@@ -155,11 +159,11 @@ def _shares(counted: Counter[str]) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def total_variation(a: Mapping[str, float], b: Mapping[str, float]) -> float:
-    """Half the sum of differences of two distributions, 0 to 1: what share lies elsewhere."""
+    """Half the sum of absolute differences of two distributions, 0 to 1."""
     return 0.5 * float(sum(abs(a.get(name, 0.0) - b.get(name, 0.0)) for name in {*a, *b}))
 
 
 def mean_shares(shares: list[Mapping[str, float]]) -> dict[str, float]:
-    """The mean distribution; of equal weight each, so that one loud day does not decide."""
-    names = sorted({name for one in shares for name in one})
-    return {name: float(np.mean([one.get(name, 0.0) for one in shares])) for name in names}
+    """The mean distribution, with equal weights, so that one busy day does not dominate."""
+    names = sorted({name for day_shares in shares for name in day_shares})
+    return {name: float(np.mean([day_shares.get(name, 0.0) for day_shares in shares])) for name in names}

@@ -1,4 +1,4 @@
-"""Whether the candidate's lists keep the limits of `[fairness]`, where any is set."""
+"""Checks the candidate's lists against the limits of `[fairness]`, where any is set."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from recsys.list_exposure import reach
 from recsys.recommend import Recommender
 
 REMEDIES: Final = {
-    "gini": "raise rules of diversity or new_items.share, or lower what `popular` and `trending` weigh",
-    "coverage": "raise rules of diversity or new_items.share, or see whether all shoppers are shown the same",
-    "tail_ratio": "raise new_items.share, or lower what `popular` and `trending` weigh",
-    "miscalibration": "see whose lists diverge with `ws.release().reach.calibration` of recsys.explore",
-    "worst_group": "see who is served worst in notebooks/06_fairness_and_reach.ipynb",
+    "gini": "raise the diversity rules or new_items.share, or lower the weights of `popular` and `trending`",
+    "coverage": "raise the diversity rules or new_items.share, or check whether all shoppers get the same items",
+    "tail_ratio": "raise new_items.share, or lower the weights of `popular` and `trending`",
+    "miscalibration": "find the shoppers whose lists diverge with `ws.release().reach.calibration` of recsys.explore",
+    "worst_group": "see which group has the lowest quality in notebooks/06_fairness_and_reach.ipynb",
 }
 
 
 def is_bounded(limits: config.FairnessSettings) -> bool:
-    """Whether any limit is set: without, nothing is worked out."""
+    """Whether any limit is set; without one nothing is computed."""
     return limits != config.FairnessSettings()
 
 
@@ -35,8 +35,8 @@ def fairness_findings(
     limits: config.FairnessSettings,
     seed: int,
 ) -> tuple[list[Finding], dict[str, float]]:
-    """A finding for each limit that is set, and all figures by `fairness_NAME`; nothing where no limit is set or the
-    release knows no shopper. group_quality: of the groups of shoppers that could be measured."""
+    """A finding for each limit that is set, and all figures by `fairness_NAME`; empty where no limit is set or the
+    release has no shoppers. group_quality: NDCG of each group of shoppers that is large enough."""
     if not is_bounded(limits):
         return [], {}
     try:
@@ -49,10 +49,10 @@ def fairness_findings(
         value = figures[name]
         if (setting, least, most) == unbounded[name]:
             continue
-        is_kept = least <= value <= most
+        is_within = least <= value <= most
         worst = min(group_quality, key=lambda group: group_quality[group], default="")
         of = f" ({worst})" if name == "worst_group" and worst else ""
         says = f"{name.replace('_', ' ')}{of} is {value:.3f}, {setting} = {most if math.isinf(least) else least:g}"
-        remedy = "" if is_kept else REMEDIES[name]
-        findings.append(Finding(f"fairness, {name}", value, least, most, "ok" if is_kept else "stop", says, remedy))
+        remedy = "" if is_within else REMEDIES[name]
+        findings.append(Finding(f"fairness, {name}", value, least, most, "ok" if is_within else "stop", says, remedy))
     return findings, {f"fairness_{name}": value for name, value in figures.items()}

@@ -1,69 +1,67 @@
-"""What a check or the gate found, and what a person does about it."""
+"""One result of a data check or of the gate, and what a person does about it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-CHECKS_FILE: Final = "data_checks.json"
-GATE_FILE: Final = "gate.json"
-"""In the folder of each published release's run: what the checks found, and the gate's verdict."""
+from pydantic import BeforeValidator, PlainSerializer
 
 Severity = Literal["ok", "warning", "stop"]
+
+_DIGITS: Final = 6
+
+
+def _null_is(bound: float) -> BeforeValidator:
+    def fill(value: Any) -> Any:
+        return bound if value is None else value
+
+    return BeforeValidator(fill)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, _DIGITS) if math.isfinite(value) else None
+
+
+_FINITE = PlainSerializer(_finite, when_used="json")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure against what it should be. low, high: the expected range, infinite where it has no bound; says: the
-    figure in words; remedy: what to look at first, empty where nothing is wrong."""
+    """One figure against its expected range. low, high: the range, infinite where it has no bound (null in JSON); says:
+    the figure in words; remedy: what to look at first, empty where nothing is wrong."""
 
     name: str
-    value: float
-    low: float
-    high: float
+    value: Annotated[float, _null_is(math.nan), _FINITE]
+    low: Annotated[float, _null_is(-math.inf), _FINITE]
+    high: Annotated[float, _null_is(math.inf), _FINITE]
     severity: Severity
     says: str
     remedy: str = ""
 
     def line(self) -> str:
         """In one line, as the command line and errors print it."""
-        told = f"{self.name}: {self.says} (expected {self.expected()})"
-        return f"{told}; {self.remedy}" if self.remedy else told
+        line = f"{self.name}: {self.says} (expected {self.expected()})"
+        return f"{line}; {self.remedy}" if self.remedy else line
 
     def expected(self) -> str:
-        """The range in words."""
+        """The range in words; "" without any bound."""
         low, high = _shown(self.low), _shown(self.high)
         if math.isinf(self.low):
-            return f"at most {high}"
+            return "" if math.isinf(self.high) else f"at most {high}"
         return f"at least {low}" if math.isinf(self.high) else f"{low} to {high}"
-
-    def as_json(self) -> dict[str, float | str | None]:
-        """With null for a bound that there is none of."""
-        return {
-            "name": self.name,
-            "value": _finite(self.value),
-            "low": _finite(self.low),
-            "high": _finite(self.high),
-            "severity": self.severity,
-            "says": self.says,
-            "remedy": self.remedy,
-        }
 
 
 def stops(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that end the night."""
-    return [one for one in findings if one.severity == "stop"]
+    """Those that stop the run."""
+    return [finding for finding in findings if finding.severity == "stop"]
 
 
 def warnings(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that are only told."""
-    return [one for one in findings if one.severity == "warning"]
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+    """Those that are reported and do not stop the run."""
+    return [finding for finding in findings if finding.severity == "warning"]
 
 
 def _shown(value: float) -> str:

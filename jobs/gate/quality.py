@@ -1,19 +1,20 @@
-"""The night's candidate against the served release on the same last days: paired, slice by slice.
+"""Compares the candidate with the served release on the same last days: paired, slice by slice.
 
-Each release keeps its trial, a model of what came before its own held-out days. Both trials are asked for what shoppers
-chose in the candidate's held-out days, which neither has seen, with the same histories. An item that the served
-release does not know is a miss for it.
+Each release stores its trial, a model of the data before its own held-out days. Both trials answer the requests of the
+candidate's held-out days, which neither has seen, with the same histories. An item that is not in the served release
+counts as a miss for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import polars as pl
+from pydantic import computed_field
 
 from jobs.gate.findings import Finding, Severity
 from jobs.training.fit import Inputs, users_of
@@ -43,18 +44,16 @@ class SliceChange:
     low: float
     high: float
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def relative(self) -> float:
-        """Part of the served release's NDCG that was gained, negative where it was lost."""
-        return (self.candidate - self.served) / self.served if self.served > 0 else 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"relative": round(self.relative, 6)}
+        """Change as a share of the served release's NDCG."""
+        return round((self.candidate - self.served) / self.served, 6) if self.served > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """By slice, and how many distinct items stand in the lists of each."""
+    """By slice; n_shown, n_shown_served: distinct items in the lists of the candidate and of the served release."""
 
     slices: tuple[SliceChange, ...]
     n_shown: int
@@ -71,8 +70,8 @@ def trials(
 ) -> tuple[Recommender, Recommender | None]:
     """The candidate's trial, and the served release's with the same shoppers and catalogue; None without one.
 
-    known: what there was before the held-out days. Vectors of another encoder mean nothing to a model, so where the
-    two releases have different ones, neither is told what shoppers searched for and read.
+    known: the data before the held-out days. A model cannot use the vectors of another encoder, so where the two
+    releases have different ones, neither gets what shoppers searched for and read.
     """
     table, users = users_of(known, settings)
     browsing, texts = users.browsing, users.texts
@@ -85,10 +84,10 @@ def trials(
     if not is_same_encoder:
         dim = served.text.shape[1]
         browsing, texts = np.zeros((len(table), dim), np.float32), np.zeros((0, dim), np.float32)
-    own = users_from_table(table, browsing, texts, served.item_ids)
+    served_users = users_from_table(table, browsing, texts, served.item_ids)
     items = served.item_ids.to_frame("item_id").join(known.items, on="item_id", how="left", maintain_order="left")
     items = items.with_columns(pl.col("available").fill_null(value=False))
-    return candidate, Recommender.of_release(served, own, items, served_settings)
+    return candidate, Recommender.of_release(served, served_users, items, served_settings)
 
 
 def without_texts(users: pl.DataFrame) -> pl.DataFrame:
@@ -113,9 +112,9 @@ def compare(
 ) -> Comparison:
     """held_out: one target a user; read_text: as in `requests`; categories: item_id, category."""
     held_out = sampled(held_out, settings.max_users, seed)
-    queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"]
-    gains, n_shown = _gains(candidate, queries, wanted)
-    gains_served, n_shown_served = _gains(served, queries, wanted)
+    queries, target_ids = requests(held_out, read_text, K), held_out.targets["item_id"]
+    gains, n_shown = _gains(candidate, queries, target_ids)
+    gains_served, n_shown_served = _gains(served, queries, target_ids)
     slices = tuple(
         _change(name, gains[members], gains_served[members], settings.confidence_level, seed)
         for name, members in _slices(candidate, held_out.targets, categories).items()
@@ -126,10 +125,10 @@ def compare(
 def group_quality(
     candidate: Recommender, held_out: HeldOut, read_text: np.ndarray, settings: config.GateSettings, seed: int
 ) -> dict[str, float]:
-    """Mean NDCG of the candidate by how much it knew of the shoppers, of groups that are large enough to tell."""
+    """Mean NDCG of the candidate by length of the shopper's history, of groups of at least `min_users`."""
     held_out = sampled(held_out, settings.max_users, seed)
-    queries, wanted = requests(held_out, read_text, K), held_out.targets["item_id"]
-    gains, _ = _gains(candidate, queries, wanted)
+    queries, target_ids = requests(held_out, read_text, K), held_out.targets["item_id"]
+    gains, _ = _gains(candidate, queries, target_ids)
     known = [candidate.users.history(user_id).item_rows for user_id in held_out.targets["user_id"]]
     groups = history_slices(np.array([(rows >= 0).sum() for rows in known]))
     return {
@@ -138,7 +137,7 @@ def group_quality(
 
 
 def quality_findings(comparison: Comparison, settings: config.GateSettings) -> list[Finding]:
-    """One a slice of enough shoppers, and one of what the lists of enough shoppers cover."""
+    """One per slice with enough shoppers, and one of the coverage of all lists."""
     judged = [change for change in comparison.slices if change.n_users >= settings.min_users]
     findings = []
     for change in judged:
@@ -146,10 +145,10 @@ def quality_findings(comparison: Comparison, settings: config.GateSettings) -> l
         is_worse = change.high < 0
         severity: Severity = "ok" if not is_worse else "stop" if change.relative < -limit else "warning"
         says = (
-            f"NDCG {change.candidate:.4f}, the served release {change.served:.4f} on the same {change.n_users:,} "
-            f"choices ({change.relative:+.1%}; difference {change.low:+.4f} to {change.high:+.4f})"
+            f"NDCG {change.candidate:.4f}, served release {change.served:.4f} on the same {change.n_users:,} choices "
+            f"({change.relative:+.1%}; interval of the difference {change.low:+.4f} to {change.high:+.4f})"
         )
-        remedy = "" if severity == "ok" else "see what of settings or data changed with `recsys releases diff`"
+        remedy = "" if severity == "ok" else "run `recsys releases diff` to see which settings or data changed"
         findings.append(Finding(f"quality, {change.name}", change.relative, -limit, math.inf, severity, says, remedy))
     return [*findings, _coverage(comparison, settings)] if judged else []
 
@@ -158,17 +157,15 @@ def _coverage(comparison: Comparison, settings: config.GateSettings) -> Finding:
     shown, before = comparison.n_shown, comparison.n_shown_served
     change = (shown - before) / before if before else 0.0
     severity: Severity = "stop" if change < -settings.max_coverage_loss else "ok"
-    says = (
-        f"{shown:,} distinct items in the lists, {before:,} in the served release's on the same choices ({change:+.0%})"
-    )
-    remedy = "see whether all shoppers are shown the same" if severity == "stop" else ""
+    says = f"{shown:,} distinct items in the lists, {before:,} in those of the served release ({change:+.0%})"
+    remedy = "check whether all shoppers get the same items" if severity == "stop" else ""
     return Finding("coverage", change, -settings.max_coverage_loss, math.inf, severity, says, remedy)
 
 
-def _gains(recommender: Recommender, queries: Sequence[Query], wanted: pl.Series) -> tuple[np.ndarray, int]:
-    """(n,) NDCG of each list, and how many distinct items stand in any."""
+def _gains(recommender: Recommender, queries: Sequence[Query], target_ids: pl.Series) -> tuple[np.ndarray, int]:
+    """(n,) NDCG of each list, and the number of distinct items in all lists."""
     shown = recommender.shown_rows(queries, K)
-    ranks = shown_ranks(shown, positions(wanted, recommender.model.item_ids))
+    ranks = shown_ranks(shown, positions(target_ids, recommender.model.item_ids))
     return ndcg(ranks, K), len(np.unique(shown[shown >= 0]))
 
 
@@ -176,7 +173,7 @@ def _slices(candidate: Recommender, targets: pl.DataFrame, categories: pl.DataFr
     rows = positions(targets["item_id"], candidate.model.item_ids)
     is_known = np.array([len(candidate.users.history(user_id)) > 0 for user_id in targets["user_id"]], dtype=bool)
     frequency = candidate.model.popularity[rows]
-    told = targets.select("item_id").join(categories, on="item_id", how="left", maintain_order="left")
+    categorised = targets.select("item_id").join(categories, on="item_id", how="left", maintain_order="left")
     tail = frequency <= np.median(candidate.model.popularity)
     return {
         "all": np.ones(len(targets), dtype=bool),
@@ -184,7 +181,7 @@ def _slices(candidate: Recommender, targets: pl.DataFrame, categories: pl.DataFr
         **frequency_slices(frequency),
         "head": ~tail,
         "tail": tail,
-        **category_slices(told["category"].to_list()),
+        **category_slices(categorised["category"].to_list()),
     }
 
 

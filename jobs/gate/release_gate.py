@@ -1,8 +1,8 @@
-"""Whether the night's candidate may be published in the place of the served release.
+"""Whether the candidate of a nightly run may replace the served release.
 
-It must not be clearly worse on the same last days (`jobs/gate/quality.py`), its arrays must be sound, its item space
-may not have lost all likeness to the served one, and fixed shoppers must get lists of items that can be bought. Items
-are searched exactly, so there is no index whose recall could be lost.
+It must not be clearly worse on the same last days (`jobs/gate/quality.py`), its arrays must be finite, its item space
+must resemble the served one, and reference shoppers must get lists of available items. Items are searched exactly, so
+there is no index whose recall could drop.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from features.store.diff import fixed_shoppers, neighbour_churn, slate_churn
 from jobs.gate.findings import Finding, Severity, stops
 from jobs.gate.quality import Comparison, quality_findings
+from jobs.gate.records import ChangedSlate, GateRecord
+from jobs.gate.served_auc import ServedAuc
 from recsys import config
 from recsys.model import Model
 from recsys.query import Query
@@ -24,10 +26,10 @@ from recsys.recommend import Recommender
 from recsys.whitening import unit_rows
 
 MOVED: Final = 0.8
-"""An item has moved where so much of its neighbourhood is another."""
+"""An item has moved where at least this share of its nearest neighbours changed."""
 
 MAX_MEAN_COSINE: Final = 0.95
-"""Of two items drawn at random; above it all vectors point one way."""
+"""Of two random items; above it all vectors point in nearly the same direction."""
 
 NORMS: Final = (0.98, 1.02)
 
@@ -36,19 +38,19 @@ MAX_CHANGED_SLATES: Final = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says. compared_with: the served release's id, None on a first night; forced: published although
-    `findings` say otherwise; changed_slates: the most changed lists of fixed shoppers, as `slate_churn` tells them."""
+    """The gate's verdict. compared_with: the served release's id, None without one; forced: published in spite of its
+    findings; changed_slates: the most changed lists of reference shoppers."""
 
     compared_with: str | None
     findings: tuple[Finding, ...]
     comparison: Comparison | None = None
     figures: dict[str, float] = field(default_factory=dict)
-    changed_slates: tuple[dict[str, Any], ...] = ()
+    changed_slates: tuple[ChangedSlate, ...] = ()
     forced: bool = False
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is held back, a line each; empty where it is not."""
+        """Why it is held back, one line each; empty where it is not."""
         return [finding.line() for finding in stops(self.findings)]
 
     @property
@@ -60,17 +62,20 @@ class Verdict:
         """published, forced or held back."""
         return "published" if self.passed else "forced" if self.forced else "held back"
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "outcome": self.outcome,
-            "compared_with": self.compared_with,
-            "reasons": self.reasons,
-            "findings": [finding.as_json() for finding in self.findings],
-            "slices": [change.as_json() for change in self.comparison.slices] if self.comparison else [],
-            "figures": self.figures,
-            "changed_slates": list(self.changed_slates),
-            "index": "none: items are searched exactly",
-        }
+    def record(self, fit: str = "", trial_auc: ServedAuc | None = None) -> GateRecord:
+        """As it is stored. fit: digest of the fitted model; trial_auc: of the candidate's trial on its held-out
+        days."""
+        return GateRecord(
+            outcome=self.outcome,
+            compared_with=self.compared_with,
+            reasons=tuple(self.reasons),
+            findings=self.findings,
+            slices=self.comparison.slices if self.comparison else (),
+            figures=dict(self.figures),
+            changed_slates=self.changed_slates,
+            fit=fit,
+            trial_served_auc=trial_auc,
+        )
 
 
 def judge(
@@ -81,11 +86,11 @@ def judge(
     settings: config.GateSettings,
     seed: int,
 ) -> Verdict:
-    """candidate, served: as they are or would be served; comparison: of their trials, None where the served release
-    left none that can be read."""
+    """candidate, served: as they are or would be served; comparison: of their trials, None where the served release has
+    no readable trial."""
     findings = [_finite(candidate.model), *_vectors(candidate, settings, seed), *_smoke(candidate, settings)]
     figures: dict[str, float] = {}
-    slates: tuple[dict[str, Any], ...] = ()
+    slates: tuple[ChangedSlate, ...] = ()
     if served is not None:
         drift, figures, slates = _drift(candidate, served, settings, seed)
         findings += drift
@@ -106,32 +111,32 @@ def _finite(model: Model) -> Finding:
     bad = {name: int((~np.isfinite(array)).sum()) for name, array in arrays.items()}
     n_bad = sum(bad.values())
     named = ", ".join(name for name, count in bad.items() if count)
-    says = f"{n_bad:,} numbers that are not finite" + (f" in {named}" if named else "")
-    remedy = "lower the learning rate, or look for extreme values in the data" if n_bad else ""
-    return Finding("finite numbers", n_bad, -math.inf, 0.0, "stop" if n_bad else "ok", says, remedy)
+    says = f"{n_bad:,} values are not finite" + (f" in {named}" if named else "")
+    remedy = "lower the learning rate, or check the data for extreme values" if n_bad else ""
+    return Finding("finite values", n_bad, -math.inf, 0.0, "stop" if n_bad else "ok", says, remedy)
 
 
 def _vectors(candidate: Recommender, settings: config.GateSettings, seed: int) -> list[Finding]:
     norms = np.linalg.norm(np.nan_to_num(candidate.vectors), axis=1)
     norm = float(norms[norms > 0].mean()) if norms.any() else 0.0
     low, high = NORMS
-    likeness = _mean_cosine(candidate.vectors, seed)
+    cosine = _mean_cosine(candidate.vectors, seed)
     model = candidate.model
-    placed = (model.popularity > 0) | model.whitened.any(axis=1)  # of others nothing is known that could place them
+    placed = (model.popularity > 0) | model.whitened.any(axis=1)  # nothing is known of the others
     zero = float((norms[placed] == 0).mean()) if placed.any() else 0.0
-    remedy = "see the training curve of the sequence model"
-    told: tuple[tuple[str, float, float, float, str], ...] = (
-        ("vector norm", norm, low, high, f"item vectors have a mean norm of {norm:.3f}"),
+    remedy = "check the training curve of the sequence model"
+    figures: tuple[tuple[str, float, float, float, str], ...] = (
+        ("vector norm", norm, low, high, f"mean norm of item vectors {norm:.3f}"),
         (
             "zero vectors",
             zero,
             -math.inf,
             settings.max_degenerate,
-            f"{zero:.1%} of the items that were bought or described have no vector",
+            f"{zero:.1%} of items with events or a description have no vector",
         ),
-        ("vector spread", likeness, -math.inf, MAX_MEAN_COSINE, f"two items are alike by {likeness:.3f} in the mean"),
+        ("vector spread", cosine, -math.inf, MAX_MEAN_COSINE, f"mean pairwise cosine similarity {cosine:.3f}"),
     )
-    return [_within(*one, remedy) for one in told]
+    return [_within(*figure, remedy) for figure in figures]
 
 
 def _mean_cosine(vectors: np.ndarray, seed: int) -> float:
@@ -141,56 +146,61 @@ def _mean_cosine(vectors: np.ndarray, seed: int) -> float:
     if len(units) < 2:
         return 0.0
     rng = np.random.default_rng(seed)
-    one = rng.integers(0, len(units), 1000)
-    other = (one + rng.integers(1, len(units), 1000)) % len(units)
-    return float((units[one] * units[other]).sum(axis=1).mean())
+    first = rng.integers(0, len(units), 1000)
+    other = (first + rng.integers(1, len(units), 1000)) % len(units)
+    return float((units[first] * units[other]).sum(axis=1).mean())
 
 
 def _drift(
     candidate: Recommender, served: Recommender, settings: config.GateSettings, seed: int
-) -> tuple[list[Finding], dict[str, float], tuple[dict[str, Any], ...]]:
+) -> tuple[list[Finding], dict[str, float], tuple[ChangedSlate, ...]]:
     churn = neighbour_churn(served, candidate, seed)["churn"].to_numpy()
     slates = slate_churn(served, candidate, fixed_shoppers([served, candidate], settings.smoke_users))
     figures: dict[str, float] = {}
     findings = []
-    remedy = "see `recsys releases diff`, and whether encoder, settings or ids changed"
+    remedy = "run `recsys releases diff`, and check whether encoder, settings or ids changed"
     if len(churn):
         mean, moved = float(churn.mean()), float((churn >= MOVED).mean())
         figures |= {"neighbour_churn": mean, "moved_items": moved}
-        says = f"{mean:.1%} of items' 10 nearest are others than in the served release; {moved:.1%} of the items moved"
+        says = f"{mean:.1%} of nearest neighbours (10 per item) changed; {moved:.1%} of items moved"
         findings.append(_within("neighbour churn", mean, -math.inf, settings.max_neighbour_churn, says, remedy))
     if len(slates):
         figures["slate_churn"] = mean = float(slates["churn"].to_numpy().mean())
-        says = f"{mean:.1%} of what {len(slates)} fixed shoppers were shown is no longer"
+        says = f"{mean:.1%} of items in {len(slates)} reference lists changed"
         findings.append(_within("slate churn", mean, -math.inf, settings.max_slate_churn, says, remedy))
     changed = slates.filter(slates["churn"] > 0).head(MAX_CHANGED_SLATES)
-    return findings, figures, tuple(changed.to_dicts())
+    slate_changes = tuple(
+        ChangedSlate(row["user_id"], row["churn"], tuple(row["before"]), tuple(row["after"]))
+        for row in changed.iter_rows(named=True)
+    )
+    return findings, figures, slate_changes
 
 
 def _smoke(candidate: Recommender, settings: config.GateSettings) -> list[Finding]:
-    """Lists of fixed shoppers and of a stranger: no item comes twice or cannot be had, none is empty for nothing."""
-    asked: list[str | None] = [None, *fixed_shoppers([candidate], settings.smoke_users)]
+    """Lists of reference shoppers and of an unknown one: no repeated or unavailable item, and no list is empty without
+    a reason."""
+    user_ids: list[str | None] = [None, *fixed_shoppers([candidate], settings.smoke_users)]
     bad = []
-    for user_id in asked:
+    for user_id in user_ids:
         query = Query(user_id=user_id)
         (slate,) = candidate.recommend([query])
         fault = _fault(candidate, [item.item_id for item in slate.items], query)
         if fault:
-            bad.append(f"{user_id or 'a stranger'}: {fault}")
-    says = f"{len(bad)} of {len(asked)} lists are wrong" + (f", first {bad[0]}" if bad else "")
-    remedy = "see whether the catalogue still has items that can be bought" if bad else ""
+            bad.append(f"{user_id or 'unknown shopper'}: {fault}")
+    says = f"{len(bad)} of {len(user_ids)} test lists are faulty" + (f", for example {bad[0]}" if bad else "")
+    remedy = "check whether the catalogue still has available items" if bad else ""
     return [Finding("smoke lists", len(bad), -math.inf, 0.0, "stop" if bad else "ok", says, remedy)]
 
 
 def _fault(candidate: Recommender, item_ids: Sequence[str], query: Query) -> str:
-    """What is wrong with the list, "" where nothing is."""
+    """What is wrong with the list, "" where it is valid."""
     if len({*item_ids}) < len(item_ids):
-        return "an item twice"
+        return "contains an item twice"
     rows = [candidate.rows[item_id] for item_id in item_ids]
     if not candidate.properties.available[rows].all():
-        return "an item that cannot be bought"
+        return "contains an unavailable item"
     _, allowed, _ = candidate.score([query])
-    return "empty" if not item_ids and (allowed.any() or query.user_id is None) else ""
+    return "is empty" if not item_ids and (allowed.any() or query.user_id is None) else ""
 
 
 def _within(name: str, value: float, low: float, high: float, says: str, remedy: str) -> Finding:

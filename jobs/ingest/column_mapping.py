@@ -1,4 +1,4 @@
-"""Which column of a source is which column of ours, and what to say when one is missing."""
+"""Maps the columns of a source to the columns of our tables, with a helpful error where one is missing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def name_columns(raw: RawFile, spec: SourceSpec) -> Naming:
     for ours, rule in TABLES[raw.table].schema.columns().items():
         if not rule.nullable and ours not in DERIVED and ours not in constants and columns[ours] not in raw.columns:
             raise _missing(raw, ours, f"{raw.table}.{ours}")
-    given = {*constants, *(ours for ours, theirs in columns.items() if theirs in raw.columns)}
+    given = {*constants, *(ours for ours, source_column in columns.items() if source_column in raw.columns)}
     if raw.table == "events" and not given & {"item_id", "text"}:
         raise _missing(raw, "item_id", "events.item_id")
     return Naming(columns, constants)

@@ -1,16 +1,17 @@
-"""What an ingest took, and its commit: the lake's new content together with the entry by which it can be undone."""
+"""Commits of ingests: the lake's new content together with the history entry by which it can be undone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from features.workspace.lake_files import LakeFile
 from jobs.ingest.seen_files import TakenFile
+from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.history import Change, History
 from jobs.lake.lake import Lake
 from jobs.lake.merge import Merged
@@ -21,21 +22,21 @@ _CONFIG: Final = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_CONFIG)
 class FilesTaken:
-    """Files of a source. spec: as it is remembered; paths: what was taken of it, without globs; both in JSON."""
+    """Files of a source. spec: as it is noted for later runs; paths: the files that were taken of it, without globs."""
 
-    spec: dict[str, Any]
-    paths: dict[str, list[str]]
+    spec: SourceSpec
+    paths: dict[str, tuple[str, ...]]
     files: list[TakenFile]
     kind: Literal["files"] = "files"
 
-    def words(self) -> str:
+    def describe(self) -> str:
         first = self.files[0].path if self.files else "no file"
         return f"{first} and {len(self.files) - 1} more" if len(self.files) > 1 else first
 
 
 @dataclass(frozen=True, config=_CONFIG)
 class RangeTaken:
-    """What a live database had stored behind number `after`, up to `up_to`."""
+    """What a live database had stored after number `after`, up to and with `up_to`."""
 
     kind: Literal["events", "item changes"]
     database_id: str
@@ -43,7 +44,7 @@ class RangeTaken:
     after: int
     up_to: int
 
-    def words(self) -> str:
+    def describe(self) -> str:
         return f"{self.kind} {self.after + 1:,} to {self.up_to:,} of {self.shown}"
 
 
@@ -59,7 +60,7 @@ def source_of(change: Change) -> Source:
 def commit_ingest(
     lake: Lake, staging: Staging, merged: Mapping[str, Merged], source: Source, now: datetime, keep: int
 ) -> None:
-    """Make what was merged the lake's content, and remember what it held before.
+    """Make what was merged the lake's content, and note what it held before.
 
     keep: so many ingests can be undone. One that changes nothing is an entry, too, unless another has taken the same:
     its rows would be lost where the ingest that brought them before is undone.
@@ -78,7 +79,7 @@ def commit_ingest(
         id=lake.history.last_id + 1,
         at=now,
         source=_SOURCE.dump_python(source, mode="json"),
-        rows={table: (one.n_new, one.n_updated) for table, one in merged.items()},
+        rows={table: (result.n_new, result.n_updated) for table, result in merged.items()},
         before=tuple(live.get(key, nothing(*key)) for key in changed),
         known=tuple(sorted(staged.difference(changed))),
     )

@@ -1,7 +1,7 @@
-"""The event log into the lake: what was stored since the last night passes the checks that files pass.
+"""New events of the service's log into the lake, through the same checks as files.
 
-`lake/event_log.json` says how far the log has been read. It is written after the lake's commit: a night that dies
-between the two reads the same events again, and events that are known change nothing.
+`lake/event_log.json` holds the offset up to which the log has been read. It is written after the lake's commit: a run
+that is killed between the two reads the same events again, and known events change nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LogReport:
-    """What one night took from the log, and the position up to which the lake now holds it."""
+    """What one run took from the log, and the offset up to which the lake now holds it."""
 
     events: TableReport
     position: LivePosition
@@ -51,12 +51,12 @@ class _Count:
 
 
 def ingest_log(workspace: Workspace, events: EventLog, settings: IngestSettings, now: datetime) -> LogReport:
-    """Take what the log has gained into the lake.
+    """Take new events of the log into the lake.
 
-    Events of shoppers who were erased leave the log, too, should a replica have stored any before it knew. Bad rows go
-    to the quarantine and, other than a file's, never stop a night: events are checked when they are stored, so only a
-    log that others write to has any. A server that restarts meanwhile is waited for. Raises StoreError where the log
-    cannot be read.
+    Events of erased shoppers are deleted from the log as well, in case a replica stored some before it knew of the
+    erasure. Bad rows go to the quarantine; unlike those of a file they never stop a run: the service checks events
+    before it stores them, so there are bad rows only where another program writes to the log. Waits for a database
+    server that restarts. Raises StoreError where the log cannot be read.
     """
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
         database_id = events.database.id
@@ -71,7 +71,7 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: IngestSettings,
 def ingest_log_again(
     workspace: Workspace, events: EventLog, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> TableReport:
-    """Take the events with numbers in (after, up_to], whatever was read before; the position stays where it is."""
+    """Take the events with numbers in (after, up_to], whatever was read before; the offset does not change."""
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
         return _take(workspace, events, after, up_to, settings, now)
 
@@ -80,7 +80,7 @@ def _take(
     workspace: Workspace, events: EventLog, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> TableReport:
     started = time.perf_counter()
-    kept_out = read_erased(workspace)
+    erased = read_erased(workspace)
     count = _Count()
     lake = Lake(workspace.lake)
     with Staging(workspace.lake / "staging") as staging:
@@ -94,7 +94,7 @@ def _take(
                 rows, numbers = events.database.patiently(read)
                 if rows.is_empty():
                     break
-                _stage(rows, numbers, latest, kept_out, staging, quarantine, count)
+                _stage(rows, numbers, latest, erased, staging, quarantine, count)
                 reached = int(numbers[-1])
         merged = {table: merge_table(lake, staging, table, settings.batch_rows) for table in staging.tables()}
         taken = RangeTaken("events", events.database.id, events.database.shown, after, up_to)
@@ -116,19 +116,19 @@ def _stage(
     rows: pl.DataFrame,
     numbers: pl.Series,
     latest: datetime,
-    kept_out: ErasedUsers,
+    erased: ErasedUsers,
     staging: Staging,
     quarantine: QuarantineFile,
     count: _Count,
 ) -> None:
-    theirs = of_erased(rows, kept_out)
+    is_erased = of_erased(rows, erased)
     count.n_read += rows.height
-    if theirs.any():
-        count.erased.update(rows["user_id"].filter(theirs))
-        rows, numbers = rows.filter(~theirs), numbers.filter(~theirs)
+    if is_erased.any():
+        count.erased.update(rows["user_id"].filter(is_erased))
+        rows, numbers = rows.filter(~is_erased), numbers.filter(~is_erased)
     checked = check_rows("events", rows.with_columns(unreadable=pl.lit("")), latest)
     staging.add("events", checked.good)
     bad = list(checked.bad_rows)
     quarantine.add(numbers.gather(bad).to_list(), list(checked.bad_rules), as_given(rows[bad]))
     count.n_bad += len(bad)
-    count.reasons.update(rule for said in checked.bad_rules for rule in said.split(", "))
+    count.reasons.update(rule for broken_rules in checked.bad_rules for rule in broken_rules.split(", "))

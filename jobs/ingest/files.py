@@ -4,7 +4,7 @@
                               -> bad rows  -> quarantine
 
 Ingesting the same rows again, in a renamed or overlapping file, changes nothing. A run with too many bad rows is
-refused and leaves the lake as it was.
+refused, and the lake stays as it was.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from features.workspace.atomic_files import sha256_of
 from features.workspace.erased_users import ErasedUsers, read_erased
 from features.workspace.lease import hold_lease
 from jobs.ingest.column_mapping import Naming, name_columns
 from jobs.ingest.commit import FilesTaken, commit_ingest
 from jobs.ingest.parsing import cast_rows
 from jobs.ingest.quarantine import QuarantineFile, as_given
-from jobs.ingest.seen_files import SOURCES_FILE, load_remembered, remember, take
+from jobs.ingest.seen_files import FileDigests, add_seen, load_seen
 from jobs.ingest.sources import SOURCES
 from jobs.ingest.sources.files import RawBatch, RawFile, matching
 from jobs.ingest.sources.spec import SourceSpec
@@ -41,11 +40,11 @@ from recsys.workspace import Workspace
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, the rows done so far, and the rows in all where that is known."""
+"""Called with the task's name, the rows done so far, and the total of rows where it is known."""
 
 LEASE: Final = "writer.lease"
 LEASE_MINUTES: Final = 60
-"""How long another machine on a shared folder trusts that this one still writes."""
+"""After so long without renewal, another machine on a shared folder may take over the lease."""
 
 EXAMPLE_CHARS: Final = 200
 MAX_REASONS: Final = 3
@@ -53,8 +52,8 @@ MAX_REASONS: Final = 3
 
 @dataclass(frozen=True)
 class TableReport:
-    """Rows of one table in one run: read = new + updated + duplicates + bad + erased; and how many rows broke each
-    rule. n_erased: rows of shoppers who were erased, which are taken nowhere, not even into the quarantine."""
+    """Rows of one table in one run: read = new + updated + duplicates + bad + erased. reasons: how many rows broke each
+    rule. n_erased: rows of erased shoppers, which are dropped and do not go to the quarantine either."""
 
     table: str
     n_read: int
@@ -68,7 +67,7 @@ class TableReport:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one run did, by table, and where its bad rows lie."""
+    """What one run did, by table, and the folder of its bad rows."""
 
     tables: tuple[TableReport, ...]
     seconds: float
@@ -90,36 +89,39 @@ def ingest(
     settings: IngestSettings,
     now: datetime,
     progress: Progress | None = None,
-    remembered: SourceSpec | None = None,
+    whole: SourceSpec | None = None,
 ) -> IngestReport:
-    """Take every file of `spec` into the lake, and remember the spec for `ingest_new`.
+    """Take every file of `spec` into the lake, and note the spec for `ingest_new`.
 
-    now: with time zone; rows later than `future_slack_hours` after it are bad. remembered: the spec whose files these
-    are, where `spec` names only some of them.
+    now: with time zone; rows later than `future_slack_hours` after it are bad. whole: the spec to note, where `spec`
+    names only some of its files.
     Raises DataError, with the lake as it was: a file is missing, empty or not what its name says, a column is
     missing, a table has no rows, or more than `max_bad_share` of a table's rows are bad.
     """
     started = time.perf_counter()
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-        tables = _take_files(workspace, spec, remembered or spec, settings, now, progress, may_be_empty=False)
+        tables = _take_files(workspace, spec, whole or spec, FileDigests(), settings, now, progress, may_be_empty=False)
     return IngestReport(tables, time.perf_counter() - started, workspace.quarantine)
 
 
 def ingest_new(
     workspace: Workspace, settings: IngestSettings, now: datetime, progress: Progress | None = None
 ) -> IngestReport | None:
-    """Take the files of remembered specs that are new or changed; None where there are none.
+    """Take the files of known sources that are new or changed; None where there are none.
 
-    A remembered file that has vanished, or a new one without rows, is logged and no error. Raises as `ingest`
-    otherwise; specs before the one that failed are then already in the lake.
+    A known file that is missing, or a new one without rows, is logged and no error. Raises as `ingest` otherwise; the
+    sources before the one that failed are then already in the lake.
     """
     started = time.perf_counter()
     tables: list[TableReport] = []
-    for entry in load_remembered(workspace.lake / SOURCES_FILE):
-        unseen = entry.unseen()
+    digests = FileDigests()
+    for source in load_seen(workspace.lake):
+        unseen = source.unseen(digests)
         if unseen is not None:
             with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-                tables += _take_files(workspace, unseen, entry.spec, settings, now, progress, may_be_empty=True)
+                tables += _take_files(
+                    workspace, unseen, source.spec, digests, settings, now, progress, may_be_empty=True
+                )
     if not tables:
         return None
     return IngestReport(_summed(tables), time.perf_counter() - started, workspace.quarantine)
@@ -128,17 +130,18 @@ def ingest_new(
 def _take_files(
     workspace: Workspace,
     spec: SourceSpec,
-    remembered: SourceSpec,
+    whole: SourceSpec,
+    digests: FileDigests,
     settings: IngestSettings,
     now: datetime,
     progress: Progress | None,
     *,
     may_be_empty: bool,
 ) -> tuple[TableReport, ...]:
-    """Stage, check, merge and commit the files of `spec`, and remember them; the caller holds the lake."""
+    """Stage, check, merge and commit the files of `spec`, and note them as seen; the caller holds the lake."""
     files = SOURCES[spec.source](spec)
-    taken = [take(path) for raw in files for path in raw.inputs]
-    namings = [name_columns(raw, remembered) for raw in files]
+    taken = [digests.take(path) for raw in files for path in raw.inputs]
+    namings = [name_columns(raw, whole) for raw in files]
     latest = now + timedelta(hours=settings.future_slack_hours)
     counts = {raw.table: _Count() for raw in files}
     erased = read_erased(workspace)
@@ -146,7 +149,7 @@ def _take_files(
     with Staging(workspace.lake / "staging") as staging:
         for raw, naming in zip(files, namings, strict=True):
             folder = workspace.quarantine / raw.table
-            with QuarantineFile(folder, raw.path, _content_digest(raw)) as quarantine:
+            with QuarantineFile(folder, raw.path, _content_digest(raw, digests)) as quarantine:
                 n_rows = 0
                 for batch in raw.batches(settings.batch_rows):
                     _stage_batch(batch, raw, naming, latest, erased, staging, quarantine, counts[raw.table])
@@ -158,9 +161,9 @@ def _take_files(
         merged = {}
         for table in staging.tables():
             merged[table] = merge_table(lake, staging, table, settings.batch_rows, progress)
-        source = FilesTaken(remembered.to_json(), _without_globs(spec), taken)
+        source = FilesTaken(whole, _without_globs(spec), taken)
         commit_ingest(lake, staging, merged, source, now, settings.undo_history)
-    remember(workspace.lake / SOURCES_FILE, remembered, taken)
+    add_seen(workspace.lake, whole, taken)
     return tuple(_report(table, count, merged.get(table)) for table, count in counts.items())
 
 
@@ -174,12 +177,18 @@ def _stage_batch(
     quarantine: QuarantineFile,
     count: _Count,
 ) -> None:
-    columns = {ours: theirs for ours, theirs in naming.columns.items() if theirs in batch.rows.columns}
+    columns = {
+        ours: source_column for ours, source_column in naming.columns.items() if source_column in batch.rows.columns
+    }
     rows = cast_rows(raw.table, batch.rows, columns, naming.constants)
     given, numbered = batch.rows, batch.numbers
-    theirs = of_erased(rows, erased)
-    if theirs.any():
-        rows, given, numbered = rows.filter(~theirs), given.filter(~theirs), numbered.filter(~theirs)
+    is_erased = of_erased(rows, erased)
+    if is_erased.any():
+        rows, given, numbered = (
+            rows.filter(~is_erased),
+            given.filter(~is_erased),
+            numbered.filter(~is_erased),
+        )
     broken = [row for row in batch.broken if not names_erased(row.text, erased)]
     checked = check_rows(raw.table, rows, latest)
     staging.add(raw.table, checked.good)
@@ -189,9 +198,9 @@ def _stage_batch(
     data = [*as_given(given[bad]), *(row.text for row in broken)]
     quarantine.add(numbers, rules, data)
     count.n_read += batch.rows.height + len(batch.broken)
-    count.n_erased += int(theirs.sum()) + len(batch.broken) - len(broken)
+    count.n_erased += int(is_erased.sum()) + len(batch.broken) - len(broken)
     count.n_bad += len(rules)
-    count.reasons.update(rule for said in rules for rule in said.split(", "))
+    count.reasons.update(rule for broken_rules in rules for rule in broken_rules.split(", "))
     if rules and not count.example:
         count.example = f"row {numbers[0]} of {raw.path} breaks {rules[0]}: {data[0][:EXAMPLE_CHARS]}"
 
@@ -218,7 +227,7 @@ def _refuse_bad(
         reasons = ", ".join(f"{rule} {n}" for rule, n in count.reasons.most_common(MAX_REASONS))
         raise DataError(
             f"{table}: {count.n_bad} of {count.n_read} rows are bad ({share:.1%}; ingest.max_bad_share allows "
-            f"{settings.max_bad_share:.1%}): {reasons}; {count.example}; nothing was ingested, the bad rows lie in "
+            f"{settings.max_bad_share:.1%}): {reasons}; {count.example}; nothing was ingested; the bad rows are in "
             f"{quarantine / table}"
         )
 
@@ -255,14 +264,14 @@ def _summed(reports: Sequence[TableReport]) -> tuple[TableReport, ...]:
     return tuple(sums.values())
 
 
-def _content_digest(raw: RawFile) -> str:
+def _content_digest(raw: RawFile, digests: FileDigests) -> str:
     """SHA-256 over the content of the files that `raw` is made from; their names do not matter."""
-    return hashlib.sha256("".join(sha256_of(path) for path in raw.inputs).encode()).hexdigest()
+    return hashlib.sha256("".join(digests.take(path).digest for path in raw.inputs).encode()).hexdigest()
 
 
-def _without_globs(spec: SourceSpec) -> dict[str, list[str]]:
+def _without_globs(spec: SourceSpec) -> dict[str, tuple[str, ...]]:
     """The files that its paths name now; a folder as it is."""
     return {
-        key: list(patterns) if key == "folder" else [str(path) for one in patterns for path in matching(one)]
+        key: patterns if key == "folder" else tuple(str(path) for pattern in patterns for path in matching(pattern))
         for key, patterns in spec.paths.items()
     }

@@ -1,7 +1,8 @@
-"""Item changes of the day into the lake's catalogue, field by field: what a change leaves out stays as it was.
+"""Item changes sent to the service, into the lake's catalogue, field by field: fields not in a change stay as they
+were.
 
-`lake/item_changes.json` says how far the changes have been read; it is written after the lake's commit, and a change
-that is read twice changes nothing.
+`lake/item_changes.json` holds the version up to which the changes have been read. It is written after the lake's
+commit; a change that is read twice changes nothing.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def ingest_items(
 ) -> tuple[int, int]:
     """Returns how many products of the catalogue are new or changed, and the version up to which it holds the changes.
 
-    A shop without a catalogue sells what its events mention: one product of its own would end that, so there nothing
-    is taken, and the service goes on to apply the changes. Raises StoreError where they cannot be read.
+    Without a catalogue, the items that events mention are the products. A catalogue of a few changed products would
+    replace all of these, so then nothing is taken, and the service goes on applying the changes. Raises StoreError
+    where the changes cannot be read.
     """
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
         if not Lake(workspace.lake).n_rows("catalog"):
@@ -55,7 +57,7 @@ def ingest_items_again(
     workspace: Workspace, changes: ItemChanges, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> int:
     """Take the changes with versions in (after, up_to] that no later one of the item has replaced, whatever was read
-    before; the position stays where it is. Returns how many products are new or changed."""
+    before; the offset does not change. Returns how many products are new or changed."""
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
         changed = changes.database.patiently(partial(changes.after, after)).filter(pl.col("version") <= up_to)
         return _take(workspace, changes, changed, after, settings, now) if len(changed) else 0
@@ -91,7 +93,7 @@ def _take(
 
 
 def _whole(changed: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the catalogue: what a change leaves out is what the catalogue says; a new product is available."""
+    """Rows of the catalogue: missing fields are filled from the catalogue; a new product is available."""
     known = changed.join(catalog, on="item_id", how="left", suffix="_known", maintain_order="left")
     fields = [pl.coalesce(name, f"{name}_known").alias(name) for name in FIELDS]
     filled = known.with_columns(fields).with_columns(pl.col("available").fill_null(True), unreadable=pl.lit(""))

@@ -2,41 +2,79 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Generic, TypeVar
 
-from features.workspace.atomic_files import write_atomically
+from pydantic import ConfigDict, TypeAdapter
+
+from features.workspace.record_file import RecordFile
 from recsys.errors import DataError
 
 
 @dataclass(frozen=True)
-class PositionFile:
-    """name: in the lake's folder; field: of its JSON; log, everything: what it is called in messages."""
+class EventOffset:
+    """event_seq: number of the last event that was read from the database of this id."""
 
-    name: str
-    field: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(coerce_numbers_to_str=True)
+
+    database_id: str
+    event_seq: int
+    version: int = 1
+
+    @property
+    def reached(self) -> int:
+        return self.event_seq
+
+
+@dataclass(frozen=True)
+class ItemOffset:
+    """item_version: version of the last item change that was read from the database of this id."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(coerce_numbers_to_str=True)
+
+    database_id: str
+    item_version: int
+    version: int = 1
+
+    @property
+    def reached(self) -> int:
+        return self.item_version
+
+
+OffsetT = TypeVar("OffsetT", EventOffset, ItemOffset)
+
+
+@dataclass(frozen=True)
+class OffsetFile(Generic[OffsetT]):
+    """record: class of the file's content; log, everything: what the log and all of it are called in messages."""
+
+    file: RecordFile[OffsetT]
+    record: type[OffsetT]
     log: str
     everything: str
 
     def read(self, lake: Path, database_id: str) -> int:
-        """Where the last night stopped in this very log, 0 in another. Raises DataError where the file is damaged."""
-        path = lake / self.name
+        """How far this very log was read, 0 for another database. Raises DataError where the file is damaged."""
         try:
-            position = json.loads(path.read_bytes())
-            return int(position[self.field]) if position["database_id"] == database_id else 0
+            offset = self.file.read(lake)
         except FileNotFoundError:
             return 0
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
+            reason = " ".join(str(error).split())
             raise DataError(
-                f"{path}: damaged position in the {self.log} ({error}); remove it, and {self.everything} read again"
+                f"{lake / self.file.name}: damaged offset of the {self.log} ({reason}); remove it, and "
+                f"{self.everything} read again"
             ) from None
+        return offset.reached if offset.database_id == database_id else 0
 
     def write(self, lake: Path, database_id: str, reached: int) -> None:
-        content = {"version": 1, "database_id": database_id, self.field: reached}
-        write_atomically(lake / self.name, json.dumps(content).encode())
+        self.file.write(lake, self.record(database_id, reached))
 
 
-EVENTS_READ: Final = PositionFile("event_log.json", "event_seq", "event log", "the whole log is")
-ITEMS_READ: Final = PositionFile("item_changes.json", "item_version", "item changes", "all of them are")
+EVENTS_READ: Final = OffsetFile(
+    RecordFile("event_log.json", TypeAdapter(EventOffset)), EventOffset, "event log", "the whole log is"
+)
+ITEMS_READ: Final = OffsetFile(
+    RecordFile("item_changes.json", TypeAdapter(ItemOffset)), ItemOffset, "item changes", "all of them are"
+)

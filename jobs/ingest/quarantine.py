@@ -1,4 +1,4 @@
-"""Rows that broke a rule, kept beside the lake as they were given, so that somebody can look at them."""
+"""Rows that broke a rule, stored beside the lake as they were given, for a person to inspect."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SCHEMA: Final = pa.schema(
 class QuarantineFile:
     """The bad rows of one source file, one Parquet file: source_file, row (from 1), rules, data (JSON).
 
-    Named by the digest of the source's content, so that the same file, renamed or not, has one place. As a context
-    manager: what an earlier ingest of that content left is replaced, or removed where no row is bad any more.
+    Named by the digest of the source's content, so that a renamed file has the same quarantine file. A context manager:
+    on exit, the file of an earlier ingest of that content is replaced, or deleted where no row is bad any more.
     """
 
     def __init__(self, folder: Path, source: Path, digest: str) -> None:
@@ -30,7 +30,7 @@ class QuarantineFile:
         self._writer: pa.parquet.ParquetWriter | None = None
 
     def add(self, numbers: list[int], rules: list[str], data: list[str]) -> None:
-        """Keep rows, given as equally long lists."""
+        """Add rows, given as equally long lists."""
         if not numbers:
             return
         if self._writer is None:

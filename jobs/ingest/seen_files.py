@@ -1,15 +1,17 @@
-"""What has been ingested before: the specs, and the files taken by each, so that the nightly run asks nobody again."""
+"""What has been ingested before: each source with its files, so that a nightly run takes only new ones."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from features.workspace.atomic_files import sha256_of, write_atomically
+from pydantic import TypeAdapter
+
+from features.workspace.atomic_files import sha256_of
+from features.workspace.record_file import RecordFile
 from jobs.ingest.sources.files import matching
 from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
@@ -31,85 +33,103 @@ class TakenFile:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class FileDigests:
+    """The files of one run by path, size and time of change: each content is hashed once, whoever needs the digest."""
+
+    _files: dict[tuple[str, int, int], TakenFile] = field(default_factory=dict)
+
+    def take(self, path: Path) -> TakenFile:
+        """The size, time and digest of `path`."""
+        stat = path.stat()
+        state = (str(path), stat.st_size, stat.st_mtime_ns)
+        if state not in self._files:
+            self._files[state] = TakenFile(*state, sha256_of(path))
+        return self._files[state]
+
+
+@dataclass(frozen=True)
+class SeenSource:
     """One spec and the files that were taken for it."""
 
     spec: SourceSpec
     files: tuple[TakenFile, ...]
 
-    def has(self, path: Path) -> bool:
+    def has(self, path: Path, digests: FileDigests) -> bool:
         """Whether the content of `path` was taken already, under this name or another."""
         stat = path.stat()
         if any((str(path), stat.st_size, stat.st_mtime_ns) == (f.path, f.size_bytes, f.mtime_ns) for f in self.files):
             return True
-        return take(path).digest in {file.digest for file in self.files}
+        return digests.take(path).digest in {file.digest for file in self.files}
 
-    def unseen(self) -> SourceSpec | None:
+    def unseen(self, digests: FileDigests) -> SourceSpec | None:
         """The spec with only the files that are new or changed, None where there are none.
 
-        What has vanished and what is empty is logged and left out. A folder is either whole or left out.
+        Missing and empty files are logged and left out. A folder is either whole or left out.
         """
-        paths = {key: self._unseen_of(key, patterns) for key, patterns in self.spec.paths.items()}
-        paths = {key: found for key, found in paths.items() if found}
+        paths = {key: self._unseen_of(key, patterns, digests) for key, patterns in self.spec.paths.items()}
+        paths = {key: new_paths for key, new_paths in paths.items() if new_paths}
         return replace(self.spec, paths=paths) if paths else None
 
-    def _unseen_of(self, key: str, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    def _unseen_of(self, key: str, patterns: tuple[str, ...], digests: FileDigests) -> tuple[str, ...]:
         if key == "folder":
             folders = [Path(pattern) for pattern in patterns]
-            return tuple(str(folder) for folder in folders if _exists(folder) and self._folder_changed(folder))
-        found: dict[str, None] = {}
+            return tuple(str(folder) for folder in folders if _exists(folder) and self._has_changed(folder, digests))
+        new_paths: dict[str, None] = {}
         for pattern in patterns:
             paths = matching(pattern)
             if not paths:
-                log.warning("remembered_source_gone pattern=%s", pattern)
+                log.warning("source_missing pattern=%s", pattern)
             for path in paths:
                 if path.stat().st_size == 0:
                     log.warning("empty_file_skipped path=%s", path)
-                elif not self.has(path):
-                    found[str(path)] = None
-        return tuple(found)
+                elif not self.has(path, digests):
+                    new_paths[str(path)] = None
+        return tuple(new_paths)
 
-    def _folder_changed(self, folder: Path) -> bool:
+    def _has_changed(self, folder: Path, digests: FileDigests) -> bool:
         taken = [Path(file.path) for file in self.files]
-        return any(path.is_file() and not self.has(path) for path in taken if path.parent == folder)
+        return any(path.is_file() and not self.has(path, digests) for path in taken if path.parent == folder)
 
 
 def _exists(folder: Path) -> bool:
     if not folder.is_dir():
-        log.warning("remembered_source_gone folder=%s", folder)
+        log.warning("source_missing folder=%s", folder)
         return False
     return True
 
 
-def take(path: Path) -> TakenFile:
-    """The size, time and digest of `path`."""
-    stat = path.stat()
-    return TakenFile(str(path), stat.st_size, stat.st_mtime_ns, sha256_of(path))
+@dataclass(frozen=True)
+class SeenSources:
+    """The content of `sources.json`, oldest source first."""
+
+    sources: tuple[SeenSource, ...]
+    version: int = 1
 
 
-def load_remembered(path: Path) -> list[Remembered]:
-    """What `remember` wrote to `path`, oldest first; nothing where it wrote nothing. Raises DataError if damaged."""
+_FILE: Final = RecordFile(SOURCES_FILE, TypeAdapter(SeenSources))
+
+
+def load_seen(lake: Path) -> list[SeenSource]:
+    """What `add_seen` wrote, oldest first; empty where it wrote nothing. Raises DataError where it is damaged."""
     try:
-        entries = json.loads(path.read_bytes())["sources"]
-        return [
-            Remembered(SourceSpec.from_json(entry["spec"]), tuple(TakenFile(**file) for file in entry["files"]))
-            for entry in entries
-        ]
+        return list(_FILE.read(lake).sources)
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: damaged list of sources ({error}); remove it and ingest the sources again") from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{lake / SOURCES_FILE}: damaged list of sources ({reason}); remove it and ingest the sources again"
+        ) from None
 
 
-def remember(path: Path, spec: SourceSpec, taken: Iterable[TakenFile]) -> None:
-    """Add `spec` and its files to the list at `path`; an equal spec gains the files."""
-    entries = load_remembered(path)
-    before = next((entry.files for entry in entries if entry.spec == spec), ())
+def add_seen(lake: Path, spec: SourceSpec, taken: Iterable[TakenFile]) -> None:
+    """Add `spec` and its files to the list; a spec that is in it gains the files."""
+    sources = load_seen(lake)
+    before = next((source.files for source in sources if source.spec == spec), ())
     files = {file.path: file for file in (*before, *taken)}
-    updated = Remembered(spec, tuple(files[name] for name in sorted(files)))
-    if any(entry.spec == spec for entry in entries):
-        entries = [updated if entry.spec == spec else entry for entry in entries]
+    updated = SeenSource(spec, tuple(files[name] for name in sorted(files)))
+    if any(source.spec == spec for source in sources):
+        sources = [updated if source.spec == spec else source for source in sources]
     else:
-        entries.append(updated)
-    sources = [{"spec": e.spec.to_json(), "files": [asdict(file) for file in e.files]} for e in entries]
-    write_atomically(path, json.dumps({"version": 1, "sources": sources}, indent=1).encode())
+        sources.append(updated)
+    _FILE.write(lake, SeenSources(tuple(sources)))

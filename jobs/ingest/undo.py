@@ -1,13 +1,14 @@
-"""Ingests are taken back, and taken again.
+"""Undo ingests, and repeat those that were undone.
 
-What was taken back is not looked for again by a night: its files stay remembered, and the position in a log stays
-behind its events. Both are made sure of first, so that a run that is killed in between has changed nothing.
+A nightly run does not take undone data again: its files stay noted as seen, and the offset in a log stays after its
+events. Both are ensured before the commit, so that a run that is killed in between has changed nothing.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from features.live.database import open_live_database
@@ -21,8 +22,7 @@ from jobs.ingest.event_log import ingest_log_again
 from jobs.ingest.files import LEASE, LEASE_MINUTES, Progress, ingest
 from jobs.ingest.item_changes import ingest_items_again
 from jobs.ingest.offsets import EVENTS_READ, ITEMS_READ
-from jobs.ingest.seen_files import SOURCES_FILE, remember
-from jobs.ingest.sources.spec import SourceSpec
+from jobs.ingest.seen_files import add_seen
 from jobs.lake.history import Change, History
 from jobs.lake.lake import Lake
 from recsys.config import Settings
@@ -33,10 +33,11 @@ log = logging.getLogger(__name__)
 
 
 def undo(workspace: Workspace, ids: Collection[int], settings: Settings, now: datetime) -> list[Change]:
-    """Make the lake what it was before these ingests, all of them or none; they, oldest first.
+    """Restore the lake to what it was before these ingests, all of them or none. Returns them, oldest first.
 
-    Raises DataError, with the lake as it was, where one is not known, was undone already, or changed what later
-    ingests have rows of as well, and where a file that was kept is damaged; StoreError where a night or ingest runs.
+    Raises DataError, with the lake as it was, where an id is unknown, was undone already, or changed partitions that
+    later ingests have rows of as well, and where an earlier file is damaged; StoreError where a nightly run or an
+    ingest is running.
     """
     with (
         hold_lease(workspace.lease, now, settings.releases.lease_minutes),
@@ -45,10 +46,10 @@ def undo(workspace: Workspace, ids: Collection[int], settings: Settings, now: da
         lake = Lake(workspace.lake)
         history = lake.history
         changes = [_undoable(history, change_id, workspace) for change_id in sorted(set(ids))]
-        _refuse_rested_on(history, [change.id for change in changes])
+        _refuse_with_dependents(history, [change.id for change in changes])
         before = {(file.table, file.partition): file for change in reversed(changes) for file in change.before}
-        _check_kept(lake, before.values())
-        _not_again(workspace, history, changes)
+        _check_files(lake, before.values())
+        _note_as_seen(workspace, history, changes)
         lake.commit(before.values(), history.without_changes(ids, now, settings.ingest.undo_history))
     log.info("ingests_undone ids=%s partitions=%d", [change.id for change in changes], len(before))
     return changes
@@ -57,20 +58,21 @@ def undo(workspace: Workspace, ids: Collection[int], settings: Settings, now: da
 def take_again(
     workspace: Workspace, change_id: int, settings: Settings, now: datetime, progress: Progress | None = None
 ) -> Change | None:
-    """Take what was undone anew, from its files as they are now, or from the live database; the new ingest, None
+    """Repeat an undone ingest from its files as they are now, or from the live database. Returns the new ingest, None
     where it changed nothing.
 
-    Raises DataError where no undone ingest has that id, and as `ingest` does; StoreError where a night or ingest runs.
+    Raises DataError where no undone ingest has that id, and as `ingest` does; StoreError where a nightly run or an
+    ingest is running.
     """
     with hold_lease(workspace.lease, now, settings.releases.lease_minutes):
         history = Lake(workspace.lake).history
-        change = next((one for one in history.undone if one.id == change_id), None)
+        change = next((undone for undone in history.undone if undone.id == change_id), None)
         if change is None:
-            raise DataError(f"ingest {change_id}: not among those that were undone; see `recsys ingest history`")
+            raise DataError(f"ingest {change_id}: not among the undone ingests; see `recsys ingest history`")
         source = source_of(change)
         if isinstance(source, FilesTaken):
-            spec = SourceSpec.from_json(source.spec | {"paths": source.paths})
-            ingest(workspace, spec, settings.ingest, now, progress, remembered=SourceSpec.from_json(source.spec))
+            spec = replace(source.spec, paths=source.paths)
+            ingest(workspace, spec, settings.ingest, now, progress, whole=source.spec)
         else:
             _take_range(workspace, change_id, source, settings, now)
         after = Lake(workspace.lake).history
@@ -82,7 +84,7 @@ def _take_range(workspace: Workspace, change_id: int, source: RangeTaken, settin
     try:
         if not database.exists or database.id != source.database_id:
             raise DataError(
-                f"ingest {change_id}: read from another live database than {database.shown}; set serve.events_url to it"
+                f"ingest {change_id}: not read from the live database {database.shown}; set serve.events_url"
             )
         if source.kind == "events":
             ingest_log_again(workspace, EventLog(database), source.after, source.up_to, settings.ingest, now)
@@ -99,46 +101,48 @@ def _undoable(history: History, change_id: int, workspace: Workspace) -> Change:
     for change in history.undone:
         if change.id == change_id:
             raise DataError(
-                f"ingest {change_id}: undone already, {change.undone_at:%Y-%m-%d %H:%M} UTC; "
-                f"`recsys ingest again {change_id}` takes it again"
+                f"ingest {change_id}: already undone at {change.undone_at:%Y-%m-%d %H:%M} UTC; "
+                f"`recsys ingest again {change_id}` repeats it"
             )
     known = ", ".join(str(change.id) for change in history.changes) or "none"
     raise DataError(
-        f"ingest {change_id}: not among those of {workspace.lake} that can be undone ({known}); the last "
-        "ingest.undo_history can be, until a shopper is erased; see `recsys ingest history`"
+        f"ingest {change_id}: not among the ingests of {workspace.lake} that can be undone ({known}); the last "
+        "ingest.undo_history can be undone, until a shopper is erased; see `recsys ingest history`"
     )
 
 
-def _refuse_rested_on(history: History, ids: list[int]) -> None:
+def _refuse_with_dependents(history: History, ids: list[int]) -> None:
     rest = history.with_later(ids).difference(ids)
     if rest:
         later = next(change for change in history.changes if change.id in rest)
-        earlier = [one for one in history.changes if one.id in ids and one.id < later.id]
-        changed = {key: one.id for one in earlier for key in one.changed}
+        earlier = [change for change in history.changes if change.id in ids and change.id < later.id]
+        changed = {key: change.id for change in earlier for key in change.changed}
         table, partition = min(later.touched.intersection(changed))
-        order = " ".join(str(one) for one in sorted({*ids, *rest}, reverse=True))
+        order = " ".join(str(change_id) for change_id in sorted({*ids, *rest}, reverse=True))
         raise DataError(
-            f"ingest {changed[table, partition]}: ingest {later.id} came later and has rows of the same part of the "
-            f"lake, {table}{f'/{partition}' if partition else ''}; undo both, `recsys ingest undo {order}`, and then "
-            f"`recsys ingest again {later.id}`"
+            f"ingest {changed[table, partition]}: ingest {later.id} came later and changed the same part of the "
+            f"lake, {table}{f'/{partition}' if partition else ''}; undo both with `recsys ingest undo {order}`, then "
+            f"run `recsys ingest again {later.id}`"
         )
 
 
-def _check_kept(lake: Lake, files: Iterable[LakeFile]) -> None:
+def _check_files(lake: Lake, files: Iterable[LakeFile]) -> None:
     for file in files:
-        kept = lake.root / file.path
-        if file.rows and not (kept.is_file() and sha256_of(kept) == file.digest):
-            raise DataError(f"{kept}: kept for this, but missing or damaged; restore it; nothing was undone")
+        path = lake.root / file.path
+        if file.rows and not (path.is_file() and sha256_of(path) == file.digest):
+            raise DataError(
+                f"{path}: needed to undo this ingest, but missing or damaged; restore it; nothing was undone"
+            )
 
 
-def _not_again(workspace: Workspace, history: History, changes: list[Change]) -> None:
-    """Where a run was killed between its commit and its note of what it took, that note is missing."""
+def _note_as_seen(workspace: Workspace, history: History, changes: list[Change]) -> None:
+    """A run that was killed between its commit and its note of what it took has left no note: write it now."""
     for change in changes:
         source = source_of(change)
         if isinstance(source, FilesTaken):
-            later = {path for one in _after(history, change) for path in _paths(one)}
+            later = {path for later_change in _after(history, change) for path in _paths(later_change)}
             files = [file for file in source.files if file.path not in later]
-            remember(workspace.lake / SOURCES_FILE, SourceSpec.from_json(source.spec), files)
+            add_seen(workspace.lake, source.spec, files)
             continue
         position = EVENTS_READ if source.kind == "events" else ITEMS_READ
         if position.read(workspace.lake, source.database_id) < source.up_to:
@@ -146,7 +150,7 @@ def _not_again(workspace: Workspace, history: History, changes: list[Change]) ->
 
 
 def _after(history: History, change: Change) -> list[Change]:
-    return [one for one in (*history.changes, *history.undone) if one.id > change.id]
+    return [other for other in (*history.changes, *history.undone) if other.id > change.id]
 
 
 def _paths(change: Change) -> list[str]:

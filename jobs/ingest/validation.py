@@ -1,4 +1,4 @@
-"""Cast rows against the rules of their table: which are good, and which rules the others break."""
+"""Checks of parsed rows against the rules of their table: which rows are good, and which rules the others break."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def of_erased(rows: pl.DataFrame, erased: ErasedUsers) -> pl.Series:
     """True for each row whose `user_id` was erased; each id is hashed once."""
     if not len(erased) or "user_id" not in rows.columns:
         return pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)
-    found = [user_id for user_id in rows["user_id"].drop_nulls().unique() if user_id in erased]
-    return rows["user_id"].is_in(found).fill_null(value=False)
+    erased_ids = [user_id for user_id in rows["user_id"].drop_nulls().unique() if user_id in erased]
+    return rows["user_id"].is_in(erased_ids).fill_null(value=False)
 
 
 def names_erased(line: str, erased: ErasedUsers) -> bool:
-    """Whether a line that could not be read as a row has the id of such a shopper between its separators."""
+    """Whether an unparsable line contains the id of an erased shopper between its separators."""
     return bool(len(erased)) and any(word in erased for word in _BETWEEN_WORDS.split(line))
 
 
@@ -54,7 +54,8 @@ _TIME_COLUMN: Final = {"events": "timestamp", "catalog": "updated_at", "reviews"
 
 @dataclass(frozen=True)
 class Checked:
-    """Rows that keep every rule; and of the others the position in the batch and the rules, "a|max, b|dtype"."""
+    """good: rows that satisfy every rule; bad_rows, bad_rules: position in the batch and broken rules ("a|max,
+    b|dtype") of each other row."""
 
     good: pl.DataFrame
     bad_rows: tuple[int, ...]
@@ -62,7 +63,7 @@ class Checked:
 
 
 def check_rows(table: str, rows: pl.DataFrame, latest: datetime) -> Checked:
-    """Check what `cast_rows` returned. Rules are named as dataframely names them; a value without a reading breaks
+    """Check what `cast_rows` returned. Rules are named as dataframely names them; a value that cannot be parsed breaks
     `COLUMN|dtype` (and not also `COLUMN|nullability`), a time after `latest` breaks `COLUMN_in_future`.
     """
     numbered = rows.with_row_index("batch_row").with_columns(pl.col("batch_row").cast(pl.Int64))
@@ -70,29 +71,31 @@ def check_rows(table: str, rows: pl.DataFrame, latest: datetime) -> Checked:
     in_future = pl.when(pl.col(time) > latest).then(pl.lit(f"{time}_in_future"))
     unreadable = pl.when(pl.col("unreadable") != "").then("unreadable")
     ours = numbered.select(
-        "batch_row", pl.concat_str(unreadable, in_future, separator=", ", ignore_nulls=True).alias("ours")
+        "batch_row", pl.concat_str(unreadable, in_future, separator=", ", ignore_nulls=True).alias("parsing_rules")
     )
-    ours = ours.filter(pl.col("ours") != "")
-    kept, failure = _NUMBERED[table].filter(numbered.drop("unreadable"))
+    ours = ours.filter(pl.col("parsing_rules") != "")
+    good_rows, failure = _NUMBERED[table].filter(numbered.drop("unreadable"))
     columns = list(TABLES[table].polars_schema())
     if ours.is_empty() and len(failure) == 0:
-        return Checked(kept.select(columns), (), ())
+        return Checked(good_rows.select(columns), (), ())
     broken = ours.join(_schema_rules(failure), on="batch_row", how="full", coalesce=True).sort("batch_row")
-    good = kept.join(ours, on="batch_row", how="anti").select(columns)
-    rules = [_named(*row) for row in broken.select("ours", "theirs").iter_rows()]
+    good = good_rows.join(ours, on="batch_row", how="anti").select(columns)
+    rules = [_named(*row) for row in broken.select("parsing_rules", "schema_rules").iter_rows()]
     return Checked(good, tuple(broken["batch_row"].to_list()), tuple(rules))
 
 
 def _schema_rules(failure: dy.FailureInfo) -> pl.DataFrame:
-    """batch_row, theirs: the schema's rules that the row breaks."""
+    """batch_row, schema_rules: the schema's rules that the row breaks."""
     details = failure.details()
     names = list(failure.counts())
-    said = [pl.when(pl.col(name) == "invalid").then(pl.lit(name)) for name in names]
-    theirs = pl.concat_str(said, separator=", ", ignore_nulls=True) if said else pl.lit(None, pl.String)
-    return details.select("batch_row", theirs.alias("theirs"))
+    broken_names = [pl.when(pl.col(name) == "invalid").then(pl.lit(name)) for name in names]
+    schema_rules = (
+        pl.concat_str(broken_names, separator=", ", ignore_nulls=True) if broken_names else pl.lit(None, pl.String)
+    )
+    return details.select("batch_row", schema_rules.alias("schema_rules"))
 
 
-def _named(ours: str | None, theirs: str | None) -> str:
-    rules = [*(ours or "").split(", "), *(theirs or "").split(", ")]
+def _named(ours: str | None, schema_rules: str | None) -> str:
+    rules = [*(ours or "").split(", "), *(schema_rules or "").split(", ")]
     unread = {rule.removesuffix("|dtype") for rule in rules if rule.endswith("|dtype")}
     return ", ".join(rule for rule in rules if rule and rule.removesuffix("|nullability") not in unread)

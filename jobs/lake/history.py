@@ -1,12 +1,11 @@
-"""What each ingest has changed in the lake, so that it can be taken back: a part of the lake's manifest.
+"""What each ingest has changed in the lake, so that it can be undone: a part of the lake's manifest.
 
-An entry names the files that the changed partitions held before; the lake keeps these files as long as the entry. As
-the entry and the change are written in one rename, there is never one without the other.
+An entry names the files that the changed partitions held before; the lake keeps these files as long as the entry. The
+entry and the change are written in one rename, so there is never one without the other.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,9 +23,9 @@ Partition = tuple[str, str]
 
 @dataclass(frozen=True)
 class Change:
-    """One ingest. source: what was taken, as whoever took it tells it in JSON; rows: by table those that were new and
-    those that were updated; before: what the changed partitions held, without rows where there was nothing; known:
-    the other partitions that rows came in for, all of which were known."""
+    """One ingest. source: what was taken, in JSON (`jobs/ingest/commit.py`); rows: by table, how many were new and how
+    many were updated; before: the files that the changed partitions held, without rows where there was none; known: the
+    other partitions of the ingested rows, all of which the lake had already."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -44,14 +43,14 @@ class Change:
 
     @property
     def touched(self) -> set[Partition]:
-        """Every partition that rows came in for."""
+        """Every partition of the ingested rows."""
         return self.changed.union(self.known)
 
 
 @dataclass(frozen=True)
 class History:
-    """changes: the last ones that can be taken back, oldest first; undone: the last ones that were, in the order in
-    which they had come in; last_id: of all that ever were, so that no number is given twice."""
+    """changes: the latest ingests that can be undone, oldest first; undone: the latest that were undone, by id;
+    last_id: the highest id ever given, so that none is given twice."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -60,7 +59,7 @@ class History:
     undone: tuple[Change, ...] = ()
 
     def files(self) -> set[str]:
-        """Paths of the files that are kept for it."""
+        """Paths of the files that it needs."""
         return {file.path for change in self.changes for file in change.before if file.rows}
 
     def since(self, last_id: int) -> list[int]:
@@ -72,38 +71,51 @@ class History:
 
     def without_changes(self, ids: Collection[int], now: datetime, keep: int) -> History:
         """These move from `changes` to `undone`, without the files."""
-        gone = [replace(change, before=(), known=(), undone_at=now) for change in self.changes if change.id in ids]
-        undone = sorted((*self.undone, *gone), key=lambda change: change.id)[-keep:] if keep else ()
-        return replace(self, changes=tuple(one for one in self.changes if one.id not in ids), undone=tuple(undone))
+        undone_now = [
+            replace(change, before=(), known=(), undone_at=now) for change in self.changes if change.id in ids
+        ]
+        undone = sorted((*self.undone, *undone_now), key=lambda change: change.id)[-keep:] if keep else ()
+        return replace(
+            self,
+            changes=tuple(remaining for remaining in self.changes if remaining.id not in ids),
+            undone=tuple(undone),
+        )
 
     def with_later(self, ids: Iterable[int]) -> set[int]:
-        """These, and the later ones that rest on them: that have rows of a partition which one of them changed."""
-        wanted = set(ids)
-        for change in self.changes:  # from the oldest on, so that what rests on a later one is found as well
-            resting = any(one.id in wanted and one.changed.intersection(change.touched) for one in self._before(change))
-            wanted |= {change.id} if resting else set()
-        return wanted
+        """These ids, and those of later changes that depend on them: that have rows of a partition which they
+        changed."""
+        selected = set(ids)
+        for change in self.changes:  # oldest first, so that dependents of dependents are selected as well
+            depends = any(
+                earlier.id in selected and earlier.changed.intersection(change.touched)
+                for earlier in self._before(change)
+            )
+            selected |= {change.id} if depends else set()
+        return selected
 
     def _before(self, change: Change) -> list[Change]:
-        return [one for one in self.changes if one.id < change.id]
+        return [other for other in self.changes if other.id < change.id]
 
 
-_JSON: Final = TypeAdapter(History)
+@dataclass(frozen=True)
+class _Manifest:
+    """The part of the lake's manifest that is read here; the other fields are ignored."""
+
+    history: History = History()
+
+
+_MANIFEST: Final = TypeAdapter(_Manifest)
 
 
 def read_history(path: Path) -> History:
     """Of the manifest at `path`; empty where it has none. Raises DataError where it cannot be read."""
     try:
-        return _JSON.validate_python(json.loads(path.read_bytes()).get("history", {}))
+        return _MANIFEST.validate_json(path.read_bytes()).history
     except FileNotFoundError:
         return History()
-    except (ValueError, AttributeError) as error:
-        said = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
+    except ValueError as error:
+        reason = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
         raise DataError(
-            f"{path}: damaged history of ingests ({said}); remove the field `history`, and none can be undone"
+            f"{path}: damaged history of ingests ({reason}); remove its field `history`; no earlier "
+            "ingest can be undone then"
         ) from None
-
-
-def as_json(history: History) -> dict[str, Any]:
-    told: dict[str, Any] = _JSON.dump_python(history, mode="json")
-    return told

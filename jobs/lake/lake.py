@@ -2,22 +2,21 @@
 
 A partition (a day of events, a month of reviews, the whole catalogue) is one file named by the SHA-256 of its
 content. A commit writes the new files, flushes them, replaces `manifest.json` in one atomic rename, and only then
-deletes what the manifest no longer lists, be it as live or for an ingest to be undone (`jobs/lake/history.py`).
-Readers go through the manifest, so a crash between any two of these steps leaves the lake as it was, and what the
-crash left lying is removed by the next commit. Because a partition's rows are sorted before they are written, equal
-rows give equal digests, in whatever order and in however many files they arrived.
+deletes the files that the manifest no longer lists, neither as live nor for an ingest to be undone
+(`jobs/lake/history.py`). Readers go through the manifest, so a crash between any two of these steps leaves the lake as
+it was; the next commit removes the leftover files. A partition's rows are sorted before they are written, so equal rows
+give equal digests, in whatever order and in however many files they arrived.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +24,11 @@ from typing import Final
 
 import dataframely as dy
 import polars as pl
+from pydantic import TypeAdapter
 
 from features.workspace.atomic_files import sync, write_atomically
 from features.workspace.lake_files import EVENT_DAY, MANIFEST, SCHEMAS, LakeFile, read_manifest, scan_files
-from jobs.lake.history import History, as_json, read_history
+from jobs.lake.history import History, read_history
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +64,23 @@ TABLES: Final[Mapping[str, TableLayout]] = {
 }
 
 
+@dataclass(frozen=True)
+class LakeManifest:
+    """What a commit writes: the live files, by path, and the history of ingests."""
+
+    files: tuple[LakeFile, ...]
+    history: History
+    version: int = 1
+
+
+_MANIFEST: Final = TypeAdapter(LakeManifest)
+
+
 class Lake:
-    """The lake of one workspace, as its manifest stood when it was opened; open another to see a later commit.
+    """The lake of one workspace, as its manifest was when it was opened; open it again to see a later commit.
 
     `files` are the live files, by path. Raises DataError where the manifest cannot be read.
-    Whoever writes holds a lease meanwhile (`features/workspace/lease.py`): two writers would undo each other's commits.
+    A writer must hold a lease (`features/workspace/lease.py`): two writers would undo each other's commits.
     """
 
     def __init__(self, root: Path) -> None:
@@ -99,8 +111,8 @@ class Lake:
 
     def partitions(self, table: str, partitions: Iterable[str]) -> pl.LazyFrame:
         """The rows of the named partitions, as `scan`."""
-        wanted = set(partitions)
-        return self._read(table, [f for f in self.files if f.table == table and f.partition in wanted])
+        names = set(partitions)
+        return self._read(table, [f for f in self.files if f.table == table and f.partition in names])
 
     def _read(self, table: str, live: Sequence[LakeFile]) -> pl.LazyFrame:
         return scan_files(self.root, table, live)
@@ -148,27 +160,26 @@ class Lake:
     def commit(self, written: Iterable[LakeFile], history: History | None = None) -> Lake:
         """Make `written` the content of their partitions (none where a file has no rows); all of it or nothing.
 
-        history: in the place of the one before, which stays by default. Returns the lake after the commit.
+        history: replaces the one before, which stays by default. Returns the lake after the commit.
         """
         history = self.history if history is None else history
         changed = {(file.table, file.partition): file for file in written}
-        kept = [file for file in self.files if (file.table, file.partition) not in changed]
-        live = sorted([*kept, *(file for file in changed.values() if file.rows)], key=lambda file: file.path)
+        unchanged = [file for file in self.files if (file.table, file.partition) not in changed]
+        live = sorted([*unchanged, *(file for file in changed.values() if file.rows)], key=lambda file: file.path)
         if len(self._unflushed) > _SYNC_ALL_FROM:
             os.sync()
         else:
             for path in self._unflushed:
                 sync(path)
         self._unflushed.clear()
-        content = {"version": 1, "files": [asdict(file) for file in live], "history": as_json(history)}
-        write_atomically(self.manifest, json.dumps(content, indent=1).encode())
+        write_atomically(self.manifest, _MANIFEST.dump_json(LakeManifest(tuple(live), history), indent=1))
         _delete_unlisted(self.root, {file.path for file in live} | history.files())
         log.info("lake_committed root=%s partitions_changed=%d files=%d", self.root, len(changed), len(live))
         return Lake(self.root)
 
 
 _SYNC_ALL_FROM = 64
-"""Above so many new files one sync of the machine is cheaper than one flush a file (`docs/decisions.md`)."""
+"""With more new files than this, one sync of the machine is cheaper than one flush a file (`docs/decisions.md`)."""
 
 
 def _begins_by(file: LakeFile, moment: datetime) -> bool:

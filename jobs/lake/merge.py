@@ -49,12 +49,12 @@ def merge_table(
         n_gone = known.height - current.height
         fresh = rows.filter(pl.col("arrival") >= 0).join(known, on=["partition", layout.key], how="anti")
         updated = _differing(layout, rows.filter(pl.col("arrival") >= 0), current)
-        gone = known.join(current, on=["partition", layout.key], how="anti")
-        changed = pl.concat([frame.select("partition") for frame in (fresh, updated, gone)]).to_series().unique()
+        removed = known.join(current, on=["partition", layout.key], how="anti")
+        changed = pl.concat([frame.select("partition") for frame in (fresh, updated, removed)]).to_series().unique()
         n_new += fresh.height - n_gone
         n_updated += updated.height + n_gone
-        kept = rows.filter(pl.col("partition").is_in(changed.to_list()))
-        files += lake.write(table, kept, changed)
+        to_write = rows.filter(pl.col("partition").is_in(changed.to_list()))
+        files += lake.write(table, to_write, changed)
         n_done += sum(sizes[name] for name in names)
         if progress:
             progress(f"merge {table}", n_done, sum(sizes.values()))

@@ -1,22 +1,22 @@
-"""What a nightly run would do: which steps it would make anew and why, as far as can be told without making any."""
+"""Plans a nightly run (`--dry-run`): which steps would run and why, as far as is known without running any."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from jobs.ingest.seen_files import SOURCES_FILE, load_remembered
+from jobs.ingest.seen_files import FileDigests, load_seen
 from jobs.nightly.context import NightlyRun
 from jobs.nightly.step_cache import Step, changed, key_of
-from jobs.nightly.steps import NIGHT_STEPS
+from jobs.nightly.steps import STEPS
 
-Verdict = Literal["run", "reuse", "leave out"]
-LEFT_OUT: Final = "leave out"
+Verdict = Literal["run", "reuse", "skip"]
+SKIPPED: Final = "skip"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """seconds: what the step took when it was last made; None where it never was."""
+    """seconds: how long the step took when it last ran; None where it never ran."""
 
     step: str
     verdict: Verdict
@@ -24,40 +24,40 @@ class Planned:
     seconds: float | None
 
 
-def plan(night: NightlyRun, until: str) -> list[Planned]:
-    """Each step in order, judged by the lake as it stands; `night.anew`: steps that are asked for anew. Nothing is
-    written. Raises as the run itself where the lake is empty or the encoder missing."""
+def plan(run: NightlyRun, until: str) -> list[Planned]:
+    """Each step in order, by the current lake; `run.anew`: steps that run in any case. Writes nothing. Raises as the
+    run itself where the lake is empty or the encoder missing."""
     planned: list[Planned] = []
-    over = False
-    for step in NIGHT_STEPS:
-        newest = night.kept.newest(step.name)
-        verdict, why = _judged(night, step) if not over else (LEFT_OUT, "not asked for")
+    is_past = False
+    for step in STEPS:
+        newest = run.cache.newest(step.name)
+        verdict, why = _decide(run, step) if not is_past else (SKIPPED, "not requested")
         planned.append(Planned(step.name, verdict, why, newest.seconds if newest else None))
-        over = over or step.name == until
+        is_past = is_past or step.name == until
     return planned
 
 
-def _judged(night: NightlyRun, step: Step[NightlyRun]) -> tuple[Verdict, str]:
+def _decide(run: NightlyRun, step: Step[NightlyRun]) -> tuple[Verdict, str]:
     if step.name == "ingest":
-        return "run", _unseen(night)
-    waits = [name for name in step.reads if name not in night.outputs]
+        return "run", _unseen(run)
+    waits = [name for name in step.reads if name not in run.outputs]
     if waits:
         return "run", f"after {', '.join(waits)}"
-    inputs = step.inputs(night, night.outputs, night.settings)
-    output = night.kept.find(step.name, key_of(step.name, inputs))
-    if step.name in night.anew:
-        return "run", "asked for"
-    if output is not None and step.holds(night, output.key):
-        night.outputs[step.name] = output
-        return "reuse", "nothing it reads has changed"
-    before = night.kept.newest(step.name)
+    inputs = step.inputs(run, run.outputs, run.settings)
+    output = run.cache.find(step.name, key_of(step.name, inputs))
+    if step.name in run.anew:
+        return "run", "requested"
+    if output is not None and step.holds(run, output.key):
+        run.outputs[step.name] = output
+        return "reuse", "inputs unchanged"
+    before = run.cache.newest(step.name)
     if before is None:
-        return "run", "never made"
+        return "run", "never ran"
     differing = changed(inputs, before.inputs)
-    return "run", f"changed: {', '.join(differing)}" if differing else "its result is gone or damaged"
+    return "run", f"changed: {', '.join(differing)}" if differing else "its result is missing or damaged"
 
 
-def _unseen(night: NightlyRun) -> str:
-    entries = load_remembered(night.workspace.lake / SOURCES_FILE)
-    n_new = sum(entry.unseen() is not None for entry in entries)
-    return f"new files of {n_new} of {len(entries)} sources" if n_new else "looks for new files and events"
+def _unseen(run: NightlyRun) -> str:
+    sources, digests = load_seen(run.workspace.lake), FileDigests()
+    n_new = sum(source.unseen(digests) is not None for source in sources)
+    return f"new files of {n_new} of {len(sources)} sources" if n_new else "checks for new files and events"

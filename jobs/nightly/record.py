@@ -1,22 +1,22 @@
 """The record of a nightly run, `runs/RUN_ID/run.json`: written when it starts, and again whenever a step ends.
 
-A killed run leaves the status "running": whoever holds the workspace's lease next knows that it is not.
+A killed run leaves the status "running"; the next run, which holds the workspace's lease, changes it to "failed".
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
 from features.workspace.atomic_files import write_atomically
+from features.workspace.record_file import RecordFile
 from recsys.errors import GateError, RecsysError
 from recsys.workspace import Workspace
 
@@ -29,6 +29,13 @@ _PREFIX: Final = "night-"
 
 RunStatus = Literal["running", "failed", "stopped", "held back", "finished", "published"]
 StepStatus = Literal["running", "made", "reused", "failed"]
+
+
+FORCED: Final = "forced past"
+"""Prefix of the warnings for findings that would have stopped the run without --force."""
+
+Warnings = Annotated[list[str], Field(validation_alias=AliasChoices("warnings", "told"))]
+"""Lines of text; records of earlier versions call the field `told`."""
 
 
 @dataclass
@@ -45,10 +52,9 @@ class StepRun:
 
 @dataclass
 class RunRecord:
-    """One run. asked_as_of, until, anew: what was asked for; moment: the clock when it first started, which a resumed
-    run goes by; status "finished": there was nothing new to publish, or no more than some steps were asked for;
-    "held back": checks or gate did not let it pass, as `error` says. forced: whether they may not stop it; told: what
-    they would have stopped it for, or only told."""
+    """One run. asked_as_of, until, anew: the requested options; moment: the time of its first start, which a resumed
+    run keeps; status "finished": nothing new to publish, or only some steps were requested; "held back": checks or gate
+    stopped it, see `error`. forced: checks and gate do not stop it; warnings: their findings that did not stop it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -60,7 +66,7 @@ class RunRecord:
     status: RunStatus = "running"
     release_id: str = ""
     forced: bool = False
-    told: list[str] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=list)
     error: str = ""
     steps: list[StepRun] = field(default_factory=list)
 
@@ -70,21 +76,51 @@ class RunRecord:
 
     @property
     def keys(self) -> set[str]:
-        """Of all results that it made or used."""
+        """Of all step results that it made or reused."""
         return {step.key for step in self.steps if step.key}
 
     def step(self, name: str) -> StepRun:
-        """The step as it begins, in the place of an earlier attempt."""
+        """A new record of a step that starts, replacing that of an earlier attempt."""
         self.steps = [step for step in self.steps if step.name != name]
         self.steps.append(StepRun(name))
         return self.steps[-1]
 
 
+@dataclass
+class Report:
+    """What one run did, as written to `runs/RELEASE_ID/report.json` where it published.
+
+    published: whether a new release is live; release_id: the release that was made, now or (without changes) before; ""
+    where the run ended earlier. taken_from: the release whose weights and ranker were reused; reused: the steps whose
+    earlier results were; resumed: whether it continued an unfinished run. gate: its verdict; warnings: of checks and
+    gate, and what was forced.
+    """
+
+    as_of: datetime
+    run_id: str = ""
+    release_id: str = ""
+    published: bool = False
+    resumed: bool = False
+    taken_from: str = ""
+    reused: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    gate: str = ""
+    warnings: Warnings = field(default_factory=list)
+
+    @property
+    def forced(self) -> bool:
+        """Whether checks or gate would have stopped it."""
+        return any(line.startswith(FORCED) for line in self.warnings)
+
+
 _JSON: Final = TypeAdapter(RunRecord)
+REPORT: Final = RecordFile("report.json", TypeAdapter(Report))
 
 
 def new_run_id(workspace: Workspace, now: datetime) -> str:
-    """`night-20261123T030000Z`, with a number behind it where that one is taken."""
+    """`night-20261123T030000Z`, with a number appended where that name is taken."""
     run_id = name = f"{_PREFIX}{now:%Y%m%dT%H%M%SZ}"
     number = 1
     while (workspace.runs / run_id).exists():
@@ -94,27 +130,14 @@ def new_run_id(workspace: Workspace, now: datetime) -> str:
 
 
 def read_runs(workspace: Workspace) -> list[RunRecord]:
-    """Every nightly run of the workspace, oldest first; a damaged record is left out and logged."""
+    """Every nightly run of the workspace, oldest first; damaged records are skipped and logged."""
     records = []
     for path in workspace.runs.glob(f"{_PREFIX}*/{RUN_FILE}"):
         try:
             records.append(_JSON.validate_json(path.read_bytes()))
         except (OSError, ValidationError) as error:
-            log.warning("run unreadable path=%s error=%s", path, str(error).partition("\n")[0])
+            log.warning("run_unreadable path=%s error=%s", path, str(error).partition("\n")[0])
     return sorted(records, key=lambda record: (record.moment, len(record.run_id), record.run_id))
-
-
-def read_record(path: Path) -> Mapping[str, Any]:
-    """What a step or a night has left in a JSON file; empty where there is none, and where it is damaged, which is
-    logged."""
-    try:
-        told = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError) as error:
-        log.warning("record unreadable path=%s error=%s", path, error)
-        return {}
-    return told if isinstance(told, Mapping) else {}
 
 
 def write_run(workspace: Workspace, record: RunRecord) -> None:
@@ -125,7 +148,7 @@ def write_run(workspace: Workspace, record: RunRecord) -> None:
 
 @contextmanager
 def recorded(workspace: Workspace, record: RunRecord) -> Iterator[RunRecord]:
-    """The run, from its first line to its outcome, whatever that is; what is logged meanwhile goes to its log file."""
+    """Records the run from its start to its outcome, also after errors; log records meanwhile go to its log file."""
     record.status, record.error = "running", ""
     write_run(workspace, record)
     with _logged_to(workspace.runs / record.run_id / LOG_FILE):
@@ -139,16 +162,18 @@ def recorded(workspace: Workspace, record: RunRecord) -> Iterator[RunRecord]:
             for step in record.steps:
                 step.status = "failed" if step.status == "running" else step.status
             defect = isinstance(error, Exception) and not isinstance(error, RecsysError)
-            log.info("night %s run=%s reason=%s", record.status, record.run_id, record.error, exc_info=defect)
-            with suppress(OSError):  # a full disk shall not hide what went wrong
+            log.info(
+                "run_ended status=%s run=%s reason=%s", record.status, record.run_id, record.error, exc_info=defect
+            )
+            with suppress(OSError):  # a full disk must not hide the original error
                 write_run(workspace, record)
             raise
-        log.info("night %s run=%s release_id=%s", record.status, record.run_id, record.release_id)
+        log.info("run_ended status=%s run=%s release_id=%s", record.status, record.run_id, record.release_id)
     write_run(workspace, record)
 
 
 class _LogFile(logging.FileHandler):
-    """A full disk costs lines of the log, never the run."""
+    """On a full disk log lines are lost, but the run goes on."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         pass

@@ -1,8 +1,8 @@
-"""Steps whose results are kept by what they were made from, so that a run makes anew only what has changed.
+"""A cache of step results by their inputs, so that a run repeats only the steps whose inputs have changed.
 
-`FOLDER/NAME/KEY/` holds what a step wrote, and in `output.json` what it was made from and the SHA-256 of every file.
-The key is the SHA-256 of the step's name and its inputs: the results of other steps, settings, code, and what else it
-reads. A result is written to a folder of another name, flushed, and renamed: a crash leaves no half of one.
+`FOLDER/NAME/KEY/` holds the files of a step, and in `output.json` its inputs and the SHA-256 of every file. The key is
+the SHA-256 of the step's name and its inputs: the results of other steps, settings, code, and whatever else it reads. A
+result is written to a folder of another name, flushed, and renamed, so a crash leaves no partial result.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COUNTED_FOLDERS: Final = (
     "jobs/nightly",
     "jobs/training",
 )
-"""Where the code of the steps lives: a change of any module in here makes the steps run again ..."""
+"""Folders with code of the steps: a change of any module in them makes the steps run again ..."""
 
 UNCOUNTED_FOLDERS: Final = (
     "features/explore",
@@ -49,15 +49,15 @@ UNCOUNTED_FOLDERS: Final = (
     "recsys/explore",
     "recsys/simulate",
 )
-"""... but for these, which no step calls."""
+"""... except these, which no step calls."""
 
 C = TypeVar("C")
-"""What the steps of a run share."""
+"""The context that the steps of a run share."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a step made. inputs: digests by name; files: SHA-256 by path; counts: of rows and the like, to be told."""
+    """The result of a step. inputs: digests by name; files: SHA-256 by path; counts: rows and the like, for display."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
@@ -70,7 +70,7 @@ class Output:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all its files: what came out the same makes no later step run again."""
+        """SHA-256 of all its files: later steps do not run again where it is the same."""
         return digest_of(self.files)
 
 
@@ -79,7 +79,7 @@ _JSON: Final = TypeAdapter(Output)
 
 @dataclass(frozen=True)
 class StepOutputWriter:
-    """Where a step writes its result, and what that is made from: the inputs and their key."""
+    """The folder where a step writes its result, with its inputs and their key."""
 
     folder: Path
     key: str
@@ -88,10 +88,10 @@ class StepOutputWriter:
 
 @dataclass(frozen=True)
 class Step(Generic[C]):
-    """One step. make: writes its result into the draft's folder, and returns counts to be told.
+    """One step. make: writes the result into the writer's folder, and returns counts for display.
 
-    reads: the steps whose results it reads; settings: the sections that it reads; also: digests of what else it reads,
-    by name; holds: whether a result that is kept under the key still counts, where that hangs on something else.
+    reads: the steps whose results it reads; settings: the sections that it reads; also: digests of whatever else it
+    reads, by name; holds: whether a cached result of this key is still valid, where that depends on more than the key.
     """
 
     name: str
@@ -102,53 +102,53 @@ class Step(Generic[C]):
     holds: Callable[[C, str], bool] = lambda *_: True
 
     def inputs(self, context: C, outputs: Mapping[str, Output], settings: Settings) -> dict[str, str]:
-        """Digests by name of all that its result hangs on; `outputs` are those of the steps that it reads."""
-        told = {f"step {name}": outputs[name].digest for name in self.reads}
-        told |= {f"settings {name}": digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
-        return told | dict(self.also(context)) | versions()
+        """Digests by name of everything that its result depends on; `outputs`: those of the steps that it reads."""
+        digests = {f"step {name}": outputs[name].digest for name in self.reads}
+        digests |= {f"settings {name}": digest_of(_section(settings, name)) for name in (*self.settings, "seed")}
+        return digests | dict(self.also(context)) | versions()
 
 
-class Outputs:
-    """The kept results of all steps, below one folder. Whoever makes or removes them holds the workspace's lease."""
+class StepCache:
+    """The results of all steps, below one folder. Changing it requires the workspace's lease."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def folder(self, output: Output) -> Path:
-        """Where its files lie."""
+        """The folder of its files."""
         return self._folder / output.step / output.key
 
     def find(self, step: str, key: str) -> Output | None:
-        """What was made under this key; None where there is nothing, or where it is damaged, which is logged."""
+        """The result of this key; None where there is none, or where it is damaged, which is logged."""
         folder = self._folder / step / key
         if not folder.is_dir():
             return None
         output = _read(folder)
         damaged = OUTPUT_FILE if output is None else _damaged_file(folder, output.files)
         if damaged:
-            log.warning("output damaged, made again step=%s file=%s", step, folder / damaged)
+            log.warning("step_output_damaged step=%s file=%s action=run the step again", step, folder / damaged)
             return None
         return output
 
     def newest(self, step: str) -> Output | None:
-        """The one that was made last, whatever its key; its files are not looked at."""
+        """The latest result, whatever its key; its files are not checked."""
         folders = [path for path in self._folder.glob(f"{step}/[!.]*") if (path / OUTPUT_FILE).is_file()]
         folders.sort(key=lambda path: (path / OUTPUT_FILE).stat().st_mtime_ns)
-        found = (_read(path) for path in reversed(folders))
-        return next((output for output in found if output), None)
+        outputs = (_read(path) for path in reversed(folders))
+        return next((output for output in outputs if output), None)
 
     def make(self, step: Step[C], context: C, inputs: dict[str, str]) -> Output:
-        """Run the step and keep its result, in the place of one under the same key."""
+        """Run the step and store its result, replacing one of the same key."""
         started = monotonic()
         key = key_of(step.name, inputs)
         place, draft = self._folder / step.name / key, self._folder / step.name / f"{_DRAFT}{key}"
-        for left in place.parent.glob(f"{_DRAFT}*"):  # by a run that was killed
-            shutil.rmtree(left)
+        for leftover in place.parent.glob(f"{_DRAFT}*"):  # of a killed run
+            shutil.rmtree(leftover)
         draft.mkdir(parents=True)
         try:
             counts = dict(step.make(context, StepOutputWriter(draft, key, inputs)))
         except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)  # where the disk is full, that is room for the record of the run
+            shutil.rmtree(draft, ignore_errors=True)  # on a full disk, this frees space for the run's record
             raise
         files = {path.relative_to(draft).as_posix(): sha256_of(path) for path in _files(draft)}
         output = Output(step.name, key, inputs, files, counts, round(monotonic() - started, 2))
@@ -161,7 +161,7 @@ class Outputs:
         return output
 
     def remove_all_but(self, keys: Collection[str]) -> None:
-        """Remove the results under other keys, and what killed runs left."""
+        """Remove the results of other keys, and the leftovers of killed runs."""
         for folder in self._folder.glob("*/*/"):
             if folder.name not in keys:
                 shutil.rmtree(folder)
@@ -173,7 +173,7 @@ def key_of(step: str, inputs: Mapping[str, str]) -> str:
 
 
 def rules_of(inputs: Mapping[str, str]) -> str:
-    """Digest of a step's settings, code and libraries: of how it works, whatever it works on."""
+    """Digest of a step's settings, code and libraries, without its data."""
     rules = versions().keys()
     return digest_of({name: value for name, value in inputs.items() if name.startswith("settings ") or name in rules})
 
@@ -185,7 +185,7 @@ def changed(inputs: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
 
 @lru_cache
 def versions() -> dict[str, str]:
-    """The digest of the code that steps run, and the versions of the libraries whose arithmetic they rest on."""
+    """The digest of the steps' code, and the versions of the libraries that affect their results."""
     return {"code": code_digest(Path(__file__).parents[2])} | {name: version(name) for name in _LIBRARIES}
 
 

@@ -1,4 +1,4 @@
-"""How good the lists are: the recommender's own slates against what shoppers then chose."""
+"""Quality of the lists: the recommender's slates against the held-out choices of shoppers."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def evaluate(
             for name, values in ranked.items():
                 _fill(shown[name][place], top_k(np.where(allowed[row], values, -np.inf), K))
     slices = _slices(recommender, targets, target_rows)
-    told = {name: _by_slice(shown[name], target_rows, slices, recommender.n_items) for name in names}
+    metrics = {name: _by_slice(shown[name], target_rows, slices, recommender.n_items) for name in names}
     for name, members in slices.items():
         gains = ndcg(shown_ranks(shown["fused"][members], target_rows[members]), K)
-        told["fused"][name] |= zip(("ndcg_low", "ndcg_high"), bootstrap_interval(gains, seed), strict=True)
-    return told
+        metrics["fused"][name] |= zip(("ndcg_low", "ndcg_high"), bootstrap_interval(gains, seed), strict=True)
+    return metrics
 
 
 def _fill(places: np.ndarray, rows: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Behaviour and text vectors become a model; its fusion weights are learned on a later slice of time."""
+"""Fits a model of behaviour and text vectors; learns its fusion weights and ranker on later, held-out days."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Inputs:
     read_text: np.ndarray
 
     def before(self, as_of: datetime) -> Inputs:
-        """The same as far as it was known at `as_of`."""
+        """The part that was known at `as_of`."""
         known = pl.col("timestamp") < as_of
         return replace(
             self,
@@ -78,8 +78,8 @@ def fit_model(
     settings: Settings,
     fit_sequence: FitSequence,
 ) -> Model:
-    """A model of `inputs`, all of which happened before `as_of`; users: of the same; `fusion` and `ranker` are taken as
-    they are."""
+    """A model of `inputs`, all of which happened before `as_of`, with this `fusion` and `ranker`. users: of the same
+    inputs."""
     item_ids = inputs.items["item_id"]
     whitened = whitening(inputs.text)
     pairs = interactions(history_of(inputs.events, settings))
@@ -125,11 +125,11 @@ def users_of(inputs: Inputs, settings: Settings) -> tuple[pl.DataFrame, Users]:
     """The `users` table (user_id, history), and the same as arrays."""
     history = history_of(inputs.events, settings)
     limits = (settings.interactions.max_history, settings.embed.max_browsing_texts)
-    told, texts = _without_unused_texts(history_table(history, inputs.read, *limits), inputs.read_text)
+    histories, texts = _without_unused_texts(history_table(history, inputs.read, *limits), inputs.read_text)
     vectors = inputs.read_text[inputs.read["text_row"].to_numpy()]
     browsing_ids, browsing = browsing_profiles(inputs.read, vectors, settings.embed)
-    ids = pl.Series("user_id", sorted({*told["user_id"].to_list(), *browsing_ids}), dtype=pl.String)
-    table = ids.to_frame().join(told, on="user_id", how="left", maintain_order="left")
+    ids = pl.Series("user_id", sorted({*histories["user_id"].to_list(), *browsing_ids}), dtype=pl.String)
+    table = ids.to_frame().join(histories, on="user_id", how="left", maintain_order="left")
     table = table.with_columns(pl.col("history").fill_null(pl.lit([], dtype=HISTORY)))
     profiles = np.zeros((len(table), inputs.text.shape[1]), dtype=np.float32)
     profiles[positions(pl.Series(browsing_ids, dtype=pl.String), ids)] = browsing
@@ -137,7 +137,7 @@ def users_of(inputs: Inputs, settings: Settings) -> tuple[pl.DataFrame, Users]:
 
 
 def _without_unused_texts(table: pl.DataFrame, read_text: np.ndarray) -> tuple[pl.DataFrame, np.ndarray]:
-    """The table with text rows counted anew over the texts that a history still holds, and the vectors of these."""
+    """The table with text rows renumbered over the texts that a history still holds, and the vectors of these."""
     used = table["history"].explode(empty_as_null=True).struct.field("text_row").drop_nulls().unique().sort()
     if used.is_empty():
         return table, np.zeros((0, read_text.shape[1]), dtype=np.float32)
@@ -148,19 +148,19 @@ def _without_unused_texts(table: pl.DataFrame, read_text: np.ndarray) -> tuple[p
 
 
 def recommender(inputs: Inputs, model: Model, users: Users, settings: Settings) -> Recommender:
-    """What the service would load."""
+    """The recommender as the service would load it."""
     return Recommender.of_release(model, users, inputs.items, settings)
 
 
 def learn_fusion(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, settings: Settings) -> Fusion:
     """The fusion that ranks the targets of `held_out` best, which `model` has not seen.
 
-    With fewer than `fusion.min_targets` targets there is nothing to learn from and the model's own fusion is kept.
+    With fewer than `fusion.min_targets` targets the model's own fusion is returned.
     """
     held_out = sampled(held_out, settings.fusion.max_targets, settings.seed)
     n_targets = len(held_out.targets)
     if n_targets < settings.fusion.min_targets:
-        log.info("fusion kept targets=%d needed=%d", n_targets, settings.fusion.min_targets)
+        log.info("fusion_not_learned targets=%d needed=%d", n_targets, settings.fusion.min_targets)
         return model.fusion
     queries, target_rows = requests(held_out, inputs.read_text), positions(held_out.targets["item_id"], model.item_ids)
     best, best_ndcg = model.fusion, -1.0
@@ -176,14 +176,14 @@ def learn_fusion(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, 
 def learn_ranker(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, settings: Settings) -> Ranker | None:
     """The ranker of the targets of `held_out`, which `model` has not seen, where it beats the weighted sum; else None.
 
-    One half of the shoppers teaches, the other half judges; the winner then learns from all. With fewer than
-    `ranking.min_targets` shoppers, or where the sources propose none of their choices, there is no ranker.
+    A ranker fitted on one half of the shoppers is compared on the other half; if it wins, it is fitted again on all.
+    With fewer than `ranking.min_targets` shoppers, or where the sources propose none of their choices, there is none.
     """
     known = next_items(held_out.targets.filter(pl.col("user_id").is_in(list(users.rows))))
     held_out = sampled(replace(held_out, targets=known), settings.ranking.max_targets, settings.seed)
     target_rows = positions(held_out.targets["item_id"], model.item_ids)
     if len(target_rows) < settings.ranking.min_targets:
-        log.info("ranker left out targets=%d needed=%d", len(target_rows), settings.ranking.min_targets)
+        log.info("ranker_not_learned targets=%d needed=%d", len(target_rows), settings.ranking.min_targets)
         return None
     trial = recommender(inputs, model, users, settings)
     queries = requests(held_out, inputs.read_text)
@@ -193,17 +193,19 @@ def learn_ranker(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, 
             proposals.append(proposal)
             sums.append(total)
     teaches = np.random.default_rng(settings.seed).permutation(len(queries)) % 2 == 0
-    proposed = [target in one.item_rows for target, one in zip(target_rows, proposals, strict=True)]
+    proposed = [target in candidate.item_rows for target, candidate in zip(target_rows, proposals, strict=True)]
     if not np.any(proposed, where=teaches):
-        log.info("ranker left out targets=%d proposed=%d", len(queries), sum(proposed))
+        log.info("ranker_not_learned targets=%d proposed=%d", len(queries), sum(proposed))
         return None
     names = trial.feature_names
     half = fit_ranker(_chosen(proposals, teaches), target_rows[teaches], names, settings.ranking, settings.seed)
     judging = _chosen(proposals, ~teaches)
     by_sum = ranked_ndcg(_chosen(sums, ~teaches), judging, target_rows[~teaches])
-    by_trees = ranked_ndcg([half.scores(one.features) for one in judging], judging, target_rows[~teaches])
+    by_trees = ranked_ndcg([half.scores(candidate.features) for candidate in judging], judging, target_rows[~teaches])
     low, high = bootstrap_difference(by_trees, by_sum, settings.seed)
-    log.info("ranker ndcg=%.4f weighted_sum=%.4f less=%.4f..%.4f", by_trees.mean(), by_sum.mean(), low, high)
+    log.info(
+        "ranker_compared ndcg=%.4f weighted_sum=%.4f difference=%.4f..%.4f", by_trees.mean(), by_sum.mean(), low, high
+    )
     if by_trees.mean() <= by_sum.mean():
         return None
     return fit_ranker(proposals, target_rows, names, settings.ranking, settings.seed)
@@ -217,11 +219,11 @@ def _pool(trial: Recommender, queries: list[Query], target_rows: np.ndarray, siz
     names, popularity = [source.name for source in trial.sources], trial.model.popularity
     pools = []
     for batch in trial.batches(len(queries)):
-        scores, allowed, asked = trial.score(queries[batch])
-        pools.append(make_pool(names, scores, allowed, asked, popularity, target_rows[batch], size))
+        scores, allowed, text_weights = trial.score(queries[batch])
+        pools.append(make_pool(names, scores, allowed, text_weights, popularity, target_rows[batch], size))
     return join_pools(pools)
 
 
 def whiten(inputs: Inputs, settings: Settings) -> Whitening:
-    """Learned from the catalogue's texts alone, so it looks into nobody's future."""
+    """Learned from the catalogue's texts alone, so it uses no future behaviour."""
     return fit_whitening(inputs.text, settings.fusion.text_dim)

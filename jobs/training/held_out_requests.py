@@ -1,4 +1,4 @@
-"""Held-out choices as the requests before them: who asked, and what they had just done."""
+"""Held-out choices as the requests that preceded them: the shopper and the current session."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def _sessions(since: pl.DataFrame, read_text: np.ndarray) -> dict[tuple[str, str
     for user_id, asked_for, event_type, timestamp, item_id, text_row in since.select(columns).iter_rows():
         vector = None if text_row is None else read_text[text_row]
         sessions.setdefault((user_id, asked_for), []).append(Signal(event_type, timestamp, item_id, vector))
-    return {asked: tuple(session) for asked, session in sessions.items()}
+    return {key: tuple(session) for key, session in sessions.items()}

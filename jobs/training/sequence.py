@@ -1,4 +1,4 @@
-"""Training the sequence model on every GPU of the cluster, or in this process where one is all there is."""
+"""Trains the sequence model on every GPU of the cluster, or in this process where there is at most one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch.distributed
 from ray.util.queue import Queue
 from threadpoolctl import threadpool_limits
 
-from jobs.cluster.training_workers import check_shared, gather_crew, run_workers, told_queue, workers_to_use
+from jobs.cluster.training_workers import check_shared, gather_crew, report_queue, run_workers, workers_to_use
 from recsys import config
 from recsys.sequence import SequenceModel, Sequences, fit_sequence
 from recsys.sequence.inputs import SequenceInputs
@@ -36,7 +36,7 @@ class _Work:
     seed: int
     checkpoint: Path | None
     folder: Path
-    told: Queue
+    queue: Queue
     n_threads: int
 
     @property
@@ -79,8 +79,8 @@ def train_sequence(
     crew = gather_crew(n_workers, on_gpus)
     storage.mkdir(parents=True, exist_ok=True)
 
-    def heard(epoch: Epoch) -> None:
-        log.info("sequence epoch=%d loss=%.4f ndcg=%s", epoch.number, epoch.loss, epoch.ndcg)
+    def report_epoch(epoch: Epoch) -> None:
+        log.info("sequence_epoch number=%d loss=%.4f ndcg=%s", epoch.number, epoch.loss, epoch.ndcg)
         if progress is not None:
             progress(epoch)
 
@@ -91,12 +91,12 @@ def train_sequence(
             seed=seed,
             checkpoint=None if checkpoint is None else checkpoint.resolve(),  # workers have folders of their own
             folder=Path(folder),
-            told=told_queue(),
+            queue=report_queue(),
             n_threads=crew.n_threads,
         )
         if warm_start is not None:
             warm_start.save(work.previous)
-        run_workers(_run_worker, work, crew, work.folder, work.told, heard)
+        run_workers(_run_worker, work, crew, work.folder, work.queue, report_epoch)
         return SequenceModel.load(work.fitted)
 
 
@@ -130,6 +130,6 @@ def _run_worker(loop_config: dict[str, Any]) -> None:
         inputs = replace(inputs, warm_start=SequenceModel.load(work.previous))
     torch.set_num_threads(work.n_threads)
     with threadpool_limits(work.n_threads, user_api="blas"):
-        model = _fit(inputs, work.settings, work.seed, work.checkpoint, work.told.put)
+        model = _fit(inputs, work.settings, work.seed, work.checkpoint, work.queue.put)
     if torch.distributed.get_rank() == 0:
         model.save(work.fitted)

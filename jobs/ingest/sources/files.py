@@ -71,14 +71,14 @@ def expand(patterns: Iterable[str]) -> list[Path]:
 
     Raises DataError where a pattern names no file, or a folder.
     """
-    found: dict[Path, None] = {}
+    listed: dict[Path, None] = {}
     for pattern in patterns:
         paths = matching(pattern)
         if not paths:
             what = "no file matches this pattern" if glob.has_magic(pattern) else "no such file"
             raise DataError(f"{pattern}: {what}")
-        found.update(dict.fromkeys(paths))
-    return list(found)
+        listed.update(dict.fromkeys(paths))
+    return list(listed)
 
 
 def matching(pattern: str) -> list[Path]:

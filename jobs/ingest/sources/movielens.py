@@ -118,7 +118,9 @@ def _frequent_tags(tags: RawFile, batch_rows: int) -> dict[str, list[str]]:
     """Movie id -> its most frequent tags, lower case, most frequent first."""
     counted = pl.DataFrame(schema={"movieId": pl.String, "tag": pl.String, "n": pl.UInt32})
     for batch in tags.batches(batch_rows):
-        one = batch.rows.select("movieId", pl.col("tag").str.strip_chars().str.to_lowercase(), n=pl.lit(1, pl.UInt32))
-        counted = pl.concat([counted, one]).group_by("movieId", "tag").agg(pl.col("n").sum())
+        counts = batch.rows.select(
+            "movieId", pl.col("tag").str.strip_chars().str.to_lowercase(), n=pl.lit(1, pl.UInt32)
+        )
+        counted = pl.concat([counted, counts]).group_by("movieId", "tag").agg(pl.col("n").sum())
     best = counted.drop_nulls().sort(["n", "tag"], descending=[True, False]).group_by("movieId", maintain_order=True)
     return dict(best.agg(pl.col("tag").head(MAX_TAGS)).iter_rows())

@@ -1,11 +1,10 @@
-"""What was asked to be ingested: the source, its files, and how its columns are named."""
+"""What to ingest: the source, its files, and how its columns are named."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -15,7 +14,7 @@ from recsys.errors import DataError
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """One ingest, in words that can be written down and run again.
+    """One ingest, as it is written down and can be run again.
 
     paths: table name (or "folder", for a source that is a folder) -> absolute paths and globs.
     columns: "table.column" -> the source's name of that column. constants: "table.column" -> a fixed value.
@@ -25,21 +24,6 @@ class SourceSpec:
     paths: Mapping[str, tuple[str, ...]]
     columns: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back."""
-        return {
-            "source": self.source,
-            "paths": {table: list(patterns) for table, patterns in self.paths.items()},
-            "columns": dict(self.columns),
-            "constants": dict(self.constants),
-        }
-
-    @classmethod
-    def from_json(cls, tree: Mapping[str, Any]) -> SourceSpec:
-        """The spec that `to_json` wrote; KeyError or AttributeError where it was not that."""
-        paths = {str(table): tuple(patterns) for table, patterns in tree["paths"].items()}
-        return cls(str(tree["source"]), paths, dict(tree["columns"]), dict(tree["constants"]))
 
 
 def assignments(option: str, given: Sequence[str]) -> dict[str, str]:

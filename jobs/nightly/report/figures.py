@@ -1,7 +1,7 @@
-"""What a night's report tells, gathered from what the night and those before it have left on the disk.
+"""The figures of a report, gathered from the files of the run and of the runs before it.
 
-Nothing is worked out anew: `runs/RUN_ID/` has the record, the findings and the epochs, `steps/` what the steps made,
-and `runs/RELEASE_ID/` what is kept of a night that published. What is missing or damaged is left out.
+Nothing is computed again: `runs/RUN_ID/` has the record, the findings and the epochs, `steps/` the results of steps,
+and `runs/RELEASE_ID/` what remains of a run that published. Missing and damaged files are skipped.
 """
 
 from __future__ import annotations
@@ -9,46 +9,48 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from features.workspace.training_curves import read_epochs
-from jobs.gate.findings import CHECKS_FILE, GATE_FILE
-from jobs.nightly.context import ARRIVALS_FILE, METRICS_FILE, MOMENTS_FILE
-from jobs.nightly.record import RunRecord, StepRun, read_record, read_runs
+from jobs.gate.findings import Finding
+from jobs.gate.records import CHECKS, GATE, ChecksRecord, GateRecord
+from jobs.nightly.record import REPORT, RunRecord, StepRun, read_runs
+from jobs.nightly.step_records import INGESTED, METRICS, MOMENTS, IngestedRows
 from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace
 
-MAX_NIGHTS: Final = 30
-"""So many earlier nights stand beside tonight's."""
+MAX_RUNS: Final = 30
+"""How many earlier runs are shown beside this one."""
 
 
 @dataclass(frozen=True)
-class NightFigures:
-    """One night. as_of: nothing later was looked at, None where it ended before that was clear; metrics: as `evaluate`
-    tells them; gate, checks, arrivals: as the steps wrote them, empty where they did not; epochs: by fit."""
+class RunFigures:
+    """One run. as_of: no later data was used, None where the run ended before that was known; metrics: of the step
+    `evaluate`; gate, checks: None where the run ended before them; epochs: by fit."""
 
     run: RunRecord
     as_of: datetime | None
     metrics: Mapping[str, Any]
-    gate: Mapping[str, Any]
-    checks: Mapping[str, Any]
-    arrivals: Mapping[str, Any]
+    gate: GateRecord | None
+    checks: ChecksRecord | None
+    ingested: IngestedRows
     epochs: Mapping[str, Sequence[Epoch]]
 
     @property
     def label(self) -> str:
-        """The day that it knew last, as plots name it."""
+        """The last day of its data, as plots name it."""
         return f"{self.as_of or self.run.moment:%d %b}"
 
     @property
-    def findings(self) -> list[Mapping[str, Any]]:
-        return [*self.checks.get("findings", ()), *self.gate.get("findings", ())]
+    def findings(self) -> list[Finding]:
+        return [*(self.checks.findings if self.checks else ()), *(self.gate.findings if self.gate else ())]
 
     @property
-    def made(self) -> list[StepRun]:
-        """The steps that ran, to their end or not, and took no earlier result."""
+    def executed(self) -> list[StepRun]:
+        """The steps that ran, to their end or not, and did not reuse an earlier result."""
         return [step for step in self.run.steps if step.status != "reused"]
 
     @property
@@ -61,14 +63,14 @@ class NightFigures:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What there was, and what was done with it, by all steps but those that judge."""
+        """The counts of all steps except those of checks and gate."""
         steps = (step for step in self.run.steps if step.name not in ("check", "gate"))
         return {name: count for step in steps for name, count in step.counts.items()}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A figure of one night; low, high: its interval, None where there is none."""
+    """A figure of one run; low, high: its interval, None where there is none."""
 
     label: str
     value: float
@@ -78,7 +80,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Usual:
-    """What a figure was in earlier nights."""
+    """The range and median of a figure in earlier runs."""
 
     low: float
     middle: float
@@ -91,102 +93,97 @@ class Usual:
 
 @dataclass(frozen=True)
 class History:
-    """Tonight, and at most `MAX_NIGHTS` nights before it, oldest first."""
+    """This run, and at most `MAX_RUNS` runs before it, oldest first."""
 
-    tonight: NightFigures
-    before: tuple[NightFigures, ...]
+    current: RunFigures
+    before: tuple[RunFigures, ...]
 
     @property
-    def published(self) -> list[NightFigures]:
-        """Of the earlier nights those that led to a release, but for the one that tonight has led to again."""
-        again = self.tonight.run.release_id
-        return [night for night in self.before if night.run.status == "published" and night.run.release_id != again]
+    def published(self) -> list[RunFigures]:
+        """The earlier runs that published a release, except the release of this run."""
+        release_id = self.current.run.release_id
+        return [
+            figures
+            for figures in self.before
+            if figures.run.status == "published" and figures.run.release_id != release_id
+        ]
 
     def quality(self, name: str) -> list[Point]:
-        """NDCG of the lists on a slice, where anyone was measured, night by night up to tonight's; else nothing."""
-        told = ((night, (night.metrics.get("fused") or {}).get(name)) for night in (*self.published, self.tonight))
-        points = [(night, _with_interval(night, of)) for night, of in told]
-        return self._up_to_tonight(points)
+        """NDCG of the lists on a slice, run by run up to this one; empty where this run did not measure it."""
+        measures = ((figures, (figures.metrics.get("fused") or {}).get(name)) for figures in self._shown())
+        return self._up_to_current([_with_interval(figures, of_slice) for figures, of_slice in measures])
 
     def drift(self, name: str) -> list[Point]:
-        """A figure of the gate, or the value of a finding of it, night by night up to tonight's; else nothing."""
-        nights = ((night, _figure(night.gate, name)) for night in (*self.published, self.tonight))
-        return self._up_to_tonight([(night, None if v is None else Point(night.label, v)) for night, v in nights])
+        """A figure of the gate, or the value of its finding, run by run up to this one; empty where this run has
+        none."""
+        values = ((figures, _gate_figure(figures.gate, name)) for figures in self._shown())
+        return self._up_to_current([None if v is None else Point(figures.label, v) for figures, v in values])
 
-    def _up_to_tonight(self, points: Sequence[tuple[NightFigures, Point | None]]) -> list[Point]:
-        """Those that there are; none where tonight has none, lest an older one be taken for it."""
-        (night, last) = points[-1]
-        assert night is self.tonight
-        return [point for _, point in points if point] if last else []
+    def _shown(self) -> list[RunFigures]:
+        return [*self.published, self.current]
+
+    def _up_to_current(self, points: Sequence[Point | None]) -> list[Point]:
+        """The points that exist; none where this run has none, so that an older one is not mistaken for it."""
+        return [point for point in points if point] if points[-1] else []
 
     def usual_seconds(self, step: str) -> Usual | None:
-        """Where it was made, not taken over."""
-        return Usual.of([one.seconds for night in self.before for one in night.run.steps if _is_made(one, step)])
+        """Of earlier runs that executed the step."""
+        steps = (step_run for figures in self.before for step_run in figures.run.steps)
+        return Usual.of([run.seconds for run in steps if run.name == step and run.status == "made"])
 
 
 def read_history(workspace: Workspace, run: RunRecord) -> History:
-    """The run and those before it; a night whose record is damaged is left out."""
-    earlier = [one for one in read_runs(workspace) if one.run_id != run.run_id and one.moment <= run.moment]
-    before = tuple(read_figures(workspace, one) for one in earlier[-MAX_NIGHTS:])
+    """The run and those before it; runs with a damaged record are skipped."""
+    earlier = [other for other in read_runs(workspace) if other.run_id != run.run_id and other.moment <= run.moment]
+    before = tuple(read_figures(workspace, other) for other in earlier[-MAX_RUNS:])
     return History(read_figures(workspace, run), before)
 
 
-def read_figures(workspace: Workspace, run: RunRecord) -> NightFigures:
-    """What is left of one night."""
+def read_figures(workspace: Workspace, run: RunRecord) -> RunFigures:
+    """What is stored of one run."""
     keys = {step.name: step.key for step in run.steps}
     released = [workspace.runs / run.release_id] if run.release_id else []
 
-    def kept(step: str, name: str) -> Mapping[str, Any]:
-        """Of a step that the run has come to."""
+    def folders(step: str) -> list[Path]:
+        """Where the files of a step may be; empty where the run did not reach it."""
         if step not in keys:
-            return {}
-        made = [workspace.steps / step / keys[step]] if keys[step] else []
-        folders = [workspace.runs / run.run_id, *made, *released]
-        return next((told for folder in folders if (told := read_record(folder / name))), {})
+            return []
+        results = [workspace.steps / step / keys[step]] if keys[step] else []
+        return [workspace.runs / run.run_id, *results, *released]
 
-    report = read_record(released[0] / "report.json") if released else {}
-    return NightFigures(
+    report, moments = REPORT.find(*released), MOMENTS.find(*folders("read"))
+    as_of = moments.as_of if moments else report.as_of if report else run.asked_as_of
+    return RunFigures(
         run=run,
-        as_of=_moment(kept("read", MOMENTS_FILE).get("as_of") or report.get("as_of")) or run.asked_as_of,
-        metrics=kept("evaluate", METRICS_FILE) or _mapping(report.get("metrics")),
-        gate=kept("gate", GATE_FILE),
-        checks=kept("check", CHECKS_FILE),
-        arrivals=kept("ingest", ARRIVALS_FILE),
+        as_of=as_of.astimezone(UTC) if as_of else None,
+        metrics=METRICS.find(*folders("evaluate")) or (report.metrics if report else {}),
+        gate=GATE.find(*folders("gate")),
+        checks=CHECKS.find(*folders("check")),
+        ingested=INGESTED.find(*folders("ingest")) or IngestedRows(),
         epochs=read_epochs(workspace.runs / run.run_id),
     )
 
 
 def number(tree: Any, *names: str) -> float | None:
-    """What lies under these names, where it is a finite number."""
+    """The value under these names, where it is a finite number."""
     for name in names:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     is_number = isinstance(tree, (int, float)) and not isinstance(tree, bool)
     return float(tree) if is_number and math.isfinite(tree) else None
 
 
-def _with_interval(night: NightFigures, told: Any) -> Point | None:
-    value = number(told, "ndcg")
-    if value is None or not number(told, "n_users"):
+def _with_interval(figures: RunFigures, measures: Any) -> Point | None:
+    value = number(measures, "ndcg")
+    if value is None or not number(measures, "n_users"):
         return None
-    return Point(night.label, value, number(told, "ndcg_low"), number(told, "ndcg_high"))
+    return Point(figures.label, value, number(measures, "ndcg_low"), number(measures, "ndcg_high"))
 
 
-def _figure(gate: Mapping[str, Any], name: str) -> float | None:
-    found = (one for one in gate.get("findings", ()) if isinstance(one, Mapping) and one.get("name") == name)
-    value = number(gate, "figures", name)
-    return value if value is not None else number(next(found, None), "value")
-
-
-def _is_made(step: StepRun, name: str) -> bool:
-    return step.name == name and step.status == "made"
-
-
-def _mapping(told: Any) -> Mapping[str, Any]:
-    return told if isinstance(told, Mapping) else {}
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+def _gate_figure(gate: GateRecord | None, name: str) -> float | None:
+    if gate is None:
         return None
+    value = number(gate.figures, name)
+    if value is not None:
+        return value
+    matches = (finding.value for finding in gate.findings if finding.name == name)
+    return next((value for value in matches if math.isfinite(value)), None)

@@ -1,7 +1,7 @@
-"""Plots of a night's report, as SVG to stand inside the page: it takes the page's colours and type, light or dark.
+"""Plots of a run's report, as SVG inside the page, with the page's colours and fonts, light or dark.
 
-Each is drawn as wide as a phone, so that its letters can be read there; the page sets them side by side. No plotting
-library is asked, as to load one takes longer than a night without news.
+Each is as wide as a phone screen, so that its text is readable there; the page puts them side by side. There is no
+plotting library, since importing one takes longer than a whole run without new data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 24
 ROW: Final = 26
 
 Shown = Callable[[float], str]
-"""A figure in words."""
+"""Formats a figure."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """A length beside what it usually was."""
+    """A length beside its usual range."""
 
     name: str
     value: float
@@ -42,9 +42,9 @@ class Bar:
 
 
 def line_plot(title: str, lines: Sequence[Line], shown: Shown, x_name: str = "") -> str:
-    """Lines with their intervals as bands; the last figure of the first line is told in words. "" without a point.
+    """Lines with their intervals as bands; the last figure of the first line is labelled. "" without a point.
 
-    Points stand side by side in their order; those of several lines share their places.
+    Points have equal distances, in their order; those of several lines share their positions.
     """
     lines = [line for line in lines if line.points]
     if not lines:
@@ -67,12 +67,12 @@ def line_plot(title: str, lines: Sequence[Line], shown: Shown, x_name: str = "")
     first = lines[0].points
     falls = len(first) > 1 and first[-1].value < first[-2].value
     parts.append(_last(first[-1], x(len(first) - 1), y(first[-1].value), shown, falls=falls))
-    told = "; ".join((f"{line.name}: " if line.name else "") + _in_words(line.points, shown) for line in lines)
-    return _svg(f"{title}. {told}", HEIGHT, parts)
+    description = "; ".join((f"{line.name}: " if line.name else "") + _in_words(line.points, shown) for line in lines)
+    return _svg(f"{title}. {description}", HEIGHT, parts)
 
 
 def bar_plot(title: str, bars: Sequence[Bar], shown: Shown) -> str:
-    """Bars from the left, a line across each for the range of earlier nights; "" without a bar."""
+    """Bars from the left, a line across each for the range of earlier runs; "" without a bar."""
     if not bars:
         return ""
     left, right = 74, 60
@@ -92,12 +92,12 @@ def bar_plot(title: str, bars: Sequence[Bar], shown: Shown) -> str:
             path = f"M{low:.1f} {middle - 5:.1f}v10m0 -5H{high:.1f}m0 -5v10"
             parts.append(f'<path class="range" d="{path}"/>')
         parts.append(_text(WIDTH - 4, middle + 4, shown(bar.value), "end", "strong"))
-    told = "; ".join(
+    description = "; ".join(
         f"{bar.name} {shown(bar.value)}"
         + (f", usually {shown(bar.usual.low)} to {shown(bar.usual.high)}" if bar.usual else "")
         for bar in bars
     )
-    return _svg(f"{title}. {told}", ROW * len(bars) + 4, parts)
+    return _svg(f"{title}. {description}", ROW * len(bars) + 4, parts)
 
 
 def _svg(alt: str, height: int, parts: Sequence[str]) -> str:
@@ -108,7 +108,7 @@ def _svg(alt: str, height: int, parts: Sequence[str]) -> str:
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Three to six round numbers around all values; from 0 where that costs little room."""
+    """Three to six round numbers around all values; from 0 where that costs little space."""
     low, high = min(values), max(values)
     low = 0.0 if 0.0 <= low <= 0.6 * high else low
     if high - low < 1e-9:
@@ -140,7 +140,7 @@ def _x_labels(points: Sequence[Point], x: Callable[[int], float], name: str) -> 
 
 
 def _band(line: Line, x: Callable[[int], float], y: Callable[[float], float]) -> str:
-    """Of each run of points that have an interval; a single one is a bar."""
+    """One per sequence of points with an interval; a single point has a bar."""
     runs: list[list[tuple[int, float, float]]] = [[]]
     for place, point in enumerate(line.points):
         if point.low is None or point.high is None:
@@ -168,7 +168,7 @@ def _line(line: Line, x: Callable[[int], float], y: Callable[[float], float]) ->
 
 
 def _last(point: Point, across: float, down: float, shown: Shown, *, falls: bool) -> str:
-    """The dot, and the figure on the side from which the line does not come, as far as the edges allow."""
+    """The dot, and its figure above or below, where it does not cover the line and fits."""
     is_below = (falls and down < HEIGHT - BOTTOM - 18) or down < TOP + 14
     above = down + 17 if is_below else down - 9
     anchor = "end" if across > WIDTH / 2 + 1 else "middle"
@@ -176,9 +176,9 @@ def _last(point: Point, across: float, down: float, shown: Shown, *, falls: bool
     return dot + _text(across + (4 if anchor == "end" else 0), above, shown(point.value), anchor, "strong")
 
 
-def _text(across: float, down: float, said: str, anchor: str, look: str = "") -> str:
+def _text(across: float, down: float, content: str, anchor: str, look: str = "") -> str:
     shape = f' class="{look}"' if look else ""
-    return f'<text{shape} x="{across:.1f}" y="{down:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
+    return f'<text{shape} x="{across:.1f}" y="{down:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def _in_words(points: Sequence[Point], shown: Shown) -> str:
@@ -186,6 +186,4 @@ def _in_words(points: Sequence[Point], shown: Shown) -> str:
     interval = f" ({shown(last.low)} to {shown(last.high)})" if last.low is not None and last.high is not None else ""
     if len(points) == 1:
         return f"{shown(last.value)}{interval}"
-    return (
-        f"{shown(points[0].value)} at first ({points[0].label}), {shown(last.value)}{interval} at last ({last.label})"
-    )
+    return f"from {shown(points[0].value)} ({points[0].label}) to {shown(last.value)}{interval} ({last.label})"

@@ -1,34 +1,34 @@
-"""What a night's report says in words: what became of the night, why, and what a person does about it."""
+"""The sentences and tables of a run's report: its outcome, the reason, and what to do about it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from jobs.gate.findings import Finding
+from jobs.gate.findings import stops, warnings
 from jobs.nightly.record import LOG_FILE
-from jobs.nightly.report.figures import History, NightFigures, number
+from jobs.nightly.report.figures import History, RunFigures, number
 
 SLICES: Final = {
     "all": "all shoppers",
-    "cold_user": "new shopper",
-    "target_0": "item is new",
-    "target_1_4": "item had 1-4",
-    "target_5_19": "item had 5-19",
-    "target_20_up": "item had 20+",
-    "head": "better-selling half",
-    "tail": "less-selling half",
+    "cold_user": "new shoppers",
+    "target_0": "new items (0 interactions)",
+    "target_1_4": "items with 1-4 interactions",
+    "target_5_19": "items with 5-19 interactions",
+    "target_20_up": "items with 20+ interactions",
+    "head": "more popular half of items",
+    "tail": "less popular half of items",
 }
 TABLES: Final = {"catalog": "products", "events": "events", "reviews": "reviews"}
-VERDICTS: Final = {"ok": "fine", "warning": "odd", "stop": "too far"}
+VERDICTS: Final = {"ok": "ok", "warning": "warning", "stop": "failed"}
+STEP_STATUSES: Final = {"made": "done"}
+"""As a person reads it, where that differs from the run's record."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """badge: in a word; mood: good, quiet or bad; says: in a sentence; remedies: what to do, most urgent first."""
+    """badge: the outcome in a word; mood: good, quiet or bad; says: in a sentence; remedies: what to do, most urgent
+    first."""
 
     badge: str
     mood: str
@@ -36,63 +36,58 @@ class Outcome:
     remedies: tuple[str, ...] = ()
 
 
-def outcome(night: NightFigures, live_id: str | None) -> Outcome:
-    """live_id: the release that is served after the night."""
-    run = night.run
-    stays = f"{live_id} stays live" if live_id else "nothing is served yet"
+def outcome(figures: RunFigures, live_id: str | None) -> Outcome:
+    """live_id: the release that is live after the run."""
+    run = figures.run
+    live = f"Release {live_id} stays live." if live_id else "No release is live yet."
     if run.status == "published":
-        until = f": it knows the shop up to {night.as_of:%d %B %Y, %H:%M} UTC" if night.as_of else ""
-        forced = ", although it would have been held back (--force)" if any(_stopping(night)) else ""
-        return Outcome("Published", "good", f"Release {run.release_id} is live{forced}{until}.", _remedies(night))
+        return _published(figures)
     if run.status == "finished" and run.release_id:
-        live = "it" if live_id == run.release_id else live_id
-        says = f"Nothing has changed since release {run.release_id}, so nothing was published; {live} is live."
-        return Outcome("Nothing changed", "quiet", says, _remedies(night))
+        live = "it stays live." if live_id == run.release_id else f"release {live_id} is live."
+        says = f"No changes since release {run.release_id}: nothing was published, and {live}"
+        return Outcome("No changes", "quiet", says, _remedies(figures))
     if run.status == "finished":
-        return Outcome("In part", "quiet", f"Only steps up to “{run.until}” were asked for, so no release; {stays}.")
+        says = f"Only the steps up to “{run.until}” were requested, so nothing was published. {live}"
+        return Outcome("Partial run", "quiet", says)
     if run.status == "held back":
-        return _held_back(night, stays)
-    step = run.steps[-1].name if run.steps else ""
-    where = f" in the step “{step}”" if step else " before its first step"
+        return _held_back(figures, live)
+    where = f" in step “{run.steps[-1].name}”" if run.steps else " before the first step"
     if run.status == "stopped":
-        goes_on = "`recsys nightly --resume` goes on where it stopped"
-        return Outcome(
-            "Stopped", "bad", f"The night was stopped{where}, so nothing was published; {stays}.", (goes_on,)
-        )
+        remedy = "`recsys nightly --resume` continues from the step where it stopped"
+        return Outcome("Stopped", "bad", f"The run was stopped{where}; nothing was published. {live}", (remedy,))
     if run.error == "killed":
-        says = f"The night was killed{where}, so nothing was published; {stays}."
-        remedy = "see whether the machine ran out of memory or was restarted; the next night takes what was finished"
+        says = f"The run was killed{where}; nothing was published. {live}"
+        remedy = "check whether the machine ran out of memory or restarted; the next run reuses all finished steps"
         return Outcome("Killed", "bad", says, (remedy,))
-    says = f"The night failed{where}, so nothing was published; {stays}. The reason: {run.error}."
-    goes_on = f"mend that, then `recsys nightly --resume` goes on there; all the rest is in {LOG_FILE} beside this page"
-    return Outcome("Failed", "bad", says, (goes_on,))
+    says = f"The run failed{where}; nothing was published. {live} Error: {run.error}"
+    remedy = (
+        f"fix the cause, then run `recsys nightly --resume` to continue; see {LOG_FILE} beside this page for details"
+    )
+    return Outcome("Failed", "bad", says, (remedy,))
 
 
-def _held_back(night: NightFigures, stays: str) -> Outcome:
-    stopping = list(_stopping(night))
+def _published(figures: RunFigures) -> Outcome:
+    until = f", with data up to {figures.as_of:%d %B %Y, %H:%M} UTC" if figures.as_of else ""
+    forced = " It was published with --force in spite of failed checks." if stops(figures.findings) else ""
+    says = f"Release {figures.run.release_id} is live{until}.{forced}"
+    return Outcome("Published", "good", says, _remedies(figures))
+
+
+def _held_back(figures: RunFigures, live: str) -> Outcome:
+    stopping = stops(figures.findings)
     if not stopping:
-        return Outcome("Held back", "bad", f"Not published: {night.run.error}.")
-    who = "the gate" if stopping[0] in night.gate.get("findings", ()) else "the data checks"
-    more = f", and {len(stopping) - 1} more" if len(stopping) > 1 else ""
-    says = f"Not published: {who} found that {stopping[0]['says']} (expected {expected(stopping[0])}){more}; {stays}."
-    return Outcome("Held back", "bad", says, (*_remedies(night), "`recsys nightly --force` publishes anyway"))
+        return Outcome("Held back", "bad", f"Not published: {figures.run.error}.")
+    first = stopping[0]
+    check = "gate" if figures.gate and first in figures.gate.findings else "data check"
+    more = f", and {len(stopping) - 1} more failed" if len(stopping) > 1 else ""
+    says = f"Not published: {check} “{first.name}” failed: {first.says} (expected {first.expected()}){more}. {live}"
+    return Outcome("Held back", "bad", says, (*_remedies(figures), "`recsys nightly --force` publishes anyway"))
 
 
-def _stopping(night: NightFigures) -> list[Mapping[str, Any]]:
-    return [one for one in night.findings if one.get("severity") == "stop"]
-
-
-def _remedies(night: NightFigures) -> tuple[str, ...]:
-    """A line each finding that stops or warns, those that stop first."""
-    odd = [*_stopping(night), *(one for one in night.findings if one.get("severity") == "warning")]
-    return tuple(f"{one['name']}: {one['remedy']}" for one in odd if one.get("remedy"))
-
-
-def expected(finding: Mapping[str, Any]) -> str:
-    """The range of a finding in words, as it was kept with null for no bound."""
-    low, high = number(finding, "low"), number(finding, "high")
-    bounds = (-math.inf if low is None else low, math.inf if high is None else high)
-    return Finding("", 0.0, *bounds, "ok", "").expected() if low is not None or high is not None else ""
+def _remedies(figures: RunFigures) -> tuple[str, ...]:
+    """A line per finding that stops or warns, those that stop first."""
+    findings = [*stops(figures.findings), *warnings(figures.findings)]
+    return tuple(f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy)
 
 
 def slice_name(name: str) -> str:
@@ -100,64 +95,69 @@ def slice_name(name: str) -> str:
     return SLICES.get(name, name.removeprefix("category_"))
 
 
-def arrivals(night: NightFigures) -> list[dict[str, Any]]:
-    """A row a table that brought any, files and the service's log put together."""
+def ingested_tables(figures: RunFigures) -> list[dict[str, Any]]:
+    """A row per table with new data, files and the service's log added up."""
     rows: dict[str, dict[str, Any]] = {}
-    for told in night.arrivals.get("tables", ()):
-        row = rows.setdefault(told["table"], {"read": 0, "new": 0, "updated": 0, "bad": 0, "rules": {}})
+    for table in figures.ingested.tables:
+        row = rows.setdefault(table.table, {"read": 0, "new": 0, "updated": 0, "bad": 0, "rules": {}})
         for name in ("read", "new", "updated", "bad"):
-            row[name] += told[f"n_{name}"]
-        for rule, count in told["reasons"].items():
+            row[name] += getattr(table, f"n_{name}")
+        for rule, count in table.reasons.items():
             row["rules"][rule] = row["rules"].get(rule, 0) + count
     return [{"table": TABLES.get(name, name)} | row for name, row in rows.items()]
 
 
-def window(night: NightFigures) -> str:
-    """What the data checks looked at, in a sentence; "" where they had nothing to look at."""
-    n_events, span = number(night.checks, "events"), night.checks.get("window")
-    if n_events is None or not isinstance(span, list):
+def window(figures: RunFigures) -> str:
+    """The data that the checks looked at, in a sentence; "" where there was none."""
+    checks = figures.checks
+    if checks is None or checks.events is None or checks.window is None:
         return ""
-    start, end = (f"{datetime.fromisoformat(moment):%d %b %Y, %H:%M}" for moment in span)
-    return f"{n_events:,.0f} events from {start} to {end} UTC."
+    start, end = (f"{moment:%d %b %Y, %H:%M}" for moment in checks.window)
+    return f"{checks.events:,} new events from {start} to {end} UTC."
 
 
-def against_served(night: NightFigures) -> list[dict[str, Any]]:
-    """A row a slice on which candidate and served release were compared, and whether the difference is clear."""
+def against_served(figures: RunFigures) -> list[dict[str, Any]]:
+    """A row per slice on which candidate and served release were compared, and whether the difference is
+    significant."""
     rows = []
-    for told in night.gate.get("slices", ()):
-        if told["n_users"]:
-            verdict = "better" if told["low"] > 0 else "worse" if told["high"] < 0 else "even"
-            rows.append(dict(told) | {"label": slice_name(told["name"]), "verdict": verdict})
+    for change in figures.gate.slices if figures.gate else ():
+        if change.n_users:
+            verdict = "better" if change.low > 0 else "worse" if change.high < 0 else "similar"
+            rows.append(asdict(change) | {"label": slice_name(change.name), "verdict": verdict})
     return rows
 
 
-def own_quality(night: NightFigures) -> list[dict[str, Any]]:
-    """A row a slice of the night's own last days: the lists, and popularity beside them."""
-    fused, popular = (night.metrics.get(name) or {} for name in ("fused", "popularity"))
+def held_out_quality(figures: RunFigures) -> list[dict[str, Any]]:
+    """A row per slice of the run's held-out days: the lists, and popularity beside them."""
+    fused, popular = (figures.metrics.get(name) or {} for name in ("fused", "popularity"))
     return [
-        {"label": slice_name(name), **told, "popular": number(popular, name, "ndcg")}
-        for name, told in fused.items()
-        if number(told, "n_users")
+        {"label": slice_name(name), **measures, "popular": number(popular, name, "ndcg")}
+        for name, measures in fused.items()
+        if number(measures, "n_users")
     ]
 
 
 def cost(history: History) -> list[dict[str, str]]:
-    """Seconds, memory and embedded texts of tonight, and of the middle one of the published nights before."""
+    """Time, memory and embedded texts of this run, and the median of the published runs before."""
     kinds = (
-        ("time", lambda night: night.seconds, seconds),
-        ("peak of memory", lambda night: night.peak_mb, lambda value: f"{value:,.0f} MB"),
-        ("texts embedded", lambda night: float(night.counts.get("texts embedded", 0)), lambda value: f"{value:,.0f}"),
+        ("duration", lambda figures: figures.seconds, seconds),
+        ("peak memory", lambda figures: figures.peak_mb, lambda value: f"{value:,.0f} MB"),
+        (
+            "texts embedded",
+            lambda figures: float(figures.counts.get("texts embedded", 0)),
+            lambda value: f"{value:,.0f}",
+        ),
     )
     rows = []
     for name, figure, shown in kinds:
-        before = sorted(figure(night) for night in history.published)
+        before = sorted(figure(figures) for figures in history.published)
         usual = shown(before[len(before) // 2]) if before else "–"
-        rows.append({"name": name, "tonight": shown(figure(history.tonight)), "usual": usual})
+        rows.append({"name": name, "current": shown(figure(history.current)), "usual": usual})
     return rows
 
 
 def seconds(value: float) -> str:
-    """Of any length: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    """A duration of any length: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
     if value < 10:
         return f"{value:.1f} s"
     whole = round(value)
