@@ -204,12 +204,12 @@ def logging_as_it_was() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PublishedShop:
-    """A small sample storefront after one night. `made` is what the night held in memory when it published."""
+    """A small sample storefront after one night. `trained` is what the run held in memory when it published."""
 
     workspace: Workspace
     settings: Settings
     report: Report
-    made: TrainedRelease
+    trained: TrainedRelease
 
 
 NIGHT = datetime(2025, 6, 1, 2, tzinfo=UTC)
@@ -263,10 +263,10 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
     held: list[TrainedRelease] = []
 
     def publish_and_hold(
-        store: Store, workspace: Workspace, made: TrainedRelease, settings: Settings, now: datetime
+        store: Store, workspace: Workspace, trained: TrainedRelease, settings: Settings, now: datetime
     ) -> Manifest:
-        held.append(made)
-        return publish(store, workspace, made, settings, now)
+        held.append(trained)
+        return publish(store, workspace, trained, settings, now)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs.nightly.steps, "publish", publish_and_hold)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 def run(*arguments: str) -> str:
     """What `python -m …` prints; it must end well."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "RAY_"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "RAY_"))}
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, env=kept, timeout=500, check=False
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, env=environment, timeout=500, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -30,8 +30,8 @@ def service(published_shop: PublishedShop) -> Iterator[TestClient]:
 
 def queries(published_shop: PublishedShop) -> list[tuple[Query, dict, list[str]]]:
     """The same question to the recommender, to the service, and on the command line."""
-    users = published_shop.made.users["user_id"].to_list()
-    item_id = published_shop.made.model.item_ids[3]
+    users = published_shop.trained.users["user_id"].to_list()
+    item_id = published_shop.trained.model.item_ids[3]
     vector = load_encoder(published_shop.settings.encoder).encode([SENTENCE])[0]
     known = [(Query(user_id=user), {"user_id": user}, ["--user", user]) for user in users[:: len(users) // 10]]
     return [
@@ -55,7 +55,7 @@ def queries(published_shop: PublishedShop) -> list[tuple[Query, dict, list[str]]
 def test_the_service_answers_what_evaluation_measures(published_shop: PublishedShop, service: TestClient) -> None:
     for query, request, _ in queries(published_shop):
         # by the clock that the service goes by: what was bought comes back with time
-        (slate,) = published_shop.made.recommender.recommend([replace(query, asked_at=datetime.now(UTC))])
+        (slate,) = published_shop.trained.recommender.recommend([replace(query, asked_at=datetime.now(UTC))])
         answer = service.post("/v1/recommend", json=request).json()
         assert [item["item_id"] for item in answer["items"]] == [item.item_id for item in slate.items]
         assert [item["source"] for item in answer["items"]] == [item.source for item in slate.items]
@@ -65,8 +65,8 @@ def test_the_service_answers_what_evaluation_measures(published_shop: PublishedS
 def test_the_command_line_prints_what_the_service_answers(
     published_shop: PublishedShop, service: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = queries(published_shop)
-    for _, request, options in [told[0], *told[-3:]]:
+    expected = queries(published_shop)
+    for _, request, options in [expected[0], *expected[-3:]]:
         assert main(["recommend", "--workspace", str(published_shop.workspace.root), "--json", *options]) == 0
         printed = json.loads(capsys.readouterr().out)
         answer = service.post("/v1/recommend", json=request).json()

@@ -1,4 +1,4 @@
-"""Steps of a night that do what steps should not; in a module of their own, which Ray's workers can import."""
+"""Steps that misbehave, in a module of their own that Ray's workers can import."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from recsys.errors import GateError
 log = logging.getLogger("jobs.unruly_steps")
 
 
-def tell(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
-    """Logs, tells progress and warnings, and writes down where it ran."""
+def tell(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+    """Logs, reports progress and warnings, and writes where it ran."""
     held = bytearray(os.urandom(1) * (100 << 20))
-    night.progress("tell", 1, 2)
+    run.progress("tell", 1, 2)
     log.info("telling bytes=%d", len(held))
-    log.debug("not told")
-    night.progress("tell", 2, 2)
-    night.told.append("warning: of a step")
+    log.debug("not shown")
+    run.progress("tell", 2, 2)
+    run.warnings.append("warning: of a step")
     where = {"pid": os.getpid(), "folder": str(Path.cwd()), "node": ray.get_runtime_context().get_node_id()}
     (draft.folder / "where.json").write_text(json.dumps(where))
-    return {"told": 1}
+    return {"steps": 1}
 
 
-def hold_back(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
-    night.told.append("warning: before the end")
-    raise GateError("night held back by a test: so it is")
+def hold_back(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+    run.warnings.append("warning: before the end")
+    raise GateError("run held back by a test: so it is")
 
 
-def fail(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+def fail(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     return {"never": {}["no such key"]}
 
 
-def fill_the_disk(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+def fill_the_disk(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     raise OSError(28, "No space left on device", "a file")
 
 
-def die_once(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+def die_once(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     """Leaves half of a result and is killed; the second time it finishes."""
-    attempts = night.run_folder / "attempts"
+    attempts = run.run_folder / "attempts"
     n_before = int(attempts.read_text()) if attempts.exists() else 0
-    night.run_folder.mkdir(parents=True, exist_ok=True)
+    run.run_folder.mkdir(parents=True, exist_ok=True)
     attempts.write_text(str(n_before + 1))
     (draft.folder / f"attempt-{n_before}").touch()
     if n_before == 0:
@@ -59,7 +59,7 @@ def die_once(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     return {"before": n_before}
 
 
-def die(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+def die(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
@@ -67,20 +67,21 @@ def die(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
 AT_WORK: Final = "at-work"
 
 
-def wait(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
-    """Says that it has begun, and works without end, unless it did so before: `WORKSPACE/at-work` is locked so long."""
-    at_work = night.workspace.root / AT_WORK
+def wait(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+    """Reports that it has started, and runs without end, unless it did so before; holds a lock on
+    `WORKSPACE/at-work`."""
+    at_work = run.workspace.root / AT_WORK
     if at_work.exists():
         return {}
     with at_work.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        night.progress("wait", 0, None)
+        run.progress("wait", 0, None)
         while not threading.Event().wait(0.01):  # an interrupt is met between two waits
             pass
     return {}
 
 
-def send_sigterm(night: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
-    """To the process of the night, which is its run's name here, while it works as `wait` does."""
-    threading.Timer(0.1, os.kill, (int(night.run_id), signal.SIGTERM)).start()
-    return wait(night, draft)
+def send_sigterm(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
+    """To the main process, whose id is the run's id here, while it works as `wait` does."""
+    threading.Timer(0.1, os.kill, (int(run.run_id), signal.SIGTERM)).start()
+    return wait(run, draft)

@@ -84,7 +84,7 @@ def _take_range(workspace: Workspace, change_id: int, source: RangeTaken, settin
     try:
         if not database.exists or database.id != source.database_id:
             raise DataError(
-                f"ingest {change_id}: not read from the live database {database.shown}; set serve.events_url"
+                f"ingest {change_id}: read from another live database than {database.shown}; set serve.events_url to it"
             )
         if source.kind == "events":
             ingest_log_again(workspace, EventLog(database), source.after, source.up_to, settings.ingest, now)
@@ -130,9 +130,7 @@ def _check_files(lake: Lake, files: Iterable[LakeFile]) -> None:
     for file in files:
         path = lake.root / file.path
         if file.rows and not (path.is_file() and sha256_of(path) == file.digest):
-            raise DataError(
-                f"{path}: needed to undo this ingest, but missing or damaged; restore it; nothing was undone"
-            )
+            raise DataError(f"{path}: needed for the undo, but missing or damaged; restore it; nothing was undone")
 
 
 def _note_as_seen(workspace: Workspace, history: History, changes: list[Change]) -> None:

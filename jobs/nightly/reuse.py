@@ -74,7 +74,8 @@ def find_reusable_release(
         return None
     age = as_of - datetime.fromisoformat(inputs.learned_at)
     n_new = abs(n_events - inputs.n_events)
-    if not timedelta(0) <= age < timedelta(days=settings.full_retrain_days) or n_new >= settings.full_retrain_share * n_events:
+    is_old = not timedelta(0) <= age < timedelta(days=settings.full_retrain_days)
+    if is_old or n_new >= settings.full_retrain_share * n_events:
         return None
     try:
         release = store.open(served)

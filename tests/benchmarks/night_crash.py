@@ -32,7 +32,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment
 from jobs.nightly.record import read_runs
 from jobs.nightly.run import Choice, nightly
-from jobs.nightly.steps import NIGHT_STEPS
+from jobs.nightly.steps import STEPS
 from recsys.config import Settings
 from recsys.workspace import Workspace
 
@@ -122,7 +122,7 @@ class Storm:
     ) -> None:
         """Start the night and kill it in one step after the other until it has ended."""
         resume = False
-        for step in (step.name for step in NIGHT_STEPS):
+        for step in (step.name for step in STEPS):
             night = self._start(workspace, SHARES[which], self.as_of, resume)
             if not self._is_running(workspace, night, step):
                 return

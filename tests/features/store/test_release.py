@@ -149,7 +149,7 @@ def test_an_altered_model_file_is_refused_by_name(copied: Workspace) -> None:
 
 
 def test_what_shoppers_read_comes_back_as_vectors(published_shop: PublishedShop) -> None:
-    users, made = load_release(published_shop.workspace).recommender.users, published_shop.made.recommender.users
+    users, made = load_release(published_shop.workspace).recommender.users, published_shop.trained.recommender.users
     np.testing.assert_array_equal(users.texts, made.texts)
     np.testing.assert_array_equal(users.entries.text_rows, made.entries.text_rows)
     assert len(made.texts) == made.entries.text_rows.max() + 1 > 1

@@ -37,7 +37,7 @@ class Releases:
 def three(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory) -> Releases:
     workspace = Workspace(tmp_path_factory.mktemp("three") / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
-    made = published_shop.made
+    made = published_shop.trained
     for hours in (1, 2):
         publish(Store(workspace), workspace, made, published_shop.settings, NIGHT + timedelta(hours=hours))
     return Releases(workspace, tuple(manifest.release_id for manifest in Store(workspace).releases()))

@@ -70,10 +70,10 @@ def test_vectors_are_those_of_the_encoder_in_the_order_asked(
     encoder = load_encoder(tiny)
     assert report == EmbedReport(encoder.id, 16, n_texts=10, n_new=10, seconds=report.seconds)
     assert [pl.read_parquet(shard).height for shard in stored(workspace)].count(4) == 2
-    asked = [*reversed(texts), "", texts[3]]
-    vectors = load_vectors(workspace, report.encoder_id, table(asked)["text_hash"])
+    requested = [*reversed(texts), "", texts[3]]
+    vectors = load_vectors(workspace, report.encoder_id, table(requested)["text_hash"])
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors[:10], encoder.encode(asked[:10]), atol=1e-6)
+    np.testing.assert_allclose(vectors[:10], encoder.encode(requested[:10]), atol=1e-6)
     np.testing.assert_array_equal(vectors[10], np.zeros(16))
     np.testing.assert_array_equal(vectors[11], vectors[6])
 
@@ -107,13 +107,13 @@ def test_another_encoder_embeds_anew(workspace: Workspace, tiny: EncoderSettings
 
 
 def test_equal_texts_have_one_number_whoever_says_them() -> None:
-    said = table(["b", "a", "b", "c"]).with_columns(user_id=pl.Series(["u", "v", "w", "u"]))
-    numbered, distinct = numbered_texts(said)
+    rows = table(["b", "a", "b", "c"]).with_columns(user_id=pl.Series(["u", "v", "w", "u"]))
+    numbered, distinct = numbered_texts(rows)
     assert distinct.to_list() == sorted(text_hash(text) for text in "abc")
-    assert distinct.gather(numbered["text_row"].to_list()).to_list() == said["text_hash"].to_list()
-    assert numbered.drop("text_row").equals(said)
+    assert distinct.gather(numbered["text_row"].to_list()).to_list() == rows["text_hash"].to_list()
+    assert numbered.drop("text_row").equals(rows)
     assert numbered.schema["text_row"] == pl.Int32
-    nobody, nothing = numbered_texts(said.clear())
+    nobody, nothing = numbered_texts(rows.clear())
     assert (len(nobody), len(nothing), nobody.schema["text_row"]) == (0, 0, pl.Int32)
 
 
@@ -132,12 +132,12 @@ def test_progress_and_log_count_the_texts(
 def test_texts_never_embedded_are_counted_with_an_example(
     workspace: Workspace, tiny: EncoderSettings, no_ray: None
 ) -> None:
-    asked = table(["w1", "w2", "w3", "w3"])["text_hash"]
+    requested = table(["w1", "w2", "w3", "w3"])["text_hash"]
     identity = embed_texts(workspace, table(["w1"]), tiny, SHARDS_OF_4).encoder_id
     with pytest.raises(StoreError, match=f"2 texts have no vector .*{text_hash('w2')}"):
-        load_vectors(workspace, identity, asked)
+        load_vectors(workspace, identity, requested)
     with pytest.raises(StoreError, match="3 texts have no vector"):
-        load_vectors(Workspace(workspace.root / "elsewhere"), identity, asked)
+        load_vectors(Workspace(workspace.root / "elsewhere"), identity, requested)
 
 
 def test_a_missing_encoder_is_refused_before_anything_is_written(workspace: Workspace, no_ray: None) -> None:

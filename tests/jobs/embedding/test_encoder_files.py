@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from features.encoder.encoder import load_encoder
-from jobs.embedding.encoder_files import at_hand, encoder_files
+from jobs.embedding.encoder_files import encoder_files, local_encoder
 from recsys.config import EncoderSettings
 
 
@@ -23,19 +23,19 @@ def test_a_machine_without_the_folder_encodes_as_the_one_that_has_it(tiny: Encod
     expected = load_encoder(settings)
     files = encoder_files(settings)
     shutil.rmtree(here)
-    with at_hand(settings, files) as found:
-        folder = Path(found.model)
+    with local_encoder(settings, files) as local:
+        folder = Path(local.model)
         assert (folder / "more" / "note.txt").read_text() == "kept below its folder"
-        encoder = load_encoder(found)
+        encoder = load_encoder(local)
     assert not folder.exists()
     assert encoder.id == expected.id
     np.testing.assert_array_equal(encoder.encode(["red shoes"]), expected.encode(["red shoes"]))
 
 
 def test_what_every_machine_has_is_not_copied(tiny: EncoderSettings) -> None:
-    with at_hand(tiny, encoder_files(tiny)) as found:
-        assert found is tiny
+    with local_encoder(tiny, encoder_files(tiny)) as local:
+        assert local is tiny
     named = EncoderSettings()
     assert encoder_files(named) is None
-    with at_hand(named, None) as found:
-        assert found is named
+    with local_encoder(named, None) as local:
+        assert local is named

@@ -62,11 +62,13 @@ def test_a_head_with_an_encoder_of_its_own_reads_by_that(
 ) -> None:
     folder = workspace.encoders / "tuned"
     shutil.copytree(bert_folder, folder / READER)
-    own = encoder.model_copy(update={"model": str(folder / READER)})
-    head = head_for(encoder_id(own), 32)
+    own_encoder = encoder.model_copy(update={"model": str(folder / READER)})
+    head = head_for(encoder_id(own_encoder), 32)
     head.save(folder)
     read = review_sentiment(workspace, adopted(), encoder, READ, INLINE, ignore)
-    np.testing.assert_allclose(read["sentiment"], predict_sentiment(load_encoder(own), head, TEXTS)[1], atol=1e-5)
+    np.testing.assert_allclose(
+        read["sentiment"], predict_sentiment(load_encoder(own_encoder), head, TEXTS)[1], atol=1e-5
+    )
 
 
 def test_without_a_head_or_reviews_there_is_nothing_to_tell(

@@ -1,4 +1,4 @@
-"""What is told of a night's data, and what stops it: shops of 2,000 events a day, worked out by hand."""
+"""Warnings and stops of the data checks: shops of 2,000 events a day, computed by hand."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from jobs.gate.data_checks import Arrivals, Foresight, NewData, check_data
+from jobs.gate.data_checks import Arrivals, NewData, check_data
 from jobs.gate.data_profile import Profile, Texts, Window
 from jobs.gate.findings import Finding, stops, warnings
+from jobs.gate.served_auc import ServedAuc
 from recsys.config import ChecksSettings
 
 NIGHT = datetime(2026, 3, 10, tzinfo=UTC)
@@ -52,21 +53,21 @@ def new_data(new: Profile = DAY, **changes: object) -> NewData:
         quarantined=[0.0] * 5,
         before=ITEMS,
         after=ITEMS,
-        foresight=Foresight(0.81, 0.01, 300),
-        foreseen=Foresight(0.8, 0.01, 300),
+        served_auc=ServedAuc(0.81, 0.01, 300),
+        usual_auc=ServedAuc(0.8, 0.01, 300),
     )
     return replace(data, **changes)  # type: ignore[arg-type]
 
 
-def named(found: Sequence[Finding]) -> list[str]:
-    return [finding.name for finding in found]
+def named(findings: Sequence[Finding]) -> list[str]:
+    return [finding.name for finding in findings]
 
 
-def test_a_usual_night_says_nothing() -> None:
+def test_usual_data_has_no_warnings() -> None:
     findings = check_data(new_data(), ChecksSettings())
     assert not stops(findings)
     assert not warnings(findings)
-    assert {"volume", "one user", "event mix", "price level", "paid", "foresight"} <= set(named(findings))
+    assert {"volume", "one user", "event mix", "price level", "purchase value", "served AUC"} <= set(named(findings))
     assert all(finding.low <= finding.value <= finding.high for finding in findings)
 
 
@@ -84,12 +85,12 @@ def test_a_usual_night_says_nothing() -> None:
         ({"n_repeated": 500}, [], ["repeated events"]),
         ({"n_by_type": {"view": 1100, "cart": 300, "purchase": 400, "search": 200}}, ["event mix"], []),
         ({"n_by_type": {"view": 400, "cart": 300, "purchase": 1100, "search": 200}}, [], ["event mix"]),
-        ({"log_paid": math.log(60.0)}, ["paid"], []),
-        ({"log_paid": math.log(3000.0)}, [], ["paid"]),
+        ({"log_paid": math.log(60.0)}, ["purchase value"], []),
+        ({"log_paid": math.log(3000.0)}, [], ["purchase value"]),
         ({"searches": replace(SEARCHES, log_length=math.log(40.0))}, ["length of searches"], []),
         ({"searches": replace(SEARCHES, log_length=math.log(2.0))}, [], ["length of searches"]),
-        ({"searches": replace(SEARCHES, letters=ENGLISH | {"e": 0.3, "ß": 0.2})}, ["letters of searches"], []),
-        ({"searches": replace(SEARCHES, scripts={"CJK": 1.0})}, [], ["scripts of searches"]),
+        ({"searches": replace(SEARCHES, letters=ENGLISH | {"e": 0.3, "ß": 0.2})}, ["letter mix of searches"], []),
+        ({"searches": replace(SEARCHES, scripts={"CJK": 1.0})}, [], ["script mix of searches"]),
     ],
 )
 def test_what_changes_is_told_and_what_changes_much_stops_the_night(
@@ -114,29 +115,29 @@ def test_prices_a_hundredfold_stop_the_night_and_a_sale_does_not() -> None:
 def test_a_catalogue_cut_in_two_stops_the_night() -> None:
     (finding,) = stops(check_data(new_data(after=ITEMS.head(90)), ChecksSettings()))
     assert finding.line() == (
-        "items gone: 55.0% of the 200 items that could be bought can no longer be (expected at most 0.1); "
-        "see whether the catalogue's file is complete"
+        "unavailable items: 55.0% of 200 available items became unavailable (expected at most 0.1); "
+        "check whether the catalogue file is complete"
     )
 
 
-def test_ids_that_were_mixed_up_are_seen_by_what_the_release_foretold() -> None:
-    chance = Foresight(0.5, 0.015, 300)
-    assert named(stops(check_data(new_data(foresight=chance), ChecksSettings()))) == ["foresight"]
-    warned = warnings(check_data(new_data(foresight=replace(chance, value=0.7)), ChecksSettings()))
-    assert named(warned) == ["foresight"]
+def test_mixed_up_ids_lower_the_auc_of_the_served_release() -> None:
+    chance = ServedAuc(0.5, 0.015, 300)
+    assert named(stops(check_data(new_data(served_auc=chance), ChecksSettings()))) == ["served AUC"]
+    warned = warnings(check_data(new_data(served_auc=replace(chance, value=0.7)), ChecksSettings()))
+    assert named(warned) == ["served AUC"]
 
 
 @pytest.mark.parametrize(
-    ("found", "usual"),
+    ("measured", "usual"),
     [
-        (Foresight(0.5, 0.2, 300), Foresight(0.8, 0.01, 300)),  # by chance
-        (Foresight(0.5, 0.01, 300), Foresight(0.52, 0.01, 300)),  # where little was known anyway
-        (None, Foresight(0.8, 0.01, 300)),
-        (Foresight(0.5, 0.01, 300), None),
+        (ServedAuc(0.5, 0.2, 300), ServedAuc(0.8, 0.01, 300)),  # by chance
+        (ServedAuc(0.5, 0.01, 300), ServedAuc(0.52, 0.01, 300)),  # where little was known anyway
+        (None, ServedAuc(0.8, 0.01, 300)),
+        (ServedAuc(0.5, 0.01, 300), None),
     ],
 )
-def test_foresight_that_tells_nothing_stops_nothing(found: Foresight | None, usual: Foresight | None) -> None:
-    assert not stops(check_data(new_data(foresight=found, foreseen=usual), ChecksSettings()))
+def test_an_auc_that_proves_nothing_stops_nothing(measured: ServedAuc | None, usual: ServedAuc | None) -> None:
+    assert not stops(check_data(new_data(served_auc=measured, usual_auc=usual), ChecksSettings()))
 
 
 def test_weekends_are_usual() -> None:
@@ -171,8 +172,8 @@ def test_one_forced_day_does_not_make_the_next_of_its_kind_usual() -> None:
 
 
 def test_events_that_no_longer_arrive_are_told_and_stop_only_what_came_late() -> None:
-    told = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=40.0)), ChecksSettings())
-    assert named(warnings(told)) == ["freshness"]
+    findings = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=40.0)), ChecksSettings())
+    assert named(warnings(findings)) == ["freshness"]
     late = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=300.0)), ChecksSettings())
     assert named(stops(late)) == ["freshness"]
     nothing = check_data(new_data(arrivals=Arrivals(0, hours_stalled=300.0)), ChecksSettings())
@@ -180,8 +181,8 @@ def test_events_that_no_longer_arrive_are_told_and_stop_only_what_came_late() ->
 
 
 def test_rows_that_break_rules_are_judged_from_the_first_night_on() -> None:
-    found = check_data(new_data(arrivals=Arrivals(2000, 300), quarantined=[]), ChecksSettings())
-    assert named(stops(found)) == ["quarantined"]
+    findings = check_data(new_data(arrivals=Arrivals(2000, 300), quarantined=[]), ChecksSettings())
+    assert named(stops(findings)) == ["quarantined"]
 
 
 def test_limits_of_the_shop_count() -> None:

@@ -45,8 +45,8 @@ def test_the_group_that_is_served_worst_is_named() -> None:
     quality = {"cold_user": 0.01, "history_1_4": 0.2, "history_10_up": 0.3}
     (finding,) = stops(fairness_findings(shop(), quality, NOON, FairnessSettings(min_worst_group=0.5), seed=0)[0])
     assert finding.says == "worst group (cold_user) is 0.059, fairness.min_worst_group = 0.5"
-    kept, _ = fairness_findings(shop(), {"history_1_4": 0.2}, NOON, FairnessSettings(min_worst_group=0.5), seed=0)
-    assert not stops(kept)
+    findings, _ = fairness_findings(shop(), {"history_1_4": 0.2}, NOON, FairnessSettings(min_worst_group=0.5), seed=0)
+    assert not stops(findings)
 
 
 def test_a_release_that_knows_no_shopper_has_nothing_to_limit() -> None:
@@ -57,12 +57,12 @@ def test_a_release_that_knows_no_shopper_has_nothing_to_limit() -> None:
 def test_quality_is_told_by_how_much_was_known_of_the_shoppers() -> None:
     users = [*OWNERS, *(f"stranger{row}" for row in range(30)), "alone"]
     targets = pl.DataFrame({"user_id": users, "item_id": ["mouse"] * 61, "timestamp": [NOON] * 61})
-    said = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
-    held_out = HeldOut(targets.clear(), targets, NOON, pl.DataFrame(schema=dict.fromkeys(said, pl.String)))
+    columns = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
+    held_out = HeldOut(targets.clear(), targets, NOON, pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
     no_text = np.zeros((0, 3), dtype=np.float32)
     popularity = np.array([9, 8, 7, 1, 6], dtype=np.float32)
-    found = group_quality(shop(popularity=popularity), held_out, no_text, GateSettings(min_users=30), seed=0)
-    assert list(found) == ["cold_user", "history_1_4"]
-    assert found["history_1_4"] == 1.0
-    assert found["cold_user"] < 1.0
+    quality = group_quality(shop(popularity=popularity), held_out, no_text, GateSettings(min_users=30), seed=0)
+    assert list(quality) == ["cold_user", "history_1_4"]
+    assert quality["history_1_4"] == 1.0
+    assert quality["cold_user"] < 1.0
     assert group_quality(shop(), held_out, no_text, GateSettings(min_users=40), seed=0) == {}

@@ -36,12 +36,12 @@ def forgetful() -> Recommender:
 
 def held_out(item_id: str = "mouse", n: int = 60) -> HeldOut:
     targets = pl.DataFrame({"user_id": SHOPPERS[:n], "item_id": [item_id] * n, "timestamp": [NOON] * n})
-    said = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
-    return HeldOut(targets.clear(), targets, NOON, pl.DataFrame(schema=dict.fromkeys(said, pl.String)))
+    columns = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
+    return HeldOut(targets.clear(), targets, NOON, pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
 
 
-def compared(candidate: Recommender, served: Recommender, wanted: HeldOut | None = None) -> Comparison:
-    return compare(candidate, served, wanted or held_out(), NO_TEXT, CATEGORIES, GateSettings(), seed=0)
+def compared(candidate: Recommender, served: Recommender, choices_of: HeldOut | None = None) -> Comparison:
+    return compare(candidate, served, choices_of or held_out(), NO_TEXT, CATEGORIES, GateSettings(), seed=0)
 
 
 def test_an_equal_candidate_passes() -> None:
@@ -57,12 +57,12 @@ def test_a_worse_candidate_is_held_back_and_says_where() -> None:
     verdict = judge(forgetful(), shop(), "r1", compared(forgetful(), shop()), GateSettings(), seed=0)
     assert verdict.outcome == "held back"
     assert verdict.reasons[0].startswith("quality, all: NDCG 0.")
-    assert "the served release 1.0000 on the same 60 choices" in verdict.reasons[0]
+    assert "served release 1.0000 on the same 60 choices" in verdict.reasons[0]
     assert any(reason.startswith("quality, category_Desk") for reason in verdict.reasons)
     assert replace(verdict, forced=True).outcome == "forced"
-    told = verdict.as_json()
-    assert told["outcome"] == "held back" and told["reasons"] == verdict.reasons
-    assert told["index"] == "none: items are searched exactly"
+    record = verdict.record()
+    assert record.outcome == "held back" and list(record.reasons) == verdict.reasons
+    assert record.index == "none: items are searched exactly"
 
 
 def test_a_better_candidate_passes() -> None:
@@ -113,9 +113,9 @@ def test_vectors_that_are_no_use_are_held_back() -> None:
     good = shop().vectors
     nan, zero, one_way = good.copy(), good.copy(), np.ones_like(good) / np.sqrt(good.shape[1])
     nan[0, 0], zero[:2] = np.nan, 0.0
-    for vectors, name in ((nan, "finite numbers"), (zero, "zero vectors"), (one_way, "vector spread")):
-        found = stops(judge(broken(vectors), None, None, None, GateSettings(), seed=0).findings)
-        assert name in [finding.name for finding in found], name
+    for vectors, name in ((nan, "finite values"), (zero, "zero vectors"), (one_way, "vector spread")):
+        findings = stops(judge(broken(vectors), None, None, None, GateSettings(), seed=0).findings)
+        assert name in [finding.name for finding in findings], name
     long = stops(judge(broken(good * 1.5), None, None, None, GateSettings(), seed=0).findings)
     assert [finding.name for finding in long] == ["vector norm"]
 
@@ -134,15 +134,15 @@ def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch
     monkeypatch.setattr("features.store.diff.NEIGHBOURS", 1)
     text = np.eye(5, dtype=np.float32)
     pairs = [text + 0.5 * text[order] for order in ([1, 0, 3, 2, 0], [2, 3, 0, 1, 1])]
-    old, new = (shop(sequence=mute_sequence_model(one[:, :3], one[:, 3:])) for one in pairs)
-    found = stops(judge(new, old, "r1", None, GateSettings(max_neighbour_churn=0.5), seed=0).findings)
-    assert [finding.name for finding in found] == ["neighbour churn"]
+    old, new = (shop(sequence=mute_sequence_model(vectors[:, :3], vectors[:, 3:])) for vectors in pairs)
+    findings = stops(judge(new, old, "r1", None, GateSettings(max_neighbour_churn=0.5), seed=0).findings)
+    assert [finding.name for finding in findings] == ["neighbour churn"]
 
 
 def test_a_shop_with_nothing_to_sell_is_held_back_on_its_first_night() -> None:
     verdict = judge(shop(available=(False,) * 5), None, None, None, GateSettings(), seed=0)
     (reason,) = verdict.reasons
-    assert "lists are wrong, first a stranger: empty" in reason
+    assert "test lists are faulty, for example unknown shopper: is empty" in reason
 
 
 def choices(pairs: dict[str, str]) -> pl.DataFrame:
@@ -153,8 +153,8 @@ def test_a_release_foretells_what_its_shoppers_choose_and_not_what_others_do() -
     owners = {"ann": "keyboard", "bob": "kettle", "cat": "keyboard", "dan": "kettle"}
     known = tiny_recommender(users=users_with({user: [item_entry(item)] for user, item in owners.items()}))
     fitting = {"ann": "mouse", "cat": "mouse", "bob": "teapot", "dan": "teapot"}
-    found = served_auc(known, choices(fitting), 100, seed=0)
-    assert found is not None and (found.value, found.n) == (1.0, 4)
+    auc = served_auc(known, choices(fitting), 100, seed=0)
+    assert auc is not None and (auc.value, auc.n) == (1.0, 4)
     swapped = served_auc(
         known, choices(dict.fromkeys(("ann", "cat"), "teapot") | dict.fromkeys(("bob", "dan"), "mouse")), 100, seed=0
     )

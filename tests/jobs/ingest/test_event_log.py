@@ -95,7 +95,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again_and_changes_not
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.ingest.offsets, "write_atomically", die)
+        patch.setattr(jobs.ingest.offsets.OffsetFile, "write", die)
         with pytest.raises(KeyboardInterrupt):
             night(workspace, log)
     before = Lake(workspace.lake).digest()
@@ -131,15 +131,15 @@ def test_another_log_is_read_from_its_beginning(workspace: Workspace, log: Event
 
 def test_a_damaged_position_is_named_with_the_remedy(workspace: Workspace, log: EventLog) -> None:
     workspace.lake.mkdir(parents=True)
-    (workspace.lake / EVENTS_READ.name).write_text("{}")
-    with pytest.raises(DataError, match=f"{EVENTS_READ.name}: damaged .* remove it"):
+    (workspace.lake / EVENTS_READ.file.name).write_text("{}")
+    with pytest.raises(DataError, match=f"{EVENTS_READ.file.name}: damaged .* remove it"):
         night(workspace, log)
 
 
 def test_a_log_that_cannot_be_read_stops_the_night(workspace: Workspace, tmp_path: Path) -> None:
-    gone = EventLog(open_live_database(Workspace(tmp_path), "postgresql://shop@127.0.0.1:9/shop"))
+    unreachable = EventLog(open_live_database(Workspace(tmp_path), "postgresql://shop@127.0.0.1:9/shop"))
     with pytest.raises(StoreError, match="see that it runs"):
-        night(workspace, gone)
+        night(workspace, unreachable)
 
 
 @pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)

@@ -1,3 +1,4 @@
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jobs.ingest.files
+import jobs.ingest.seen_files
+from features.workspace.atomic_files import sha256_of
 from jobs.ingest.files import IngestReport, TableReport, ingest, ingest_new
+from jobs.ingest.offsets import EVENTS_READ, ITEMS_READ
+from jobs.ingest.seen_files import TakenFile, load_seen
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
 from recsys.config import IngestSettings
@@ -110,7 +115,7 @@ def test_bad_rows_are_kept_with_file_row_rule_and_the_row_as_given(
     bad = pl.read_parquet(file)
     assert bad["source_file"].to_list() == [str(path)] * 3
     assert bad["row"].to_list() == [2, 3, 4]
-    rules = [set(said.split(", ")) for said in bad["rules"]]
+    rules = [set(broken_rules.split(", ")) for broken_rules in bad["rules"]]
     assert rules == [
         {"rating|max"},
         {"item_id|nullability", "rating|dtype", "timestamp|nullability"},
@@ -135,8 +140,8 @@ def test_too_many_bad_rows_stop_the_run_and_leave_the_lake_as_it_was(
     path = write_file("r.csv", REVIEWS + "\n".join(lines))
     with pytest.raises(DataError, match=r"reviews: 2 of 3 rows are bad \(66\.7%") as stopped:
         ingest_table(reviews=path, settings=IngestSettings(max_bad_share=0.5))
-    for said in ("rating|max 1", "rating|min 1", f"row 2 of {path}", '"rating": "9"', str(workspace.quarantine)):
-        assert said in str(stopped.value)
+    for part in ("rating|max 1", "rating|min 1", f"row 2 of {path}", '"rating": "9"', str(workspace.quarantine)):
+        assert part in str(stopped.value)
     assert Lake(workspace.lake).digest() == before
     assert not (workspace.lake / "staging").exists()
 
@@ -243,4 +248,42 @@ def test_sources_are_not_remembered_when_the_run_is_refused(
 ) -> None:
     with pytest.raises(DataError):
         ingest_table(events=write_file("e.csv", EVENTS + "u,,view,2024-01-01\n"))
-    assert jobs.ingest.files.load_remembered(workspace.lake / "sources.json") == []
+    assert jobs.ingest.files.load_seen(workspace.lake) == []
+
+
+def test_a_file_is_hashed_once_per_run(
+    workspace: Workspace,
+    write_file: WriteFile,
+    ingest_table: IngestTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed: list[str] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256_of(path)
+
+    monkeypatch.setattr(jobs.ingest.seen_files, "sha256_of", counted)
+    write_file("day1.csv", EVENTS + "u,i,view,2024-01-01\n")
+    ingest_table(events=tmp_path / "day*.csv")
+    assert hashed == ["day1.csv"]
+    write_file("day2.csv", EVENTS + "u,i,view,2024-01-02\n")
+    assert ingest_new(workspace, IngestSettings(), NOW) is not None
+    assert hashed == ["day1.csv", "day2.csv"]
+
+
+def test_sources_and_offsets_of_an_earlier_version_are_read(workspace: Workspace) -> None:
+    workspace.lake.mkdir(parents=True)
+    spec = {"source": "table", "paths": {"events": ["/shop/*.csv"]}, "columns": {"events.item_id": "asin"}}
+    file = {"path": "/shop/a.csv", "size_bytes": 3, "mtime_ns": 4, "digest": "ab"}
+    content = {"version": 1, "sources": [{"spec": spec | {"constants": {}}, "files": [file]}]}
+    (workspace.lake / "sources.json").write_text(json.dumps(content))
+    (seen,) = load_seen(workspace.lake)
+    assert seen.spec == SourceSpec("table", {"events": ("/shop/*.csv",)}, {"events.item_id": "asin"})
+    assert seen.files == (TakenFile("/shop/a.csv", 3, 4, "ab"),)
+    for file_of, name in ((EVENTS_READ, "event_seq"), (ITEMS_READ, "item_version")):
+        (workspace.lake / file_of.file.name).write_text(json.dumps({"version": 1, "database_id": "d", name: 7}))
+        assert (file_of.read(workspace.lake, "d"), file_of.read(workspace.lake, "other")) == (7, 0)
+        file_of.write(workspace.lake, "d", 8)
+        assert json.loads((workspace.lake / file_of.file.name).read_text())[name] == 8

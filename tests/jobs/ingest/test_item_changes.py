@@ -67,7 +67,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.ingest.offsets, "write_atomically", die)
+        patch.setattr(jobs.ingest.offsets.OffsetFile, "write", die)
         with pytest.raises(KeyboardInterrupt):
             night(workspace, changes)
     before = Lake(workspace.lake).digest()

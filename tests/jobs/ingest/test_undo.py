@@ -90,7 +90,7 @@ def test_what_was_undone_is_taken_again_when_asked_for(
     assert Lake(workspace.lake).digest() == digest
     assert take_again(workspace, 1, SETTINGS, NOW) is None
     assert listed(workspace) == [2]
-    with pytest.raises(DataError, match="ingest 2: not among those that were undone"):
+    with pytest.raises(DataError, match="ingest 2: not among the undone ingests"):
         take_again(workspace, 2, SETTINGS, NOW)
 
 
@@ -116,7 +116,7 @@ def test_an_ingest_that_others_rest_on_is_undone_with_them_alone(
     before = Lake(workspace.lake).digest()
     with pytest.raises(
         DataError,
-        match=r"^ingest 1: ingest 3 came later .* lake, events/day=2024-01-02; undo both, `recsys ingest undo 3 1`, .*"
+        match=r"^ingest 1: ingest 3 came later .* lake, events/day=2024-01-02; .* `recsys ingest undo 3 1`, .*"
         "`recsys ingest again 3`$",
     ):
         undone(workspace, 1)
@@ -150,18 +150,20 @@ def test_the_same_file_again_is_no_ingest_of_its_own(
     assert ids(workspace) == []
 
 
-@pytest.mark.parametrize(("ids", "said"), [([7], r"not among those of .* \(1\)"), ([1, 1], ""), ([2, 1], "undone")])
+@pytest.mark.parametrize(
+    ("ids", "message"), [([7], r"not among the ingests of .* \(1\)"), ([1, 1], ""), ([2, 1], "already undone")]
+)
 def test_ids_that_cannot_be_undone_are_refused_and_nothing_changes(
-    workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable, ids: list[int], said: str
+    workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable, ids: list[int], message: str
 ) -> None:
     for number in (1, 2):
         ingest_table(events=write_file(f"{number}.csv", rows(f"e{number}", day=number)))
     undone(workspace, 2)
     before = Lake(workspace.lake).digest()
-    if not said:  # twice the same is that one
+    if not message:  # twice the same is that one
         assert [change.id for change in undone(workspace, *ids)] == [1]
         return
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         undone(workspace, *ids)
     assert Lake(workspace.lake).digest() == before
 
@@ -185,10 +187,10 @@ def test_a_damaged_kept_file_is_named_and_nothing_undone(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     ingest_table(events=write_file("1.csv", rows("a")))
-    (kept,) = workspace.lake.rglob("*.parquet")
+    (file,) = workspace.lake.rglob("*.parquet")
     ingest_table(events=write_file("2.csv", rows("b")))
-    kept.write_bytes(b"rotten")
-    with pytest.raises(DataError, match=rf"{kept.name}: kept for this, but missing or damaged"):
+    file.write_bytes(b"rotten")
+    with pytest.raises(DataError, match=rf"{file.name}: needed for the undo, but missing or damaged"):
         undone(workspace, 2)
     assert ids(workspace) == ["a", "b"]
 
@@ -233,7 +235,7 @@ def test_a_file_whose_ingest_was_killed_before_it_was_noted_is_not_taken_again_a
     ingest_table(events=workspace.root.parent / "e*.csv")
     write_file("e2.csv", rows("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.ingest.files, "remember", die)
+        patch.setattr(jobs.ingest.files, "add_seen", die)
         with pytest.raises(KeyboardInterrupt):
             ingest_new(workspace, IngestSettings(), NOW)
     assert ids(workspace) == ["a", "b"]
@@ -287,7 +289,7 @@ def test_a_night_that_died_before_its_position_does_not_bring_back_what_was_undo
 ) -> None:
     store(shop, "a", "b")
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.ingest.offsets, "write_atomically", die)
+        patch.setattr(jobs.ingest.offsets.OffsetFile, "write", die)
         with pytest.raises(KeyboardInterrupt):
             night(shop)
     undone(shop, 1)
@@ -319,7 +321,7 @@ def test_changed_prices_are_taken_back_and_again(
     database.close()
     night(shop)
     assert prices() == [300.0, 4.0]
-    with pytest.raises(DataError, match="same part of the lake, catalog; undo both, `recsys ingest undo 2 1`"):
+    with pytest.raises(DataError, match="same part of the lake, catalog; undo both with `recsys ingest undo 2 1`"):
         undone(shop, 1)
     undone(shop, 2)
     night(shop)

@@ -3,9 +3,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from features.workspace.lake_files import LakeFile
-from jobs.lake.history import Change, History, as_json, read_history
+from jobs.lake.history import Change, History, read_history
 from recsys.errors import DataError
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -26,28 +27,28 @@ def test_it_is_read_as_it_was_written_and_empty_where_there_is_none(tmp_path: Pa
     assert read_history(path) == History()
     path.write_text(json.dumps({"version": 1, "files": []}))
     assert read_history(path) == History()
-    kept = history(change(1, "a"), change(2, "b")).without_changes([1], NOON, keep=3)
-    path.write_text(json.dumps({"history": as_json(kept)}))
-    assert read_history(path) == kept
-    assert kept.undone[0].undone_at == NOON
+    undone = history(change(1, "a"), change(2, "b")).without_changes([1], NOON, keep=3)
+    path.write_text(json.dumps({"history": TypeAdapter(History).dump_python(undone, mode="json")}))
+    assert read_history(path) == undone
+    assert undone.undone[0].undone_at == NOON
 
 
 def test_a_damaged_one_is_named_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     for content in ('{"history": {"changes": 5}}', "[]", "half of a fi"):
         path.write_text(content)
-        with pytest.raises(DataError, match=r"manifest\.json: damaged history of ingests .*remove the field"):
+        with pytest.raises(DataError, match=r"manifest\.json: damaged history of ingests .*remove its field"):
             read_history(path)
 
 
 def test_of_many_only_the_last_stay_and_no_number_comes_twice() -> None:
-    kept = History()
+    changes = History()
     for number in range(1, 6):
-        kept = kept.with_change(change(number, f"p{number}"), keep=2)
-    assert [one.id for one in kept.changes] == [4, 5]
-    assert kept.files() == {"p4.parquet", "p5.parquet"}
-    left = kept.without_changes([4, 5], NOON, keep=1)
-    assert ([one.id for one in left.changes], [one.id for one in left.undone], left.last_id) == ([], [5], 5)
+        changes = changes.with_change(change(number, f"p{number}"), keep=2)
+    assert [entry.id for entry in changes.changes] == [4, 5]
+    assert changes.files() == {"p4.parquet", "p5.parquet"}
+    left = changes.without_changes([4, 5], NOON, keep=1)
+    assert ([entry.id for entry in left.changes], [entry.id for entry in left.undone], left.last_id) == ([], [5], 5)
     assert not left.files()
 
 
@@ -67,6 +68,6 @@ def test_what_rests_on_an_ingest_is_found(changes: list[Change], undone: set[int
 
 
 def test_what_came_since_is_told_newest_first_with_what_only_rests_on_it() -> None:
-    kept = history(change(1, "a"), change(2, "b"), change(3, known=("b",)), change(4, "c"))
-    assert (kept.since(1), kept.since(4)) == ([4, 3, 2], [])
-    assert kept.with_later(kept.since(1)) == {2, 3, 4}
+    changes = history(change(1, "a"), change(2, "b"), change(3, known=("b",)), change(4, "c"))
+    assert (changes.since(1), changes.since(4)) == ([4, 3, 2], [])
+    assert changes.with_later(changes.since(1)) == {2, 3, 4}

@@ -68,10 +68,10 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
 
 
 def test_the_digest_follows_the_rows_and_not_their_order(tmp_path: Path) -> None:
-    one, two = ("a", at(1, 5)), ("b", at(1, 6))
-    lake = committed(tmp_path / "1", events(one, two), DAY_1)
-    same = committed(tmp_path / "2", events(two, one), DAY_1)
-    other = committed(tmp_path / "3", events(one), DAY_1)
+    first, two = ("a", at(1, 5)), ("b", at(1, 6))
+    lake = committed(tmp_path / "1", events(first, two), DAY_1)
+    same = committed(tmp_path / "2", events(two, first), DAY_1)
+    other = committed(tmp_path / "3", events(first), DAY_1)
     assert lake.digest() == same.digest() != other.digest()
 
 
@@ -79,8 +79,8 @@ def test_a_commit_replaces_the_partitions_written_and_deletes_their_old_files(tm
     before = committed(tmp_path, events(("a", at(1)), ("b", at(2))), DAY_1, DAY_2)
     after = committed(tmp_path, events(("c", at(2))), DAY_2)
     assert sorted(after.scan("events").collect()["event_id"]) == ["a", "c"]
-    gone = {file.path for file in before.files} - {file.path for file in after.files}
-    assert gone and not any((tmp_path / path).exists() for path in gone)
+    removed = {file.path for file in before.files} - {file.path for file in after.files}
+    assert removed and not any((tmp_path / path).exists() for path in removed)
 
 
 def test_a_partition_written_without_rows_is_removed(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_one_machine_has_ingested_another_takes_back(
     machine("three")
     capsys.readouterr()
     assert run(s3_url, "ingest", "history", "--json") == 0
-    assert [(one["id"], one["undone_at"] is None) for one in json.loads(capsys.readouterr().out)] == [
+    assert [(entry["id"], entry["undone_at"] is None) for entry in json.loads(capsys.readouterr().out)] == [
         (2, False),
         (1, True),
     ]
@@ -120,7 +120,7 @@ def test_keys_and_hidden_reviews_are_changed_without_fetching_the_rest(
     assert run(s3_url, "keys", "list", "--json") == 0
     assert [key["state"] for key in json.loads(capsys.readouterr().out)] == ["revoked"]
     assert run(s3_url, "reviews", "list", "--json") == 0
-    assert [one["review_id"] for one in json.loads(capsys.readouterr().out)] == ["r1"]
+    assert [review["review_id"] for review in json.loads(capsys.readouterr().out)] == ["r1"]
     assert not [path for _, path in s3.requests if "CURRENT" in path]
 
 

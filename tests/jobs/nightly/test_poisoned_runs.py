@@ -67,10 +67,10 @@ def shop(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory
     old = pl.col("timestamp") < CUT
     workspace = Workspace(tmp_path_factory.mktemp("parts") / "shop")
     shutil.copytree(published_shop.workspace.embeddings, workspace.embeddings)  # texts are embedded once
-    made = ShopInTwoParts(workspace, published_shop.settings, events.filter(~old), catalog, "")
-    made.take(workspace, events=events.filter(old), reviews=reviews.filter(old), catalog=catalog)
-    report = made.night(workspace, now=CUT)
-    return replace(made, release_id=report.release_id)
+    two_parts = ShopInTwoParts(workspace, published_shop.settings, events.filter(~old), catalog, "")
+    two_parts.take(workspace, events=events.filter(old), reviews=reviews.filter(old), catalog=catalog)
+    report = two_parts.night(workspace, now=CUT)
+    return replace(two_parts, release_id=report.release_id)
 
 
 def shuffled(events: pl.DataFrame) -> pl.DataFrame:
@@ -89,7 +89,7 @@ def spammed(events: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     ("poison", "named"),
-    [(shuffled, "foresight"), (spammed, "one user")],
+    [(shuffled, "served AUC"), (spammed, "one user")],
 )
 def test_poisoned_events_stop_the_night_and_leave_the_live_release(
     shop: ShopInTwoParts, tmp_path: Path, poison: Callable[[pl.DataFrame], pl.DataFrame], named: str
@@ -97,13 +97,13 @@ def test_poisoned_events_stop_the_night_and_leave_the_live_release(
     workspace = shop.copy(tmp_path)
     shop.take(workspace, events=poison(shop.events))
     before = workspace.current.read_bytes()
-    with pytest.raises(GateError, match=f"night held back by the data checks: .*release {shop.release_id} stays live"):
+    with pytest.raises(GateError, match=f"run held back by the data checks: .*release {shop.release_id} stays live"):
         shop.night(workspace)
     assert workspace.current.read_bytes() == before
     run = read_runs(workspace)[-1]
-    assert run.status == "held back" and run.error.startswith("night held back by the data checks")
-    found = json.loads((workspace.runs / run.run_id / CHECKS_FILE).read_text())["findings"]
-    assert named in [finding["name"] for finding in found if finding["severity"] == "stop"]
+    assert run.status == "held back" and run.error.startswith("run held back by the data checks")
+    findings = json.loads((workspace.runs / run.run_id / CHECKS_FILE).read_text())["findings"]
+    assert named in [finding["name"] for finding in findings if finding["severity"] == "stop"]
 
 
 def test_prices_a_hundredfold_stop_the_night_until_they_are_taken_back(
@@ -115,14 +115,16 @@ def test_prices_a_hundredfold_stop_the_night_until_they_are_taken_back(
     workspace.settings_file.write_text("[nightly]\nfree_disk_mb = 0\nfree_memory_mb = 0\n")
     assert main(["nightly", "--workspace", str(workspace.root)]) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recsys: error")]
-    assert "night held back by the data checks: price level: items cost 100 times as much (expected" in line
+    assert "run held back by the data checks: price level: median price change: factor 100 (expected" in line
     assert "`recsys nightly --force` publishes anyway" in line
     assert Store(workspace).current_id() == shop.release_id
 
-    assert "`recsys ingest undo 2` takes back all that did since that release" in line
+    assert "`recsys ingest undo 2` undoes all since that release" in line
     assert main(["ingest", "undo", "2", "--workspace", str(workspace.root)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"Undone: ingest 2, events {len(shop.events):,} new, catalog {len(shop.catalog):,} updated")
+    output = capsys.readouterr().out
+    assert output.startswith(
+        f"Undone: ingest 2, events {len(shop.events):,} new, catalog {len(shop.catalog):,} updated"
+    )
     shop.take(workspace, events=shop.events)
     assert main(["nightly", "--workspace", str(workspace.root)]) == 0
     assert Store(workspace).current_id() != shop.release_id
@@ -145,11 +147,11 @@ def test_a_usual_night_is_published_with_its_verdict(shop: ShopInTwoParts, usual
     verdict = json.loads((folder / GATE_FILE).read_text())
     assert verdict["outcome"] == "published" and verdict["compared_with"] == shop.release_id
     assert verdict["slices"][0]["name"] == "all" and verdict["slices"][0]["n_users"] > 0
-    assert verdict["trial_foresight"]["value"] > 0.5
+    assert verdict["trial_served_auc"]["value"] > 0.5
     checks = json.loads((folder / CHECKS_FILE).read_text())
-    assert {"volume", "foresight", "price level"} <= {finding["name"] for finding in checks["findings"]}
+    assert {"volume", "served AUC", "price level"} <= {finding["name"] for finding in checks["findings"]}
     assert not [finding for finding in checks["findings"] if finding["severity"] == "stop"]
-    assert checks["foresight"]["value"] > 0.5
+    assert checks["served_auc"]["value"] > 0.5
 
 
 def test_a_night_without_anything_new_checks_and_compares_nothing(
@@ -185,7 +187,7 @@ def test_a_worse_candidate_is_held_back_and_forced_only_when_asked(
     assert "fit" in report.reused
     assert Store(workspace).current_id() == report.release_id != first
     run = read_runs(workspace)[-1]
-    assert run.forced and run.told[-1].startswith("forced past the gate: quality, all")
+    assert run.forced and run.warnings[-1].startswith("forced past the gate: quality, all")
     verdict = json.loads((workspace.runs / report.release_id / GATE_FILE).read_text())
     assert verdict["outcome"] == "forced" and verdict["reasons"]
 
@@ -202,7 +204,7 @@ def test_a_candidate_beyond_a_limit_of_fairness_is_held_back(
     run = read_runs(workspace)[-1]
     verdict = json.loads((workspace.runs / run.run_id / GATE_FILE).read_text())
     assert verdict["outcome"] == "held back"
-    told = {finding["name"]: finding["severity"] for finding in verdict["findings"]}
-    assert told["fairness, gini"] == "stop" and told["fairness, miscalibration"] == "ok"
+    severities = {finding["name"]: finding["severity"] for finding in verdict["findings"]}
+    assert severities["fairness, gini"] == "stop" and severities["fairness, miscalibration"] == "ok"
     assert 0 < verdict["figures"]["fairness_coverage"] <= 1
-    assert [line for line in run.told if line.startswith("fairness, miscalibration: miscalibration is ")]
+    assert [line for line in run.warnings if line.startswith("fairness, miscalibration: miscalibration is ")]

@@ -17,7 +17,7 @@ NOW = datetime(2025, 6, 2, tzinfo=UTC)
 class PublishedShop(Protocol):
     workspace: Workspace
     settings: Settings
-    made: TrainedRelease
+    trained: TrainedRelease
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -45,11 +45,11 @@ def test_a_night_keeps_the_releases_that_experiments_are_served_from(published_s
         changed = {"releases": {"keep": 1}, "experiments": experiments}
         settings = Settings.model_validate(published_shop.settings.model_dump() | changed)
         with working(place, NIGHT, lambda: NOW) as workspace:
-            publish(Store(workspace), workspace, published_shop.made, settings, NOW + timedelta(days=day))
+            publish(Store(workspace), workspace, published_shop.trained, settings, NOW + timedelta(days=day))
         return releases(place)
 
-    kept, second, served = night(1, {"mix": {"arms": {"now": {}, "then": {"release": first}}}})
-    assert (kept, second) == (first, served)
+    release_ids, second, served = night(1, {"mix": {"arms": {"now": {}, "then": {"release": first}}}})
+    assert (release_ids, second) == (first, served)
     third, served = night(2, {})
     assert third == served
     assert third not in (first, second)

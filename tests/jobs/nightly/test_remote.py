@@ -31,13 +31,13 @@ from jobs.nightly.record import read_runs
 from jobs.nightly.remote import on_cluster, resources
 from jobs.nightly.run import nightly
 from jobs.nightly.step_cache import Output, Step, versions
-from jobs.nightly.steps import NIGHT_STEPS
+from jobs.nightly.steps import STEPS
 from recsys.config import Settings
 from recsys.errors import ClusterError, GateError, StoreError
 from recsys.workspace import Workspace
 
 GIB = 2**30
-STEPS = ("tell", "hold_back", "fail", "fill_the_disk", "die_once", "die", "wait", "send_sigterm")
+UNRULY_STEPS = ("tell", "hold_back", "fail", "fill_the_disk", "die_once", "die", "wait", "send_sigterm")
 TESTS = Path(__file__).parents[2]
 WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 """A lost machine is noticed in seconds."""
@@ -69,16 +69,22 @@ def add_large(cluster: Cluster) -> Any:
 @pytest.fixture
 def make(cluster: Cluster, workspace: Workspace) -> Iterator[Callable[..., tuple[NightlyRun, Output]]]:
     """`make(name, progress, **fields of the night)`: the night after that step, and what it made."""
-    steps = [Step[NightlyRun](name, getattr(unruly_steps, name)) for name in STEPS]
+    steps = [Step[NightlyRun](name, getattr(unruly_steps, name)) for name in UNRULY_STEPS]
     with on_cluster(steps) as remote:
         by_name = {step.name: step for step in remote}
 
         def run(name: str, progress: Any = lambda *_: None, **fields: Any) -> tuple[NightlyRun, Output]:
-            told = {"adopted": None, "run_id": "night-1", "asked_as_of": None, "moment": NIGHT, "now": NIGHT}
-            told |= {"workspace": workspace, "store": Store(workspace), "settings": Settings(), "anew": frozenset()}
-            night = NightlyRun(**(told | {"progress": progress} | fields))
+            values = {"adopted": None, "run_id": "night-1", "asked_as_of": None, "moment": NIGHT, "now": NIGHT}
+            values |= {
+                "encoder": Settings().encoder,
+                "workspace": workspace,
+                "store": Store(workspace),
+                "settings": Settings(),
+                "anew": frozenset(),
+            }
+            night = NightlyRun(**(values | {"progress": progress} | fields))
             step = by_name[name]
-            return night, night.kept.make(step, night, step.inputs(night, {}, night.settings))
+            return night, night.cache.make(step, night, step.inputs(night, {}, night.settings))
 
         yield run
 
@@ -88,24 +94,24 @@ def test_progress_log_warnings_and_memory_of_a_step_arrive(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     heard: list[tuple[str, int, int | None]] = []
-    night, output = make("tell", lambda *told: heard.append(told), told=["warning: of a step before"])
+    night, output = make("tell", lambda *report: heard.append(report), warnings=["warning: of a step before"])
     assert heard == [("tell", 1, 2), ("tell", 2, 2)]
-    assert output.counts == {"told": 1}
-    assert night.told == ["warning: of a step before", "warning: of a step"]
+    assert output.counts == {"steps": 1}
+    assert night.warnings == ["warning: of a step before", "warning: of a step"]
     assert night.peak_mb is not None and night.peak_mb > 150
     lines = [record.getMessage() for record in caplog.records if record.name == unruly_steps.log.name]
     assert lines == ["telling bytes=104857600"]
-    ran = json.loads((night.kept.folder(output) / "where.json").read_text())
+    ran = json.loads((night.cache.folder(output) / "where.json").read_text())
     assert ran["pid"] != os.getpid()
     assert ran["folder"] == str(Path.cwd())  # so that paths of settings mean the same
 
 
 def test_what_a_step_raises_is_raised_in_the_night(make: Callable[..., tuple[NightlyRun, Output]]) -> None:
-    told: list[str] = []
-    with pytest.raises(GateError, match=r"^night held back by a test: so it is$") as held_back:
-        make("hold_back", told=told)
+    warnings: list[str] = []
+    with pytest.raises(GateError, match=r"^run held back by a test: so it is$") as held_back:
+        make("hold_back", warnings=warnings)
     assert type(held_back.value) is GateError
-    assert told == ["warning: before the end"]
+    assert warnings == ["warning: before the end"]
     with pytest.raises(KeyError, match="no such key") as defect:
         make("fail")
     assert "unruly_steps.py" in str(defect.value.__cause__)  # where it happened
@@ -118,7 +124,7 @@ def test_a_machine_that_does_not_see_the_workspace_is_refused(
     make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)  # so that the folder of the result is not there
-    with pytest.raises(StoreError, match=rf"^{workspace.root}: \S+, which is to run the step tell, does not see this"):
+    with pytest.raises(StoreError, match=rf"^{workspace.root}: \S+, which runs the step tell, cannot read this"):
         make("tell")
 
 
@@ -126,7 +132,9 @@ def test_a_machine_with_other_code_is_refused(
     make: Callable[..., tuple[NightlyRun, Output]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs.nightly.step_cache, "versions", lambda: versions() | {"code": "older", "polars": "0.1"})
-    with pytest.raises(ClusterError, match=r"^step tell: \S+ has another version of code, polars than the machine of"):
+    with pytest.raises(
+        ClusterError, match=r"^step tell: \S+ has another version of code, polars than the main process"
+    ):
         make("tell")
 
 
@@ -135,7 +143,7 @@ def test_a_copy_of_object_storage_is_worked_on_where_it_is(
 ) -> None:
     def node_of(place: Workspace, memory_gb: float) -> str:
         night, output = make("tell", workspace=place, settings=settings_with(nightly={"step_memory_gb": memory_gb}))
-        where: dict[str, str] = json.loads((night.kept.folder(output) / "where.json").read_text())
+        where: dict[str, str] = json.loads((night.cache.folder(output) / "where.json").read_text())
         return where["node"]
 
     here = ray.get_runtime_context().get_node_id()
@@ -193,7 +201,7 @@ def test_a_night_on_a_cluster_publishes_what_a_night_on_one_machine_does(
     report = nightly(workspace, settings, None, NIGHT, lambda what, *_: bars.append(what))
     assert report.published
     assert report.release_id == expected.release_id
-    assert (report.metrics, report.counts, report.told) == (expected.metrics, expected.counts, expected.told)
+    assert (report.metrics, report.counts, report.warnings) == (expected.metrics, expected.counts, expected.warnings)
     (run,), (run_alone,) = read_runs(workspace), read_runs(alone)
     for step, step_alone in zip(run.steps, run_alone.steps, strict=True):
         # the key is of all that the steps before have made
@@ -201,7 +209,7 @@ def test_a_night_on_a_cluster_publishes_what_a_night_on_one_machine_does(
         assert step.peak_mb > 0
     assert Store(workspace).open().manifest.files == Store(alone).open().manifest.files
     pids = dict(re.findall(r"step started step=(\w+) host=\S+ pid=(\d+)", caplog.text))
-    assert list(pids) == [step.name for step in NIGHT_STEPS]
+    assert list(pids) == [step.name for step in STEPS]
     assert str(os.getpid()) not in pids.values()
     assert pids["ingest"] != pids["learn"]
     assert "train the sequence model" in bars

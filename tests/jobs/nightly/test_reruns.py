@@ -1,4 +1,4 @@
-"""Nights after the first: what is reused, resumed, planned, refused and recorded."""
+"""Runs after the first: what is reused, resumed, planned, refused and recorded."""
 
 import errno
 import json
@@ -12,20 +12,22 @@ from typing import Any
 import pytest
 from conftest import NIGHT, PublishedShop
 
+import jobs.nightly.run
 import jobs.nightly.steps
+from features.encoder.selection import located
 from features.store.store import Store
 from jobs.nightly.plan import Planned
 from jobs.nightly.record import LOG_FILE, RunRecord, read_runs, write_run
 from jobs.nightly.reuse import TRIAL
 from jobs.nightly.run import Choice, Report, dry_run_plan, nightly
-from jobs.nightly.steps import NIGHT_STEPS
+from jobs.nightly.steps import STEPS
 from jobs.training.evaluate import evaluate
-from recsys.config import Settings
+from recsys.config import EncoderSettings, Settings
 from recsys.errors import ConfigError, ResourceError, StoreError
 from recsys.model import Model
 from recsys.workspace import Workspace
 
-NAMES = [step.name for step in NIGHT_STEPS]
+NAMES = [step.name for step in STEPS]
 WHOLE = Choice()
 LATER = NIGHT + timedelta(days=1)
 
@@ -49,11 +51,11 @@ def another(workspace: Workspace, published_shop: PublishedShop) -> Callable[...
 
 
 def changed(settings: Settings, **sections: Any) -> Settings:
-    told = settings.model_dump()
-    return Settings.model_validate(told | {name: told[name] | values for name, values in sections.items()})
+    tree = settings.model_dump()
+    return Settings.model_validate(tree | {name: tree[name] | values for name, values in sections.items()})
 
 
-KEPT = [name for name in NAMES if name not in ("ingest", "check", "gate")]
+CACHED = [name for name in NAMES if name not in ("ingest", "check", "gate")]
 """Of the steps whose results hang on neither the run nor the served release."""
 
 
@@ -69,7 +71,7 @@ def test_where_nothing_has_changed_nothing_is_made_or_published(
     published_shop: PublishedShop, workspace: Workspace, another: Callable[..., Report]
 ) -> None:
     report = another()
-    assert report.reused == KEPT  # only a look at what came in, and whether it may be published
+    assert report.reused == CACHED  # only a look at what came in, and whether it may be published
     assert (report.published, report.release_id) == (False, published_shop.report.release_id)
     assert report.metrics == published_shop.report.metrics
     assert len(Store(workspace).releases()) == 1
@@ -91,14 +93,14 @@ def test_a_damaged_newest_release_is_published_again(
     file = Store(workspace).open().model_dir / "trend.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     report = another()
-    assert report.published and report.reused == KEPT[:-1]
-    assert "newest release damaged, published again" in caplog.text
+    assert report.published and report.reused == CACHED[:-1]
+    assert "newest_release_damaged" in caplog.text
     assert Store(workspace).open().release_id == report.release_id
 
 
 def test_a_setting_makes_only_what_reads_it_anew(workspace: Workspace, another: Callable[..., Report]) -> None:
     report = another(complements={"per_item": 7})
-    assert report.reused == KEPT[:-1]
+    assert report.reused == CACHED[:-1]
     assert report.published
     assert Store(workspace).current_id() == report.release_id
 
@@ -109,8 +111,8 @@ def test_the_trial_model_of_the_served_release_stays_and_older_ones_go(
     first = published_shop.report.release_id
     second = another(complements={"per_item": 7}).release_id
     third = another(complements={"per_item": 8}).release_id
-    kept = {folder.parent.name for folder in workspace.runs.glob(f"*/{TRIAL}")}
-    assert kept == {second, third} and first not in kept
+    with_trial = {folder.parent.name for folder in workspace.runs.glob(f"*/{TRIAL}")}
+    assert with_trial == {second, third} and first not in with_trial
     trial = Model.load(workspace.runs / third / TRIAL)
     assert trial.popularity.sum() < Model.load(Store(workspace).open().model_dir).popularity.sum()
 
@@ -168,7 +170,7 @@ def test_without_an_unfinished_run_a_new_one_starts(
 ) -> None:
     report = another(Choice(resume=True))
     assert not report.resumed
-    assert "no unfinished run to resume" in caplog.text
+    assert "no_unfinished_run" in caplog.text
 
 
 def test_a_killed_run_is_marked_by_the_next(workspace: Workspace, another: Callable[..., Report]) -> None:
@@ -196,15 +198,15 @@ def test_a_publish_that_is_asked_for_happens_though_nothing_has_changed(
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("choice", "message"),
     [
         (Choice(only="embedd"), "--only embedd: no such step; choose one of ingest, read, check, embed"),
         (Choice(since="train"), "--from train: no such step"),
         (Choice(only="read", resume=True), "exclude each other"),
     ],
 )
-def test_a_choice_that_cannot_be_says_so(choice: Choice, said: str, another: Callable[..., Report]) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_choice_that_cannot_be_says_so(choice: Choice, message: str, another: Callable[..., Report]) -> None:
+    with pytest.raises(ConfigError, match=message):
         another(choice)
 
 
@@ -220,41 +222,55 @@ def test_a_dry_run_says_what_would_run_and_why_and_writes_nothing(
 
     before = everything()
     unchanged = planned(published_shop, workspace)
-    assert [step.step for step in unchanged if step.verdict == "reuse"] == KEPT
+    assert [step.step for step in unchanged if step.verdict == "reuse"] == CACHED
     assert [step.step for step in unchanged if step.verdict == "run"] == ["ingest", "check", "gate"]
     assert all(step.seconds is not None for step in unchanged)
-    told = {
+    plan_of = {
         step.step: (step.verdict, step.why) for step in planned(published_shop, workspace, text={"token_budget": 64})
     }
-    assert told["read"][0] == "reuse"
-    assert told["embed"] == ("run", "changed: settings text")
-    assert told["learn"] == ("run", "after embed")
+    assert plan_of["read"][0] == "reuse"
+    assert plan_of["embed"] == ("run", "changed: settings text")
+    assert plan_of["learn"] == ("run", "after embed")
     assert everything() == before
 
 
+def test_the_encoder_of_a_run_is_resolved_once_and_handed_to_its_steps(
+    workspace: Workspace, another: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[EncoderSettings] = []
+
+    def counted(place: Workspace, settings: EncoderSettings) -> EncoderSettings:
+        calls.append(settings)
+        return located(place, settings)
+
+    monkeypatch.setattr(jobs.nightly.run, "located", counted)
+    another(Choice(since="embed"))
+    assert len(calls) == 1
+
+
 def test_a_dry_run_knows_what_is_asked_for_anew(published_shop: PublishedShop, workspace: Workspace) -> None:
-    told = {step.step: step for step in planned(published_shop, workspace, Choice(only="quotes"))}
-    assert (told["embed"].verdict, told["quotes"].verdict, told["learn"].verdict) == ("reuse", "run", "leave out")
-    assert told["quotes"].why == "asked for"
+    plan_of = {step.step: step for step in planned(published_shop, workspace, Choice(only="quotes"))}
+    assert (plan_of["embed"].verdict, plan_of["quotes"].verdict, plan_of["learn"].verdict) == ("reuse", "run", "skip")
+    assert plan_of["quotes"].why == "requested"
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
-        ("free_disk_mb", r"MiB of disk are free, a night needs 1,000,000,000 \(nightly\.free_disk_mb\)"),
-        ("free_memory_mb", r"MiB of memory are free, a night needs 1,000,000,000 \(nightly\.free_memory_mb\)"),
+        ("free_disk_mb", r"MiB of disk free, a nightly run needs 1,000,000,000 MiB \(nightly\.free_disk_mb\)"),
+        ("free_memory_mb", r"MiB of memory free, a nightly run needs 1,000,000,000 MiB \(nightly\.free_memory_mb\)"),
     ],
 )
 def test_a_machine_without_room_is_refused_first(
-    setting: str, said: str, workspace: Workspace, another: Callable[..., Report]
+    setting: str, message: str, workspace: Workspace, another: Callable[..., Report]
 ) -> None:
-    with pytest.raises(ResourceError, match=said):
+    with pytest.raises(ResourceError, match=message):
         another(nightly={setting: 10**9})
     assert (last_run(workspace).status, last_run(workspace).steps) == ("failed", [])
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "items.lance"), "no space left (items.lance)"),
         (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), here"), "no space left"),
@@ -263,7 +279,7 @@ def test_a_machine_without_room_is_refused_first(
     ],
 )
 def test_a_full_or_closed_disk_is_one_line_and_nothing_is_lost(
-    error: Exception, said: str, workspace: Workspace, another: Callable[..., Report], monkeypatch
+    error: Exception, message: str, workspace: Workspace, another: Callable[..., Report], monkeypatch
 ) -> None:
     before = Store(workspace).current_id()
 
@@ -273,7 +289,7 @@ def test_a_full_or_closed_disk_is_one_line_and_nothing_is_lost(
     with monkeypatch.context() as patch, pytest.raises(ResourceError) as caught:
         patch.setattr(jobs.nightly.steps, "publish", full)
         another(complements={"per_item": 7})
-    assert f"{workspace.root}: {said}; nothing is lost" in str(caught.value)
+    assert f"{workspace.root}: {message}; no data was lost" in str(caught.value)
     assert Store(workspace).open().release_id == before
     assert (last_run(workspace).status, last_run(workspace).error) == ("failed", str(caught.value))
     report = another(Choice(resume=True), complements={"per_item": 7})

@@ -11,32 +11,32 @@ from conftest import NIGHT, PublishedShop
 
 from features.store.store import Store
 from jobs.erase.run import erase
-from jobs.nightly.publish import made_from
-from jobs.nightly.reuse import ReusedRelease, find_base, trial_folder
+from jobs.nightly.publish import read_release_inputs
+from jobs.nightly.reuse import ReusedRelease, find_reusable_release, trial_folder
 from jobs.nightly.run import nightly
 from recsys.config import NightlySettings, Settings
 from recsys.model import Model
 from recsys.workspace import Workspace
 
 
-def found(shop: PublishedShop, workspace: Workspace | None = None, **changes: Any) -> ReusedRelease | None:
-    """Asked for by a night that differs in nothing, but for the changes."""
-    told = made_from(shop.workspace, shop.report.release_id)
-    assert told is not None
-    asked: dict[str, Any] = {
-        "rules": told.rules,
-        "encoder_id": shop.made.encoder_id,
-        "n_events": told.n_events,
+def reusable(shop: PublishedShop, workspace: Workspace | None = None, **changes: Any) -> ReusedRelease | None:
+    """What a run reuses that differs from the first in the changes only."""
+    inputs = read_release_inputs(shop.workspace, shop.report.release_id)
+    assert inputs is not None
+    arguments: dict[str, Any] = {
+        "rules": inputs.rules,
+        "encoder_id": shop.trained.encoder_id,
+        "n_events": inputs.n_events,
         "as_of": shop.report.as_of,
         "test_cut": shop.report.as_of,
     }
     nightly_settings = changes.pop("settings", NightlySettings(full_retrain_share=0.05))
     place = workspace or shop.workspace
-    return find_base(place, Store(place), nightly_settings, **asked | changes)
+    return find_reusable_release(place, Store(place), nightly_settings, **arguments | changes)
 
 
 def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> None:
-    base = found(published_shop)
+    base = reusable(published_shop)
     assert base is not None
     assert base.release_id == published_shop.report.release_id
     assert base.made_from.n_events == published_shop.report.counts["events on items"]
@@ -56,7 +56,7 @@ def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> No
     ],
 )
 def test_otherwise_all_is_learned_from_the_start(changes: dict[str, Any], published_shop: PublishedShop) -> None:
-    assert found(published_shop, **changes) is None
+    assert reusable(published_shop, **changes) is None
 
 
 def test_nothing_is_taken_over_that_learned_from_an_erased_shopper(
@@ -64,10 +64,10 @@ def test_nothing_is_taken_over_that_learned_from_an_erased_shopper(
 ) -> None:
     workspace = Workspace(tmp_path / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root)
-    assert found(published_shop, workspace) is not None
+    assert reusable(published_shop, workspace) is not None
     user_id = Store(workspace).open().table("users", ["user_id"])["user_id"][0]
     erase(workspace, published_shop.settings, user_id, NIGHT, lambda *_: None)
-    assert found(published_shop, workspace) is None
+    assert reusable(published_shop, workspace) is None
     assert "erased since" in caplog.text
 
 
@@ -80,7 +80,7 @@ def test_a_damaged_part_is_no_obstacle(
     release = Store(workspace).open()
     folder = trial_folder(workspace, release.release_id) if part == "trial" else release.model_dir
     (folder / "fusion.json").write_text("{")
-    assert found(published_shop, workspace) is None
+    assert reusable(published_shop, workspace) is None
     assert "nothing taken over" in caplog.text
 
 
@@ -91,7 +91,7 @@ def test_a_night_with_little_news_keeps_what_was_learned_and_may_touch_the_model
     workspace = Workspace(tmp_path / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
     anywhere = {"free_disk_mb": 0, "free_memory_mb": 0}
-    told = published_shop.settings.model_dump() | {
+    tree = published_shop.settings.model_dump() | {
         "nightly": {"full_retrain_share": 0.5, "continue_epochs": passes, **anywhere}
     }
     epochs: list[tuple[int, int | None]] = []
@@ -100,7 +100,7 @@ def test_a_night_with_little_news_keeps_what_was_learned_and_may_touch_the_model
         if step == "train the sequence model":
             epochs.append((done, total))
 
-    report = nightly(workspace, Settings.model_validate(told), None, NIGHT + timedelta(days=1), progress)
+    report = nightly(workspace, Settings.model_validate(tree), None, NIGHT + timedelta(days=1), progress)
     assert report.taken_from == published_shop.report.release_id
     assert report.published
     assert epochs == [(1, 1), (1, 1)] * passes  # the trial's and the final one's, no first one
@@ -108,8 +108,10 @@ def test_a_night_with_little_news_keeps_what_was_learned_and_may_touch_the_model
     assert after.fusion == before.fusion and after.ranker == before.ranker
     assert (after.sequence.item_vectors != before.sequence.item_vectors).any() == bool(passes)
     np.testing.assert_array_equal(after.popularity, before.popularity)
-    trials = (trial_folder(workspace, one) for one in (published_shop.report.release_id, report.release_id))
+    trials = (
+        trial_folder(workspace, release_id) for release_id in (published_shop.report.release_id, report.release_id)
+    )
     first, second = (Model.load(folder) for folder in trials)
     assert (first.sequence.item_vectors != second.sequence.item_vectors).any() == bool(passes)
-    mark = made_from(workspace, report.release_id)
+    mark = read_release_inputs(workspace, report.release_id)
     assert mark is not None and datetime.fromisoformat(mark.learned_at) == published_shop.report.as_of

@@ -26,7 +26,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment, read_shop
 from jobs.nightly.publish import TrainedRelease
 from jobs.nightly.run import Choice, Progress, Report, nightly
-from jobs.nightly.steps import NIGHT_STEPS
+from jobs.nightly.steps import STEPS
 from jobs.training.evaluate import evaluate
 from jobs.training.fit import Inputs, fit_model, recommender, users_of, whiten
 from jobs.training.warm_start import SequenceFits
@@ -63,7 +63,7 @@ def test_the_report_says_what_was_done(published_shop: PublishedShop) -> None:
     report = published_shop.report
     assert report.counts["items"] == 80
     assert report.counts["texts embedded"] == report.counts["texts"] > 80
-    assert list(report.seconds) == [step.name for step in NIGHT_STEPS]
+    assert list(report.seconds) == [step.name for step in STEPS]
     assert report.metrics["fused"]["all"]["n_users"] > 0
     assert not published_shop.workspace.training.exists() or not list(published_shop.workspace.training.iterdir())
     written = json.loads((published_shop.workspace.runs / report.release_id / "report.json").read_text())
@@ -87,7 +87,7 @@ class SecondNight:
     """A night over the same lake, up to where it would publish; `fitted`: what each model was made of, and when."""
 
     workspace: Workspace
-    made: TrainedRelease
+    trained: TrainedRelease
     fitted: list[tuple[Inputs, Users, datetime]]
 
 
@@ -103,17 +103,19 @@ def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPat
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs.nightly.steps, "fit_model", fit_and_tell)
-        patch.setattr(jobs.nightly.steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        patch.setattr(
+            jobs.nightly.steps, "publish", lambda store, place, trained, *rest: held.append(trained) or fail()
+        )
         with pytest.raises(StoreError, match="stop here"):
-            asked = Choice(since="publish")  # by itself it would not publish the same once more
-            nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None, asked)
+            choice = Choice(since="publish")  # by itself it would not publish the same once more
+            nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None, choice)
     return SecondNight(workspace, held[0], fitted)
 
 
 def test_a_second_night_makes_the_same_models_and_measures_the_same(
     published_shop: PublishedShop, second_night: SecondNight
 ) -> None:
-    again, before = second_night.made, published_shop.made
+    again, before = second_night.trained, published_shop.trained
     assert again.metrics == before.metrics
     np.testing.assert_array_equal(again.model.linear.data, before.model.linear.data)
     np.testing.assert_allclose(again.model.factors.item_factors, before.model.factors.item_factors)
@@ -128,14 +130,14 @@ def test_what_is_made_anew_and_comes_out_the_same_is_not_published_again(
     report = nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert not report.published
     assert report.reused == []
-    assert [one.release_id for one in Store(workspace).releases()] == [published_shop.report.release_id]
+    assert [release.release_id for release in Store(workspace).releases()] == [published_shop.report.release_id]
 
 
 def test_a_model_is_made_of_what_was_known_at_its_moment(second_night: SecondNight) -> None:
     """The validation days are ahead of the first model, the last days ahead of the second, nothing of the third."""
     moments = [as_of for _, _, as_of in second_night.fitted]
     assert moments == sorted(set(moments)) and len(moments) == 3
-    assert moments[-1] == second_night.made.as_of
+    assert moments[-1] == second_night.trained.as_of
     for inputs, users, as_of in second_night.fitted:
         for known in (inputs.events, inputs.impressions, inputs.read):
             assert len(known) > 0
@@ -176,16 +178,16 @@ def test_nothing_after_as_of_is_learned_or_told(published_shop: PublishedShop, t
         return pl.concat([mixed, frame.filter(pl.col("timestamp") < cut), mixed])
 
     poisoned = replace(whole, events=garbage(shop.events), impressions=garbage(shop.impressions), read=garbage(read))
-    made = []
+    models = []
     for number, inputs in enumerate((whole, poisoned)):
         known = inputs.before(cut)
         table, users = users_of(known, FIT)
         fit = SequenceFits(tmp_path / str(number), shop.items["item_id"], FIT).again("fit", None)
         model = fit_model(known, users, whiten(known, FIT), Fusion(), None, cut, FIT, fit)
-        asked = [Query(user_id=user_id, asked_at=cut) for user_id in users.rows]
+        queries = [Query(user_id=user_id, asked_at=cut) for user_id in users.rows]
         served = recommender(known, model, users, FIT)
-        made.append((table, users, model, served.proposals(asked), served.recommend(asked)))
-    (table, users, model, proposals, slates), (table2, users2, model2, proposals2, slates2) = made
+        models.append((table, users, model, served.proposals(queries), served.recommend(queries)))
+    (table, users, model, proposals, slates), (table2, users2, model2, proposals2, slates2) = models
     assert table.equals(table2)
     assert users.rows == users2.rows
     np.testing.assert_array_equal(users.texts, users2.texts)
@@ -198,9 +200,9 @@ def test_nothing_after_as_of_is_learned_or_told(published_shop: PublishedShop, t
     assert model.repeats == model2.repeats
     for name in ("popularity", "trend", "repeat_rates", "promise", "item_features"):
         np.testing.assert_array_equal(getattr(model, name), getattr(model2, name), err_msg=name)
-    for (one, total), (other, total2) in zip(proposals, proposals2, strict=True):
-        np.testing.assert_array_equal(one.item_rows, other.item_rows)
-        np.testing.assert_array_equal(one.features, other.features)
+    for (proposal, total), (other, total2) in zip(proposals, proposals2, strict=True):
+        np.testing.assert_array_equal(proposal.item_rows, other.item_rows)
+        np.testing.assert_array_equal(proposal.features, other.features)
         np.testing.assert_array_equal(total, total2)
     assert slates == slates2
 
@@ -248,10 +250,10 @@ def test_a_ranker_is_measured_published_and_served(
 
     def made_up(inputs: Inputs, model: Model, users: Users, *rest) -> Ranker:
         served = recommender(inputs, model, users, published_shop.settings)
-        found = served.proposals([Query(user_id=user_id) for user_id in users.rows])
+        proposed = served.proposals([Query(user_id=user_id) for user_id in users.rows])
         column = served.feature_names.index("shoppers")
-        proposals = [one for one, _ in found]
-        chosen = np.array([one.item_rows[one.features[:, column].argmin()] for one in proposals])
+        proposals = [rows for rows, _ in proposed]
+        chosen = np.array([rows.item_rows[rows.features[:, column].argmin()] for rows in proposals])
         strong = config.RankingSettings(min_leaf=5, trees=30, learning_rate=0.3)
         rankers.append(fit_ranker(proposals, chosen, served.feature_names, strong, seed=0))
         return rankers[0]
@@ -270,7 +272,7 @@ def test_a_ranker_is_measured_published_and_served(
         slates = served.recommend([Query(user_id=user_id, count=1) for user_id in buyers])
         return float(np.mean([popularity[served.rows[slate.items[0].item_id]] for slate in slates]))
 
-    assert shoppers_of_first(loaded) < 0.5 * shoppers_of_first(published_shop.made.recommender)
+    assert shoppers_of_first(loaded) < 0.5 * shoppers_of_first(published_shop.trained.recommender)
 
 
 def test_what_the_shop_hides_is_not_among_the_sentences_of_the_next_release(
@@ -288,12 +290,12 @@ def test_what_the_shop_hides_is_not_among_the_sentences_of_the_next_release(
 
 
 def test_evaluation_calls_a_list_that_holds_the_target_a_hit(published_shop: PublishedShop) -> None:
-    recommender = published_shop.made.recommender
-    users = published_shop.made.users["user_id"].to_list()[:20]
+    recommender = published_shop.trained.recommender
+    users = published_shop.trained.users["user_id"].to_list()[:20]
     slates = recommender.recommend([Query(user_id=user_id, asked_at=NIGHT) for user_id in users])
     second = pl.DataFrame({"user_id": users, "item_id": [slate.items[1].item_id for slate in slates]})
-    said = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
-    held_out = HeldOut(second.clear(), second, NIGHT, since=pl.DataFrame(schema=dict.fromkeys(said, pl.String)))
+    columns = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")
+    held_out = HeldOut(second.clear(), second, NIGHT, since=pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
     fused = evaluate(recommender, held_out, np.zeros((0, 1)), max_users=100, seed=0)["fused"]["all"]
     assert fused["recall"] == 1.0
     assert fused["mrr"] == pytest.approx(0.5)
@@ -301,7 +303,7 @@ def test_evaluation_calls_a_list_that_holds_the_target_a_hit(published_shop: Pub
 
 def test_every_source_that_speaks_is_measured(published_shop: PublishedShop) -> None:
     measured = published_shop.report.metrics.keys()
-    sources = {source.name for source in published_shop.made.recommender.sources}
+    sources = {source.name for source in published_shop.trained.recommender.sources}
     assert measured == {"fused", "popularity"} | sources - {"sentence"}
     assert "again" in measured  # this shop's purchases come back
 
@@ -329,19 +331,21 @@ def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
 ) -> None:
     workspace = copy_of(published_shop, tmp_path)
     database = open_live_database(workspace, "")
-    bought = published_shop.made.model.item_ids[0]
+    bought = published_shop.trained.model.item_ids[0]
     at = NIGHT - timedelta(hours=1)
     EventLog(database).append([LoggedEvent("live-1", "first-visit", bought, "purchase", at)])
     ItemChanges(database).put([ItemChange(bought, {"price": 1.25})], at)
     before = Lake(workspace.lake).n_rows("events")
     held: list[TrainedRelease] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.nightly.steps, "publish", lambda store, place, made, *rest: held.append(made) or fail())
+        patch.setattr(
+            jobs.nightly.steps, "publish", lambda store, place, trained, *rest: held.append(trained) or fail()
+        )
         with pytest.raises(StoreError, match="stop here"):
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
     assert Lake(workspace.lake).n_rows("events") == before + 1
-    (made,) = held
-    assert made.live == LivePosition(database.id, 1, 1)
-    assert made.shop.items.row(by_predicate=pl.col("item_id") == bought, named=True)["price"] == 1.25
-    assert len(made.recommender.users.history("first-visit")) == 1
+    (trained,) = held
+    assert trained.live == LivePosition(database.id, 1, 1)
+    assert trained.shop.items.row(by_predicate=pl.col("item_id") == bought, named=True)["price"] == 1.25
+    assert len(trained.recommender.users.history("first-visit")) == 1
     database.close()

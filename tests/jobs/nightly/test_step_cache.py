@@ -12,8 +12,8 @@ from jobs.nightly.step_cache import (
     OUTPUT_FILE,
     UNCOUNTED_FOLDERS,
     Output,
-    Outputs,
     Step,
+    StepCache,
     StepOutputWriter,
     changed,
     code_digest,
@@ -42,18 +42,18 @@ BAKE = Step[Kitchen]("bake", bake, settings=("text",), also=lambda kitchen: {"fl
 SLICE = Step[Kitchen]("slice", bake, reads=("bake",))
 
 
-def run(outputs: Outputs, kitchen: Kitchen, settings: Settings | None = None) -> Output:
+def run(outputs: StepCache, kitchen: Kitchen, settings: Settings | None = None) -> Output:
     """As the night does: what is kept under the key, or else made."""
     inputs = BAKE.inputs(kitchen, {}, settings or Settings())
     return outputs.find("bake", key_of("bake", inputs)) or outputs.make(BAKE, kitchen, inputs)
 
 
 @pytest.fixture
-def outputs(tmp_path: Path) -> Outputs:
-    return Outputs(tmp_path / "steps")
+def outputs(tmp_path: Path) -> StepCache:
+    return StepCache(tmp_path / "steps")
 
 
-def test_what_was_made_of_the_same_is_taken_again(outputs: Outputs) -> None:
+def test_what_was_made_of_the_same_is_taken_again(outputs: StepCache) -> None:
     kitchen = Kitchen()
     first, second = run(outputs, kitchen), run(outputs, kitchen)
     assert kitchen.baked == ["rye"]
@@ -62,7 +62,9 @@ def test_what_was_made_of_the_same_is_taken_again(outputs: Outputs) -> None:
     assert (outputs.folder(second) / "loaf" / "crumb.txt").read_text() == "rye"
 
 
-def test_another_input_a_setting_or_other_code_makes_it_anew(outputs: Outputs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_input_a_setting_or_other_code_makes_it_anew(
+    outputs: StepCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kitchen = Kitchen()
     run(outputs, kitchen)
     run(outputs, Kitchen("wheat", kitchen.baked))
@@ -77,7 +79,7 @@ def test_another_input_a_setting_or_other_code_makes_it_anew(outputs: Outputs, m
     assert len(kitchen.baked) == 5
 
 
-def test_a_step_hangs_on_what_came_out_of_another_not_on_how(outputs: Outputs) -> None:
+def test_a_step_hangs_on_what_came_out_of_another_not_on_how(outputs: StepCache) -> None:
     rye = run(outputs, Kitchen())
     again = run(outputs, Kitchen(), Settings.model_validate({"text": {"token_budget": 64}}))
     wheat = run(outputs, Kitchen("wheat"))
@@ -101,19 +103,19 @@ def damage_record(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [damage_byte, damage_gone, damage_record])
-def test_a_damaged_result_is_made_again(damage, outputs: Outputs, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_result_is_made_again(damage, outputs: StepCache, caplog: pytest.LogCaptureFixture) -> None:
     kitchen = Kitchen()
     folder = outputs.folder(run(outputs, kitchen))
     damage(folder)
     again = run(outputs, kitchen)
     assert kitchen.baked == ["rye", "rye"]
-    assert "output damaged, made again step=bake" in caplog.text
+    assert "step_output_damaged step=bake" in caplog.text
     assert (outputs.folder(again) / "loaf" / "crumb.txt").read_text() == "rye"
     assert run(outputs, kitchen) == again
 
 
 def test_a_crash_before_the_rename_leaves_nothing_that_is_taken(
-    outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+    outputs: StepCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kitchen = Kitchen()
 
@@ -131,7 +133,7 @@ def test_a_crash_before_the_rename_leaves_nothing_that_is_taken(
     assert [path.name for path in outputs.folder(output).parent.iterdir()] == [output.key]
 
 
-def test_old_results_and_what_killed_runs_left_are_removed(outputs: Outputs) -> None:
+def test_old_results_and_what_killed_runs_left_are_removed(outputs: StepCache) -> None:
     old, new = run(outputs, Kitchen("old")), run(outputs, Kitchen("new"))
     (outputs.folder(new).with_name(".draft-x")).mkdir()
     assert outputs.newest("bake") == new

@@ -91,11 +91,11 @@ def entries(users: Users, user_id: str) -> list[str | list[float]]:
 
 
 def test_shoppers_come_with_the_vectors_of_the_texts_they_read() -> None:
-    told = inputs(
+    data = inputs(
         events=events(("ann", "lamp", "view", 1), ("bob", "mouse", "purchase", 1)),
         read=searches(("ann", 0, 2), ("cat", 1, 0)),
     )
-    table, users = users_of(told, settings())
+    table, users = users_of(data, settings())
     assert table["user_id"].to_list() == list(users.rows) == ["ann", "bob", "cat"]
     assert entries(users, "ann") == [[0, 1, 0], "lamp"]
     assert entries(users, "bob") == ["mouse"]
@@ -104,16 +104,16 @@ def test_shoppers_come_with_the_vectors_of_the_texts_they_read() -> None:
 
 
 def test_only_texts_that_a_history_still_holds_are_kept_and_counted_anew() -> None:
-    told = inputs(read=searches(("ann", 0, 0), ("ann", 1, 1), ("ann", 2, 3), ("bob", 0, 3)))
-    table, users = users_of(told, settings(embed={"max_browsing_texts": 2}))
+    data = inputs(read=searches(("ann", 0, 0), ("ann", 1, 1), ("ann", 2, 3), ("bob", 0, 3)))
+    table, users = users_of(data, settings(embed={"max_browsing_texts": 2}))
     np.testing.assert_array_equal(users.texts, READ_TEXT[[1, 3]])
     assert [[entry["text_row"] for entry in history] for history in table["history"].to_list()] == [[0, 1], [1]]
     assert entries(users, "ann") == [[1, 0, 0], [0, 1, 0]]
 
 
 def test_the_newest_items_are_kept() -> None:
-    told = inputs(events=events(*[("ann", item_id, "view", day) for day, item_id in enumerate(ITEM_IDS)]))
-    _, users = users_of(told, settings(interactions={"max_history": 2}))
+    data = inputs(events=events(*[("ann", item_id, "view", day) for day, item_id in enumerate(ITEM_IDS)]))
+    _, users = users_of(data, settings(interactions={"max_history": 2}))
     assert entries(users, "ann") == ITEM_IDS[-2:]
 
 
@@ -145,15 +145,17 @@ def choices(item_id: str, users: list[str] = USERS, since: pl.DataFrame | None =
 RANKING = settings(ranking={"min_targets": 20, "min_leaf": 2, "trees": 10})
 
 
-def ranker_of(held_out: HeldOut, told: Settings = RANKING):
-    return learn_ranker(inputs(), tiny_model(), shoppers(), held_out, told)
+def ranker_of(held_out: HeldOut, ranking: Settings = RANKING):
+    return learn_ranker(inputs(), tiny_model(), shoppers(), held_out, ranking)
 
 
 def test_a_ranker_that_beats_the_weighted_sum_is_kept_and_puts_first_what_was_chosen() -> None:
     ranker = ranker_of(choices("lamp"))
     assert ranker is not None and list(ranker.names) == tiny_recommender().feature_names
     query = Query(user_id="u0", asked_at=ASKED_AT)
-    before, after = (tiny_recommender(users=shoppers(), ranker=one).recommend([query])[0] for one in (None, ranker))
+    before, after = (
+        tiny_recommender(users=shoppers(), ranker=with_ranker).recommend([query])[0] for with_ranker in (None, ranker)
+    )
     assert before.items[0].item_id == "mouse"
     assert after.items[0].item_id == "lamp"
 
@@ -181,8 +183,8 @@ def test_a_ranker_is_one_for_equal_input() -> None:
 
 
 def fusion_of(held_out: HeldOut, **changes: Any):
-    told = settings(fusion={"min_targets": 20})
-    return learn_fusion(inputs(), tiny_model(**changes), shoppers(), held_out, told)
+    changed = settings(fusion={"min_targets": 20})
+    return learn_fusion(inputs(), tiny_model(**changes), shoppers(), held_out, changed)
 
 
 def test_the_fusion_learns_what_the_choices_follow() -> None:

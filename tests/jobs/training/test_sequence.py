@@ -38,13 +38,13 @@ def test_one_processor_needs_no_ray(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     settings = SMALL.model_copy(update={"workers": workers})
     validation = (DATA, np.zeros(12, dtype=int))
-    told: list[Epoch] = []
+    epochs: list[Epoch] = []
     storage = tmp_path / "storage"
     model = train_sequence(
-        DATA, texts(12), 12, settings, 1, storage=storage, validation=validation, progress=told.append
+        DATA, texts(12), 12, settings, 1, storage=storage, validation=validation, progress=epochs.append
     )
     assert_equal_models(model, fit_sequence(DATA, texts(12), 12, settings, 1, validation=validation))
-    assert [epoch.number for epoch in told] == [1, 2, 3]
+    assert [epoch.number for epoch in epochs] == [1, 2, 3]
     assert not storage.exists()
 
 
@@ -54,7 +54,7 @@ def test_what_does_not_fit_together_is_refused_before_ray_starts(no_ray: None, t
 
 
 @pytest.mark.parametrize(
-    ("asked", "n_gpus", "used"),
+    ("requested", "n_gpus", "used"),
     [
         (0, 0, (1, False)),
         (0, 1, (1, True)),
@@ -66,7 +66,7 @@ def test_what_does_not_fit_together_is_refused_before_ray_starts(no_ray: None, t
 )
 @pytest.mark.parametrize("cluster", [False, True])
 def test_every_gpu_has_a_worker_unless_another_number_is_asked_for(
-    asked: int, n_gpus: int, used: tuple[int, bool], cluster: bool, no_ray: None, monkeypatch: pytest.MonkeyPatch
+    requested: int, n_gpus: int, used: tuple[int, bool], cluster: bool, no_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This machine's GPUs are counted, or where RAY_ADDRESS names a cluster, those of the cluster."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0 if cluster else n_gpus)
@@ -74,7 +74,7 @@ def test_every_gpu_has_a_worker_unless_another_number_is_asked_for(
         monkeypatch.setenv("RAY_ADDRESS", "ray-head:6379")
         monkeypatch.setattr(training_workers, "start_ray", lambda: None)
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": float(n_gpus)})
-    assert workers_to_use(asked) == used
+    assert workers_to_use(requested) == used
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -91,12 +91,12 @@ def test_two_workers_of_ray_train_fit_one_model(tmp_path: Path, capfd: pytest.Ca
     with pytest.raises(InterruptedError):
         train_sequence(DATA, None, 12, endless, 0, storage=storage, progress=give_up)
     before = fit_sequence(DATA, None, 12, PAIR, 0)
-    told: list[Epoch] = []
+    epochs: list[Epoch] = []
     model = train_sequence(
-        DATA, None, 12, PAIR, 1, storage=storage, checkpoint=checkpoint, warm_start=before, progress=told.append
+        DATA, None, 12, PAIR, 1, storage=storage, checkpoint=checkpoint, warm_start=before, progress=epochs.append
     )
-    assert [epoch.number for epoch in given_up + told] == [1, 1, 2]
-    assert told[0].loss < 0.5 * given_up[0].loss
+    assert [epoch.number for epoch in given_up + epochs] == [1, 1, 2]
+    assert epochs[0].loss < 0.5 * given_up[0].loss
     assert not np.allclose(model.item_vectors, before.item_vectors, atol=1e-4)
     assert model.scores(histories([3, 4], [10, 11], [7])).argmax(axis=1).tolist() == [5, 0, 8]
     assert checkpoint.is_file()

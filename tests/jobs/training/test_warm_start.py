@@ -37,53 +37,53 @@ MINUTE = timedelta(minutes=1)
 
 def seen_until(shop: PublishedShop) -> datetime:
     """The moment from which on the published shop's first model has seen nothing."""
-    return shop.made.warm_start[1]
+    return shop.trained.warm_start[1]
 
 
-def found(
+def warm_start_of(
     shop: PublishedShop, *, workspace: Workspace | None = None, encoder_id: str = "", **changes: Any
 ) -> WarmStart | None:
-    asked: dict[str, Any] = {
-        "item_ids": shop.made.model.item_ids,
+    arguments: dict[str, Any] = {
+        "item_ids": shop.trained.model.item_ids,
         "cut": seen_until(shop),
         "settings": WARM,
         **changes,
     }
     store = Store(workspace or shop.workspace)
-    return read_warm_start(store, encoder_id or shop.made.encoder_id, **asked)
+    return read_warm_start(store, encoder_id or shop.trained.encoder_id, **arguments)
 
 
 def test_the_first_model_of_the_served_release_is_where_the_next_night_starts(published_shop: PublishedShop) -> None:
-    start = found(published_shop, cut=seen_until(published_shop) + timedelta(days=1))
+    start = warm_start_of(published_shop, cut=seen_until(published_shop) + timedelta(days=1))
     assert start is not None
-    assert_equal_models(start.sequence, published_shop.made.warm_start[0])
-    np.testing.assert_array_equal(start.whitening.mean, published_shop.made.model.whitening.mean)
+    assert_equal_models(start.sequence, published_shop.trained.warm_start[0])
+    np.testing.assert_array_equal(start.whitening.mean, published_shop.trained.model.whitening.mean)
     served = Model.load(Store(published_shop.workspace).open().model_dir).sequence
     assert (served.item_vectors != start.sequence.item_vectors).any()  # that one has seen what will be asked for
 
 
 def test_no_night_starts_from_a_model_that_has_seen_its_validation_days(published_shop: PublishedShop) -> None:
-    assert found(published_shop) is not None  # it has seen nothing of that moment itself
-    assert found(published_shop, cut=seen_until(published_shop) - timedelta(microseconds=1)) is None
+    assert warm_start_of(published_shop) is not None  # it has seen nothing of that moment itself
+    assert warm_start_of(published_shop, cut=seen_until(published_shop) - timedelta(microseconds=1)) is None
 
 
 def test_a_night_starts_cold_unless_it_is_told_otherwise(published_shop: PublishedShop) -> None:
-    assert found(published_shop, settings=SequenceSettings()) is None
+    assert warm_start_of(published_shop, settings=SequenceSettings()) is None
 
 
 def test_a_model_over_the_texts_of_another_encoder_is_left_out(published_shop: PublishedShop) -> None:
-    assert found(published_shop, encoder_id="another") is None
+    assert warm_start_of(published_shop, encoder_id="another") is None
 
 
 def test_a_first_night_starts_cold(published_shop: PublishedShop, tmp_path: Path) -> None:
-    assert found(published_shop, workspace=Workspace(tmp_path / "new")) is None
+    assert warm_start_of(published_shop, workspace=Workspace(tmp_path / "new")) is None
 
 
 def test_items_are_found_again_in_another_catalogue(published_shop: PublishedShop) -> None:
-    ids = published_shop.made.model.item_ids
-    start = found(published_shop, item_ids=pl.Series(["brand new", ids[7], ids[3]]))
+    ids = published_shop.trained.model.item_ids
+    start = warm_start_of(published_shop, item_ids=pl.Series(["brand new", ids[7], ids[3]]))
     assert start is not None
-    first = published_shop.made.warm_start[0]
+    first = published_shop.trained.warm_start[0]
     assert not start.sequence.item_vectors[0].any()
     np.testing.assert_array_equal(start.sequence.item_vectors[1:], first.item_vectors[[7, 3]])
     assert start.sequence.has_id.tolist() == [False, *first.has_id[[7, 3]]]
@@ -103,7 +103,7 @@ def test_a_damaged_release_is_no_obstacle(
         shutil.rmtree(folder)
     else:
         (folder / "sequence.safetensors").write_bytes(b"nonsense")
-    assert found(published_shop, workspace=workspace) is None
+    assert warm_start_of(published_shop, workspace=workspace) is None
     assert "warm start left out" in caplog.text
 
 
@@ -142,8 +142,8 @@ def targets(*rows: tuple[str, str]) -> pl.DataFrame:
 
 
 def test_histories_stand_in_the_order_of_the_targets_and_strangers_have_none() -> None:
-    wanted = targets(("cat", "lamp"), ("nobody", "lamp"), ("ann", "lamp"), ("bob", "lamp"), ("cat", "mouse"))
-    histories = histories_of(shoppers(), wanted)
+    choices = targets(("cat", "lamp"), ("nobody", "lamp"), ("ann", "lamp"), ("bob", "lamp"), ("cat", "mouse"))
+    histories = histories_of(shoppers(), choices)
     assert histories.indptr.tolist() == [0, 2, 2, 4, 4, 6]
     keyboard, mouse, teapot = (ITEM_IDS.index(item_id) for item_id in ("keyboard", "mouse", "teapot"))
     assert histories.item_rows.tolist() == [-1, teapot, keyboard, mouse, -1, teapot]
@@ -180,10 +180,10 @@ def fits(folder: Path, *, warm: bool = True, min_targets: int = 2) -> SequenceFi
 
 
 def test_the_first_model_is_judged_by_what_followed_and_may_start_warm(trained: Spy, tmp_path: Path) -> None:
-    users, wanted = shoppers(), targets(("cat", "lamp"), ("ann", "gone"))
+    users, choices = shoppers(), targets(("cat", "lamp"), ("ann", "gone"))
     start = WarmStart(READER, Whitening(np.zeros(3, np.float32), np.eye(3, dtype=np.float32)))
-    assert fits(tmp_path).measured(wanted, start)(users, None, users.texts) is READER
-    fits(tmp_path).measured(wanted, None)(users, None, users.texts)
+    assert fits(tmp_path).measured(choices, start)(users, None, users.texts) is READER
+    fits(tmp_path).measured(choices, None)(users, None, users.texts)
     warm, cold = trained.calls
     histories, rows = warm["validation"]
     assert histories.indptr.tolist() == [0, 2, 4]
@@ -195,8 +195,8 @@ def test_the_first_model_is_judged_by_what_followed_and_may_start_warm(trained: 
 
 
 def test_too_few_choices_stop_no_training(trained: Spy, tmp_path: Path) -> None:
-    users, wanted = shoppers(), targets(("cat", "lamp"), ("ann", "lamp"))
-    fits(tmp_path, min_targets=3).measured(wanted, None)(users, None, users.texts)
+    users, choices = shoppers(), targets(("cat", "lamp"), ("ann", "lamp"))
+    fits(tmp_path, min_targets=3).measured(choices, None)(users, None, users.texts)
     assert trained.calls[0]["validation"] is None
 
 

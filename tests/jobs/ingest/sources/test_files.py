@@ -74,7 +74,7 @@ def test_json_values_become_text_and_missing_keys_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", b"", "the file is empty"),
         ("a.parquet", b"hello, this is text", "not a Parquet file"),
@@ -88,11 +88,11 @@ def test_json_values_become_text_and_missing_keys_null(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused_in_one_line(
-    tmp_path: Path, name: str, content: bytes, said: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(DataError, match=said) as refused:
+    with pytest.raises(DataError, match=message) as refused:
         read(path)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -103,13 +103,14 @@ def test_globs_name_each_file_once_in_order(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("a\n1\n")
-    found = expand([str(tmp_path / "*.csv"), str(tmp_path / "a.csv"), str(tmp_path / "**/c.csv")])
-    assert [path.name for path in found] == ["a.csv", "b.csv", "c.csv"]
+    files = expand([str(tmp_path / "*.csv"), str(tmp_path / "a.csv"), str(tmp_path / "**/c.csv")])
+    assert [path.name for path in files] == ["a.csv", "b.csv", "c.csv"]
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"), [("no*.csv", "no file matches this pattern"), ("no.csv", "no such file"), (".", "is a folder")]
+    ("pattern", "message"),
+    [("no*.csv", "no file matches this pattern"), ("no.csv", "no such file"), (".", "is a folder")],
 )
-def test_a_pattern_without_files_is_refused(tmp_path: Path, pattern: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_pattern_without_files_is_refused(tmp_path: Path, pattern: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         expand([str(tmp_path / pattern)])

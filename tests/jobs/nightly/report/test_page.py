@@ -1,4 +1,4 @@
-"""The page that every night leaves, whatever became of it."""
+"""The report of every run, also of one that failed."""
 
 import html
 import json
@@ -20,7 +20,7 @@ from features.workspace.training_curves import TRAINING_FILE, note_epoch, read_e
 from jobs.erase.leak_search import Needles, holds_any
 from jobs.erase.workspace_files import erase_from_runs
 from jobs.nightly.record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
-from jobs.nightly.report.page import night_page, write_night_report
+from jobs.nightly.report.page import render_report, write_report
 from jobs.nightly.report.plots import Bar, Line, Point, Usual, bar_plot, line_plot
 from jobs.nightly.report.text import seconds
 from jobs.nightly.run import Choice, nightly
@@ -38,8 +38,8 @@ PRICES = {
     "low": 0.833,
     "high": 1.2,
     "severity": "stop",
-    "says": "items cost 100 times as much",
-    "remedy": "see whether the currency changed",
+    "says": "median price change: factor 100",
+    "remedy": "check whether the currency changed",
 }
 WORSE = {
     "name": "quality, all",
@@ -47,8 +47,8 @@ WORSE = {
     "low": -0.05,
     "high": None,
     "severity": "stop",
-    "says": "NDCG 0.2000, the served release 0.4000",
-    "remedy": "see what of settings or data changed",
+    "says": "NDCG 0.2000, served release 0.4000",
+    "remedy": "run recsys releases diff",
 }
 
 
@@ -91,59 +91,65 @@ OUTCOMES: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     (
         {"status": "finished", "release_id": "r9"},
         ("read", "publish"),
-        "Nothing changed Nothing has changed since release r9, so nothing was published",
+        "No changes No changes since release r9: nothing was published",
     ),
-    ({"status": "finished", "until": "embed"}, ("read", "embed"), "In part Only steps up to “embed” were asked for"),
+    (
+        {"status": "finished", "until": "embed"},
+        ("read", "embed"),
+        "Partial run Only the steps up to “embed” were requested",
+    ),
     (
         {"status": "failed", "error": "encoder <x>: no such folder"},
         ("read", "embed"),
         (
-            "Failed The night failed in the step “embed”, so nothing was published; nothing is served yet. The reason: "
-            "encoder <x>: no such folder."
+            "Failed The run failed in step “embed”; nothing was published. No release is live yet. Error: "
+            "encoder <x>: no such folder"
         ),
     ),
-    ({"status": "failed", "error": "no room"}, (), "Failed The night failed before its first step"),
-    ({"status": "failed", "error": "killed"}, ("read",), "Killed The night was killed in the step “read”"),
-    ({"status": "stopped", "error": "143"}, ("learn",), "Stopped The night was stopped in the step “learn”"),
+    ({"status": "failed", "error": "no room"}, (), "Failed The run failed before the first step"),
+    ({"status": "failed", "error": "killed"}, ("read",), "Killed The run was killed in step “read”"),
+    ({"status": "stopped", "error": "143"}, ("learn",), "Stopped The run was stopped in step “learn”"),
     ({"status": "held back", "error": "by something"}, ("read",), "Held back Not published: by something."),
 ]
 
 
-@pytest.mark.parametrize(("changes", "steps", "said"), OUTCOMES)
+@pytest.mark.parametrize(("changes", "steps", "expected"), OUTCOMES)
 def test_the_page_begins_with_what_became_of_the_night(
-    workspace: Workspace, changes: dict[str, Any], steps: tuple[str, ...], said: str
+    workspace: Workspace, changes: dict[str, Any], steps: tuple[str, ...], expected: str
 ) -> None:
     run = run_of(workspace, 0, *steps, **changes)
-    write_night_report(workspace, run)
+    write_report(workspace, run)
     page = (workspace.runs / run.run_id / REPORT_FILE).read_text()
-    assert words(page).startswith(said)
+    assert words(page).startswith(expected)
 
 
 @pytest.mark.parametrize(
     ("step", "name", "finding", "who"),
-    [("check", "data_checks.json", PRICES, "the data checks"), ("gate", "gate.json", WORSE, "the gate")],
+    [("check", "data_checks.json", PRICES, "data check"), ("gate", "gate.json", WORSE, "gate")],
 )
 def test_a_night_that_was_held_back_says_which_finding_and_what_to_do(
     workspace: Workspace, step: str, name: str, finding: dict[str, Any], who: str
 ) -> None:
-    run = run_of(workspace, 0, "read", step, status="held back", error="night held back")
+    run = run_of(workspace, 0, "read", step, status="held back", error="run held back")
     put(workspace, run.run_id, name, {"findings": [finding, finding | {"severity": "ok", "remedy": ""}]})
-    said = words(night_page(workspace, run))
-    assert said.startswith(f"Held back Not published: {who} found that {finding['says']} (expected ")
-    assert f"{finding['name']}: {finding['remedy']}" in said
-    assert "`recsys nightly --force` publishes anyway" in said
+    text = words(render_report(workspace, run))
+    assert text.startswith(f"Held back Not published: {who} “{finding['name']}” failed: {finding['says']} (expected ")
+    assert f"{finding['name']}: {finding['remedy']}" in text
+    assert "`recsys nightly --force` publishes anyway" in text
 
 
 def test_a_forced_night_says_so(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "check", "publish", status="published", release_id="r0", forced=True)
     put(workspace, run.run_id, "data_checks.json", {"findings": [PRICES]})
-    assert "Release r0 is live, although it would have been held back (--force)" in words(night_page(workspace, run))
+    assert "Release r0 is live. It was published with --force in spite of failed checks." in words(
+        render_report(workspace, run)
+    )
 
 
 def test_findings_of_an_earlier_attempt_are_not_tonights(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "read", status="failed", error="the disk is full")
     put(workspace, run.run_id, "gate.json", {"findings": [WORSE]})
-    assert WORSE["says"] not in night_page(workspace, run)
+    assert WORSE["says"] not in render_report(workspace, run)
 
 
 class Tags(HTMLParser):
@@ -165,7 +171,7 @@ def with_slates(workspace: Workspace) -> RunRecord:
 
 
 def test_titles_are_text_and_the_page_needs_nothing_else(workspace: Workspace) -> None:
-    page = night_page(workspace, with_slates(workspace))
+    page = render_report(workspace, with_slates(workspace))
     tags = Tags()
     tags.feed(page)
     assert "script" not in tags.seen and tags.addresses == []
@@ -186,17 +192,17 @@ def test_an_erased_shopper_leaves_the_pages_that_were_written(
     """An id that others' data hold, too, goes where it is marked as one; others of its letters stay."""
     run = with_slates(workspace)
     path = workspace.runs / run.run_id / "gate.json"
-    told = json.loads(path.read_text())
-    told["changed_slates"][0]["user_id"] = user_id
-    path.write_text(json.dumps(told, indent=2))
-    write_night_report(workspace, run)
+    record = json.loads(path.read_text())
+    record["changed_slates"][0]["user_id"] = user_id
+    path.write_text(json.dumps(record, indent=2))
+    write_report(workspace, run)
     page = workspace.runs / run.run_id / REPORT_FILE
     before = words(page.read_text())
     assert f"Shopper {user_id} " in before
-    wanted = needles(workspace, user_id, in_bytes)
-    removed, written = erase_from_runs(workspace, wanted)
+    patterns = needles(workspace, user_id, in_bytes)
+    removed, written = erase_from_runs(workspace, patterns)
     assert removed["mentions"] >= 2 and {path, page} <= set(written)
-    assert not any(holds_any(one, wanted) for one in (path, page))
+    assert not any(holds_any(file, patterns) for file in (path, page))
     after = words(page.read_text())
     assert "Shopper (erased) " in after and f"Shopper {user_id} " not in after
     assert json.loads(path.read_text())["changed_slates"][0]["user_id"] == "(erased)"
@@ -207,20 +213,20 @@ def test_an_erased_shopper_leaves_the_pages_that_were_written(
 def test_a_shopper_who_is_kept_out_is_left_out(workspace: Workspace) -> None:
     run = with_slates(workspace)
     add_erased(workspace, SHOPPER, NIGHT)
-    assert "None to show" in night_page(workspace, run)
+    assert "Nothing to show" in render_report(workspace, run)
     (workspace.erasures / "key").write_text("damaged")
-    assert "None to show" in night_page(workspace, run)
+    assert "Nothing to show" in render_report(workspace, run)
 
 
 def test_nights_before_stand_beside_tonights(workspace: Workspace) -> None:
     for night, ndcg in enumerate((0.31, 0.32)):
         published(workspace, night, ndcg)
-    page = night_page(workspace, published(workspace, 2, 0.33))
-    told = re.findall(r'aria-label="(NDCG at 10, all shoppers[^"]*)"', page)
-    figures = ".310 at first (01 Jun), .330 (.280 to .380) at last (03 Jun)"
-    assert told == [f"NDCG at 10, all shoppers. {figures}"]
-    assert "new shopper" not in words(page)  # nobody was measured
-    assert "Neighbours that are others. 0% at first (01 Jun), 20% at last (03 Jun)" in page
+    page = render_report(workspace, published(workspace, 2, 0.33))
+    labels = re.findall(r'aria-label="(NDCG at 10, all shoppers[^"]*)"', page)
+    figures = "from .310 (01 Jun) to .330 (.280 to .380) (03 Jun)"
+    assert labels == [f"NDCG at 10, all shoppers. {figures}"]
+    assert "new shoppers" not in words(page)  # nobody was measured
+    assert "Changed neighbours. from 0% (01 Jun) to 20% (03 Jun)" in page
     assert "evaluate 2.0 s, usually 2.0 s to 2.0 s" in page
 
 
@@ -228,7 +234,7 @@ def test_a_night_without_news_does_not_count_its_release_twice(workspace: Worksp
     published(workspace, 0, 0.31)
     put(workspace, "r0", "report.json", {"as_of": NIGHT.isoformat(), "metrics": metrics(0.31)})
     again = run_of(workspace, 1, "read", "publish", status="finished", release_id="r0")
-    assert "all shoppers. .310 (.260 to .360)" in night_page(workspace, again)
+    assert "all shoppers. .310 (.260 to .360)" in render_report(workspace, again)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"run_id": 7}', ""])
@@ -237,8 +243,8 @@ def test_a_damaged_record_of_an_old_night_is_left_out(workspace: Workspace, dama
         published(workspace, night, 0.3 + night / 10)
     (workspace.runs / read_runs(workspace)[1].run_id / RUN_FILE).write_text(damage)
     (workspace.runs / "r0" / "gate.json").write_text(damage)
-    page = night_page(workspace, published(workspace, 3, 0.6))
-    assert ".300 at first (01 Jun), .600" in page
+    page = render_report(workspace, published(workspace, 3, 0.6))
+    assert "from .300 (01 Jun) to .600" in page
 
 
 @pytest.mark.parametrize("ndcg", [None, "much", float("nan"), []])
@@ -246,7 +252,7 @@ def test_a_figure_that_is_none_is_left_out(workspace: Workspace, ndcg: object) -
     published(workspace, 0, 0.3)
     report = {"as_of": "some day", "metrics": {"fused": {"all": {"n_users": 5, "ndcg": ndcg}}}}
     put(workspace, "r0", "report.json", report)
-    page = night_page(workspace, published(workspace, 1, 0.6))
+    page = render_report(workspace, published(workspace, 1, 0.6))
     assert "all shoppers. .600 (.550 to .650)" in page
 
 
@@ -259,22 +265,22 @@ def test_a_page_that_cannot_be_written_costs_nothing_but_itself(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(jobs.nightly.report.page, "write_atomically", full)
-    write_night_report(workspace, run)
-    assert "report not written" in caplog.text
+    write_report(workspace, run)
+    assert "report_not_written" in caplog.text
     caplog.clear()
     monkeypatch.setattr(jobs.nightly.report.page, "read_history", lambda *_: 1 / 0)
-    write_night_report(workspace, run)
-    assert "report not written" in caplog.text and not (workspace.runs / run.run_id / REPORT_FILE).exists()
+    write_report(workspace, run)
+    assert "report_not_written" in caplog.text and not (workspace.runs / run.run_id / REPORT_FILE).exists()
 
 
 def test_the_first_night_leaves_a_whole_page(published_shop: PublishedShop) -> None:
     workspace, report = published_shop.workspace, published_shop.report
     path = workspace.runs / report.run_id / REPORT_FILE
-    page, said = path.read_text(), words(path.read_text())
-    assert said.startswith(f"Published Release {report.release_id} is live: it knows the shop up to ")
+    page, text = path.read_text(), words(path.read_text())
+    assert text.startswith(f"Published Release {report.release_id} is live, with data up to ")
     assert path.stat().st_size < 300_000
-    for said_of_none in ("the first night that was measured", "no release to compare with", "Nothing to compare"):
-        assert said_of_none in said
+    for note in ("the first that was measured", "no release to compare with", "Nothing to compare"):
+        assert note in text
     assert set(read_epochs(path.parent)) == {"first", "evaluate", "fit"}
     assert "Loss by epoch" in page and "Seconds by step" in page
 
@@ -282,9 +288,9 @@ def test_the_first_night_leaves_a_whole_page(published_shop: PublishedShop) -> N
 def test_the_second_night_is_told_against_the_first(two_nights: Workspace) -> None:
     first, second = read_runs(two_nights)
     page = (two_nights.runs / second.run_id / REPORT_FILE).read_text()
-    said = words(page)
-    assert f"Against the served release, {first.release_id}, on the same choices" in said
-    assert "What the gate looked at" in said and "Neighbours that are others" in said
+    text = words(page)
+    assert f"Compared with the served release {first.release_id} on the same choices" in text
+    assert "Release gate" in text and "Changed neighbours" in text
     verdict = json.loads((two_nights.runs / second.run_id / "gate.json").read_text())
     assert 1 <= len(verdict["changed_slates"]) <= 5
     assert {slate["user_id"] for slate in verdict["changed_slates"]} == set(re.findall(r'"user-id">([^<]+)<', page))
@@ -297,9 +303,9 @@ def test_epochs_that_are_done_again_are_told_once(tmp_path: Path) -> None:
     for number in (1, 2, 3, 2, 3):  # cut off in the third, after a checkpoint of the first
         note_epoch(tmp_path, "first", Epoch(number, 4, 3.0 / number, 0.1 * number))
     note_epoch(tmp_path, "fit", Epoch(1, 4, 3.0, None))
-    told = read_epochs(tmp_path)
-    assert [epoch.number for epoch in told["first"]] == [1, 2, 3]
-    assert told["fit"] == [Epoch(1, 4, 3.0, None)]
+    epochs_by_fit = read_epochs(tmp_path)
+    assert [epoch.number for epoch in epochs_by_fit["first"]] == [1, 2, 3]
+    assert epochs_by_fit["fit"] == [Epoch(1, 4, 3.0, None)]
     (tmp_path / TRAINING_FILE).write_text("{")
     assert read_epochs(tmp_path) == {}
 
@@ -326,29 +332,37 @@ def test_bars_end_within_their_plot_and_nothing_is_drawn_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.04, "0.0 s"), (9.9, "9.9 s"), (12.4, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
+    ("value", "text"), [(0.04, "0.0 s"), (9.9, "9.9 s"), (12.4, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
 )
-def test_times_of_any_length_are_short(value: float, said: str) -> None:
-    assert seconds(value) == said
+def test_times_of_any_length_are_short(value: float, text: str) -> None:
+    assert seconds(value) == text
 
 
 def test_what_tonight_has_no_figure_of_is_not_drawn(workspace: Workspace) -> None:
     """Else the last night's would be taken for tonight's."""
     published(workspace, 0, 0.3)
     run = run_of(workspace, 1, "read", status="failed", error="x")
-    page = night_page(workspace, run)
-    assert "NDCG at 10" not in page and "Neighbours that are others" not in page
+    page = render_report(workspace, run)
+    assert "NDCG at 10" not in page and "Changed neighbours" not in page
 
 
 def test_rows_are_told_by_table(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "ingest", "check", status="stopped")
-    event = {"table": "events", "n_read": 10, "n_new": 7, "n_updated": 1, "n_bad": 2, "reasons": {"no <user>": 2}}
+    event = {
+        "table": "events",
+        "n_read": 10,
+        "n_new": 7,
+        "n_updated": 1,
+        "n_duplicates": 0,
+        "n_bad": 2,
+        "reasons": {"no <user>": 2},
+    }
     put(workspace, run.run_id, "arrivals.json", {"tables": [event, event | {"n_read": 1000}]})
     span = [NIGHT.isoformat(), (NIGHT + DAY).isoformat()]
     put(workspace, run.run_id, "data_checks.json", {"findings": [], "events": 1234, "window": span})
-    said = words(night_page(workspace, run))
-    assert "events (no <user>: 4) 1,010 14 2 4" in said
-    assert "1,234 events from 01 Jun 2025, 02:00 to 02 Jun 2025, 02:00 UTC." in said
+    text = words(render_report(workspace, run))
+    assert "events (no <user>: 4) 1,010 14 2 4" in text
+    assert "1,234 new events from 01 Jun 2025, 02:00 to 02 Jun 2025, 02:00 UTC." in text
 
 
 @pytest.mark.parametrize("error", [StoreError("stop here"), KeyboardInterrupt(), ValueError("a defect")])
@@ -366,10 +380,8 @@ def test_every_night_leaves_its_page(
     monkeypatch.setattr(jobs.nightly.steps, "publish", stop)
     with pytest.raises(type(error)):
         nightly(workspace, published_shop.settings, None, NIGHT + 2 * DAY, lambda *_: None, Choice(since="publish"))
-    said = words((workspace.runs / read_runs(workspace)[-1].run_id / REPORT_FILE).read_text())
-    became = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    text = words((workspace.runs / read_runs(workspace)[-1].run_id / REPORT_FILE).read_text())
+    became = "was stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     live = published_shop.report.release_id
-    assert f"The night {became} in the step “publish”, so nothing was published; {live} stays live." in (
-        said.replace("was stopped", "stopped")
-    )
+    assert f"The run {became} in step “publish”; nothing was published. Release {live} stays live." in text
     assert words((workspace.runs / killed.run_id / REPORT_FILE).read_text()).startswith("Killed")
