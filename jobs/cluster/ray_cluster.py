@@ -38,7 +38,7 @@ def start_ray() -> None:
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the shop's machines unasked
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage data
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes straight to the terminal
         # Without it Ray warns about a default of its next versions, in which a task without GPUs still sees them.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

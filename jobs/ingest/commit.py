@@ -63,7 +63,7 @@ def commit_ingest(
     """Make what was merged the lake's content, and note what it held before.
 
     keep: so many ingests can be undone. One that changes nothing is an entry, too, unless another has taken the same:
-    its rows would be lost where the ingest that brought them before is undone.
+    its rows would be lost when the earlier ingest of them is undone.
     """
     written = [file for table in merged.values() for file in table.files]
     if not keep:

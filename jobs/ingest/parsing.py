@@ -1,6 +1,7 @@
-"""Values as shops write them become values of our tables: `"$1,299.00"` a price, 1393545600 a time, 17.0 the id 17.
+"""Parses the values of a shop's files into values of our tables: `"$1,299.00"` a price, 1393545600 a time, 17.0 the id
+17.
 
-Only the form is changed here; which values are allowed is for the schemas of `recsys/tables.py` to say.
+Only the format changes here; the schemas of `recsys/tables.py` define which values are allowed.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "events": ("user_id", "item_id", "event_type", "timestamp", "text", "value", "session_id"),
     "reviews": ("user_id", "item_id", "timestamp", "rating", "title", "text"),
 }
-"""What makes two rows of a table the same where the source gives them no id."""
+"""Columns that identify a row where the source gives it no id."""
 
 EMPTY_WORDS: Final = ("", "nan", "null", "none", "na", "n/a")
-"""Said in a column of numbers, times or flags, these mean that nothing is known."""
+"""In a column of numbers, times or flags these mean a missing value."""
 
 TRUE_WORDS: Final = ("true", "1", "1.0", "yes", "y", "in stock", "available")
 FALSE_WORDS: Final = ("false", "0", "0.0", "no", "n", "out of stock", "unavailable")
@@ -42,7 +43,7 @@ _VALUE: Final = pl.col("value")
 
 
 def cast_rows(table: str, raw: pl.DataFrame, columns: Mapping[str, str], constants: Mapping[str, str]) -> pl.DataFrame:
-    """`raw` as rows of `table`, one for one, plus `unreadable`: "price|dtype, …" for values that have no reading.
+    """`raw` as rows of `table`, one for one, plus `unreadable`: "price|dtype, …" for values that cannot be parsed.
 
     columns: our column -> the column of `raw`. constants: our column -> a fixed value. A column in neither is null;
     `available` is then true, and a missing event_id or review_id is derived from `IDENTITY`.
@@ -74,7 +75,7 @@ def cast_rows(table: str, raw: pl.DataFrame, columns: Mapping[str, str], constan
 
 
 def _plain(series: pl.Series) -> pl.Series:
-    """The series with lists and structs as JSON text, and categories, bytes and decimals as what they stand for."""
+    """The series with lists and structs as JSON text; categories, bytes and decimals as their values."""
     dtype = series.dtype
     if dtype.is_nested():
         wrapped = series.alias("v").to_frame().select(pl.struct("v").struct.json_encode()).to_series()
@@ -88,7 +89,7 @@ def _plain(series: pl.Series) -> pl.Series:
 
 
 def _is_given(series: pl.Series) -> pl.Series:
-    """Whether each value says something: false for null, NaN, and the empty words."""
+    """Whether each value is present: false for null, NaN, and the empty words."""
     if series.dtype == pl.String:
         return ~series.str.strip_chars().str.to_lowercase().is_in(list(EMPTY_WORDS)).fill_null(True)
     if series.dtype.is_float():
@@ -159,7 +160,7 @@ def _numbers(series: pl.Series) -> pl.Series:
 
 
 def _times(series: pl.Series) -> pl.Series:
-    """Times in UTC, µs. Naive times are UTC; numbers are seconds, ms, µs or ns since 1970, told by their size."""
+    """Times in UTC, µs. Naive times are UTC; numbers are seconds, ms, µs or ns since 1970, depending on their size."""
     frame, dtype = series.to_frame("value"), series.dtype
     if dtype == pl.Date:
         return frame.select(_VALUE.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")).to_series()
@@ -213,7 +214,7 @@ def _joined(path: Any) -> str:
 
 
 def attributes(text: str | None, source_name: str) -> str | None:
-    """A JSON object with sorted keys and without nulls; anything but an object is kept under the source's name."""
+    """A JSON object with sorted keys and without nulls; anything but an object is stored under the source's name."""
     value = _parsed(text)
     if value is None:
         return None
@@ -233,7 +234,7 @@ def _sentence(text: str | None) -> str | None:
 
 
 def _parsed(text: str | None) -> Any:
-    """The list or object that a text writes down, as JSON or as a Python literal; else the text itself."""
+    """The list or object in a text, as JSON or as a Python literal; else the text itself."""
     if text is None or not text.startswith(("[", "{")):
         return text
     try:
@@ -246,7 +247,7 @@ def _parsed(text: str | None) -> Any:
 
 
 def _derived_ids(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.Series:
-    """A hash of the columns that make a row what it is, 32 hex characters."""
+    """A hash of the columns that identify a row, 32 hex characters."""
     texts = [pl.col(name).to_physical() if name == "timestamp" else pl.col(name) for name in columns]
     joined = pl.concat_str([text.cast(pl.String).fill_null("\x1e") for text in texts], separator="\x1f")
     hashes = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in rows.select(joined).to_series()]

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "log.txt"
 REPORT_FILE: Final = "report.html"
-_PREFIX: Final = "night-"
+_PREFIX: Final = "run-"
+_PREFIX_BEFORE: Final = "night-"
+"""Of runs of earlier versions."""
 
 RunStatus = Literal["running", "failed", "stopped", "held back", "finished", "published"]
 StepStatus = Literal["running", "made", "reused", "failed"]
@@ -120,7 +122,7 @@ REPORT: Final = RecordFile("report.json", TypeAdapter(Report))
 
 
 def new_run_id(workspace: Workspace, now: datetime) -> str:
-    """`night-20261123T030000Z`, with a number appended where that name is taken."""
+    """`run-20261123T030000Z`, with a number appended where that name is taken."""
     run_id = name = f"{_PREFIX}{now:%Y%m%dT%H%M%SZ}"
     number = 1
     while (workspace.runs / run_id).exists():
@@ -132,7 +134,8 @@ def new_run_id(workspace: Workspace, now: datetime) -> str:
 def read_runs(workspace: Workspace) -> list[RunRecord]:
     """Every nightly run of the workspace, oldest first; damaged records are skipped and logged."""
     records = []
-    for path in workspace.runs.glob(f"{_PREFIX}*/{RUN_FILE}"):
+    paths = (path for prefix in (_PREFIX_BEFORE, _PREFIX) for path in workspace.runs.glob(f"{prefix}*/{RUN_FILE}"))
+    for path in paths:
         try:
             records.append(_JSON.validate_json(path.read_bytes()))
         except (OSError, ValidationError) as error:

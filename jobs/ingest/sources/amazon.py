@@ -1,6 +1,6 @@
 """`recsys ingest amazon`: the review and metadata files of the Amazon releases of 2014, 2018 and 2023.
 
-All are lines of JSON, except that the metadata of 2014 are Python literals. The release is told from the keys of
+All are lines of JSON, except that the metadata of 2014 are Python literals. The release is recognised by the keys of
 each line: `reviewerID` and `asin` (2014, 2018), `user_id` and `parent_asin` (2023). In 2023 the product is the parent
 (reviews of its variants count for it), in the older releases the ASIN.
 

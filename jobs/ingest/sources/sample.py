@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
+from pydantic import TypeAdapter
+
+from features.workspace.record_file import RecordFile
 from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 from recsys.simulate import simulate
 from recsys.simulate.storefront import END
+
+
+@dataclass(frozen=True)
+class SampleArguments:
+    """The options of a sample. end: its last day (ISO), None for the default."""
+
+    products: int
+    shoppers: int
+    days: int
+    seed: int
+    end: str | None = None
+
+    def options(self) -> str:
+        """As they are passed on the command line."""
+        options = f"--products {self.products} --shoppers {self.shoppers} --days {self.days} --seed {self.seed}"
+        return f"{options} until {self.end}" if self.end else options
+
+
+ARGUMENTS: Final = RecordFile("arguments.json", TypeAdapter(SampleArguments))
+"""In the folder of the sample's files."""
 
 
 def make_sample(
@@ -23,20 +47,17 @@ def make_sample(
     end: datetime = END,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> SourceSpec:
-    """Simulate the storefront up to `end` into `folder`; the spec of the files. The same arguments give the same files.
+    """Simulate the storefront up to `end` into `folder`; returns the spec of the files. The same arguments give the
+    same files.
 
-    Raises DataError where `folder` holds another storefront: two of them in one lake would be neither.
+    Raises DataError where `folder` holds another storefront, since a lake must not mix two of them.
     """
-    arguments: dict[str, object] = {"products": n_products, "shoppers": n_shoppers, "days": days, "seed": seed}
-    if end != END:
-        arguments["end"] = f"{end:%Y-%m-%d}"
-    noted = folder / "arguments.json"
-    if noted.exists() and (before := json.loads(noted.read_text())) != arguments:
-        ended = before.pop("end", None)
-        options = " ".join(f"--{name} {value}" for name, value in before.items()) + (f" until {ended}" if ended else "")
-        raise DataError(f"{folder}: holds the sample of {options}; choose another --workspace, or these numbers")
+    arguments = SampleArguments(n_products, n_shoppers, days, seed, None if end == END else f"{end:%Y-%m-%d}")
+    before = ARGUMENTS.find(folder)
+    if before is not None and before != arguments:
+        raise DataError(f"{folder}: holds the sample of {before.options()}; choose another --workspace, or use these options")
     folder.mkdir(parents=True, exist_ok=True)
-    noted.write_text(json.dumps(arguments))
+    ARGUMENTS.write(folder, arguments)
     files = simulate(
         folder, n_products=n_products, n_shoppers=n_shoppers, days=days, seed=seed, end=end, progress=progress
     )

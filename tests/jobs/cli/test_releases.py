@@ -12,7 +12,7 @@ from conftest import NIGHT, PublishedShop
 from features.item_map.layout import kept_layout, layout_file
 from features.store.store import Store
 from jobs.__main__ import main
-from jobs.gate.findings import GATE_FILE
+from jobs.gate.records import GATE_FILE
 from jobs.nightly.publish import publish
 from recsys.workspace import Workspace
 

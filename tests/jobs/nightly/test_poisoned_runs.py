@@ -18,7 +18,8 @@ from conftest import NIGHT, PublishedShop
 import jobs.nightly.verdicts
 from features.store.store import Store
 from jobs.__main__ import main
-from jobs.gate.findings import CHECKS_FILE, GATE_FILE, Finding
+from jobs.gate.findings import Finding
+from jobs.gate.records import CHECKS_FILE, GATE_FILE
 from jobs.gate.release_gate import Verdict
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec

@@ -27,7 +27,7 @@ def test_a_run_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
-    run = RunRecord("night-1", NOON, None, "publish", ["fit"], warnings=["a"], steps=[StepRun("fit")])
+    run = RunRecord("run-1", NOON, None, "publish", ["fit"], warnings=["a"], steps=[StepRun("fit")])
     write_run(Workspace(tmp_path), run)
     assert read_runs(Workspace(tmp_path)) == [run]
 

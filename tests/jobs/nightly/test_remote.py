@@ -74,7 +74,7 @@ def make(cluster: Cluster, workspace: Workspace) -> Iterator[Callable[..., tuple
         by_name = {step.name: step for step in remote}
 
         def run(name: str, progress: Any = lambda *_: None, **fields: Any) -> tuple[NightlyRun, Output]:
-            values = {"adopted": None, "run_id": "night-1", "asked_as_of": None, "moment": NIGHT, "now": NIGHT}
+            values = {"adopted": None, "run_id": "run-1", "asked_as_of": None, "moment": NIGHT, "now": NIGHT}
             values |= {
                 "encoder": Settings().encoder,
                 "workspace": workspace,

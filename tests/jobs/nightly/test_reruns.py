@@ -174,9 +174,9 @@ def test_without_an_unfinished_run_a_new_one_starts(
 
 
 def test_a_killed_run_is_marked_by_the_next(workspace: Workspace, another: Callable[..., Report]) -> None:
-    write_run(workspace, RunRecord("night-killed", NIGHT + timedelta(hours=1), None, "publish", []))
+    write_run(workspace, RunRecord("run-killed", NIGHT + timedelta(hours=1), None, "publish", []))
     another()
-    killed = next(run for run in read_runs(workspace) if run.run_id == "night-killed")
+    killed = next(run for run in read_runs(workspace) if run.run_id == "run-killed")
     assert (killed.status, killed.error) == ("failed", "killed")
 
 

@@ -81,7 +81,7 @@ def test_a_damaged_part_is_no_obstacle(
     folder = trial_folder(workspace, release.release_id) if part == "trial" else release.model_dir
     (folder / "fusion.json").write_text("{")
     assert reusable(published_shop, workspace) is None
-    assert "nothing taken over" in caplog.text
+    assert "release_not_reused" in caplog.text
 
 
 @pytest.mark.parametrize("passes", [0, 1])
