@@ -55,7 +55,8 @@ def make_sample(
     arguments = SampleArguments(n_products, n_shoppers, days, seed, None if end == END else f"{end:%Y-%m-%d}")
     before = ARGUMENTS.find(folder)
     if before is not None and before != arguments:
-        raise DataError(f"{folder}: holds the sample of {before.options()}; choose another --workspace, or use these options")
+        remedy = "choose another --workspace, or use these options"
+        raise DataError(f"{folder}: holds the sample of {before.options()}; {remedy}")
     folder.mkdir(parents=True, exist_ok=True)
     ARGUMENTS.write(folder, arguments)
     files = simulate(
