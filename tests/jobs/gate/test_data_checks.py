@@ -93,7 +93,7 @@ def test_usual_data_has_no_warnings() -> None:
         ({"searches": replace(SEARCHES, scripts={"CJK": 1.0})}, [], ["script mix of searches"]),
     ],
 )
-def test_what_changes_is_told_and_what_changes_much_stops_the_night(
+def test_a_change_is_a_warning_and_a_large_one_stops_the_run(
     changes: dict[str, object], warned: list[str], stopped: list[str]
 ) -> None:
     new = of_events(changes["n_events"]) if "n_events" in changes else replace(DAY, **changes)  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_what_changes_is_told_and_what_changes_much_stops_the_night(
     assert named(stops(findings)) == stopped
 
 
-def test_prices_a_hundredfold_stop_the_night_and_a_sale_does_not() -> None:
+def test_prices_a_hundredfold_stop_the_run_and_a_sale_does_not() -> None:
     times = ITEMS.with_columns(pl.col("price") * 100)
     assert named(stops(check_data(new_data(after=times), ChecksSettings()))) == ["price level", "price jumps"]
     a_third = pl.when(pl.int_range(pl.len()) < 70)
@@ -112,7 +112,7 @@ def test_prices_a_hundredfold_stop_the_night_and_a_sale_does_not() -> None:
     assert not stops(check_data(new_data(after=sale), ChecksSettings()))
 
 
-def test_a_catalogue_cut_in_two_stops_the_night() -> None:
+def test_a_catalogue_cut_in_two_stops_the_run() -> None:
     (finding,) = stops(check_data(new_data(after=ITEMS.head(90)), ChecksSettings()))
     assert finding.line() == (
         "unavailable items: 55.0% of 200 available items became unavailable (expected at most 0.1); "
@@ -171,7 +171,7 @@ def test_one_forced_day_does_not_make_the_next_of_its_kind_usual() -> None:
     assert {"volume", "one user"} <= set(named(stops(findings)))
 
 
-def test_events_that_no_longer_arrive_are_told_and_stop_only_what_came_late() -> None:
+def test_missing_events_are_a_warning_and_late_ones_stop_the_run() -> None:
     findings = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=40.0)), ChecksSettings())
     assert named(warnings(findings)) == ["freshness"]
     late = check_data(new_data(arrivals=Arrivals(2000, hours_stalled=300.0)), ChecksSettings())
@@ -180,7 +180,7 @@ def test_events_that_no_longer_arrive_are_told_and_stop_only_what_came_late() ->
     assert named(warnings(nothing)) == ["freshness"]
 
 
-def test_rows_that_break_rules_are_judged_from_the_first_night_on() -> None:
+def test_bad_rows_are_judged_from_the_first_run_on() -> None:
     findings = check_data(new_data(arrivals=Arrivals(2000, 300), quarantined=[]), ChecksSettings())
     assert named(stops(findings)) == ["quarantined"]
 

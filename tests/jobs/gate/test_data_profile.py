@@ -24,7 +24,7 @@ def test_new_events_and_the_days_before_are_counted(workspace: Workspace, write_
         "f,ann,ghost,view,2024-05-04T11:00:00,,",
         "g,bob,,search,2024-05-04T12:00:00,чай,",
         "h,bob,lamp,purchase,2024-05-04T13:00:00,,80",
-        "i,bob,lamp,view,2024-05-05T00:00:00,,",  # the next night's
+        "i,bob,lamp,view,2024-05-05T00:00:00,,",  # of the next run
     ]
     events = write_file("events.csv", HEADER + "\n".join(rows))
     stars = "review_id,user_id,item_id,rating,title,text,timestamp\nr,cat,lamp,5,,bright,2024-05-04T09:00:00\n"
@@ -50,7 +50,7 @@ def test_without_a_catalogue_no_item_is_unknown(workspace: Workspace, write_file
     assert (new.n_events, new.n_unknown_items, days) == (1, 0, [])
 
 
-def test_a_window_reaches_back_to_the_last_night() -> None:
+def test_a_window_reaches_back_to_the_last_run() -> None:
     assert Window.since(END - timedelta(days=3), END).days == 3.0
 
 

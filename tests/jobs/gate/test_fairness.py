@@ -21,7 +21,7 @@ def shop(**changes: object) -> Recommender:
     return tiny_recommender(users=users_with(OWNERS), **changes)  # type: ignore[arg-type]
 
 
-def test_without_limits_nothing_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_limits_nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.gate.fairness.reach", None)  # would fail where it is called
     assert fairness_findings(shop(), {}, NOON, FairnessSettings(), seed=0) == ([], {})
 
@@ -54,7 +54,7 @@ def test_a_release_that_knows_no_shopper_has_nothing_to_limit() -> None:
     assert fairness_findings(nobody, {}, NOON, FairnessSettings(min_coverage=0.9), seed=0) == ([], {})
 
 
-def test_quality_is_told_by_how_much_was_known_of_the_shoppers() -> None:
+def test_quality_is_grouped_by_length_of_history() -> None:
     users = [*OWNERS, *(f"stranger{row}" for row in range(30)), "alone"]
     targets = pl.DataFrame({"user_id": users, "item_id": ["mouse"] * 61, "timestamp": [NOON] * 61})
     columns = ("user_id", "asked_for", "event_type", "timestamp", "item_id", "text_row")

@@ -130,7 +130,7 @@ def test_items_of_which_nothing_is_known_need_no_vector() -> None:
     assert not stops(judge(known, None, None, None, GateSettings(), seed=0).findings)
 
 
-def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_space_unlike_the_served_one_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.store.diff.NEIGHBOURS", 1)
     text = np.eye(5, dtype=np.float32)
     pairs = [text + 0.5 * text[order] for order in ([1, 0, 3, 2, 0], [2, 3, 0, 1, 1])]
@@ -139,7 +139,7 @@ def test_a_space_without_any_likeness_to_the_served_one_is_held_back(monkeypatch
     assert [finding.name for finding in findings] == ["neighbour churn"]
 
 
-def test_a_shop_with_nothing_to_sell_is_held_back_on_its_first_night() -> None:
+def test_a_shop_with_nothing_to_sell_is_held_back_on_its_first_run() -> None:
     verdict = judge(shop(available=(False,) * 5), None, None, None, GateSettings(), seed=0)
     (reason,) = verdict.reasons
     assert "test lists are faulty, for example unknown shopper: is empty" in reason
@@ -149,7 +149,7 @@ def choices(pairs: dict[str, str]) -> pl.DataFrame:
     return pl.DataFrame({"user_id": list(pairs), "item_id": list(pairs.values()), "timestamp": [NOON] * len(pairs)})
 
 
-def test_a_release_foretells_what_its_shoppers_choose_and_not_what_others_do() -> None:
+def test_the_auc_is_high_where_shoppers_choose_as_predicted() -> None:
     owners = {"ann": "keyboard", "bob": "kettle", "cat": "keyboard", "dan": "kettle"}
     known = tiny_recommender(users=users_with({user: [item_entry(item)] for user, item in owners.items()}))
     fitting = {"ann": "mouse", "cat": "mouse", "bob": "teapot", "dan": "teapot"}
@@ -164,7 +164,7 @@ def test_a_release_foretells_what_its_shoppers_choose_and_not_what_others_do() -
     assert half is not None and half.value == 0.5
 
 
-def test_strangers_and_unknown_items_are_not_asked_for() -> None:
+def test_unknown_shoppers_and_items_are_not_measured() -> None:
     known = tiny_recommender()
     assert served_auc(known, choices({"stranger": "mouse", "ann": "ghost"}), 100, seed=0) is None
     assert served_auc(known, choices({"ann": "mouse", "bob": "mouse"}), 100, seed=0) is None

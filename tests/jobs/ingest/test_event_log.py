@@ -44,7 +44,7 @@ def lake_ids(workspace: Workspace) -> list[str]:
     return Lake(workspace.lake).scan("events").sort("timestamp", "event_id").collect()["event_id"].to_list()
 
 
-def test_each_night_takes_what_the_log_has_gained(workspace: Workspace, log: EventLog) -> None:
+def test_each_run_takes_new_events_of_the_log(workspace: Workspace, log: EventLog) -> None:
     log.append([event("e1", 30), event("e2")])
     assert night(workspace, log) == LogReport(
         TableReport("events", 2, 2, 0, 0, 0, {}), LivePosition(log.database.id, log.newest())
@@ -67,7 +67,7 @@ def test_batches_of_two_give_the_lake_of_one(tmp_path: Path, log: EventLog) -> N
 
 
 def test_bad_rows_are_quarantined_and_the_rest_is_taken(workspace: Workspace, log: EventLog) -> None:
-    """Only a log that others write to has any; here most rows are bad, and the night goes on all the same."""
+    """Most rows are bad here, as where another program writes to the log, and the run goes on all the same."""
     log.append(
         [
             event("e1"),
@@ -86,7 +86,7 @@ def test_bad_rows_are_quarantined_and_the_rest_is_taken(workspace: Workspace, lo
     assert lake_ids(workspace) == ["e1"]
 
 
-def test_a_night_that_dies_after_its_commit_reads_the_same_again_and_changes_nothing(
+def test_a_run_that_dies_after_its_commit_reads_the_same_again_and_changes_nothing(
     workspace: Workspace, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.append([event("e1"), event("e2", event_type="teleport")])
@@ -104,7 +104,7 @@ def test_a_night_that_dies_after_its_commit_reads_the_same_again_and_changes_not
     assert len(list(workspace.quarantine.rglob("*.parquet"))) == 1
 
 
-def test_a_night_that_dies_before_its_commit_has_read_nothing(
+def test_a_run_that_dies_before_its_commit_has_read_nothing(
     workspace: Workspace, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.append([event("e1")])
@@ -136,14 +136,14 @@ def test_a_damaged_position_is_named_with_the_remedy(workspace: Workspace, log: 
         night(workspace, log)
 
 
-def test_a_log_that_cannot_be_read_stops_the_night(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_read_stops_the_run(workspace: Workspace, tmp_path: Path) -> None:
     unreachable = EventLog(open_live_database(Workspace(tmp_path), "postgresql://shop@127.0.0.1:9/shop"))
     with pytest.raises(StoreError, match="see that it runs"):
         night(workspace, unreachable)
 
 
 @pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
-def test_a_server_that_restarts_while_a_night_reads_loses_no_event(
+def test_a_server_that_restarts_while_a_run_reads_loses_no_event(
     workspace: Workspace, log: EventLog, postgres_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.append([event(f"e{n}", n + 1) for n in range(6)])
@@ -160,7 +160,7 @@ def test_a_server_that_restarts_while_a_night_reads_loses_no_event(
 
 
 @pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
-def test_a_server_that_recovers_while_a_night_reads_is_asked_again(
+def test_a_server_that_recovers_while_a_run_reads_is_asked_again(
     workspace: Workspace, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.append([event(f"e{n}", n + 1) for n in range(6)])
@@ -178,7 +178,7 @@ def test_a_server_that_recovers_while_a_night_reads_is_asked_again(
 
 
 @pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)
-def test_a_server_that_stays_away_stops_the_night_and_takes_nothing(
+def test_a_server_that_stays_away_stops_the_run_and_takes_nothing(
     workspace: Workspace, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.append([event("e1")])

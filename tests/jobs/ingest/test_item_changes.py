@@ -57,7 +57,7 @@ def test_a_newer_row_of_the_shops_own_catalogue_wins(
     assert catalog(workspace)["coat"]["price"] == 20.0
 
 
-def test_a_night_that_dies_after_its_commit_reads_the_same_again(
+def test_a_run_that_dies_after_its_commit_reads_the_same_again(
     workspace: Workspace, write_file, ingest_table, changes: ItemChanges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest_table(catalog=write_file("c.csv", CATALOG))

@@ -55,7 +55,7 @@ def listed(workspace: Workspace) -> list[int]:
     return [change.id for change in Lake(workspace.lake).history.changes]
 
 
-def test_a_file_is_taken_back_and_no_night_takes_it_again_until_it_is_corrected(
+def test_an_undone_file_is_not_taken_again_until_it_is_corrected(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     write_file("e1.csv", rows("a", day=2))
@@ -77,7 +77,7 @@ def test_a_file_is_taken_back_and_no_night_takes_it_again_until_it_is_corrected(
     assert (ids(workspace), listed(workspace)) == (["a", "b"], [1, 3])
 
 
-def test_what_was_undone_is_taken_again_when_asked_for(
+def test_an_undone_ingest_can_be_repeated(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     ingest_table(events=write_file("e.csv", rows("a", "b")), catalog=write_file("c.csv", CATALOG + "i,kettle,3\n"))
@@ -195,7 +195,7 @@ def test_a_damaged_kept_file_is_named_and_nothing_undone(
     assert ids(workspace) == ["a", "b"]
 
 
-def test_nothing_is_undone_while_a_night_or_an_ingest_writes(
+def test_nothing_is_undone_while_a_run_or_an_ingest_writes(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     ingest_table(events=write_file("1.csv", rows("a")))
@@ -259,7 +259,7 @@ def store(workspace: Workspace, *events: str, day: int = 1) -> None:
 
 
 def night(workspace: Workspace) -> int:
-    """New events that the night found."""
+    """New events that the run took."""
     database = open_live_database(workspace, "")
     try:
         ingest_items(workspace, ItemChanges(database), IngestSettings(), NOW)
@@ -284,7 +284,7 @@ def test_a_range_of_the_event_log_is_taken_back_skipped_and_taken_again(shop: Wo
     assert night(shop) == 0
 
 
-def test_a_night_that_died_before_its_position_does_not_bring_back_what_was_undone(
+def test_a_run_killed_before_its_offset_does_not_repeat_undone_events(
     shop: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(shop, "a", "b")
@@ -330,7 +330,7 @@ def test_changed_prices_are_taken_back_and_again(
     assert prices() == [300.0, 4.0]
 
 
-def test_an_erasure_leaves_nothing_of_the_shopper_in_kept_files_and_ends_the_way_back(
+def test_an_erasure_removes_the_shopper_from_files_for_undo_and_ends_undo(
     shop: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     header = "review_id,user_id,item_id,rating,text,timestamp\n"

@@ -63,11 +63,11 @@ def test_of_many_only_the_last_stay_and_no_number_comes_twice() -> None:
         ([change(1, "a"), change(2, "a", "b"), change(3, "b")], {1}, {1, 2, 3}),
     ],
 )
-def test_what_rests_on_an_ingest_is_found(changes: list[Change], undone: set[int], all_of_them: set[int]) -> None:
+def test_dependents_of_an_ingest_are_found(changes: list[Change], undone: set[int], all_of_them: set[int]) -> None:
     assert history(*changes).with_later(undone) == all_of_them
 
 
-def test_what_came_since_is_told_newest_first_with_what_only_rests_on_it() -> None:
+def test_later_changes_are_listed_newest_first_without_mere_dependents() -> None:
     changes = history(change(1, "a"), change(2, "b"), change(3, known=("b",)), change(4, "c"))
     assert (changes.since(1), changes.since(4)) == ([4, 3, 2], [])
     assert changes.with_later(changes.since(1)) == {2, 3, 4}

@@ -45,7 +45,7 @@ def done(shop: Shop) -> set[tuple[str, str, str]]:
     return set(shop.events.select("user_id", "item_id", pl.col("event_type").cast(pl.String)).rows())
 
 
-def test_what_was_done_shown_and_said_is_told_apart(lake: Lake) -> None:
+def test_events_impressions_and_searches_are_separated(lake: Lake) -> None:
     shop = read_shop(lake, END)
     assert shop.items["item_id"].to_list() == ["lamp", "rug"]
     assert done(shop) == {

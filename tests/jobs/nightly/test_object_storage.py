@@ -82,7 +82,7 @@ def test_bad_rows_are_kept_for_whoever_looks(s3_url: str, machine: Machine, tmp_
         assert list(workspace.quarantine.rglob("*.parquet"))
 
 
-def test_a_night_on_one_machine_is_listed_and_read_on_another(
+def test_a_run_on_one_machine_is_listed_and_read_on_another(
     published_shop: PublishedShop, s3_url: str, s3: Endpoint, machine: Machine, tmp_path: Path, capsys
 ) -> None:
     machine("one")

@@ -35,7 +35,7 @@ CUT = NIGHT.replace(hour=0) - timedelta(days=5)
 
 @dataclass(frozen=True)
 class ShopInTwoParts:
-    """A workspace after its first night, and what has come since."""
+    """A workspace after its first run, and the data since then."""
 
     workspace: Workspace
     settings: Settings
@@ -92,7 +92,7 @@ def spammed(events: pl.DataFrame) -> pl.DataFrame:
     ("poison", "named"),
     [(shuffled, "served AUC"), (spammed, "one user")],
 )
-def test_poisoned_events_stop_the_night_and_leave_the_live_release(
+def test_poisoned_events_stop_the_run_and_leave_the_live_release(
     shop: ShopInTwoParts, tmp_path: Path, poison: Callable[[pl.DataFrame], pl.DataFrame], named: str
 ) -> None:
     workspace = shop.copy(tmp_path)
@@ -107,7 +107,7 @@ def test_poisoned_events_stop_the_night_and_leave_the_live_release(
     assert named in [finding["name"] for finding in findings if finding["severity"] == "stop"]
 
 
-def test_prices_a_hundredfold_stop_the_night_until_they_are_taken_back(
+def test_prices_a_hundredfold_stop_the_run_until_they_are_taken_back(
     shop: ShopInTwoParts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The whole way: held back with a code of its own, the ingest undone as the message says, and published."""
@@ -141,7 +141,7 @@ def usual(shop: ShopInTwoParts, tmp_path_factory: pytest.TempPathFactory) -> tup
     return workspace, shop.night(workspace)
 
 
-def test_a_usual_night_is_published_with_its_verdict(shop: ShopInTwoParts, usual: tuple[Workspace, Report]) -> None:
+def test_a_usual_run_is_published_with_its_verdict(shop: ShopInTwoParts, usual: tuple[Workspace, Report]) -> None:
     workspace, report = usual
     assert report.published and report.gate == "published" and not report.forced
     folder = workspace.runs / report.release_id
@@ -155,7 +155,7 @@ def test_a_usual_night_is_published_with_its_verdict(shop: ShopInTwoParts, usual
     assert checks["served_auc"]["value"] > 0.5
 
 
-def test_a_night_without_anything_new_checks_and_compares_nothing(
+def test_a_run_without_anything_new_checks_and_compares_nothing(
     usual: tuple[Workspace, Report], shop: ShopInTwoParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, before = usual

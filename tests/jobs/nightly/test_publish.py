@@ -38,7 +38,7 @@ def releases(place: str) -> list[str]:
         return [*(manifest.release_id for manifest in store.releases()), store.open().release_id]
 
 
-def test_a_night_keeps_the_releases_that_experiments_are_served_from(published_shop: PublishedShop, place: str) -> None:
+def test_a_run_keeps_the_releases_that_experiments_are_served_from(published_shop: PublishedShop, place: str) -> None:
     first, _ = releases(place)
 
     def night(day: int, experiments: dict[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Steps of a night as tasks of a cluster of two machines, as far as Ray can tell."""
+"""Steps of a run as tasks of a Ray cluster of two simulated machines."""
 
 import fcntl
 import json
@@ -49,7 +49,7 @@ def settings_with(**sections: Any) -> Settings:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A small machine, which the night itself runs on, and a large one."""
+    """A small machine with the main process, and a large one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)  # where other processes find `unruly_steps`
@@ -68,7 +68,7 @@ def add_large(cluster: Cluster) -> Any:
 
 @pytest.fixture
 def make(cluster: Cluster, workspace: Workspace) -> Iterator[Callable[..., tuple[NightlyRun, Output]]]:
-    """`make(name, progress, **fields of the night)`: the night after that step, and what it made."""
+    """`make(name, progress, **fields of the run)`: the run after that step, and the step's result."""
     steps = [Step[NightlyRun](name, getattr(unruly_steps, name)) for name in UNRULY_STEPS]
     with on_cluster(steps) as remote:
         by_name = {step.name: step for step in remote}
@@ -106,7 +106,7 @@ def test_progress_log_warnings_and_memory_of_a_step_arrive(
     assert ran["folder"] == str(Path.cwd())  # so that paths of settings mean the same
 
 
-def test_what_a_step_raises_is_raised_in_the_night(make: Callable[..., tuple[NightlyRun, Output]]) -> None:
+def test_exceptions_of_a_step_are_raised_in_the_main_process(make: Callable[..., tuple[NightlyRun, Output]]) -> None:
     warnings: list[str] = []
     with pytest.raises(GateError, match=r"^run held back by a test: so it is$") as held_back:
         make("hold_back", warnings=warnings)
@@ -151,7 +151,7 @@ def test_a_copy_of_object_storage_is_worked_on_where_it_is(
     assert node_of(workspace, 2.0) != here
 
 
-def test_a_night_that_is_stopped_stops_its_step(
+def test_a_run_that_is_stopped_stops_its_step(
     make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -174,7 +174,7 @@ def assert_at_rest(workspace: Workspace) -> None:
     assert list(workspace.steps.glob("*/*")) == []
 
 
-def test_a_night_on_a_cluster_publishes_what_a_night_on_one_machine_does(
+def test_a_run_on_a_cluster_publishes_what_a_run_on_one_machine_does(
     cluster: Cluster,
     workspace: Workspace,
     tiny_bert: Path,
@@ -223,7 +223,7 @@ def test_a_step_that_is_killed_is_made_again_from_the_start(
     assert "step lost step=die_once try=1 of=3" in caplog.text
 
 
-def test_a_step_that_is_killed_again_and_again_ends_the_night_with_one_line(
+def test_a_step_that_is_killed_again_and_again_ends_the_run_with_one_line(
     make: Callable[..., tuple[NightlyRun, Output]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs.nightly.remote, "TRIES", 1)
@@ -271,5 +271,5 @@ def test_a_step_that_no_node_is_large_enough_for_says_what_it_waits_for(caplog: 
     assert "step waits for a larger node step=learn needs_gb=2.0 largest_gb=1.0" in caplog.text
 
 
-def test_nothing_is_reserved_unless_it_is_asked_for() -> None:
+def test_nothing_is_reserved_by_default() -> None:
     assert resources("learn", Settings(), [{"memory": GIB}]) == {}

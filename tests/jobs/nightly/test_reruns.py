@@ -34,7 +34,7 @@ LATER = NIGHT + timedelta(days=1)
 
 @pytest.fixture
 def workspace(published_shop: PublishedShop, tmp_path: Path) -> Workspace:
-    """The shop after its first night, with all that its steps made."""
+    """The shop after its first run, with the results of its steps."""
     copied = Workspace(tmp_path / "shop")
     shutil.copytree(published_shop.workspace.root, copied.root)
     return copied
@@ -42,7 +42,7 @@ def workspace(published_shop: PublishedShop, tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def another(workspace: Workspace, published_shop: PublishedShop) -> Callable[..., Report]:
-    """One more night a day later; settings are changed by section."""
+    """Another run a day later; settings are changed by section."""
 
     def run(choice: Choice = WHOLE, **sections: Any) -> Report:
         return nightly(workspace, changed(published_shop.settings, **sections), None, LATER, lambda *_: None, choice)
@@ -67,7 +67,7 @@ def last_run(workspace: Workspace) -> RunRecord:
     return read_runs(workspace)[-1]
 
 
-def test_where_nothing_has_changed_nothing_is_made_or_published(
+def test_without_changes_nothing_runs_and_nothing_is_published(
     published_shop: PublishedShop, workspace: Workspace, another: Callable[..., Report]
 ) -> None:
     report = another()
@@ -117,7 +117,7 @@ def test_the_trial_model_of_the_served_release_stays_and_older_ones_go(
     assert trial.popularity.sum() < Model.load(Store(workspace).open().model_dir).popularity.sum()
 
 
-def test_old_results_go_after_the_next_nights(workspace: Workspace, another: Callable[..., Report]) -> None:
+def test_old_results_go_after_the_next_runs(workspace: Workspace, another: Callable[..., Report]) -> None:
     for per_item in (7, 8, 9):
         another(complements={"per_item": per_item})
     assert len(list((workspace.steps / "publish").iterdir())) == 2
@@ -189,9 +189,7 @@ def test_one_step_is_made_alone(workspace: Workspace, another: Callable[..., Rep
     assert Store(workspace).current_id() == before
 
 
-def test_a_publish_that_is_asked_for_happens_though_nothing_has_changed(
-    workspace: Workspace, another: Callable[..., Report]
-) -> None:
+def test_a_requested_publish_happens_without_changes(workspace: Workspace, another: Callable[..., Report]) -> None:
     report = another(Choice(since="publish"))
     assert report.published
     assert len(Store(workspace).releases()) == 2
@@ -205,7 +203,7 @@ def test_a_publish_that_is_asked_for_happens_though_nothing_has_changed(
         (Choice(only="read", resume=True), "exclude each other"),
     ],
 )
-def test_a_choice_that_cannot_be_says_so(choice: Choice, message: str, another: Callable[..., Report]) -> None:
+def test_an_invalid_choice_is_refused(choice: Choice, message: str, another: Callable[..., Report]) -> None:
     with pytest.raises(ConfigError, match=message):
         another(choice)
 
@@ -248,7 +246,7 @@ def test_the_encoder_of_a_run_is_resolved_once_and_handed_to_its_steps(
     assert len(calls) == 1
 
 
-def test_a_dry_run_knows_what_is_asked_for_anew(published_shop: PublishedShop, workspace: Workspace) -> None:
+def test_a_dry_run_knows_the_requested_steps(published_shop: PublishedShop, workspace: Workspace) -> None:
     plan_of = {step.step: step for step in planned(published_shop, workspace, Choice(only="quotes"))}
     assert (plan_of["embed"].verdict, plan_of["quotes"].verdict, plan_of["learn"].verdict) == ("reuse", "run", "skip")
     assert plan_of["quotes"].why == "requested"
@@ -278,7 +276,7 @@ def test_a_machine_without_room_is_refused_first(
         (OSError(errno.EROFS, "Read-only file system"), "read-only file system"),
     ],
 )
-def test_a_full_or_closed_disk_is_one_line_and_nothing_is_lost(
+def test_a_full_or_read_only_disk_is_one_line_and_no_data_is_lost(
     error: Exception, message: str, workspace: Workspace, another: Callable[..., Report], monkeypatch
 ) -> None:
     before = Store(workspace).current_id()

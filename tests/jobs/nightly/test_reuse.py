@@ -1,4 +1,4 @@
-"""A night with little news goes on from the served release, and when it does not."""
+"""When a run with little new data reuses the served release, and when not."""
 
 import shutil
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ def reusable(shop: PublishedShop, workspace: Workspace | None = None, **changes:
     return find_reusable_release(place, Store(place), nightly_settings, **arguments | changes)
 
 
-def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> None:
+def test_the_served_release_is_reused(published_shop: PublishedShop) -> None:
     base = reusable(published_shop)
     assert base is not None
     assert base.release_id == published_shop.report.release_id
@@ -55,7 +55,7 @@ def test_the_served_release_is_gone_on_from(published_shop: PublishedShop) -> No
         {"settings": NightlySettings(full_retrain_share=0)},
     ],
 )
-def test_otherwise_all_is_learned_from_the_start(changes: dict[str, Any], published_shop: PublishedShop) -> None:
+def test_otherwise_there_is_a_full_retrain(changes: dict[str, Any], published_shop: PublishedShop) -> None:
     assert reusable(published_shop, **changes) is None
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_part_is_no_obstacle(
 
 
 @pytest.mark.parametrize("passes", [0, 1])
-def test_a_night_with_little_news_keeps_what_was_learned_and_may_touch_the_models_up(
+def test_with_little_new_data_learned_parts_are_reused_and_training_may_continue(
     passes: int, published_shop: PublishedShop, tmp_path: Path
 ) -> None:
     workspace = Workspace(tmp_path / "shop")

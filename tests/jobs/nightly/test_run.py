@@ -1,4 +1,4 @@
-"""One night on a small sample storefront, from the lake to a release."""
+"""A nightly run on a small sample storefront, from the lake to a release."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def fail() -> None:
 
 
 def copy_of(shop: PublishedShop, folder: Path) -> Workspace:
-    """The workspace after its night, without what the steps made: the next night makes everything anew."""
+    """The workspace after its run, without step results: the next run repeats every step."""
     workspace = Workspace(folder / "shop")
     shutil.copytree(shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
     return workspace
@@ -84,7 +84,7 @@ def copy_of(shop: PublishedShop, folder: Path) -> Workspace:
 
 @dataclass(frozen=True)
 class SecondNight:
-    """A night over the same lake, up to where it would publish; `fitted`: what each model was made of, and when."""
+    """A run on the same lake, up to its publish; `fitted`: inputs, users and `as_of` of each fit."""
 
     workspace: Workspace
     trained: TrainedRelease
@@ -112,7 +112,7 @@ def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPat
     return SecondNight(workspace, held[0], fitted)
 
 
-def test_a_second_night_makes_the_same_models_and_measures_the_same(
+def test_a_second_run_makes_the_same_models_and_measures_the_same(
     published_shop: PublishedShop, second_night: SecondNight
 ) -> None:
     again, before = second_night.trained, published_shop.trained
@@ -123,7 +123,7 @@ def test_a_second_night_makes_the_same_models_and_measures_the_same(
     assert Store(second_night.workspace).current_id() == published_shop.report.release_id
 
 
-def test_what_is_made_anew_and_comes_out_the_same_is_not_published_again(
+def test_an_equal_result_of_a_repeated_run_is_not_published_again(
     published_shop: PublishedShop, tmp_path: Path
 ) -> None:
     workspace = copy_of(published_shop, tmp_path)
@@ -156,7 +156,7 @@ FIT = Settings.model_validate(
 )
 
 
-def test_nothing_after_as_of_is_learned_or_told(published_shop: PublishedShop, tmp_path: Path) -> None:
+def test_nothing_after_as_of_is_used(published_shop: PublishedShop, tmp_path: Path) -> None:
     """The leak guard: garbage written into the future changes neither the models nor the shoppers of the past, nor what
     a ranker would be given of them."""
     lake = Lake(published_shop.workspace.lake)
@@ -208,11 +208,11 @@ def test_nothing_after_as_of_is_learned_or_told(published_shop: PublishedShop, t
 
 
 class PowerCutError(Exception):
-    """Ends a night in the middle."""
+    """Ends a run in the middle."""
 
 
-def test_a_killed_night_is_taken_up_at_its_last_epoch(published_shop: PublishedShop, tmp_path: Path) -> None:
-    """The first night is killed after the first epoch of its second model; the next one trains what is left."""
+def test_a_killed_run_is_taken_up_at_its_last_epoch(published_shop: PublishedShop, tmp_path: Path) -> None:
+    """The first run is killed after the first epoch of its second model; the next one trains the remaining epochs."""
     killed, undisturbed = (copy_of(published_shop, tmp_path / name) for name in ("killed", "undisturbed"))
     trained: list[int] = []
     # With fewer targets than these no fit is ended by what was best on validation, which hangs on the processor.
@@ -239,7 +239,7 @@ def test_a_killed_night_is_taken_up_at_its_last_epoch(published_shop: PublishedS
     assert report.metrics == night(undisturbed, until(99)).metrics
     served, other = (Model.load(Store(place).open().model_dir) for place in (killed, undisturbed))
     assert_equal_models(served.sequence, other.sequence)
-    assert not list(killed.training.glob("*"))  # nothing is left of it for a third night
+    assert not list(killed.training.glob("*"))  # nothing remains of it for a third run
 
 
 def test_a_ranker_is_measured_published_and_served(
@@ -318,7 +318,7 @@ def test_an_as_of_before_everything_says_so(published_shop: PublishedShop) -> No
         read_shop(Lake(published_shop.workspace.lake), NIGHT - timedelta(days=3650))
 
 
-def test_a_failed_night_leaves_the_old_release_serving(published_shop: PublishedShop, tmp_path, monkeypatch) -> None:
+def test_a_failed_run_leaves_the_old_release_serving(published_shop: PublishedShop, tmp_path, monkeypatch) -> None:
     workspace = copy_of(published_shop, tmp_path)
     monkeypatch.setattr(jobs.nightly.steps, "evaluate", lambda *_: fail())
     with pytest.raises(StoreError, match="stop here"):
@@ -326,7 +326,7 @@ def test_a_failed_night_leaves_the_old_release_serving(published_shop: Published
     assert Store(workspace).open().release_id == published_shop.report.release_id
 
 
-def test_a_night_takes_the_events_and_item_changes_that_the_service_has_stored(
+def test_a_run_takes_the_events_and_item_changes_that_the_service_has_stored(
     published_shop: PublishedShop, tmp_path: Path
 ) -> None:
     workspace = copy_of(published_shop, tmp_path)

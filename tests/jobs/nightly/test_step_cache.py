@@ -43,7 +43,7 @@ SLICE = Step[Kitchen]("slice", bake, reads=("bake",))
 
 
 def run(outputs: StepCache, kitchen: Kitchen, settings: Settings | None = None) -> Output:
-    """As the night does: what is kept under the key, or else made."""
+    """As a nightly run does: the cached result, else a new one."""
     inputs = BAKE.inputs(kitchen, {}, settings or Settings())
     return outputs.find("bake", key_of("bake", inputs)) or outputs.make(BAKE, kitchen, inputs)
 
@@ -53,7 +53,7 @@ def outputs(tmp_path: Path) -> StepCache:
     return StepCache(tmp_path / "steps")
 
 
-def test_what_was_made_of_the_same_is_taken_again(outputs: StepCache) -> None:
+def test_a_result_of_the_same_inputs_is_reused(outputs: StepCache) -> None:
     kitchen = Kitchen()
     first, second = run(outputs, kitchen), run(outputs, kitchen)
     assert kitchen.baked == ["rye"]

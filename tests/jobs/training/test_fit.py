@@ -1,4 +1,4 @@
-"""What a night learns from: cuts of time, shoppers as arrays, and what is learned on held-out choices."""
+"""Inputs of training: cuts of time, shoppers as arrays, and what is learned on held-out choices."""
 
 from dataclasses import replace
 from datetime import timedelta

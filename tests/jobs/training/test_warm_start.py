@@ -1,4 +1,4 @@
-"""How one night's sequence model starts from another's, and how a killed run's is taken up."""
+"""Starts of a sequence model from that of an earlier run, and resuming that of a killed run."""
 
 import shutil
 from dataclasses import replace
@@ -53,7 +53,7 @@ def warm_start_of(
     return read_warm_start(store, encoder_id or shop.trained.encoder_id, **arguments)
 
 
-def test_the_first_model_of_the_served_release_is_where_the_next_night_starts(published_shop: PublishedShop) -> None:
+def test_the_next_run_starts_from_the_first_model_of_the_served_release(published_shop: PublishedShop) -> None:
     start = warm_start_of(published_shop, cut=seen_until(published_shop) + timedelta(days=1))
     assert start is not None
     assert_equal_models(start.sequence, published_shop.trained.warm_start[0])
@@ -62,12 +62,12 @@ def test_the_first_model_of_the_served_release_is_where_the_next_night_starts(pu
     assert (served.item_vectors != start.sequence.item_vectors).any()  # that one has seen what will be asked for
 
 
-def test_no_night_starts_from_a_model_that_has_seen_its_validation_days(published_shop: PublishedShop) -> None:
+def test_no_run_starts_from_a_model_that_has_seen_its_validation_days(published_shop: PublishedShop) -> None:
     assert warm_start_of(published_shop) is not None  # it has seen nothing of that moment itself
     assert warm_start_of(published_shop, cut=seen_until(published_shop) - timedelta(microseconds=1)) is None
 
 
-def test_a_night_starts_cold_unless_it_is_told_otherwise(published_shop: PublishedShop) -> None:
+def test_a_run_starts_cold_by_default(published_shop: PublishedShop) -> None:
     assert warm_start_of(published_shop, settings=SequenceSettings()) is None
 
 
@@ -75,7 +75,7 @@ def test_a_model_over_the_texts_of_another_encoder_is_left_out(published_shop: P
     assert warm_start_of(published_shop, encoder_id="another") is None
 
 
-def test_a_first_night_starts_cold(published_shop: PublishedShop, tmp_path: Path) -> None:
+def test_a_first_run_starts_cold(published_shop: PublishedShop, tmp_path: Path) -> None:
     assert warm_start_of(published_shop, workspace=Workspace(tmp_path / "new")) is None
 
 

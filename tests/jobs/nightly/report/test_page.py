@@ -114,7 +114,7 @@ OUTCOMES: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "steps", "expected"), OUTCOMES)
-def test_the_page_begins_with_what_became_of_the_night(
+def test_the_page_begins_with_the_outcome_of_the_run(
     workspace: Workspace, changes: dict[str, Any], steps: tuple[str, ...], expected: str
 ) -> None:
     run = run_of(workspace, 0, *steps, **changes)
@@ -127,7 +127,7 @@ def test_the_page_begins_with_what_became_of_the_night(
     ("step", "name", "finding", "who"),
     [("check", "data_checks.json", PRICES, "data check"), ("gate", "gate.json", WORSE, "gate")],
 )
-def test_a_night_that_was_held_back_says_which_finding_and_what_to_do(
+def test_a_held_back_run_names_the_finding_and_the_remedy(
     workspace: Workspace, step: str, name: str, finding: dict[str, Any], who: str
 ) -> None:
     run = run_of(workspace, 0, "read", step, status="held back", error="run held back")
@@ -138,7 +138,7 @@ def test_a_night_that_was_held_back_says_which_finding_and_what_to_do(
     assert "`recsys nightly --force` publishes anyway" in text
 
 
-def test_a_forced_night_says_so(workspace: Workspace) -> None:
+def test_a_forced_run_says_so(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "check", "publish", status="published", release_id="r0", forced=True)
     put(workspace, run.run_id, "data_checks.json", {"findings": [PRICES]})
     assert "Release r0 is live. It was published with --force in spite of failed checks." in words(
@@ -146,7 +146,7 @@ def test_a_forced_night_says_so(workspace: Workspace) -> None:
     )
 
 
-def test_findings_of_an_earlier_attempt_are_not_tonights(workspace: Workspace) -> None:
+def test_findings_of_an_earlier_attempt_are_not_shown(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "read", status="failed", error="the disk is full")
     put(workspace, run.run_id, "gate.json", {"findings": [WORSE]})
     assert WORSE["says"] not in render_report(workspace, run)
@@ -210,7 +210,7 @@ def test_an_erased_shopper_leaves_the_pages_that_were_written(
         assert after == before.replace(f"Shopper {user_id} ", "Shopper (erased) ")
 
 
-def test_a_shopper_who_is_kept_out_is_left_out(workspace: Workspace) -> None:
+def test_an_erased_shopper_is_not_shown(workspace: Workspace) -> None:
     run = with_slates(workspace)
     add_erased(workspace, SHOPPER, NIGHT)
     assert "Nothing to show" in render_report(workspace, run)
@@ -218,7 +218,7 @@ def test_a_shopper_who_is_kept_out_is_left_out(workspace: Workspace) -> None:
     assert "Nothing to show" in render_report(workspace, run)
 
 
-def test_nights_before_stand_beside_tonights(workspace: Workspace) -> None:
+def test_figures_of_earlier_runs_are_shown_beside_this_one(workspace: Workspace) -> None:
     for night, ndcg in enumerate((0.31, 0.32)):
         published(workspace, night, ndcg)
     page = render_report(workspace, published(workspace, 2, 0.33))
@@ -230,7 +230,7 @@ def test_nights_before_stand_beside_tonights(workspace: Workspace) -> None:
     assert "evaluate 2.0 s, usually 2.0 s to 2.0 s" in page
 
 
-def test_a_night_without_news_does_not_count_its_release_twice(workspace: Workspace) -> None:
+def test_a_run_without_changes_does_not_count_its_release_twice(workspace: Workspace) -> None:
     published(workspace, 0, 0.31)
     put(workspace, "r0", "report.json", {"as_of": NIGHT.isoformat(), "metrics": metrics(0.31)})
     again = run_of(workspace, 1, "read", "publish", status="finished", release_id="r0")
@@ -238,7 +238,7 @@ def test_a_night_without_news_does_not_count_its_release_twice(workspace: Worksp
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"run_id": 7}', ""])
-def test_a_damaged_record_of_an_old_night_is_left_out(workspace: Workspace, damage: str) -> None:
+def test_a_damaged_record_of_an_earlier_run_is_skipped(workspace: Workspace, damage: str) -> None:
     for night in range(3):
         published(workspace, night, 0.3 + night / 10)
     (workspace.runs / read_runs(workspace)[1].run_id / RUN_FILE).write_text(damage)
@@ -256,7 +256,7 @@ def test_a_figure_that_is_none_is_left_out(workspace: Workspace, ndcg: object) -
     assert "all shoppers. .600 (.550 to .650)" in page
 
 
-def test_a_page_that_cannot_be_written_costs_nothing_but_itself(
+def test_a_report_that_cannot_be_written_does_not_fail_the_run(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = run_of(workspace, 0, "read", status="failed", error="x")
@@ -273,7 +273,7 @@ def test_a_page_that_cannot_be_written_costs_nothing_but_itself(
     assert "report_not_written" in caplog.text and not (workspace.runs / run.run_id / REPORT_FILE).exists()
 
 
-def test_the_first_night_leaves_a_whole_page(published_shop: PublishedShop) -> None:
+def test_the_first_run_writes_a_complete_report(published_shop: PublishedShop) -> None:
     workspace, report = published_shop.workspace, published_shop.report
     path = workspace.runs / report.run_id / REPORT_FILE
     page, text = path.read_text(), words(path.read_text())
@@ -285,7 +285,7 @@ def test_the_first_night_leaves_a_whole_page(published_shop: PublishedShop) -> N
     assert "Loss by epoch" in page and "Seconds by step" in page
 
 
-def test_the_second_night_is_told_against_the_first(two_nights: Workspace) -> None:
+def test_the_second_run_is_compared_with_the_first(two_runs: Workspace) -> None:
     first, second = read_runs(two_nights)
     page = (two_nights.runs / second.run_id / REPORT_FILE).read_text()
     text = words(page)
@@ -299,7 +299,7 @@ def test_the_second_night_is_told_against_the_first(two_nights: Workspace) -> No
     assert tags.seen.count("svg") > 8 and tags.addresses == []
 
 
-def test_epochs_that_are_done_again_are_told_once(tmp_path: Path) -> None:
+def test_repeated_epochs_are_recorded_once(tmp_path: Path) -> None:
     for number in (1, 2, 3, 2, 3):  # cut off in the third, after a checkpoint of the first
         note_epoch(tmp_path, "first", Epoch(number, 4, 3.0 / number, 0.1 * number))
     note_epoch(tmp_path, "fit", Epoch(1, 4, 3.0, None))
@@ -338,15 +338,15 @@ def test_times_of_any_length_are_short(value: float, text: str) -> None:
     assert seconds(value) == text
 
 
-def test_what_tonight_has_no_figure_of_is_not_drawn(workspace: Workspace) -> None:
-    """Else the last night's would be taken for tonight's."""
+def test_figures_that_this_run_lacks_are_not_drawn(workspace: Workspace) -> None:
+    """Otherwise figures of the last run would be mistaken for those of this one."""
     published(workspace, 0, 0.3)
     run = run_of(workspace, 1, "read", status="failed", error="x")
     page = render_report(workspace, run)
     assert "NDCG at 10" not in page and "Changed neighbours" not in page
 
 
-def test_rows_are_told_by_table(workspace: Workspace) -> None:
+def test_ingested_rows_are_shown_by_table(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "ingest", "check", status="stopped")
     event = {
         "table": "events",
@@ -366,7 +366,7 @@ def test_rows_are_told_by_table(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("error", [StoreError("stop here"), KeyboardInterrupt(), ValueError("a defect")])
-def test_every_night_leaves_its_page(
+def test_every_run_writes_its_report(
     published_shop: PublishedShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     """One that was killed does so when the next begins."""
