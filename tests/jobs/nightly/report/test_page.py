@@ -285,7 +285,7 @@ def test_the_first_run_writes_a_complete_report(published_shop: PublishedShop) -
     assert "Loss by epoch" in page and "Seconds by step" in page
 
 
-def test_the_second_run_is_compared_with_the_first(two_runs: Workspace) -> None:
+def test_the_second_run_is_compared_with_the_first(two_nights: Workspace) -> None:
     first, second = read_runs(two_nights)
     page = (two_nights.runs / second.run_id / REPORT_FILE).read_text()
     text = words(page)
