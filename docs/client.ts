@@ -147,7 +147,7 @@ export interface Evidence {
   text: string;
   review_id: string;
   stars: number;
-  about: string;
+  matched_on: string;
 }
 
 export interface SlateItem {

@@ -34,9 +34,9 @@ class WordIndex:
         rows: list[int] = []
         lengths = np.zeros(len(texts), dtype=np.int64)
         for place, text in enumerate(texts):
-            said = words(text)
-            rows += [terms.setdefault(word, len(terms)) for word in said]
-            lengths[place] = len(said)
+            tokens = words(text)
+            rows += [terms.setdefault(word, len(terms)) for word in tokens]
+            lengths[place] = len(tokens)
         columns = np.repeat(np.arange(len(texts)), lengths)
         counts = sp.csr_matrix(
             (np.ones(len(rows), dtype=np.float32), (np.array(rows, dtype=np.int64), columns)), (len(terms), len(texts))
@@ -53,8 +53,8 @@ class WordIndex:
     def scores(self, text: str) -> np.ndarray:
         """(n_items,) float32; 0 for an item that has none of the words."""
         rows = [self.terms[word] for word in dict.fromkeys(words(text)) if word in self.terms]
-        found = np.zeros(self.weights.shape[1], dtype=np.float32)
+        scores = np.zeros(self.weights.shape[1], dtype=np.float32)
         for row in rows:
-            own = slice(self.weights.indptr[row], self.weights.indptr[row + 1])
-            found[self.weights.indices[own]] += self.weights.data[own]
-        return found
+            entries = slice(self.weights.indptr[row], self.weights.indptr[row + 1])
+            scores[self.weights.indices[entries]] += self.weights.data[entries]
+        return scores

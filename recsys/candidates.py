@@ -22,18 +22,18 @@ from recsys.whitening import unit_rows
 class Shoppers:
     """What is known of a batch of shoppers, in matrix form.
 
-    history: each item's weight after recency; wanted: (n, dim) the sequence model's query vectors; bought: how much
-    what was bought calls for being bought again; browsing and sentence: (n, text dim) text vectors of norm 1 (what the
-    shopper searched for and read; what this very request asks for); zero rows where there is none. asked: (n,)
-    float32, how much the sentence counts, see `recsys.fusion`.
+    history: each item's weight after recency; query_vectors: (n, dim) of the sequence model; bought: how likely each
+    bought item is to be bought again; browsing: (n, text dim) what the shopper searched for and read; query_text:
+    (n, text dim) the text of this request, or the newest text of its session. Text vectors have norm 1; a zero row
+    means that there is none. text_weight: (n,) float32, how much query_text counts, see `recsys.fusion`.
     """
 
     history: ItemRows
-    wanted: np.ndarray
+    query_vectors: np.ndarray
     bought: ItemRows
     browsing: np.ndarray
-    sentence: np.ndarray
-    asked: np.ndarray
+    query_text: np.ndarray
+    text_weight: np.ndarray
 
 
 class Source(Protocol):
@@ -112,7 +112,7 @@ class HistoryText:
 @dataclass(frozen=True)
 class VectorSource:
     """Items near one of the shopper's vectors: what the sequence model expects ("sequence"), what was searched for and
-    read ("browsing"), the sentence of this request ("sentence").
+    read ("browsing"), the text of this request ("query_text").
 
     vectors: (n_items, dim), norm 1 or zero; of: which of the shoppers' vectors, (n, dim).
     """
@@ -127,10 +127,10 @@ class VectorSource:
 
 @dataclass(frozen=True)
 class BuyAgain:
-    """What the shopper has bought and may need again. rates: (n_items,), how many buyers of an item return to it."""
+    """What the shopper has bought and may need again. rates: (n_items,) share of an item's buyers who buy it again."""
 
     rates: np.ndarray
-    name: str = "again"
+    name: str = "buy_again"
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         return shoppers.bought.toarray() * self.rates

@@ -54,11 +54,11 @@ def classification(
     precision = right / np.maximum(named, 1)
     recall = right / np.maximum(support, 1)
     f1 = 2.0 * right / np.maximum(support + named, 1)
-    told = (support + named) > 0
+    has_cases = (support + named) > 0
     return Classification(
         n=len(labels),
         accuracy=float(right.sum() / max(len(labels), 1)),
-        macro_f1=float(f1[told].mean()) if told.any() else 0.0,
+        macro_f1=float(f1[has_cases].mean()) if has_cases.any() else 0.0,
         calibration_error=calibration_error(probabilities, labels),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
@@ -97,12 +97,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     if len(labels) == 0:
         return 1.0
-    own = logits[np.arange(len(labels)), labels]
+    label_logits = logits[np.arange(len(labels)), labels]
     # The likelihood is concave in 1 / T: where its slope changes sign, it is the largest.
     low, high = 1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        slope = own.mean() - (softmax(middle * logits) * logits).sum(axis=1).mean()
+        slope = label_logits.mean() - (softmax(middle * logits) * logits).sum(axis=1).mean()
         low, high = (middle, high) if slope > 0 else (low, middle)
     return float(1.0 / (0.5 * (low + high)))
 

@@ -96,8 +96,9 @@ def learn_together(events: pl.DataFrame, item_ids: pl.Series, settings: config.C
     strength = (both.data - 1.0) / np.sqrt(buyers[rows] * buyers[both.indices])
     order = np.lexsort((both.indices, -strength, rows))
     place = np.arange(len(order)) - np.repeat(both.indptr[:-1], np.diff(both.indptr))
-    kept = np.sort(order[place < settings.per_item])
-    where, shape = (rows[kept], both.indices[kept]), (n_items, n_items)
+    strongest = np.sort(order[place < settings.per_item])
+    where, shape = (rows[strongest], both.indices[strongest]), (n_items, n_items)
     return CoPurchases(
-        sp.csr_matrix((both.data[kept], where), shape), sp.csr_matrix((strength[kept].astype(np.float32), where), shape)
+        sp.csr_matrix((both.data[strongest], where), shape),
+        sp.csr_matrix((strength[strongest].astype(np.float32), where), shape),
     )

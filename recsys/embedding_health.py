@@ -45,19 +45,19 @@ def health(vectors: np.ndarray, k: int = 10, seed: int = 0) -> Health:
     """vectors: (n, dim); rows of zeros or NaN have no vector. With fewer than 3 vectors all figures are 0."""
     vectors = np.nan_to_num(np.asarray(vectors, dtype=np.float32))
     norms = np.linalg.norm(vectors, axis=1)
-    told = np.flatnonzero(norms > 0)
-    n_zero, dim = len(vectors) - len(told), vectors.shape[1]
-    if len(told) < 3:
-        return Health(len(told), n_zero, dim, *(0.0,) * 7, dead_dims=0)
-    rows = sampled_rows(told, seed)
-    deviation = vectors[told].std(axis=0)
+    has_vector = np.flatnonzero(norms > 0)
+    n_zero, dim = len(vectors) - len(has_vector), vectors.shape[1]
+    if len(has_vector) < 3:
+        return Health(len(has_vector), n_zero, dim, *(0.0,) * 7, dead_dims=0)
+    rows = sampled_rows(has_vector, seed)
+    deviation = vectors[has_vector].std(axis=0)
     units = unit_rows(vectors[rows])
     n = len(units)
     squared = float(np.square(units.sum(axis=0)).sum())
     counts = np.bincount(nearest(units, k).ravel(), minlength=n)
     busiest = np.sort(counts)[::-1][: max(1, n // 100)]
     return Health(
-        n_vectors=len(told),
+        n_vectors=len(has_vector),
         n_zero=n_zero,
         dim=dim,
         anisotropy=(squared - n) / (n * (n - 1)),
@@ -65,23 +65,23 @@ def health(vectors: np.ndarray, k: int = 10, seed: int = 0) -> Health:
         hubness=_skewness(counts),
         hub_share=float(busiest.sum() / max(counts.sum(), 1)),
         orphan_share=float((counts == 0).mean()),
-        norm_mean=float(norms[told].mean()),
-        norm_deviation=float(norms[told].std()),
+        norm_mean=float(norms[has_vector].mean()),
+        norm_deviation=float(norms[has_vector].std()),
         dead_dims=int((deviation < DEAD * max(float(deviation.max()), 1e-12)).sum()),
     )
 
 
-def neighbour_agreement(one: np.ndarray, other: np.ndarray, k: int = 10, seed: int = 0) -> float:
+def neighbour_agreement(first: np.ndarray, other: np.ndarray, k: int = 10, seed: int = 0) -> float:
     """The mean share of a point's `k` nearest in one space that is among its `k` nearest in the other.
 
     one, other: (n, dim) of the same points; those without a vector in either are left out. NaN with fewer than 3.
     """
-    has_both = np.nan_to_num(one).any(axis=1) & np.nan_to_num(other).any(axis=1)
+    has_both = np.nan_to_num(first).any(axis=1) & np.nan_to_num(other).any(axis=1)
     rows = sampled_rows(np.flatnonzero(has_both), seed)
     if len(rows) < 3:
         return float("nan")
-    ours, theirs = (nearest(unit_rows(np.asarray(space[rows], dtype=np.float32)), k) for space in (one, other))
-    same = [len(np.intersect1d(a, b, assume_unique=True)) for a, b in zip(ours, theirs, strict=True)]
+    ours, others = (nearest(unit_rows(np.asarray(space[rows], dtype=np.float32)), k) for space in (first, other))
+    same = [len(np.intersect1d(a, b, assume_unique=True)) for a, b in zip(ours, others, strict=True)]
     return float(np.mean(same) / ours.shape[1])
 
 
@@ -90,13 +90,13 @@ def nearest(units: np.ndarray, k: int, rows: np.ndarray | None = None) -> np.nda
     order. units: (n, dim), norm 1 or zero."""
     rows = np.arange(len(units)) if rows is None else rows
     k = min(k, len(units) - 1)
-    found = np.empty((len(rows), k), dtype=np.int64)
+    neighbours = np.empty((len(rows), k), dtype=np.int64)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
         cosines = units[block] @ units.T
         cosines[np.arange(len(block)), block] = -np.inf
-        found[start : start + BLOCK_ROWS] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-    return found
+        neighbours[start : start + BLOCK_ROWS] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+    return neighbours
 
 
 def sampled_rows(rows: np.ndarray, seed: int, most: int = MAX_ROWS) -> np.ndarray:

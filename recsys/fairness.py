@@ -56,30 +56,30 @@ def category_mix(rows: np.ndarray, weights: np.ndarray, codes: np.ndarray, n_cat
     """
     chosen = np.where(rows >= 0, codes[np.maximum(rows, 0)], -1)
     mix = np.zeros((len(rows), n_categories))
-    told = chosen >= 0
+    has_category = chosen >= 0
     lists = np.broadcast_to(np.arange(len(rows))[:, None], rows.shape)
-    np.add.at(mix, (lists[told], chosen[told]), weights[told])
+    np.add.at(mix, (lists[has_category], chosen[has_category]), weights[has_category])
     return mix / np.maximum(mix.sum(axis=1, keepdims=True), 1e-12)
 
 
-def miscalibration(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
+def miscalibration(preferred: np.ndarray, given: np.ndarray) -> np.ndarray:
     """(n,) Kullback-Leibler divergence in nats of the lists' mix from the shoppers' own; 0 where they agree.
 
     wanted, given: (n, n_categories) shares, see `category_mix`; NaN where either row is zero.
     (Steck 2018, "Calibrated recommendations", equation 2.)
     """
-    smooth = (1.0 - SMOOTHING) * given + SMOOTHING * wanted
-    ratio = np.divide(wanted, smooth, out=np.ones_like(wanted), where=wanted > 0)
-    divergence = (wanted * np.log(ratio)).sum(axis=1)
-    return np.where(wanted.any(axis=1) & given.any(axis=1), divergence, np.nan)
+    smooth = (1.0 - SMOOTHING) * given + SMOOTHING * preferred
+    ratio = np.divide(preferred, smooth, out=np.ones_like(preferred), where=preferred > 0)
+    divergence = (preferred * np.log(ratio)).sum(axis=1)
+    return np.where(preferred.any(axis=1) & given.any(axis=1), divergence, np.nan)
 
 
 def bands(values: np.ndarray, names: Sequence[str]) -> list[str | None]:
     """Each value's band, from low to high, of about equal size; None for NaN. Equal values share a band."""
-    told = values[np.isfinite(values)]
-    if len(told) == 0:
+    finite_values = values[np.isfinite(values)]
+    if len(finite_values) == 0:
         return [None] * len(values)
-    cuts = np.quantile(told, np.arange(1, len(names)) / len(names))
+    cuts = np.quantile(finite_values, np.arange(1, len(names)) / len(names))
     places = np.searchsorted(cuts, values, side="left")
     return [names[place] if finite else None for place, finite in zip(places, np.isfinite(values), strict=True)]
 
@@ -108,13 +108,13 @@ def fairness_figures(
     n_items = len(popularity)
     by_group = exposure_by_group(shown_rows, popularity_groups(popularity), popularity)
     tail = by_group.filter(pl.col("group") == "tail")["ratio"].drop_nulls()
-    told = diverged[np.isfinite(diverged)]
+    measured = diverged[np.isfinite(diverged)]
     mean = float(np.mean(group_quality)) if len(group_quality) else 0.0
     return {
         "gini": gini(shown_rows, n_items),
         "coverage": coverage(shown_rows, n_items),
         "tail_ratio": float(tail[0]) if len(tail) else 1.0,
-        "miscalibration": float(told.mean()) if len(told) else 0.0,
+        "miscalibration": float(measured.mean()) if len(measured) else 0.0,
         "worst_group": min(group_quality) / mean if mean > 0 else 1.0,
     }
 

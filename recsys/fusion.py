@@ -6,17 +6,18 @@ who bought it than by its description (docs/decisions.md has the figures).
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
 
 from recsys.metrics import ndcg
+from recsys.source_names import current_source
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ FADING: Final = frozenset({"text"})
 """Sources whose weight falls with the item's own interactions."""
 
 IMPERSONAL: Final = frozenset({"trending", "popular"})
-SENTENCE: Final = "sentence"
+QUERY_TEXT: Final = "query_text"
 
 STEPS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Weights tried for each source. None is 0: for some shopper each source is the only one that speaks."""
@@ -88,6 +89,8 @@ class Fusion:
     session counts, against a text of the request itself.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")  # fade_items may be infinite
+
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "sequence": 1.0,
@@ -95,7 +98,7 @@ class Fusion:
             "factors": 0.1,
             "text": 0.2,
             "browsing": 0.2,
-            "again": 1.0,
+            "buy_again": 1.0,
             "trending": 0.2,
             "popular": 0.05,
         }
@@ -105,26 +108,27 @@ class Fusion:
     session_text: float = 1.0
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self) | {"fade_items": str(self.fade_items)}, indent=2))
+        path.write_bytes(_STORED.dump_json(self, indent=2))
 
     @classmethod
     def load(cls, path: Path) -> Fusion:
-        stored = json.loads(path.read_text())
-        return cls(**stored | {"fade_items": float(stored["fade_items"])})
+        """Names of sources in an older file become today's. Raises ValueError for what is no such file."""
+        stored = _STORED.validate_json(path.read_bytes())
+        return replace(stored, weights={current_source(name): weight for name, weight in stored.weights.items()})
 
     def fused(
-        self, names: Sequence[str], standard: np.ndarray, popularity: np.ndarray, asked: np.ndarray
+        self, names: Sequence[str], standard: np.ndarray, popularity: np.ndarray, text_weight: np.ndarray
     ) -> list[Fused]:
         """One for each of n shoppers.
 
         standard: (n_sources, n, n_items) `z_scores` of what the sources gave; popularity: (n_items,) interactions of
-        each item; asked: (n,) weight of the source "sentence" against all others together.
+        each item; text_weight: (n,) weight of the source "query_text" against all others together.
         """
-        told = [place for place, name in enumerate(names) if name != SENTENCE]
+        places = [place for place, name in enumerate(names) if name != QUERY_TEXT]
         weights = np.empty(standard.shape[:2], dtype=np.float32)
-        weights[told] = self.shares([names[place] for place in told], (standard[told] != 0).any(axis=2))
-        if SENTENCE in names:
-            weights[names.index(SENTENCE)] = asked
+        weights[places] = self.shares([names[place] for place in places], (standard[places] != 0).any(axis=2))
+        if QUERY_TEXT in names:
+            weights[names.index(QUERY_TEXT)] = text_weight
         fades, fading = np.array([name in FADING for name in names]), self.fading(popularity)
         return [Fused(standard[:, row], weights[:, row], fades, fading) for row in range(standard.shape[1])]
 
@@ -145,6 +149,9 @@ class Fusion:
         return (1.0 / (1.0 + popularity / self.fade_items)).astype(np.float32)
 
 
+_STORED: Final = TypeAdapter(Fusion)
+
+
 def z_scores(scores: np.ndarray) -> np.ndarray:
     """Each row over its last axis to mean 0 and deviation 1, float32; a constant row (no evidence) becomes 0."""
     centred = scores - scores.mean(axis=-1, keepdims=True, dtype=np.float32)
@@ -160,7 +167,8 @@ class Pool:
 
     scores: (n_sources, n_users, n_pool) z-scores, 0-padded; popularity: (n_users, n_pool); valid: which entries are
     items that may be shown; target: (n_users,) position of the held-out item in the pool, -1 where no source has it;
-    speaks: (n_sources, n_users), which sources have evidence; asked: (n_users,) weight of the source "sentence".
+    speaks: (n_sources, n_users), which sources have evidence; text_weight: (n_users,) weight of the
+    source "query_text".
     """
 
     names: tuple[str, ...]
@@ -169,22 +177,22 @@ class Pool:
     valid: np.ndarray
     target: np.ndarray
     speaks: np.ndarray
-    asked: np.ndarray
+    text_weight: np.ndarray
 
 
 def make_pool(
     names: Sequence[str],
     scores: np.ndarray,
     allowed: np.ndarray,
-    asked: np.ndarray,
+    text_weight: np.ndarray,
     popularity: np.ndarray,
     target_rows: np.ndarray,
     size: int,
 ) -> Pool:
     """The union of each source's best `size` allowed items, for each user.
 
-    scores: (n_sources, n_users, n_items) as the sources gave them; allowed: (n_users, n_items) bool; asked: as in
-    `Pool`.
+    scores: (n_sources, n_users, n_items) as the sources gave them; allowed: (n_users, n_items) bool; text_weight: as
+    in `Pool`.
     """
     standard = z_scores(scores)
     n_sources, n_users, n_items = scores.shape
@@ -201,7 +209,7 @@ def make_pool(
     pooled = np.stack([np.take_along_axis(standard[source], rows, axis=1) for source in range(n_sources)])
     is_target = (rows == target_rows[:, None]) & valid
     target = np.where(is_target.any(axis=1), is_target.argmax(axis=1), -1)
-    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target, (standard != 0).any(axis=2), asked)
+    return Pool(tuple(names), pooled * valid, popularity[rows], valid, target, (standard != 0).any(axis=2), text_weight)
 
 
 def join_pools(pools: Sequence[Pool]) -> Pool:
@@ -218,7 +226,7 @@ def join_pools(pools: Sequence[Pool]) -> Pool:
         np.concatenate([padded(pool.valid) for pool in pools]),
         np.concatenate([pool.target for pool in pools]),
         np.concatenate([pool.speaks for pool in pools], axis=1),
-        np.concatenate([pool.asked for pool in pools]),
+        np.concatenate([pool.text_weight for pool in pools]),
     )
 
 
@@ -254,9 +262,9 @@ def fit_fusion(pool: Pool, start: Fusion) -> tuple[Fusion, float]:
 def _neighbours(pool: Pool) -> Iterator[Callable[[Fusion], Fusion]]:
     """Every step that a sweep tries, as a change of the best fusion so far."""
     for name in pool.names:
-        for step in STEPS if name != SENTENCE else ():
+        for step in STEPS if name != QUERY_TEXT else ():
             yield partial(_with_weight, name, step)
-    for step in STEPS if pool.asked.any() else ():
+    for step in STEPS if pool.text_weight.any() else ():
         yield partial(_with_session_text, step)
     for fade in FADES:
         yield partial(_with_fade, fade)
@@ -276,17 +284,17 @@ def _with_fade(fade: float, fusion: Fusion) -> Fusion:
 
 def _weighted_sum(pool: Pool, fusion: Fusion) -> np.ndarray:
     total = np.zeros(pool.valid.shape, dtype=np.float32)
-    told = [place for place, name in enumerate(pool.names) if name != SENTENCE]
-    shares = fusion.shares([pool.names[place] for place in told], pool.speaks[told])
-    for place, share in zip(told, shares, strict=True):
-        own = share[:, None] * pool.scores[place]
-        total += own * fusion.fading(pool.popularity) if pool.names[place] in FADING else own
-    if SENTENCE in pool.names:
-        total += fusion.session_text * pool.asked[:, None] * pool.scores[pool.names.index(SENTENCE)]
+    places = [place for place, name in enumerate(pool.names) if name != QUERY_TEXT]
+    shares = fusion.shares([pool.names[place] for place in places], pool.speaks[places])
+    for place, share in zip(places, shares, strict=True):
+        added = share[:, None] * pool.scores[place]
+        total += added * fusion.fading(pool.popularity) if pool.names[place] in FADING else added
+    if QUERY_TEXT in pool.names:
+        total += fusion.session_text * pool.text_weight[:, None] * pool.scores[pool.names.index(QUERY_TEXT)]
     return total
 
 
 def _pool_ndcg(pool: Pool, totals: np.ndarray) -> float:
-    own = np.take_along_axis(totals, np.maximum(pool.target, 0)[:, None], axis=1)
-    above = ((totals >= own) & pool.valid).sum(axis=1) - 1
+    target_scores = np.take_along_axis(totals, np.maximum(pool.target, 0)[:, None], axis=1)
+    above = ((totals >= target_scores) & pool.valid).sum(axis=1) - 1
     return float(ndcg(np.where(pool.target >= 0, above, FITTED_AT), FITTED_AT).mean())

@@ -59,12 +59,12 @@ def histories(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl
     )
     says_most = pl.col("event_type").cast(pl.Enum(EVENT_TYPES))
     shown_only = kind.is_in(["impression", "search"]) & (weight == 0)
-    kept = pl.when((kind == "return").any()).then(settings.return_factor).otherwise(1.0)
+    share_left = pl.when((kind == "return").any()).then(settings.return_factor).otherwise(1.0)
     return (
         events.filter(pl.col("item_id").is_not_null() & ~shown_only)
         .group_by("user_id", "item_id")
         .agg(
-            weight=(weight.sum() * kept).cast(pl.Float32),
+            weight=(weight.sum() * share_left).cast(pl.Float32),
             timestamp=pl.col("timestamp").max(),
             event_type=says_most.filter(kind != "search").max().fill_null("search"),
             n_bought=pl.max_horizontal((kind == "purchase").sum(), kind.is_in(HAD_TYPES).any().cast(pl.UInt32)).cast(

@@ -46,8 +46,8 @@ def fewer(groups: Sequence[str | None], most: int) -> list[str | None]:
     counted = Counter(group for group in groups if group is not None)
     if len(counted) <= most:
         return list(groups)
-    kept = {name for name, _ in sorted(counted.items(), key=lambda one: (-one[1], one[0]))[: most - 1]}
-    return [group if group is None or group in kept else OTHER for group in groups]
+    frequent = {name for name, _ in sorted(counted.items(), key=lambda count: (-count[1], count[0]))[: most - 1]}
+    return [group if group is None or group in frequent else OTHER for group in groups]
 
 
 def legend_of(groups: Sequence[str | None], ordered: Sequence[str] | None = None) -> tuple[str, ...]:

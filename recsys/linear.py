@@ -108,11 +108,11 @@ def _largest_stored(block: sp.csr_matrix, k: int) -> sp.csr_matrix:
     indptr, columns, values = [0], [], []
     for row in range(block.shape[0]):
         entries = slice(block.indptr[row], block.indptr[row + 1])
-        own = block.data[entries]
-        kept = np.flatnonzero(own) if len(own) <= k else np.sort(np.argpartition(-own, k - 1)[:k])
-        columns.append(block.indices[entries][kept])
-        values.append(own[kept])
-        indptr.append(indptr[-1] + len(kept))
+        weights = block.data[entries]
+        largest_places = np.flatnonzero(weights) if len(weights) <= k else np.sort(np.argpartition(-weights, k - 1)[:k])
+        columns.append(block.indices[entries][largest_places])
+        values.append(weights[largest_places])
+        indptr.append(indptr[-1] + len(largest_places))
     parts = (np.concatenate(values), np.concatenate(columns), indptr)
     largest = sp.csr_matrix(parts, shape=block.shape)
     largest.sort_indices()
@@ -126,6 +126,6 @@ def _largest_of_each_row(block: torch.Tensor, strength: torch.Tensor, k: int) ->
     columns = strength.topk(k, dim=1, sorted=False).indices.sort(dim=1).values  # (n_rows, k)
     values = block.gather(1, columns)  # (n_rows, k)
     indptr = np.arange(0, n_rows * k + 1, k)
-    kept = sp.csr_matrix((values.numpy().ravel(), columns.numpy().ravel(), indptr), shape=(n_rows, n_columns))
-    kept.eliminate_zeros()
-    return kept.astype(np.float32)
+    largest = sp.csr_matrix((values.numpy().ravel(), columns.numpy().ravel(), indptr), shape=(n_rows, n_columns))
+    largest.eliminate_zeros()
+    return largest.astype(np.float32)

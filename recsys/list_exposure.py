@@ -52,9 +52,9 @@ class ListExposure:
             liked = history.take((history.item_rows >= 0) & (history.weights > 0)).take(slice(-HISTORY, None))
             rows[place, : len(liked)] = liked.item_rows
             weights[place, : len(liked)] = liked.weights
-        wanted = category_mix(rows, weights, codes, len(known))
+        preferred = category_mix(rows, weights, codes, len(known))
         given = category_mix(self.shown_rows, np.ones(self.shown_rows.shape), codes, len(known))
-        diverged = pl.Series(miscalibration(wanted, given)).fill_nan(None)
+        diverged = pl.Series(miscalibration(preferred, given)).fill_nan(None)
         return pl.DataFrame({"user_id": self.user_ids, "miscalibration": diverged})
 
     def figures(self, group_quality: Sequence[float] = ()) -> dict[str, float]:

@@ -26,14 +26,14 @@ def target_ranks(scores: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
     item of their score, and among themselves in the order of their scores. One that scores -inf is ranked last.
     """
     columns = _columns(target_rows)
-    own = np.where(columns >= 0, np.take_along_axis(scores, np.maximum(columns, 0), axis=1), np.inf)
+    target_scores = np.where(columns >= 0, np.take_along_axis(scores, np.maximum(columns, 0), axis=1), np.inf)
     ranks = np.zeros(columns.shape, dtype=np.int64)
-    order = np.argsort(-own, axis=1, kind="stable")
+    order = np.argsort(-target_scores, axis=1, kind="stable")
     n_missing = (columns < 0).sum(axis=1)
     place = np.argsort(order, axis=1) - n_missing[:, None]  # among the user's targets
     for column in range(columns.shape[1]):
-        mine = own[:, [column]]
-        others = (scores >= mine).sum(axis=1) - (own >= mine).sum(axis=1) + n_missing
+        mine = target_scores[:, [column]]
+        others = (scores >= mine).sum(axis=1) - (target_scores >= mine).sum(axis=1) + n_missing
         ranks[:, column] = others + place[:, column]
     ranks[columns < 0] = -1
     return ranks.reshape(target_rows.shape)
@@ -49,12 +49,12 @@ def shown_ranks(shown_rows: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
 
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:
     """Hit rate: 1.0 where any target is among the first `k`, else 0.0."""
-    return (_found(ranks, k).sum(axis=1) > 0).astype(np.float64)
+    return (_within(ranks, k).sum(axis=1) > 0).astype(np.float64)
 
 
 def recall(ranks: np.ndarray, k: int) -> np.ndarray:
     """The share of the user's targets that is among the first `k`."""
-    return _found(ranks, k).sum(axis=1) / _n_targets(ranks)
+    return _within(ranks, k).sum(axis=1) / _n_targets(ranks)
 
 
 def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
 
     (Järvelin & Kekäläinen 2002, with binary relevance.)
     """
-    gained = np.where(_found(ranks, k), 1.0 / np.log2(np.maximum(_columns(ranks), 0) + 2.0), 0.0).sum(axis=1)
+    gained = np.where(_within(ranks, k), 1.0 / np.log2(np.maximum(_columns(ranks), 0) + 2.0), 0.0).sum(axis=1)
     ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))
     best: np.ndarray = ideal[np.minimum(_n_targets(ranks), k) - 1]
     return gained / best
@@ -70,12 +70,12 @@ def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
 
 def reciprocal_rank(ranks: np.ndarray, k: int) -> np.ndarray:
     """1 / (rank + 1) of the first target within the first `k`, else 0.0."""
-    return np.where(_found(ranks, k), 1.0 / (np.maximum(_columns(ranks), 0) + 1.0), 0.0).max(axis=1, initial=0.0)
+    return np.where(_within(ranks, k), 1.0 / (np.maximum(_columns(ranks), 0) + 1.0), 0.0).max(axis=1, initial=0.0)
 
 
 def average_precision(ranks: np.ndarray, k: int) -> np.ndarray:
     """Precision at each target in the first `k`, summed, over the number of targets; its mean is MAP@k."""
-    ordered = np.sort(np.where(_found(ranks, k), _columns(ranks), k), axis=1)
+    ordered = np.sort(np.where(_within(ranks, k), _columns(ranks), k), axis=1)
     precision = (np.arange(ordered.shape[1]) + 1.0) / (ordered + 1.0)
     return np.where(ordered < k, precision, 0.0).sum(axis=1) / _n_targets(ranks)
 
@@ -84,7 +84,7 @@ def _columns(ranks: np.ndarray) -> np.ndarray:
     return ranks.reshape(len(ranks), -1) if ranks.size else np.zeros((len(ranks), 1), dtype=np.int64)
 
 
-def _found(ranks: np.ndarray, k: int) -> np.ndarray:
+def _within(ranks: np.ndarray, k: int) -> np.ndarray:
     columns = _columns(ranks)
     return (columns >= 0) & (columns < k)
 
@@ -117,11 +117,11 @@ def intra_list_diversity(shown_rows: np.ndarray, vectors: np.ndarray) -> float:
     """
     units = unit_rows(vectors)
     has_vector = np.linalg.norm(units, axis=1) > 0
-    told = (shown_rows >= 0) & has_vector[np.maximum(shown_rows, 0)]
+    is_counted = (shown_rows >= 0) & has_vector[np.maximum(shown_rows, 0)]
     sums = np.zeros((len(shown_rows), vectors.shape[1]))
     for column in range(shown_rows.shape[1]):
-        sums += np.where(told[:, [column]], units[np.maximum(shown_rows[:, column], 0)], 0.0)
-    counts = told.sum(axis=1)
+        sums += np.where(is_counted[:, [column]], units[np.maximum(shown_rows[:, column], 0)], 0.0)
+    counts = is_counted.sum(axis=1)
     pairs = counts * (counts - 1.0)
     cosines = np.square(sums).sum(axis=1) - counts  # of all ordered pairs: |sum|^2 less each vector's own 1
     several = pairs > 0

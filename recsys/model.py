@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+from pydantic import TypeAdapter
 
 from recsys import candidates
 from recsys.candidates import Source
 from recsys.errors import StoreError
-from recsys.fusion import Fusion
+from recsys.fusion import QUERY_TEXT, Fusion
 from recsys.ranking import Ranker
 from recsys.repeats import Repeats
 from recsys.sequence.model import SequenceModel
 from recsys.whitening import Whitening
 
 RANKER_FILE: Final = "ranker.txt"
+FOLD_IN_FILE: Final = "factors.json"
+
+
+@dataclass(frozen=True)
+class FoldIn:
+    """How a shopper's factors follow from the history: what `recsys.candidates.Factors` has beside its array."""
+
+    regularization: float
+    alpha: float
+    fold_in: Literal["als", "mean"] = "als"
+
+
+_FOLD_IN: Final = TypeAdapter(FoldIn)
 
 
 @dataclass(frozen=True)
@@ -53,15 +66,15 @@ class Model:
 
     def sources(self) -> tuple[Source, ...]:
         """Every candidate source, in the order in which contributions are stacked."""
-        again = (candidates.BuyAgain(self.repeat_rates),) if self.repeats.allowed else ()
+        buy_again = (candidates.BuyAgain(self.repeat_rates),) if self.repeats.allowed else ()
         return (
-            candidates.VectorSource(self.sequence.item_vectors, attrgetter("wanted"), "sequence"),
+            candidates.VectorSource(self.sequence.item_vectors, attrgetter("query_vectors"), "sequence"),
             candidates.Linear(self.linear),
             self.factors,
             candidates.HistoryText(self.whitened),
             candidates.VectorSource(self.text, attrgetter("browsing"), "browsing"),
-            candidates.VectorSource(self.text, attrgetter("sentence"), "sentence"),
-            *again,
+            candidates.VectorSource(self.text, attrgetter("query_text"), QUERY_TEXT),
+            *buy_again,
             candidates.NonPersonal(self.trend, "trending"),
             candidates.NonPersonal(np.log1p(self.popularity), "popular"),
         )
@@ -77,12 +90,8 @@ class Model:
         self.repeats.save(folder / "repeats.json")
         if self.ranker is not None:
             self.ranker.save(folder / RANKER_FILE)
-        fold_in = {
-            "regularization": self.factors.regularization,
-            "alpha": self.factors.alpha,
-            "fold_in": self.factors.fold_in,
-        }
-        (folder / "factors.json").write_text(json.dumps(fold_in, indent=2))
+        fold_in = FoldIn(self.factors.regularization, self.factors.alpha, self.factors.fold_in)
+        (folder / FOLD_IN_FILE).write_bytes(_FOLD_IN.dump_json(fold_in, indent=2))
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {
@@ -106,7 +115,7 @@ class Model:
         """Maps the arrays into memory. Raises StoreError where a file is missing or cannot be read."""
         try:
             item_ids = pl.read_parquet(folder / "item_ids.parquet")["item_id"]
-            fold_in = json.loads((folder / "factors.json").read_text())
+            fold_in = _FOLD_IN.validate_json((folder / FOLD_IN_FILE).read_bytes())
             fusion = Fusion.load(folder / "fusion.json")
             repeats = Repeats.load(folder / "repeats.json")
 
@@ -118,7 +127,7 @@ class Model:
             linear = sp.csr_matrix(
                 (array("linear_data"), array("linear_indices"), array("linear_indptr")), (n_items, n_items)
             )
-            factors = candidates.Factors(array("item_factors"), **fold_in)
+            factors = candidates.Factors(array("item_factors"), fold_in.regularization, fold_in.alpha, fold_in.fold_in)
             whitening = Whitening(array("whitening_mean"), array("whitening_projection"))
             return cls(
                 item_ids=item_ids,

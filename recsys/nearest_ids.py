@@ -9,9 +9,9 @@ from collections.abc import Sequence
 NEAREST_AMONG = 50
 
 
-def nearest_ids(wanted: str, known: Sequence[str], count: int = 3) -> list[str]:
+def nearest_ids(unknown_id: str, known: Sequence[str], count: int = 3) -> list[str]:
     """Up to `count` of the ascending `known`, the nearest first, among those beside it in their order: comparing with
     all would take the service a second."""
-    place = bisect(known, wanted)
+    place = bisect(known, unknown_id)
     beside = known[max(0, place - NEAREST_AMONG) : place + NEAREST_AMONG]
-    return difflib.get_close_matches(wanted, beside, n=count, cutoff=0.0)
+    return difflib.get_close_matches(unknown_id, beside, n=count, cutoff=0.0)

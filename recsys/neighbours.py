@@ -31,12 +31,12 @@ def space_vectors(recommender: Recommender, space: Space) -> np.ndarray:
 def nearest_items(vectors: np.ndarray, row: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows nearest to a row by cosine, nearest first, and their cosines; none where the row is zero. Zero rows are
     nobody's neighbours."""
-    own = np.asarray(vectors[row], dtype=np.float32)
-    if not own.any():
+    vector = np.asarray(vectors[row], dtype=np.float32)
+    if not vector.any():
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     cosines = np.full(len(vectors), -np.inf, dtype=np.float32)
-    np.divide(vectors @ own, norms * norms[row], out=cosines, where=norms > 0)
+    np.divide(vectors @ vector, norms * norms[row], out=cosines, where=norms > 0)
     cosines[row] = -np.inf
     rows = top_k(cosines, count)
     return rows, cosines[rows]

@@ -87,12 +87,12 @@ def with_new_items(ranked: np.ndarray, new_ranked: np.ndarray, count: int, share
     shown: set[int] = set()
     common, new = iter(ranked.tolist()), iter(new_ranked.tolist())
     for place in range(count):
-        kept = is_slot(place, share)
-        row = next((row for row in new if row not in shown), None) if kept else None
-        kept = row is not None
+        is_reserved = is_slot(place, share)
+        row = next((row for row in new if row not in shown), None) if is_reserved else None
+        is_reserved = row is not None
         if row is None:
             row = next((row for row in common if row not in shown), None)
         if row is None:
             return
         shown.add(row)
-        yield row, kept
+        yield row, is_reserved

@@ -13,7 +13,7 @@ from recsys.slate import Slate
 
 def popular(
     recommender: Recommender,
-    wanted: Filter | None,
+    item_filter: Filter | None,
     count: int,
     exclude_ids: frozenset[str] = frozenset(),
     *,
@@ -22,7 +22,7 @@ def popular(
     """What sells among the items that fulfil the filter: lately, or over the years; what nobody bought is left out."""
     model = recommender.model
     values = np.asarray(model.trend if lately else model.popularity, dtype=np.float32)
-    matching = ~_hidden(recommender, wanted)
+    matching = ~_hidden(recommender, item_filter)
     matching[recommender.known_rows(exclude_ids)] = False
     items = recommender.listed(values, np.flatnonzero(~matching | (values <= 0)), count, "popular")
     return Slate(items, None, int(matching.sum()))
@@ -31,7 +31,7 @@ def popular(
 def complements(
     recommender: Recommender,
     item_ids: Sequence[str],
-    wanted: Filter | None,
+    item_filter: Filter | None,
     count: int,
     exclude_ids: frozenset[str] = frozenset(),
 ) -> Slate:
@@ -46,7 +46,7 @@ def complements(
         recommender.row_of(item_ids[0])
     facts, text = recommender.facts, recommender.model.text
     strength = np.asarray(facts.together.strength[rows].sum(axis=0), dtype=np.float32).ravel()
-    hidden = _hidden(recommender, wanted) | (strength <= 0)
+    hidden = _hidden(recommender, item_filter) | (strength <= 0)
     hidden[rows] = True
     hidden[recommender.known_rows(exclude_ids)] = True
     left = np.flatnonzero(~hidden)
@@ -56,8 +56,8 @@ def complements(
     return Slate(recommender.listed(strength, np.flatnonzero(hidden), count, "complements"), None)
 
 
-def _hidden(recommender: Recommender, wanted: Filter | None) -> np.ndarray:
+def _hidden(recommender: Recommender, item_filter: Filter | None) -> np.ndarray:
     """(n_items,) bool: what may not be shown to anybody, and what does not fulfil the filter."""
-    hidden = np.zeros(recommender.n_items, dtype=bool) if wanted is None else ~recommender.matching(wanted)
+    hidden = np.zeros(recommender.n_items, dtype=bool) if item_filter is None else ~recommender.matching(item_filter)
     hidden[recommender.unavailable_rows] = True
     return hidden

@@ -56,9 +56,9 @@ def from_first(value: float, device: torch.device) -> float:
     """The value that rank 0 has."""
     if world_size() == 1:
         return value
-    told = torch.tensor(value, dtype=torch.float64, device=device)  # ()
-    dist.broadcast(told, src=0)
-    return float(told)
+    shared = torch.tensor(value, dtype=torch.float64, device=device)  # ()
+    dist.broadcast(shared, src=0)
+    return float(shared)
 
 
 def agreed(value: int, device: torch.device) -> bool:

@@ -51,10 +51,10 @@ class Coded:
         """The names as category paths, general to special."""
         return tuple(category_path(name) for name in self.names)
 
-    def chosen(self, wanted: Sequence[bool]) -> np.ndarray:
-        """(n_items,) bool: whose name is wanted; wanted: one for each of `names`."""
+    def chosen(self, is_chosen: Sequence[bool]) -> np.ndarray:
+        """(n_items,) bool: whose name is wanted; is_chosen: one for each of `names`."""
         table = np.zeros(len(self.names) + 1, dtype=bool)  # the last is what UNKNOWN, -1, points to
-        table[:-1] = wanted
+        table[:-1] = is_chosen
         chosen: np.ndarray = table[self.codes]
         return chosen
 
@@ -102,11 +102,11 @@ class Properties:
     @cached_property
     def attribute_rows(self) -> dict[tuple[str, str], np.ndarray]:
         """Ascending item rows of each (name, value) that the catalogue's attributes hold, both `comparable`."""
-        found: dict[tuple[str, str], list[int]] = {}
+        rows_of: dict[tuple[str, str], list[int]] = {}
         for row, text in enumerate(self.attributes.to_list()):
             for pair in dict.fromkeys(_pairs(text)) if text else ():
-                found.setdefault(pair, []).append(row)
-        return {pair: np.array(rows, dtype=np.int32) for pair, rows in found.items()}
+                rows_of.setdefault(pair, []).append(row)
+        return {pair: np.array(rows, dtype=np.int32) for pair, rows in rows_of.items()}
 
     @cached_property
     def variants(self) -> np.ndarray:
@@ -159,9 +159,12 @@ def category_path(text: str) -> tuple[str, ...]:
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
     """(name, value) of a JSON object; a list has several values, an object inside counts as its text."""
     for name, value in (_object(text) or {}).items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                yield comparable(name), comparable(one if isinstance(one, Scalar) else json.dumps(one, sort_keys=True))
+        for element in value if isinstance(value, list) else [value]:
+            if element is not None:
+                yield (
+                    comparable(name),
+                    comparable(element if isinstance(element, Scalar) else json.dumps(element, sort_keys=True)),
+                )
 
 
 def _object(text: str) -> dict[str, Any] | None:

@@ -71,8 +71,8 @@ class Profile:
     read_texts: np.ndarray
     bought: tuple[np.ndarray, np.ndarray]
     browsing: np.ndarray
-    sentence: np.ndarray
-    asked: float
+    query_text: np.ndarray
+    text_weight: float
     by_history: bool
     hidden_rows: np.ndarray
     fallback: str | None
@@ -102,7 +102,7 @@ class QueryReader:
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
         self._recent_placed: ResultCache[np.ndarray] = ResultCache(RECENT_TEXTS)
 
-    def _sentence(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
+    def _query_text(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
         """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
         page text, whose weight is learned and which each later event of the session makes less of a wish."""
         if query.text_vector is not None:
@@ -123,27 +123,27 @@ class QueryReader:
         age_days = (asked_at_us - items.timestamps) / DAY_US
         is_liked = items.weights > 0
         returning = self.model.repeats.may_return(items.n_bought, age_days) & is_liked
-        gone = (items.n_bought > 0) & ~returning
+        is_bought = (items.n_bought > 0) & ~returning
         seen = (items.n_bought == 0) & self.settings.exclude_seen
-        known = items.item_rows[(gone | seen) & (not query.search)]
+        known = items.item_rows[(is_bought | seen) & (not query.search)]
         hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), known]
         strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
         history = self._weighed(items.item_rows[is_liked], items.weights[is_liked], page_rows)
         read, read_texts = self._read(entries, session_texts, query.text_vector, page_rows, asked_at_us)
         browsing = self._browsing(query.user_id, session)
-        sentence, asked = self._sentence(query, session)
-        told = len(history[0]) > 0 or browsing.any() or query.text_vector is not None
+        query_text, text_weight = self._query_text(query, session)
+        is_known = len(history[0]) > 0 or browsing.any() or query.text_vector is not None
         return Profile(
             history=history,
             read=read,
             read_texts=read_texts,
             bought=(items.item_rows[returning], strength),
             browsing=browsing,
-            sentence=sentence,
-            asked=asked,
+            query_text=query_text,
+            text_weight=text_weight,
             by_history=len(history[0]) > 0 and query.text_vector is None and len(page_rows) == 0,
             hidden_rows=np.concatenate(hidden),
-            fallback=None if told else self._fallback(query),
+            fallback=None if is_known else self._fallback(query),
         )
 
     def _asked_at_us(self, query: Query, entries: History) -> int:
@@ -211,19 +211,19 @@ class QueryReader:
         if len(page_rows):
             is_read &= ~np.isin(entries.item_rows, page_rows)
         n_read = self.model.sequence.network.shape.max_length
-        kept = entries.take(np.flatnonzero(is_read)[-n_read:])
+        entries_read = entries.take(np.flatnonzero(is_read)[-n_read:])
         if last:
-            kept = kept.followed_by(_history(last)).take(slice(-n_read, None))
-        is_text = kept.text_rows >= 0
+            entries_read = entries_read.followed_by(_history(last)).take(slice(-n_read, None))
+        is_text = entries_read.text_rows >= 0
         if not is_text.any():
-            return kept, np.zeros((0, self._placed_texts.shape[1]), dtype=np.float32)
-        rows, n_stored = kept.text_rows[is_text], len(self._placed_texts)
+            return entries_read, np.zeros((0, self._placed_texts.shape[1]), dtype=np.float32)
+        rows, n_stored = entries_read.text_rows[is_text], len(self._placed_texts)
         placed = self._placed_texts[rows[rows < n_stored]]  # stored texts are older than those of the session
         if texts:
             new = self._placed(np.stack(texts))
             placed = np.concatenate([placed, new[rows[rows >= n_stored] - n_stored]])
         local = np.where(is_text, np.cumsum(is_text) - 1, -1)
-        return replace(kept, text_rows=local.astype(np.int32)), placed
+        return replace(entries_read, text_rows=local.astype(np.int32)), placed
 
     def _placed(self, texts: np.ndarray) -> np.ndarray:
         """(k, dim) where the sequence model places texts, (k, text dim); what is searched for is asked with again."""

@@ -70,5 +70,5 @@ def _days_ago(timestamps: pl.Series, as_of: datetime) -> np.ndarray:
 
 def _logarithm(values: np.ndarray) -> np.ndarray:
     """log(1 + value); NaN for what is not finite or below 0."""
-    told = np.isfinite(values) & (values >= 0)
-    return np.where(told, np.log1p(np.where(told, values, 0.0)), np.nan)
+    is_defined = np.isfinite(values) & (values >= 0)
+    return np.where(is_defined, np.log1p(np.where(is_defined, values, 0.0)), np.nan)

@@ -29,11 +29,13 @@ def feature_shares(recommender: Recommender, query: Query, slate: Slate) -> list
     shares = []
     for item in slate.items:
         place = at.get(recommender.rows[item.item_id])
-        own: list[FeatureShare] = []
+        item_shares: list[FeatureShare] = []
         if place is not None:
             features = proposals.features[[place]]
             added = ranker.contributions(features)[0, :-1].tolist()
             named = zip(ranker.names, features[0].tolist(), added, strict=True)
-            own = sorted((FeatureShare(*one) for one in named), key=lambda share: -abs(share.contribution))
-        shares.append(own)
+            item_shares = sorted(
+                (FeatureShare(*values) for values in named), key=lambda share: -abs(share.contribution)
+            )
+        shares.append(item_shares)
     return shares

@@ -2,7 +2,8 @@
 
 (Burges 2010, "From RankNet to LambdaRank to LambdaMART: an overview".) The weighted sum of `recsys.fusion` scores every
 item and says why; the ranker orders the best of them anew, from how they score, how new they are and how they sell. It
-learns from choices that lie after all that its sources have seen, and is kept only where it beats the weighted sum.
+is trained on choices made after everything that its sources have seen, and is used only where it beats the weighted
+sum.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from recsys import config
 from recsys.errors import StoreError
 from recsys.metrics import ndcg
+from recsys.source_names import current_feature
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -64,13 +66,15 @@ def propose(scores: np.ndarray, hidden_rows: np.ndarray, item_features: np.ndarr
     for source in np.flatnonzero(speaks):
         ordered = np.sort(np.partition(-masked[source], deep - 1)[:deep])
         places[source] = np.log1p(np.searchsorted(ordered, -masked[source, item_rows]))
-    told = np.stack([scores[:, item_rows], places], axis=1).reshape(2 * n_sources, -1)
-    return Proposals(item_rows, np.concatenate([told.T, item_features[item_rows]], axis=1).astype(np.float32))
+    source_features = np.stack([scores[:, item_rows], places], axis=1).reshape(2 * n_sources, -1)
+    return Proposals(
+        item_rows, np.concatenate([source_features.T, item_features[item_rows]], axis=1).astype(np.float32)
+    )
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """Trees as LightGBM's own text, which holds no code; `names` are the features they read."""
+    """Trees as LightGBM's own text, which holds no code; `names` are the features they read, as they are called now."""
 
     text: str
     names: tuple[str, ...]
@@ -80,7 +84,7 @@ class Ranker:
         return _lightgbm().Booster(model_str=self.text)
 
     def reads(self, source: str) -> bool:
-        """Whether any tree asks for what that source says: not, where it was silent in all that was learned from."""
+        """Whether any tree uses the source's features; false where the source had no evidence in the training data."""
         splits = dict(zip(self.names, self._booster.feature_importance(), strict=True))
         return any(splits[name] > 0 for name in feature_names([source], ()))
 
@@ -111,7 +115,8 @@ class Ranker:
             raise StoreError(f"{path}: ranker cannot be read ({error}); run `recsys nightly` again") from None
         if digest != _digest(text):  # LightGBM ends the process over some damaged texts
             raise StoreError(f"{path}: ranker cannot be read (altered or incomplete); run `recsys nightly` again")
-        return cls(text, tuple(_lightgbm().Booster(model_str=text).feature_name()))
+        names = _lightgbm().Booster(model_str=text).feature_name()
+        return cls(text, tuple(current_feature(name) for name in names))
 
 
 def _lightgbm() -> Any:
@@ -130,14 +135,14 @@ def fit_ranker(
 ) -> Ranker:
     """Trees that put each shopper's target first. target_rows: (n,) item rows, one a shopper.
 
-    A shopper to whom no source proposed the target teaches nothing and is left out.
+    A shopper to whom no source proposed the target is left out: there is nothing to learn from them.
     """
     labels = [proposal.item_rows == target for proposal, target in zip(proposals, target_rows, strict=True)]
-    told = [place for place, label in enumerate(labels) if label.any()]
+    taught = [place for place, label in enumerate(labels) if label.any()]
     data = _lightgbm().Dataset(
-        np.concatenate([proposals[place].features for place in told]),
-        np.concatenate([labels[place] for place in told]).astype(np.int32),
-        group=[len(labels[place]) for place in told],
+        np.concatenate([proposals[place].features for place in taught]),
+        np.concatenate([labels[place] for place in taught]).astype(np.int32),
+        group=[len(labels[place]) for place in taught],
         feature_name=names,
         params={"verbose": -1},
     )
@@ -164,8 +169,8 @@ def ranked_ndcg(scores: list[np.ndarray], proposals: list[Proposals], target_row
     """(n,) NDCG@10 of each shopper's target among the proposals; 0 where it is not among them. Ties count against
     it."""
     ranks = np.full(len(target_rows), FITTED_AT)
-    for row, (own, proposal, target) in enumerate(zip(scores, proposals, target_rows, strict=True)):
+    for row, (item_scores, proposal, target) in enumerate(zip(scores, proposals, target_rows, strict=True)):
         place = np.flatnonzero(proposal.item_rows == target)
         if len(place):
-            ranks[row] = (own >= own[place[0]]).sum() - 1
+            ranks[row] = (item_scores >= item_scores[place[0]]).sum() - 1
     return ndcg(ranks, FITTED_AT)

@@ -15,7 +15,7 @@ from recsys.candidates import Shoppers
 from recsys.errors import UnknownItemError
 from recsys.explain import ExplanationData, explanations
 from recsys.filters import Filter, matching
-from recsys.fusion import SENTENCE, Fused
+from recsys.fusion import QUERY_TEXT, Fused
 from recsys.model import Model
 from recsys.nearest_ids import nearest_ids
 from recsys.new_items import n_slots, with_new_items
@@ -88,7 +88,7 @@ class Recommender:
         self.vectors = model.sequence.item_vectors
         self.ranker_pool = ranker_pool
         self.ranker = self._fitting_ranker()
-        self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(SENTENCE)
+        self._ranker_reads_sentences = self.ranker is not None and self.ranker.reads(QUERY_TEXT)
         self._reader = QueryReader(model, users, self.unavailable_rows, settings, weights, browsing_decay)
         self._recent_ranked: ResultCache[np.ndarray] = ResultCache(self._scorer.n_kept)
         self._recent_matches: ResultCache[np.ndarray] = ResultCache(self._scorer.n_kept)
@@ -254,7 +254,7 @@ class Recommender:
         return ranked() if key is None else self._recent_ranked.of(_ranked_key(key, profile), ranked)
 
     def _is_ranked(self, query: Query, profile: Profile) -> bool:
-        is_its_kind = profile.by_history and (profile.asked == 0 or self._ranker_reads_sentences)
+        is_its_kind = profile.by_history and (profile.text_weight == 0 or self._ranker_reads_sentences)
         return self.ranker is not None and query.by_ranker and is_its_kind
 
     def is_ranked(self, query: Query) -> bool:
@@ -299,7 +299,7 @@ class Recommender:
         for row, profile in enumerate(profiles):
             allowed[row, profile.hidden_rows] = False
         shoppers = self._scorer.shoppers(profiles)
-        return self._scorer.scores(shoppers), allowed, shoppers.asked
+        return self._scorer.scores(shoppers), allowed, shoppers.text_weight
 
     def shoppers(self, queries: Sequence[Query]) -> Shoppers:
         """The queries as the sources read them."""

@@ -6,13 +6,13 @@ return to it, and how long they take (Bhagat et al. 2018, "Buy it again: modelin
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from recsys import config
 from recsys.interactions import positions
@@ -47,11 +47,15 @@ class Repeats:
         return (np.log1p(n_bought) * fading).astype(np.float32)
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=2))
+        path.write_bytes(_STORED.dump_json(self, indent=2))
 
     @classmethod
     def load(cls, path: Path) -> Repeats:
-        return cls(**json.loads(path.read_text()))
+        """Raises ValueError for what is no such file."""
+        return _STORED.validate_json(path.read_bytes())
+
+
+_STORED: Final = TypeAdapter(Repeats)
 
 
 def learn_repeats(

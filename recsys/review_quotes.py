@@ -20,13 +20,13 @@ _INT8_MAX: Final = 127.0
 
 @dataclass(frozen=True)
 class Quote:
-    """A sentence of a review, word for word. `about` names what it was chosen by: "text", "browsing", "history", or
-    "item" where nothing is known and it is what says most about the item."""
+    """A sentence of a review, word for word. `matched_on` names what it was chosen by: "text", "browsing",
+    "history", or "item" where nothing is known of the shopper and it is the sentence that says most about the item."""
 
     text: str
     review_id: str
     stars: float
-    about: str
+    matched_on: str
 
 
 @dataclass(frozen=True)
@@ -63,26 +63,28 @@ class Evidence:
         n_added = n_items + 1 - len(self.indptr)
         return replace(self, indptr=np.concatenate([self.indptr, np.full(n_added, self.indptr[-1])]))
 
-    def quote(self, item_row: int, wanted: np.ndarray | None, about: str, hidden: Container[str] = ()) -> Quote | None:
-        """The item's sentence nearest to `wanted`, (dim,), or without that its most informative; None without any.
+    def quote(
+        self, item_row: int, direction: np.ndarray | None, matched_on: str, hidden: Container[str] = ()
+    ) -> Quote | None:
+        """The item's sentence nearest to `direction`, (dim,), or without that its most informative; None without any.
 
         hidden: ids of reviews that must not be quoted.
         """
         rows = np.arange(self.indptr[item_row], self.indptr[item_row + 1])
-        if wanted is not None and len(rows):
+        if direction is not None and len(rows):
             vectors = self.vectors[rows].astype(np.float32)
-            rows = rows[np.argsort(-(vectors @ wanted) / np.linalg.norm(vectors, axis=1), kind="stable")]
+            rows = rows[np.argsort(-(vectors @ direction) / np.linalg.norm(vectors, axis=1), kind="stable")]
         for row in rows.tolist():
             review_id, stars, text = self.quotes.row(row)
             if review_id not in hidden:
-                return Quote(text, review_id, stars, about if wanted is not None else "item")
+                return Quote(text, review_id, stars, matched_on if direction is not None else "item")
         return None
 
     def said_of(self, item_row: int, hidden: Container[str] = ()) -> list[Quote]:
         """Every sentence of the item's reviews that may be quoted, the most informative first."""
         rows = self.quotes[int(self.indptr[item_row]) : int(self.indptr[item_row + 1])]
-        said = rows.select("review_id", "rating", "text").iter_rows()
-        return [Quote(text, review_id, stars, "item") for review_id, stars, text in said if review_id not in hidden]
+        quotes = rows.select("review_id", "rating", "text").iter_rows()
+        return [Quote(text, review_id, stars, "item") for review_id, stars, text in quotes if review_id not in hidden]
 
     def save(self, folder: Path) -> None:
         """The words as Parquet, which a replica reads into memory; the vectors, ten times as large, as mapped .npy."""

@@ -56,7 +56,7 @@ class Scorer:
     def _fuse(self, profiles: Sequence[Profile]) -> list[Fused]:
         shoppers = self.shoppers(profiles)
         standard = z_scores(self.scores(shoppers))
-        return self.model.fusion.fused(self._names, standard, self.model.popularity, shoppers.asked)
+        return self.model.fusion.fused(self._names, standard, self.model.popularity, shoppers.text_weight)
 
     def scores(self, shoppers: Shoppers) -> np.ndarray:
         """(n_sources, n, n_items) float32 as the sources give them."""
@@ -67,11 +67,11 @@ class Scorer:
         n_items = len(self.model.item_ids)
         return Shoppers(
             history=ItemRows.of([profile.history for profile in profiles], n_items),
-            wanted=self._wanted(profiles),
+            query_vectors=self._wanted(profiles),
             bought=ItemRows.of([profile.bought for profile in profiles], n_items),
             browsing=np.stack([profile.browsing for profile in profiles]),
-            sentence=np.stack([profile.sentence for profile in profiles]),
-            asked=np.array([profile.asked for profile in profiles], dtype=np.float32),
+            query_text=np.stack([profile.query_text for profile in profiles]),
+            text_weight=np.array([profile.text_weight for profile in profiles], dtype=np.float32),
         )
 
     def _wanted(self, profiles: Sequence[Profile]) -> np.ndarray:
@@ -99,7 +99,9 @@ class Scorer:
 def _evidence_of(profile: Profile) -> bytes:
     """A key of all that the sources read."""
     one = profile
-    return digest_of(*_read_of(one), *one.history, *one.bought, one.browsing, one.sentence, np.array([one.asked]))
+    return digest_of(
+        *_read_of(one), *one.history, *one.bought, one.browsing, one.query_text, np.array([one.text_weight])
+    )
 
 
 def _read_of(profile: Profile) -> tuple[np.ndarray, ...]:

@@ -39,14 +39,18 @@ def category_slices(categories: Sequence[str | None]) -> dict[str, np.ndarray]:
     shops put their own name in front of every path. Without any category there are no slices.
     """
     paths = [path.split(PATH_SEPARATOR) if path else [] for path in categories]
-    told = [path for path in paths if path]
+    known_paths = [path for path in paths if path]
     level = 0
-    while told and len({path[level] if len(path) > level else "" for path in told}) == 1 and len(told[0]) > level:
+    while known_paths and len(known_paths[0]) > level and _agree_at(known_paths, level):
         level += 1
     names = np.array([path[min(level, len(path) - 1)] if path else "" for path in paths], dtype=object)
     counted = sorted(Counter(name for name in names if name).items(), key=lambda item: (-item[1], item[0]))
     if not counted:
         return {}
-    kept = [name for name, _ in counted[:MAX_CATEGORIES]]
-    found = {f"category_{name}": names == name for name in kept}
-    return found | {"category_other": ~np.isin(names.astype(str), kept)}
+    frequent = [name for name, _ in counted[:MAX_CATEGORIES]]
+    slices = {f"category_{name}": names == name for name in frequent}
+    return slices | {"category_other": ~np.isin(names.astype(str), frequent)}
+
+
+def _agree_at(paths: Sequence[Sequence[str]], level: int) -> bool:
+    return len({path[level] if len(path) > level else "" for path in paths}) == 1

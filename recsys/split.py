@@ -37,10 +37,10 @@ def target_events(events: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.col("event_type").cast(pl.String)
     liked = pl.col("value").is_null() | (kind != "rating") | (pl.col("value") >= 4)
     items = events.filter(pl.col("item_id").is_not_null())
-    wanted = items.filter(kind.is_in(TARGET_TYPES) & liked)
-    if wanted.limit(1).collect().is_empty():
-        wanted = items.filter(kind.is_in(["view", "click"]))
-    return wanted.select("user_id", "item_id", "timestamp").sort("timestamp", "user_id", "item_id")
+    targets = items.filter(kind.is_in(TARGET_TYPES) & liked)
+    if targets.limit(1).collect().is_empty():
+        targets = items.filter(kind.is_in(["view", "click"]))
+    return targets.select("user_id", "item_id", "timestamp").sort("timestamp", "user_id", "item_id")
 
 
 def temporal_cut(targets: pl.DataFrame, end: datetime, settings: config.EvaluateSettings) -> datetime:
@@ -217,11 +217,13 @@ def visits(events: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
     made; targets: user_id, item_id, timestamp. Returns the rows of `events`, with asked_for, the item_id of the target
     that they precede. A text in the last `PAGE` before a target is left out: it may be that of the target's own page.
     """
-    asked = targets.select("user_id", asked_for="item_id", asked_at="timestamp")
+    requests = targets.select("user_id", asked_for="item_id", asked_at="timestamp")
     age = pl.col("asked_at") - pl.col("timestamp")
     least = pl.when(pl.col("item_id").is_null()).then(pl.lit(PAGE)).otherwise(pl.lit(timedelta(0)))
     return (
-        events.join(asked, on="user_id", maintain_order="left").filter((age > least) & (age <= VISIT)).drop("asked_at")
+        events.join(requests, on="user_id", maintain_order="left")
+        .filter((age > least) & (age <= VISIT))
+        .drop("asked_at")
     )
 
 
@@ -244,11 +246,11 @@ def check_no_leak(held_out: HeldOut, repeats: bool = False) -> None:
     """Raises DataError where an event to learn from is at or after its user's target, is of that target's item (unless
     `repeats` are asked for), or is at or after `as_of`; or where one of `since` is at or after its user's target or of
     that target's item."""
-    asked = held_out.targets.select("user_id", asked_for="item_id", asked_at="timestamp")
+    requests = held_out.targets.select("user_id", asked_for="item_id", asked_at="timestamp")
     columns = ("user_id", "item_id", "timestamp")
     learned = held_out.events.select(*columns, learned=pl.lit(value=True))
     since = held_out.since.select(*columns, learned=pl.lit(value=False))
-    known = pl.concat([learned, since]).join(asked, on="user_id", how="left")
+    known = pl.concat([learned, since]).join(requests, on="user_id", how="left")
     too_late = (pl.col("timestamp") >= pl.col("asked_at")) | (
         pl.col("learned") & (pl.col("timestamp") >= held_out.as_of)
     )

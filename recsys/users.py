@@ -83,9 +83,9 @@ class Users:
         """Every user's liked items and texts, in the order of `rows`: what the sequence model learns from."""
         entries = self.entries
         read = (entries.weights > 0) | (entries.text_rows >= 0)
-        kept = np.concatenate([[0], np.cumsum(read)])
+        n_before = np.concatenate([[0], np.cumsum(read)])
         return Sequences(
-            kept[self.indptr],
+            n_before[self.indptr],
             entries.item_rows[read],
             entries.event_types[read],
             entries.timestamps[read],

@@ -24,10 +24,10 @@ def title_stem(title: str, attributes: Mapping[str, Any]) -> str:
     stem = f" {_words(title)} "
     for name, value in attributes.items():
         if name.strip().casefold() in VARYING:
-            for one in value if isinstance(value, list) else [value]:
-                said = _words(str(one))
-                if said:
-                    stem = stem.replace(f" {said} ", " ", 1)
+            for element in value if isinstance(value, list) else [value]:
+                value_words = _words(str(element))
+                if value_words:
+                    stem = stem.replace(f" {value_words} ", " ", 1)
     return stem.strip()
 
 
@@ -39,11 +39,11 @@ def variant_groups(
     brand, category: (n_items,) codes.
     """
     groups: dict[object, int] = {}
-    found = np.empty(len(titles), dtype=np.int32)
-    for row, (title, own) in enumerate(zip(titles, attributes, strict=True)):
-        key = row if title is None else (title_stem(title, own), int(brand[row]), int(category[row]))
-        found[row] = groups.setdefault(key, len(groups))
-    return found
+    group_of = np.empty(len(titles), dtype=np.int32)
+    for row, (title, item_attributes) in enumerate(zip(titles, attributes, strict=True)):
+        key = row if title is None else (title_stem(title, item_attributes), int(brand[row]), int(category[row]))
+        group_of[row] = groups.setdefault(key, len(groups))
+    return group_of
 
 
 def _words(text: str) -> str:

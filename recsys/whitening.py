@@ -33,13 +33,13 @@ def fit_whitening(vectors: np.ndarray, dim: int, power: float = 1.0) -> Whitenin
     vectors: (n, input dim) float32; zero rows are left out. With fewer than two texts nothing is learned and
     vectors pass through unchanged.
     """
-    told = vectors[vectors.any(axis=1)]
+    nonzero = vectors[vectors.any(axis=1)]
     width = vectors.shape[1]
-    if len(told) < 2:
+    if len(nonzero) < 2:
         return Whitening(np.zeros(width, dtype=np.float32), np.eye(width, dtype=np.float32))
-    mean = told.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(np.cov((told - mean).T))
-    order = np.argsort(-variances)[: min(dim, len(told) - 1)]
+    mean = nonzero.mean(axis=0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(np.cov((nonzero - mean).T))
+    order = np.argsort(-variances)[: min(dim, len(nonzero) - 1)]
     projection = directions[:, order] / (variances[order] + SMALLEST_VARIANCE) ** (power / 2)
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 

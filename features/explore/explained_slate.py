@@ -99,7 +99,7 @@ class ExplainedSlate:
 
     def query_neighbours(self, count: int = 10) -> pl.DataFrame:
         """place, item_id, title, cosine: what lies nearest to what the sequence model expects next."""
-        wanted = unit_rows(self.recommender.shoppers([self.query]).wanted)[0]
+        wanted = unit_rows(self.recommender.shoppers([self.query]).query_vectors)[0]
         cosines = self.recommender.vectors @ wanted
         rows = top_k(cosines, count).tolist() if wanted.any() else []
         titles, ids = self.recommender.properties.titles, self.recommender.item_ids

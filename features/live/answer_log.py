@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 import polars as pl
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from features.live.database import METADATA, LiveDatabase, microseconds, moment
 
@@ -80,36 +81,36 @@ class AnswerLog:
 
     def record(self, answers: Sequence[Answer], exposures: Sequence[Exposure]) -> None:
         """Store both in one transaction; what is known by its id changes nothing."""
-        digests = {answer.left_out: _digest(answer.left_out) for answer in answers if answer.left_out}
+        stored_sets = {answer.left_out: _StoredSet.of(answer.left_out) for answer in answers if answer.left_out}
         rows = [
             {
                 "recommendation_id": answer.recommendation_id,
                 "at_us": microseconds(answer.at),
                 "user_id": answer.user_id,
                 "release_id": answer.release_id,
-                "left_out": digests.get(answer.left_out),
+                "left_out": stored_sets[answer.left_out].digest if answer.left_out else None,
                 "content": answer.content,
             }
             for answer in answers
         ]
         exposed = [
             {
-                "recommendation_id": one.recommendation_id,
-                "at_us": microseconds(one.at),
-                "user_id": one.user_id,
-                "experiment": one.experiment,
-                "arm": one.arm,
+                "recommendation_id": exposure.recommendation_id,
+                "at_us": microseconds(exposure.at),
+                "user_id": exposure.user_id,
+                "experiment": exposure.experiment,
+                "arm": exposure.arm,
             }
-            for one in exposures
+            for exposure in exposures
         ]
         with self.database.write() as connection:
             # In one order, that two replicas do not wait for each other.
-            for left_out, digest in sorted(digests.items(), key=lambda one: one[1]):
+            for left_out, stored in sorted(stored_sets.items(), key=itemgetter(1)):
                 newest_us = microseconds(max(answer.at for answer in answers if answer.left_out == left_out))
-                kept = self.database.insert(LEFT_OUT).values(
-                    digest=digest, at_us=newest_us, item_ids=json.dumps(sorted(left_out))
+                inserted = self.database.insert(LEFT_OUT).values(
+                    digest=stored.digest, at_us=newest_us, item_ids=stored.item_ids
                 )
-                connection.execute(kept.on_conflict_do_update(index_elements=["digest"], set_={"at_us": newest_us}))
+                connection.execute(inserted.on_conflict_do_update(index_elements=["digest"], set_={"at_us": newest_us}))
             if rows:
                 connection.execute(self.database.insert(ANSWERS).on_conflict_do_nothing(), rows)
             if exposed:
@@ -118,13 +119,13 @@ class AnswerLog:
     def find(self, recommendation_id: str) -> Answer | None:
         """The answer of that id, None where it is not kept."""
         both = ANSWERS.outerjoin(LEFT_OUT, ANSWERS.c.left_out == LEFT_OUT.c.digest)
-        wanted = sa.select(ANSWERS, LEFT_OUT.c.item_ids).select_from(both)
+        statement = sa.select(ANSWERS, LEFT_OUT.c.item_ids).select_from(both)
         with self.database.read() as connection:
-            row = connection.execute(wanted.where(ANSWERS.c.recommendation_id == recommendation_id)).one_or_none()
+            row = connection.execute(statement.where(ANSWERS.c.recommendation_id == recommendation_id)).one_or_none()
         if row is None:
             return None
-        gone = frozenset(json.loads(row.item_ids)) if row.item_ids is not None else frozenset()
-        return Answer(row.recommendation_id, moment(row.at_us), row.user_id, row.release_id, gone, row.content)
+        left_out = _ITEM_IDS.validate_json(row.item_ids) if row.item_ids is not None else frozenset()
+        return Answer(row.recommendation_id, moment(row.at_us), row.user_id, row.release_id, left_out, row.content)
 
     def contents_of(self, user_id: str) -> list[str]:
         """`content` of every kept answer to the shopper."""
@@ -134,7 +135,7 @@ class AnswerLog:
     def exposed(self, experiment: str) -> pl.DataFrame:
         """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both. Nobody
         where the database has not been made yet, which this does not do."""
-        wanted = (
+        statement = (
             sa.select(EXPOSURES.c.user_id, EXPOSURES.c.arm, sa.func.min(EXPOSURES.c.at_us), sa.func.count())
             .where(EXPOSURES.c.experiment == experiment)
             .group_by(EXPOSURES.c.user_id, EXPOSURES.c.arm)
@@ -143,7 +144,7 @@ class AnswerLog:
         rows: Sequence[sa.Row[tuple[str, str, int, int]]] = []
         if self.database.exists:
             with self.database.read() as connection:
-                rows = connection.execute(wanted).all()
+                rows = connection.execute(statement).all()
         schema = {"user_id": pl.String, "arm": pl.String, "first_at": pl.Int64, "n_exposures": pl.Int64}
         frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
         return frame.with_columns(pl.col("first_at").cast(pl.Datetime("us", "UTC")))
@@ -173,5 +174,17 @@ class AnswerLog:
                 n_pruned += connection.execute(still_old).rowcount
 
 
-def _digest(item_ids: Iterable[str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(item_ids)).encode()).hexdigest()
+class _StoredSet(NamedTuple):
+    """A set of item ids as `LEFT_OUT` stores it: a JSON list in ascending order, and its SHA-256, hex."""
+
+    digest: str
+    item_ids: str
+
+    @classmethod
+    def of(cls, item_ids: frozenset[str]) -> _StoredSet:
+        content = _SORTED_IDS.dump_json(sorted(item_ids))
+        return cls(hashlib.sha256(content).hexdigest(), content.decode())
+
+
+_ITEM_IDS: Final = TypeAdapter(frozenset[str])
+_SORTED_IDS: Final = TypeAdapter(list[str])

@@ -103,7 +103,7 @@ class LiveDatabase:
     def read(self) -> Iterator[Connection]:
         """A connection for reading; every statement sees what was committed before it."""
         self._make_tables()
-        with self._told("read"), self._reading.connect() as connection:
+        with self._store_errors("read"), self._reading.connect() as connection:
             yield connection
 
     def rows(self, statement: sa.Select[Any], parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -116,7 +116,7 @@ class LiveDatabase:
         values: Any = worded.construct_params(parameters)
         if worded.positional:
             values = tuple(values[name] for name in worded.positiontup or ())
-        with self._told("read"):
+        with self._store_errors("read"):
             connection = self._reading.raw_connection()
             try:
                 with closing(connection.cursor()) as cursor:
@@ -149,7 +149,7 @@ class LiveDatabase:
     def write(self) -> Iterator[Connection]:
         """A transaction: on the disk, whole, when the block has ended without an error."""
         self._make_tables()
-        with self._told("written"), self._writing.begin() as connection:
+        with self._store_errors("written"), self._writing.begin() as connection:
             if not self._is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(WRITERS_LOCK)))
             yield connection
@@ -162,7 +162,7 @@ class LiveDatabase:
         SQLite has one writer at a time and numbers rows in the order of their commits.
         """
         self._make_tables()
-        with self._told("read"), self._writing.begin() as connection:
+        with self._store_errors("read"), self._writing.begin() as connection:
             if not self._is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
             yield connection
@@ -176,7 +176,7 @@ class LiveDatabase:
         """Take what was deleted off the disk: SQLite's file is written anew and its log emptied; PostgreSQL vacuums its
         tables, so that their pages may be overwritten. Raises StoreError where readers keep the log in use."""
         self._make_tables()
-        with self._told("cleared"), self._reading.connect() as connection:
+        with self._store_errors("cleared"), self._reading.connect() as connection:
             if not self._is_sqlite:
                 connection.exec_driver_sql("SET statement_timeout = 0")
                 try:
@@ -199,7 +199,7 @@ class LiveDatabase:
     def _make_tables(self) -> None:
         if self._ready:
             return
-        with self._making, self._told("made"):
+        with self._making, self._store_errors("made"):
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._writing.begin() as connection:
@@ -216,7 +216,7 @@ class LiveDatabase:
             self._ready = True
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _store_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except self._failures as error:

@@ -55,8 +55,8 @@ class ErasureQueue:
             stored = self.database.insert(QUEUE).values(row)
             more = {"n_rows": QUEUE.c.n_rows + n_rows}
             connection.execute(stored.on_conflict_do_update(index_elements=["user_id"], set_=more))
-            found = connection.execute(sa.select(QUEUE).where(QUEUE.c.user_id == user_id)).one()
-        return _request(found)
+            stored_row = connection.execute(sa.select(QUEUE).where(QUEUE.c.user_id == user_id)).one()
+        return _request(stored_row)
 
     def waiting(self) -> list[ErasureRequest]:
         """Who waits, the first first; nobody where the database has not been made yet, which this does not do."""
@@ -101,8 +101,8 @@ def strings_of_others(database: LiveDatabase) -> Iterator[pl.Series]:
         for table in (*OF_USERS, CHANGES):
             for column in table.c:
                 if isinstance(column.type, sa.Text):
-                    found = connection.scalars(sa.select(column).distinct().where(column.is_not(None)))
-                    yield pl.Series(column.name, list(found), dtype=pl.String)
+                    values = connection.scalars(sa.select(column).distinct().where(column.is_not(None)))
+                    yield pl.Series(column.name, list(values), dtype=pl.String)
 
 
 def _delete(connection: Connection, database: LiveDatabase, user_id: str) -> dict[str, int]:

@@ -118,15 +118,15 @@ class EventLog:
         after, since: the release holds what was stored up to number `after` and happened before `since`.
         Impressions are left out: they say nothing of what a shopper likes.
         """
-        wanted = {"user_id": user_id, "seq": after, "since_us": microseconds(since), "limit": limit}
-        rows = self.database.rows(_RECENT, wanted)
+        parameters = {"user_id": user_id, "seq": after, "since_us": microseconds(since), "limit": limit}
+        rows = self.database.rows(_RECENT, parameters)
         return [RecentEvent(item, kind, moment(at_us), text, value) for item, kind, at_us, text, value in rows]
 
     def texts_of(self, user_id: str) -> list[str]:
         """What the shopper searched for and read, each text once."""
-        wanted = sa.select(EVENTS.c.text).distinct().where(EVENTS.c.user_id == user_id, EVENTS.c.text.is_not(None))
+        statement = sa.select(EVENTS.c.text).distinct().where(EVENTS.c.user_id == user_id, EVENTS.c.text.is_not(None))
         with self.database.read() as connection:
-            return list(connection.scalars(wanted))
+            return list(connection.scalars(statement))
 
     def remove(self, user_ids: Collection[str]) -> int:
         """Delete every event of these shoppers; how many there were."""
@@ -137,11 +137,11 @@ class EventLog:
     def of_type(self, event_type: str, since: datetime) -> pl.DataFrame:
         """event_id, user_id and timestamp (UTC) of the events of that type from `since` on, in no order."""
         columns = (EVENTS.c.event_id, EVENTS.c.user_id, EVENTS.c.timestamp_us.label("timestamp"))
-        wanted = sa.select(*columns).where(
+        statement = sa.select(*columns).where(
             EVENTS.c.event_type == event_type, EVENTS.c.timestamp_us >= microseconds(since)
         )
         with self.database.read() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(statement).all()
         schema = {"event_id": pl.String, "user_id": pl.String, "timestamp": pl.Int64}
         frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
         return frame.with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))

@@ -37,7 +37,7 @@ COUNTER: Final = sa.Table(
 """One row: the version of the last change. Writers take it first, so that versions become visible in their order."""
 
 _VERSION: Final = sa.select(COUNTER.c.version)
-_GONE: Final = sa.select(CHANGES.c.item_id).where(
+_UNAVAILABLE: Final = sa.select(CHANGES.c.item_id).where(
     CHANGES.c.version > sa.bindparam("after"), sa.or_(CHANGES.c.deleted, CHANGES.c.available.is_(sa.false()))
 )
 
@@ -76,19 +76,19 @@ class ItemChanges:
 
     def version(self) -> int:
         """Of the last change, 0 where there was none."""
-        found: list[tuple[int]] = self.database.rows(_VERSION)
-        return found[0][0] if found else 0
+        rows: list[tuple[int]] = self.database.rows(_VERSION)
+        return rows[0][0] if rows else 0
 
-    def gone(self, after: int) -> frozenset[str]:
+    def unavailable_ids(self, after: int) -> frozenset[str]:
         """Ids of the items that were deleted or became unavailable in later versions than `after`."""
         with self.database.read() as connection:
-            return frozenset(connection.scalars(_GONE, {"after": after}))
+            return frozenset(connection.scalars(_UNAVAILABLE, {"after": after}))
 
     def after(self, version: int) -> pl.DataFrame:
         """item_id, version, deleted, updated_at and `FIELDS` (null: stays as it is) of what changed after `version`."""
-        wanted = sa.select(CHANGES).where(CHANGES.c.version > version).order_by(CHANGES.c.version, CHANGES.c.item_id)
+        statement = sa.select(CHANGES).where(CHANGES.c.version > version).order_by(CHANGES.c.version, CHANGES.c.item_id)
         with self.database.read() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(statement).all()
         frame = pl.DataFrame([tuple(row) for row in rows], schema=_SCHEMA, orient="row")
         return frame.with_columns(updated_at=pl.col("updated_at_us").cast(pl.Datetime("us", "UTC"))).drop(
             "updated_at_us"

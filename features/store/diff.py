@@ -7,15 +7,17 @@ their coordinates. Nothing here prints.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from features.store.release import LoadedRelease
+from recsys.config import Settings
 from recsys.embedding_health import nearest, sampled_rows
 from recsys.errors import StoreError
 from recsys.interactions import positions
@@ -72,14 +74,14 @@ def neighbour_churn(before: Recommender, after: Recommender, seed: int = 0) -> p
     ids = ids.filter(ids.is_in(after.model.item_ids.implode()))
     old = unit_rows(before.vectors[positions(ids, before.model.item_ids)])
     new = unit_rows(after.vectors[positions(ids, after.model.item_ids)])
-    asked = np.flatnonzero(old.any(axis=1) & new.any(axis=1))
-    asked = sampled_rows(asked, seed, SAMPLE)
+    rows = np.flatnonzero(old.any(axis=1) & new.any(axis=1))
+    rows = sampled_rows(rows, seed, SAMPLE)
     k = min(NEIGHBOURS, len(ids) - 1)
-    if k < 1 or not len(asked):
+    if k < 1 or not len(rows):
         return pl.DataFrame(schema={"item_id": pl.String, "churn": pl.Float64})
-    same = nearest(old, k, asked)[:, :, None] == nearest(new, k, asked)[:, None, :]
-    kept = same.any(axis=2).mean(axis=1)
-    moved = pl.DataFrame({"item_id": ids[asked.tolist()], "churn": 1.0 - kept})
+    same = nearest(old, k, rows)[:, :, None] == nearest(new, k, rows)[:, None, :]
+    staying = same.any(axis=2).mean(axis=1)
+    moved = pl.DataFrame({"item_id": ids[rows.tolist()], "churn": 1.0 - staying})
     return moved.sort("churn", "item_id", descending=[True, False])
 
 
@@ -93,7 +95,7 @@ def fixed_shoppers(recommenders: Sequence[Recommender], n: int) -> list[str]:
     for user_id in known:
         if len(chosen) == n:
             break
-        if all(len(one.users.history(user_id)) for one in recommenders):
+        if all(len(recommender.users.history(user_id)) for recommender in recommenders):
             chosen.append(user_id)
     return chosen
 
@@ -101,7 +103,7 @@ def fixed_shoppers(recommenders: Sequence[Recommender], n: int) -> list[str]:
 def slate_churn(before: Recommender, after: Recommender, user_ids: Sequence[str], count: int = 10) -> pl.DataFrame:
     """user_id, churn, before, after: the `count` titles (ids where there is none) that each would be shown, and the
     share of the first list that is not in the second; most changed first."""
-    lists = [_lists(one, user_ids, count) for one in (before, after)]
+    lists = [_lists(recommender, user_ids, count) for recommender in (before, after)]
     rows = [
         {
             "user_id": user_id,
@@ -158,18 +160,26 @@ def _metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> pl.DataFrame:
 def _settings(a: LoadedRelease, b: LoadedRelease) -> pl.DataFrame:
     if a.catalogue is None or b.catalogue is None:
         raise StoreError(f"releases {a.release_id} and {b.release_id}: load them with their catalogue to compare them")
-    of_a, of_b = (dict(_flat(json.loads(one.catalogue.settings.release_json()))) for one in (a, b) if one.catalogue)
+    of_a, of_b = _flat(a.catalogue.settings), _flat(b.catalogue.settings)
     rows = [
-        {"key": key, "a": json.dumps(of_a.get(key)), "b": json.dumps(of_b.get(key))}
+        {"key": key, "a": of_a.get(key, "null"), "b": of_b.get(key, "null")}
         for key in sorted({*of_a, *of_b})
         if of_a.get(key) != of_b.get(key)
     ]
     return pl.DataFrame(rows, schema=dict.fromkeys(("key", "a", "b"), pl.String))
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def _flat(settings: Settings) -> dict[str, str]:
+    """The settings of a release by their dotted key, as JSON."""
+    return {name: to_json(value).decode() for name, value in _leaves(_TREE.validate_json(settings.release_json()))}
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        name = f"{above}{key}"
-        flat += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
-    return flat
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+_TREE: Final = TypeAdapter(dict[str, Any])

@@ -21,10 +21,10 @@ class WithoutShopper:
 
     def stays(self, table: str, rows: pl.DataFrame) -> pl.Series:
         """True for each row that neither is the shopper's nor one of their reviews."""
-        theirs = rows["user_id"] == self.user_id
+        is_removed = rows["user_id"] == self.user_id
         if table == "reviews":
-            theirs = theirs | rows["review_id"].is_in(list(self.review_ids))
-        return ~theirs
+            is_removed = is_removed | rows["review_id"].is_in(list(self.review_ids))
+        return ~is_removed
 
     def write_model(self, old: Path, new: Path, users: pl.DataFrame) -> dict[str, int]:
         """Sentences of their reviews go; vectors of texts that nobody's history points to become zero."""
@@ -57,7 +57,7 @@ def _texts(old: Path, new: Path, users: pl.DataFrame) -> int:
     unread &= np.any(texts != 0, axis=1)
     if not unread.any():
         return 0
-    kept = np.array(texts)
-    kept[unread] = 0
-    np.save(new / TEXTS_FILE, kept, allow_pickle=False)
+    zeroed = np.array(texts)
+    zeroed[unread] = 0
+    np.save(new / TEXTS_FILE, zeroed, allow_pickle=False)
     return int(unread.sum())

@@ -119,9 +119,9 @@ def words_on_disk(workspace: Workspace) -> Iterator[tuple[str, pl.DataFrame]]:
     database = _connect(workspace)
     for table in _open_tables(database):
         for entry in table.list_versions():
-            found = database.open_table(table.name, version=entry["version"])
-            columns = [field.name for field in found.schema if "string" in str(field.type)]
-            rows = found.search().select(columns).limit(max(1, found.count_rows())).to_arrow()
+            opened = database.open_table(table.name, version=entry["version"])
+            columns = [field.name for field in opened.schema if "string" in str(field.type)]
+            rows = opened.search().select(columns).limit(max(1, opened.count_rows())).to_arrow()
             yield f"table {table.name}, version {entry['version']}", pl.DataFrame(pl.from_arrow(rows)).select(columns)
 
 
@@ -235,12 +235,12 @@ def _remove_old_models(rewrite: _Rewrite) -> None:
     for release_id, sha256 in published.items():
         folder = rewrite.folder(release_id)
         try:
-            kept = read_manifest(folder, sha256).model_folder
+            model_folder = read_manifest(folder, sha256).model_folder
         except StoreError:  # a damaged one, which the step that opens all decides upon
             continue
-        for found in folder.glob("*/"):
-            if found.name != kept:
-                shutil.rmtree(found)
+        for subfolder in folder.glob("*/"):
+            if subfolder.name != model_folder:
+                shutil.rmtree(subfolder)
     _discard_all_but(published, rewrite.workspace)
 
 

@@ -76,15 +76,15 @@ class Release:
         where = _named(self.manifest, name)
         table = self._tables[name]
         known = table.schema.names
-        wanted = known if columns is None else list(columns)
-        if missing := [column for column in wanted if column not in known]:
+        selected = known if columns is None else list(columns)
+        if missing := [column for column in selected if column not in known]:
             raise StoreError(f"{where}: no column {missing[0]}; it has {', '.join(known)}")
         try:
             # LanceDB reads a limit of 0 as "no limit", and an absent one as 10
-            rows = table.search().select(wanted).limit(max(1, self.manifest.rows[name])).to_arrow()
+            rows = table.search().select(selected).limit(max(1, self.manifest.rows[name])).to_arrow()
         except (ValueError, RuntimeError, OSError) as error:
             raise StoreError(f"{where}: cannot be read: {_first_line(error)}") from None
-        return cast(pl.DataFrame, pl.from_arrow(rows)).select(wanted)
+        return cast(pl.DataFrame, pl.from_arrow(rows)).select(selected)
 
     def vectors(self, name: str, column: str) -> np.ndarray:
         """A vector column as (n_rows, dim) float32; a null vector is a row of NaN."""
@@ -373,8 +373,8 @@ def _removal_age(times: Mapping[int, datetime], oldest_kept: int, now: datetime)
         return None
     if oldest_kept == max(times):
         return timedelta(milliseconds=1)  # LanceDB warns about 0
-    before, kept = times[max(older)], times[oldest_kept]
-    age = now - (before + (kept - before) / 2)
+    before, after = times[max(older)], times[oldest_kept]
+    age = now - (before + (after - before) / 2)
     return age if age > timedelta(0) else None
 
 

@@ -99,7 +99,7 @@ def create_key(
         if any(key.name == name and key.is_valid(now) for key in keys):
             raise ApiKeyError(f"a key named {name!r} is valid; choose another name, e.g. {name}-2, or revoke it first")
         secret = PREFIX + secrets.token_urlsafe(32)
-        made = ApiKey(
+        key = ApiKey(
             name=name,
             sha256=digest(secret.encode()),
             scopes=scopes,
@@ -108,7 +108,7 @@ def create_key(
             requests_per_s=limits.requests_per_s,
             max_concurrent=limits.max_concurrent,
         )
-        _write(path, (*keys, made))
+        _write(path, (*keys, key))
     return secret
 
 

@@ -21,10 +21,10 @@ def mark_of(path: Path) -> tuple[int, int, int] | None:
     None where there is none.
     """
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -89,8 +89,8 @@ def verify_receipt(workspace: Workspace, path: Path) -> Receipt:
     try:
         receipt = _JSON.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        said = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise ErasureError(f"{path}: not a receipt of an erasure ({said}); name a file of `erasures/`") from None
+        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        raise ErasureError(f"{path}: not a receipt of an erasure ({reason}); name a file of `erasures/`") from None
     if not hmac.compare_digest(receipt.signature, _signature(workspace, receipt)):
         raise ErasureError(f"{path}: altered, or of another workspace: the signature does not hold")
     return receipt
@@ -111,7 +111,9 @@ def note_release(workspace: Workspace, release_id: str) -> None:
 
 def trained_with_erased(workspace: Workspace) -> frozenset[str]:
     """Releases whose models have learned from shoppers who were erased since."""
-    return frozenset(release_id for one in receipts(workspace) if one.known for release_id in one.trained_with)
+    return frozenset(
+        release_id for receipt in receipts(workspace) if receipt.known for release_id in receipt.trained_with
+    )
 
 
 def total(places: Mapping[str, Place]) -> int:

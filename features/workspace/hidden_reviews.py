@@ -49,7 +49,7 @@ def hide_reviews(path: Path, review_ids: Iterable[str], now: datetime) -> None:
     with one_writer(path, now):
         hidden = read_hidden(path)
         known = {review.review_id for review in hidden}
-        new = [HiddenReview(one, now) for one in dict.fromkeys(review_ids) if one not in known]
+        new = [HiddenReview(review_id, now) for review_id in dict.fromkeys(review_ids) if review_id not in known]
         _write(path, (*hidden, *new))
 
 

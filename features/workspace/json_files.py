@@ -36,9 +36,9 @@ def read_checked(
         file = adapter.validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as found:
-        said = str(found.errors()[0]["msg"]) if isinstance(found, ValidationError) else str(found)
-        raise error(f"{path}: not a file of {kind} ({said}); {remedy}") from None
+    except (OSError, ValidationError) as failure:
+        reason = str(failure.errors()[0]["msg"]) if isinstance(failure, ValidationError) else str(failure)
+        raise error(f"{path}: not a file of {kind} ({reason}); {remedy}") from None
     if file.version != version:
         raise error(f"{path}: version {file.version} of the file, {version} can be read; update recsys")
     return file

@@ -1,11 +1,10 @@
-"""Which files of the lake count, and how they are read: what batch side, service and notebooks all need of it.
+"""Which files of the lake are live, and how to read them: shared by jobs, service and notebooks.
 
-Writing is `jobs/lake/lake.py`'s alone.
+Only `jobs/lake/lake.py` writes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Final
 
 import dataframely as dy
 import polars as pl
+from pydantic import TypeAdapter
 
 from recsys.errors import DataError
 from recsys.tables import Catalog, Events, Reviews
@@ -36,13 +36,23 @@ class LakeFile:
     digest: str
 
 
+@dataclass(frozen=True)
+class _LiveFiles:
+    """The part of the lake's manifest that readers need; other keys are ignored."""
+
+    files: tuple[LakeFile, ...]
+
+
+_MANIFEST: Final = TypeAdapter(_LiveFiles)
+
+
 def read_manifest(path: Path) -> tuple[LakeFile, ...]:
     """The live files, none where there is no lake yet. Raises DataError where the manifest cannot be read."""
     try:
-        return tuple(LakeFile(**entry) for entry in json.loads(path.read_bytes())["files"])
+        return _MANIFEST.validate_json(path.read_bytes()).files
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise DataError(
             f"{path}: damaged lake manifest ({error}); restore it, or remove {path.parent} and ingest again"
         ) from None

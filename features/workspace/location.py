@@ -154,8 +154,8 @@ def follow(mirror: Mirror) -> bool:
 
 def cache_folder(place: str) -> Path:
     """Where this machine keeps its copies of a workspace on object storage."""
-    asked = os.environ.get(CACHE_VARIABLE)
-    copies = Path(asked).absolute() / "workspaces" if asked else user_cache("workspaces")
+    chosen = os.environ.get(CACHE_VARIABLE)
+    copies = Path(chosen).absolute() / "workspaces" if chosen else user_cache("workspaces")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     digest = hashlib.sha256(f"{endpoint} {place}".encode()).hexdigest()[:12]
     return copies / f"{re.sub(r'[^a-z0-9]+', '-', place.removeprefix(SCHEME).lower())[:60]}-{digest}"

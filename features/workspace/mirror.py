@@ -56,10 +56,10 @@ class _MovedError(Exception):
 
 @dataclass(frozen=True)
 class _Change:
-    """new: what the folder has and the bucket did not; gone: what it no longer has."""
+    """new: what the folder has and the bucket did not; removed: what it no longer has."""
 
     new: dict[str, IndexedFile]
-    gone: frozenset[str]
+    removed: frozenset[str]
 
 
 class Mirror:
@@ -115,7 +115,7 @@ class Mirror:
         another run has changed one of the same files; UnreachableError leaves what was made to the next command.
         """
         change = self._change()
-        if not change.new and not change.gone:
+        if not change.new and not change.removed:
             self._note(unsent=False)
             return False
         self._note(unsent=True)
@@ -124,9 +124,9 @@ class Mirror:
             check()
         before = {path: held.file for path, held in self._held.files.items()}
         self._commit(change, before)
-        dropped = [before[path].key for path in (*change.new, *change.gone) if path in before]
+        dropped = [before[path].key for path in (*change.new, *change.removed) if path in before]
         self._clean(dropped)
-        log.info("sent url=%s files=%d removed=%d", self.bucket.url, len(change.new), len(change.gone))
+        log.info("sent url=%s files=%d removed=%d", self.bucket.url, len(change.new), len(change.removed))
         return True
 
     def sweep(self, now: datetime) -> None:
@@ -137,29 +137,29 @@ class Mirror:
         self.bucket.delete(old)
 
     def _become(self, index: Index, etag: str) -> None:
-        wanted = {path: file for path, file in index.files.items() if self._is_mirrored(path)}
-        held = {path: self._found(path, file) for path, file in wanted.items()}
-        missing = [path for path, found in held.items() if found is None]
+        mirrored = {path: file for path, file in index.files.items() if self._is_mirrored(path)}
+        held = {path: self._held_file(path, file) for path, file in mirrored.items()}
+        missing = [path for path, held_file in held.items() if held_file is None]
         if missing:
             # from here on until the end the folder equals no index
             self._note(etag="", unsent=False)
         any_order, last = in_order(missing)
-        self._each(any_order, lambda path: self._fetch(path, wanted[path], etag))
+        self._each(any_order, lambda path: self._fetch(path, mirrored[path], etag))
         for path in last:
-            self._fetch(path, wanted[path], etag)
+            self._fetch(path, mirrored[path], etag)
         for path in self._paths():
-            if path not in wanted and not is_kept(path):
+            if path not in mirrored and not is_kept(path):
                 (self.root / path).unlink()
                 _remove_empty(self.root, (self.root / path).parent)
         for path in missing:
-            held[path] = HeldFile(wanted[path], mark_at(self.root / path))
-        self._held = Held({path: found for path, found in held.items() if found is not None}, etag)
+            held[path] = HeldFile(mirrored[path], mark_at(self.root / path))
+        self._held = Held({path: held_file for path, held_file in held.items() if held_file is not None}, etag)
         write_held(self._held_path, self._held)
         if missing:
-            n_bytes = sum(wanted[path].size_bytes for path in missing)
+            n_bytes = sum(mirrored[path].size_bytes for path in missing)
             log.info("fetched url=%s files=%d bytes=%d", self.bucket.url, len(missing), n_bytes)
 
-    def _found(self, path: str, file: IndexedFile) -> HeldFile | None:
+    def _held_file(self, path: str, file: IndexedFile) -> HeldFile | None:
         """The file in the folder where it has this content already."""
         mark = mark_of(self.root / path)
         known = self._held.files.get(path)
@@ -209,17 +209,17 @@ class Mirror:
         commit, merged = secrets.token_hex(8), False
         for _ in range(TRIES):
             stored = self.bucket.get(INDEX)
-            found, etag = self._parse(stored), stored.etag if stored else ""
-            if found.commit != commit:  # else the answer to our write was lost
+            index, etag = self._parse(stored), stored.etag if stored else ""
+            if index.commit != commit:  # else the answer to our write was lost
                 if merged := etag != self._held.etag:
-                    self._check_apart(change, before, found.files)
-                files = {path: file for path, file in found.files.items() if path not in change.gone} | change.new
+                    self._check_apart(change, before, index.files)
+                files = {path: file for path, file in index.files.items() if path not in change.removed} | change.new
                 content = dump_index(Index(dict(sorted(files.items())), commit))
                 written = self.bucket.put_if(INDEX, content, etag)
                 if written is None:
                     continue
                 etag = written
-            held = {path: one for path, one in self._held.files.items() if path not in change.gone}
+            held = {path: file for path, file in self._held.files.items() if path not in change.removed}
             held |= {path: HeldFile(file, mark_at(self.root / path)) for path, file in change.new.items()}
             # on top of another's changes the folder equals no index before the next pull
             self._held = Held(held, "" if merged else etag)
@@ -227,10 +227,10 @@ class Mirror:
             return
         raise StoreError(f"{self.bucket.url}: changes faster than it can be written; run the command again")
 
-    def _check_apart(self, change: _Change, before: dict[str, IndexedFile], theirs: dict[str, IndexedFile]) -> None:
-        both = [path for path in sorted((*change.new, *change.gone)) if theirs.get(path) != before.get(path)]
+    def _check_apart(self, change: _Change, before: dict[str, IndexedFile], current: dict[str, IndexedFile]) -> None:
+        both = [path for path in sorted((*change.new, *change.removed)) if current.get(path) != before.get(path)]
         mine = {path: file.sha256 for path, file in change.new.items()}
-        both = [path for path in both if mine.get(path) != (theirs[path].sha256 if path in theirs else None)]
+        both = [path for path in both if mine.get(path) != (current[path].sha256 if path in current else None)]
         if both:
             self._note(etag="", unsent=False)
             self._clean([file.key for file in change.new.values()])

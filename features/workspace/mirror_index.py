@@ -24,7 +24,7 @@ LAST: Final[tuple[str, ...]] = ("lake/manifest.json", "encoders/current.json", "
 """The files that name others: in a mirror they change after those, in this order."""
 
 _STAYING: Final = frozenset({"live", "training", "steps"})
-_KEPT: Final = "embeddings"
+_SENT_LATER: Final = "embeddings"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def stays_here(path: str) -> bool:
 
 def is_kept(path: str) -> bool:
     """Whether a file that the bucket does not have is worth sending later: vectors are named by their texts."""
-    return path.split("/", 1)[0] == _KEPT
+    return path.split("/", 1)[0] == _SENT_LATER
 
 
 def in_order(paths: list[str]) -> tuple[list[str], list[str]]:

@@ -80,36 +80,36 @@ class Bucket:
 
     def get(self, key: str, unless: str = "") -> Stored | None:
         """The object; None where there is none, or where its ETag is still `unless`."""
-        with self._told():
+        with self._store_errors():
             try:
-                found = obstore.get(self._store, key, options={"if_none_match": unless} if unless else {})
-                content = bytes(found.bytes())
+                response = obstore.get(self._store, key, options={"if_none_match": unless} if unless else {})
+                content = bytes(response.bytes())
             except (FileNotFoundError, NotModifiedError):
                 return None
-        return Stored(content, found.meta["e_tag"] or "")
+        return Stored(content, response.meta["e_tag"] or "")
 
     def fetch(self, key: str, path: Path) -> str | None:
         """Write the object to `path`, streamed; its SHA-256, hex, None where there is none."""
         digest = hashlib.sha256()
-        with self._told():
+        with self._store_errors():
             try:
-                found = obstore.get(self._store, key)
+                response = obstore.get(self._store, key)
             except FileNotFoundError:
                 return None
             with path.open("wb") as file:
-                for chunk in found.stream():
+                for chunk in response.stream():
                     digest.update(chunk)
                     file.write(chunk)
         return digest.hexdigest()
 
     def send(self, path: Path, key: str) -> None:
         """Store the file, streamed, in parts where it is large."""
-        with self._told():
+        with self._store_errors():
             obstore.put(self._store, key, path)
 
     def put_if(self, key: str, content: bytes, etag: str) -> str | None:
         """Store only over the object of this ETag, "" only where there is none; the new ETag, None where refused."""
-        with self._told():
+        with self._store_errors():
             try:
                 stored = obstore.put(self._store, key, content, mode={"e_tag": etag} if etag else "create")
             except (AlreadyExistsError, PreconditionError):
@@ -120,18 +120,18 @@ class Bucket:
         """Remove these; one that is not there is as good as removed."""
         doomed = list(keys)
         if doomed:
-            with self._told():
+            with self._store_errors():
                 obstore.delete(self._store, doomed)
 
     def keys(self, prefix: str) -> Iterator[tuple[str, datetime]]:
         """Every key below the prefix, with when it was stored."""
-        with self._told():
+        with self._store_errors():
             for page in obstore.list(self._store, prefix):
-                for one in page:
-                    yield one["path"], one["last_modified"]
+                for entry in page:
+                    yield entry["path"], entry["last_modified"]
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         try:
             yield
         except (PermissionDeniedError, UnauthenticatedError) as error:

@@ -1,19 +1,17 @@
-"""What each epoch of a night's sequence models achieved, `runs/RUN_ID/training.json`, for the night's report and, as
-`runs/RELEASE_ID/training.json`, for notebooks.
+"""The training curves of a nightly run's sequence models: `runs/RUN_ID/training.json` for the run's report, copied to
+`runs/RELEASE_ID/training.json` for notebooks.
 
-It lies with the run's record and in no step's result: a fit that was cut off and goes on tells fewer epochs than an
-undisturbed one, and must give the same result all the same.
+The file lies beside the run's record and is not part of a step's cached output: a fit that was interrupted and resumed
+may have noted fewer epochs than an uninterrupted one, and its output must be the same.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from features.workspace.atomic_files import write_atomically
 from recsys.sequence.training import Epoch
@@ -23,26 +21,26 @@ log = logging.getLogger(__name__)
 TRAINING_FILE: Final = "training.json"
 
 FITS: Final = {"first": "before validation days", "evaluate": "before last days", "fit": "of everything"}
-"""What each fit of a night learns from."""
+"""The fits of a run, and what each is trained on."""
 
-_JSON: Final = TypeAdapter(dict[str, list[Epoch]])
+_JSON: Final = TypeAdapter(dict[str, list[Epoch]], config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 def note_epoch(run_folder: Path, fit: str, epoch: Epoch) -> None:
-    """Add what an epoch of the fit of that name achieved; one that is done again takes the earlier one's place. A full
-    disk is logged, and left for the model itself to fail at."""
+    """Add an epoch to the curve of a fit. An epoch that is repeated replaces the earlier one and all after it. A write
+    error (a full disk, say) is only logged: writing the model will fail by itself."""
     epochs = read_epochs(run_folder)
-    kept = [one for one in epochs.get(fit, []) if one.number < epoch.number]
-    told = {name: [asdict(one) for one in of] for name, of in (epochs | {fit: [*kept, epoch]}).items()}
+    earlier = [done for done in epochs.get(fit, []) if done.number < epoch.number]
+    content = _JSON.dump_json(epochs | {fit: [*earlier, epoch]}, indent=1)
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(run_folder / TRAINING_FILE, json.dumps(told, indent=1).encode())
+        write_atomically(run_folder / TRAINING_FILE, content)
     except OSError as error:
         log.warning("epoch not noted path=%s error=%s", run_folder / TRAINING_FILE, error)
 
 
 def read_epochs(run_folder: Path) -> dict[str, list[Epoch]]:
-    """Of the fits "first", "evaluate" and "fit", as far as they were made in this run; a damaged file tells nothing."""
+    """The epochs of each of `FITS` that this run has trained; {} where there is no file, or a damaged one (logged)."""
     try:
         return _JSON.validate_json((run_folder / TRAINING_FILE).read_bytes())
     except FileNotFoundError:

@@ -161,7 +161,7 @@ def users_table(trained: TrainedRelease) -> pl.DataFrame:
     fused, factors = np.zeros((len(table), dim), np.float32), np.zeros((len(table), cf_dim), np.float32)
     for batch in batches(len(table), dim + cf_dim):
         shoppers = recommender.shoppers([Query(user_id=user_id) for user_id in table["user_id"][batch]])
-        fused[batch] = shoppers.wanted
+        fused[batch] = shoppers.query_vectors
         factors[batch] = trained.model.factors.user_factors(shoppers.history)
     return table.with_columns(
         vectors("vector", fused),

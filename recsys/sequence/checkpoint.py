@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -32,6 +33,9 @@ class Progress:
     def best_epoch(self) -> int:
         """The number of the epoch whose weights are the best so far; 0 before the first."""
         return self.epochs_done - self.worse
+
+
+_PROGRESS: Final = TypeAdapter(Progress)
 
 
 @dataclass
@@ -66,7 +70,7 @@ def save_run(run: Run, path: Path, identity: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-    save_file(copies, draft, {"run": identity, "progress": json.dumps(asdict(run.progress))})
+    save_file(copies, draft, {"run": identity, "progress": _PROGRESS.dump_json(run.progress).decode()})
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(path)
@@ -74,12 +78,12 @@ def save_run(run: Run, path: Path, identity: str) -> None:
 
 def resume_run(run: Run, path: Path, identity: str) -> None:
     """Takes up the run at `path` where there is one with this identity; else `run` stays as it is."""
-    kept = read_checkpoint(path, identity, run.network.ids.weight.device)
-    if kept is None:
+    stored = read_checkpoint(path, identity, run.network.ids.weight.device)
+    if stored is None:
         return
-    header, tensors = kept
+    header, tensors = stored
     run.network.load_state_dict(under("network.", tensors))
     run.best = under("best.", tensors)
     restore_optimizer(run.optimizer, tensors)
-    run.progress = Progress(**json.loads(header["progress"]))
+    run.progress = _PROGRESS.validate_json(header["progress"])
     log.info("sequence resumed path=%s epochs=%d", path, run.progress.epochs_done)

@@ -70,8 +70,8 @@ class Sequences:
         """(n,) int64 the item that the shopper's history goes on with after each entry; -1 where there is none."""
         n = len(self.item_rows)
         ends = np.repeat(self.indptr[1:], np.diff(self.indptr))
-        own = np.where(self.item_rows >= 0, np.arange(n), n)
-        at_or_after = np.minimum.accumulate(own[::-1])[::-1]
+        item_places = np.where(self.item_rows >= 0, np.arange(n), n)
+        at_or_after = np.minimum.accumulate(item_places[::-1])[::-1]
         after = np.append(at_or_after[1:], n)[:n]
         return np.where(after < ends, np.append(self.item_rows, -1)[np.minimum(after, n)], -1).astype(np.int64)
 

@@ -35,7 +35,7 @@ class _CandidateSoftmax(torch.autograd.Function):
         ctx: Any, queries: Tensor, candidates: Tensor, targets: Tensor, offsets: Tensor | None, temperature: float
     ) -> Tensor:
         n_targets = len(targets)
-        own = (queries * candidates[targets]).sum(dim=1) / temperature  # (t,)
+        target_scores = (queries * candidates[targets]).sum(dim=1) / temperature  # (t,)
         dtype = torch.get_autocast_dtype(queries.device.type)
         low = dtype if torch.is_autocast_enabled(queries.device.type) else queries.dtype
         queries_low, candidates_low = queries.to(low), candidates.to(low)  # (t, dim), (c, dim)
@@ -49,11 +49,11 @@ class _CandidateSoftmax(torch.autograd.Function):
                 logits = (queries_low[chunk] @ candidates_low.T).float().div_(temperature)  # (chunk, c)
                 if offsets is not None:
                     logits += offsets  # (chunk, c)
-                logits.scatter_(1, targets[chunk, None], own[chunk, None])  # (chunk, c)
+                logits.scatter_(1, targets[chunk, None], target_scores[chunk, None])  # (chunk, c)
                 largest = logits.amax(dim=1, keepdim=True)  # (chunk, 1)
                 share = logits.sub_(largest).exp_()  # (chunk, c)
                 norm = share.sum(dim=1, keepdim=True)  # (chunk, 1)
-                total += (norm.log() + largest).sum() - own[chunk].sum()
+                total += (norm.log() + largest).sum() - target_scores[chunk].sum()
                 error = share.div_(norm)  # (chunk, c), the softmax
                 error.scatter_add_(1, targets[chunk, None], torch.full_like(norm, -1.0))  # (chunk, c)
                 error_low = error.to(low)  # (chunk, c)

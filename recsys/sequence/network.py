@@ -7,11 +7,12 @@ cosine softmax as in UniSRec (Hou et al. 2022, "Towards universal sequence repre
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Final
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize, scaled_dot_product_attention
 
@@ -47,11 +48,14 @@ class Shape:
         )
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return _SHAPE.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Shape:
-        return cls(**json.loads(text))
+        return _SHAPE.validate_json(text)
+
+
+_SHAPE: Final = TypeAdapter(Shape)
 
 
 class Adapter(nn.Module):
@@ -71,9 +75,9 @@ class Adapter(nn.Module):
 
     def forward(self, text: Tensor) -> Tensor:
         """(m, text_dim) to (m, dim); a zero row (no text) stays zero."""
-        told = text.any(dim=1, keepdim=True)  # (m, 1)
+        has_text = text.any(dim=1, keepdim=True)  # (m, 1)
         adapted = self.linear(text) + self.correction(gelu(self.hidden(text)))  # (m, dim)
-        return torch.where(told, adapted, torch.zeros_like(adapted))
+        return torch.where(has_text, adapted, torch.zeros_like(adapted))
 
 
 class Attention(nn.Module):

@@ -67,8 +67,8 @@ def prediction_loss(
     out of every list.
     """
     device = network.ids.weight.device
-    has_item, is_text, wanted = batch.item_rows >= 0, batch.text_rows >= 0, batch.targets >= 0  # (b, l)
-    items, targets = batch.item_rows[has_item], batch.targets[wanted]  # (m,), (t,)
+    has_item, is_text, has_target = batch.item_rows >= 0, batch.text_rows >= 0, batch.targets >= 0  # (b, l)
+    items, targets = batch.item_rows[has_item], batch.targets[has_target]  # (m,), (t,)
     offsets = None
     if len(data.popularity) <= settings.max_full_softmax_items:
         rows = np.flatnonzero(data.popularity)  # (c,)
@@ -87,7 +87,7 @@ def prediction_loss(
         entries[tensor(is_text)] = network.texts(data.browsing[tensor(batch.text_rows[is_text])])  # (texts, dim)
     reads = network(entries, tensor(batch.event_types), tensor(batch.gaps))  # (b, l, dim)
     positions = tensor(np.searchsorted(rows, targets))  # (t,)
-    return candidate_softmax(reads[tensor(wanted)], candidates, positions, offsets, settings.temperature)
+    return candidate_softmax(reads[tensor(has_target)], candidates, positions, offsets, settings.temperature)
 
 
 def _candidates(network: Network, data: TrainingData, rows: Tensor, id_dropout: float) -> Tensor:

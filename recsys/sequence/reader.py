@@ -73,7 +73,7 @@ class _Block:
 
     def read(self, x: np.ndarray, n_wanted: int) -> np.ndarray:
         """(l, dim) to the last `n_wanted` rows of what `Block.forward` makes of it."""
-        length, (first, wanted) = len(x), (len(x) - n_wanted, x[len(x) - n_wanted :])
+        length, (first, x_last) = len(x), (len(x) - n_wanted, x[len(x) - n_wanted :])
         qkv = self.inputs.linear(self.attention_norm.norm(x, self.epsilon))  # (l, 3 * inner)
         q, k, v = qkv.reshape(length, 3, self.n_heads, -1).transpose(1, 2, 0, 3)  # each (heads, l, head)
         scores = q[:, first:] @ k.transpose(0, 2, 1) / np.float32(math.sqrt(q.shape[2]))  # (heads, wanted, l)
@@ -82,9 +82,9 @@ class _Block:
         scores = np.exp(scores - scores.max(axis=2, keepdims=True))
         scores /= scores.sum(axis=2, keepdims=True)
         mixed = (scores @ v).transpose(1, 0, 2).reshape(n_wanted, -1)  # (wanted, inner)
-        wanted = wanted + self.output.linear(mixed)
-        hidden = self.widen.linear(self.forward_norm.norm(wanted, self.epsilon))
-        result: np.ndarray = wanted + self.narrow.linear(gelu(torch.from_numpy(hidden)).numpy())
+        x_last = x_last + self.output.linear(mixed)
+        hidden = self.widen.linear(self.forward_norm.norm(x_last, self.epsilon))
+        result: np.ndarray = x_last + self.narrow.linear(gelu(torch.from_numpy(hidden)).numpy())
         return result
 
 

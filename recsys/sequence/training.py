@@ -108,12 +108,12 @@ def _new_run(network: Network, settings: config.SequenceSettings, warm_start: Se
 
 def _take_over(network: Network, previous: SequenceModel) -> bool:
     """Weights of the previous model wherever the shape is still the same. Whether that is everywhere."""
-    own = network.state_dict()
+    current = network.state_dict()
     old = previous.network.state_dict()
-    fitting = {name: value for name, value in old.items() if name in own and own[name].shape == value.shape}
-    network.load_state_dict({**own, **fitting})
-    log.info("sequence warm start weights=%d of %d", len(fitting), len(own))
-    return len(fitting) == len(own)
+    fitting = {name: value for name, value in old.items() if name in current and current[name].shape == value.shape}
+    network.load_state_dict({**current, **fitting})
+    log.info("sequence warm start weights=%d of %d", len(fitting), len(current))
+    return len(fitting) == len(current)
 
 
 def _copy(network: Network) -> dict[str, Tensor]:

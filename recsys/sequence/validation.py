@@ -28,15 +28,15 @@ def validation_ndcg(
 ) -> float:
     """Mean NDCG@10 of one target a history over all items, those of the history left out."""
     queries = model.query_vectors(histories, browsing_text)
-    found = []
+    ranks = []
     for start in range(0, len(histories), BLOCK_USERS):
         block = slice(start, min(start + BLOCK_USERS, len(histories)))
         scores = queries[block] @ model.item_vectors.T
-        own = scores[np.arange(len(scores)), targets[block]]
+        target_scores = scores[np.arange(len(scores)), targets[block]]
         entries = slice(histories.indptr[block.start], histories.indptr[block.stop])
         users = np.repeat(np.arange(len(scores)), np.diff(histories.indptr[block.start : block.stop + 1]))
         items = histories.item_rows[entries]
         scores[users[items >= 0], items[items >= 0]] = -np.inf
-        scores[np.arange(len(scores)), targets[block]] = own  # a repeat is judged like any other choice
-        found.append(ndcg(target_ranks(scores, targets[block]), 10))
-    return float(np.concatenate(found).mean())
+        scores[np.arange(len(scores)), targets[block]] = target_scores  # a repeat is judged like any other choice
+        ranks.append(ndcg(target_ranks(scores, targets[block]), 10))
+    return float(np.concatenate(ranks).mean())

@@ -80,7 +80,7 @@ def draw_products(
         axis=1,
     )
     end = micros(span[1])
-    gone = end - (rng.random(n_products) * min(14.0, days) * DAY).astype(np.int64)
+    last_day = end - (rng.random(n_products) * min(14.0, days) * DAY).astype(np.int64)
     taste = np.where(terms[:, :, None] >= 0, space.vectors[terms], 0.0) * _TERM_WEIGHTS[:, None]
     vectors = [taste.sum(axis=1), models.character[model], brands.vectors[models.brand[model]]]
     return Products(
@@ -93,7 +93,7 @@ def draw_products(
         size=size,
         price=price,
         arrived=models.arrived[model],
-        sold_out=np.where(rng.random(n_products) < _SOLD_OUT_SHARE, gone, NEVER),
+        sold_out=np.where(rng.random(n_products) < _SOLD_OUT_SHARE, last_day, NEVER),
         log_popularity=(models.log_popularity[model] - 0.4 * variant).astype(np.float32),
         trend=trend.astype(np.float32),
         aspect_quality=quality,

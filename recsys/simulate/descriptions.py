@@ -74,7 +74,7 @@ def _row(
         "a_style": with_article(word),
         "A_style": with_article(word).capitalize(),
         "noun": f"{leaf.unit} {leaf.noun}".strip(),
-        "made": leaf.made,
+        "made": leaf.joint,
         "material": material,
         "use": pick(leaf.uses, chance[1]),
         "model": name,
@@ -84,7 +84,7 @@ def _row(
     }
     sentences = [pick(_OPENINGS, chance[2]).format(**fields)]
     sentences += [leaf.feature_sentences[f] for f in features]
-    if chance[3] < 0.6 and leaf.made == "in":  # what is used up has a look, but none to dwell on
+    if chance[3] < 0.6 and leaf.joint == "in":  # what is used up has a look, but none to dwell on
         sentences.insert(1 + int(chance[4] * 2), pick(style.lines, chance[5]))
     if colour and chance[6] < 0.5:
         sentences.append(pick(_COLOUR_LINES, chance[7]).format(**fields))
@@ -113,7 +113,7 @@ def _title(leaf: Leaf, fields: dict[str, str], features: list[str], chance: floa
     if chance < 0.45:
         core = f"{fields['style']} {leaf.noun}, {fields['material']}, {features[0]}"
     elif chance < 0.8:
-        core = f"{leaf.noun} {leaf.made} {fields['material']}, {features[0]}"
+        core = f"{leaf.noun} {leaf.joint} {fields['material']}, {features[0]}"
     else:
         core = f"{fields['style']} {leaf.noun} – {', '.join(features[:2])}"
     return ", ".join([f"{fields['Brand']} {fields['model']} {core}", *extras])

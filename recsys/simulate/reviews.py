@@ -89,11 +89,11 @@ def write_review(
     this = "these" if what.endswith("s") else "this"
     fields = {"what": what, "this": this, "who": person, "style": style_word}
     fields["Who"] = "Everyone" if person == "myself" or person.startswith(("our", "the")) else _capital(person)
-    said = _on_aspects(vocabulary, leaf, aspects, stars, chance[4:12])
+    aspect_lines = _on_aspects(vocabulary, leaf, aspects, stars, chance[4:12])
     sentences = []
-    if chance[2] < 0.65 or not said:
+    if chance[2] < 0.65 or not aspect_lines:
         sentences.append(pick(phrases[f"openings_{mood}"], chance[3]).format(**fields))
-    sentences += said
+    sentences += aspect_lines
     if chance[12] < 0.25 and abs(style) > 0.6 and mood != ("bad" if style > 0 else "good"):
         sentences.append(pick(phrases["style_good" if style > 0 else "style_bad"], chance[13]).format(**fields))
     if chance[14] < 0.3:

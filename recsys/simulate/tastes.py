@@ -82,13 +82,13 @@ def draw_terms(vocabulary: Vocabulary, leaves: tuple[Leaf, ...], rng: np.random.
     groups = sorted({(kind, family_of[kind, word]) for kind, word in keys})
     centres = unit(rng.standard_normal((len(groups), TASTE_DIM)))
     group_row = {group: row for row, group in enumerate(groups)}
-    own = unit(rng.standard_normal((len(keys), TASTE_DIM)))
+    directions = unit(rng.standard_normal((len(keys), TASTE_DIM)))
     shared = centres[[group_row[kind, family_of[kind, word]] for kind, word in keys]]
     return TermSpace(
         kinds=tuple(kind for kind, _ in keys),
         words=tuple(word for _, word in keys),
         rows={key: row for row, key in enumerate(keys)},
-        vectors=unit(shared + 0.5 * own),
+        vectors=unit(shared + 0.5 * directions),
     )
 
 
@@ -122,8 +122,8 @@ def draw_shoppers(rows: Ints, archetypes: Archetypes, rng: np.random.Generator) 
         ]
     ).astype(np.float32)
     departments = 0.9 * archetypes.departments[kind] + 1.1 * rng.standard_normal((n, archetypes.departments.shape[1]))
-    own = rng.standard_normal((n, len(archetypes.department_of_leaf)))
-    leaf_logits = archetypes.leaf_appeal + departments[:, archetypes.department_of_leaf] + 0.9 * own
+    leanings = rng.standard_normal((n, len(archetypes.department_of_leaf)))
+    leaf_logits = archetypes.leaf_appeal + departments[:, archetypes.department_of_leaf] + 0.9 * leanings
     return Shoppers(
         rows=rows,
         tastes=tastes.astype(np.float32),

@@ -25,7 +25,7 @@ class Leaf:
     synonyms: tuple[str, ...]
     median_price: float
     price_spread: float  # standard deviation of the logarithm
-    made: str  # "in" walnut, "with" sandalwood
+    joint: str  # what joins a material to the noun: "in" walnut, "with" sandalwood
     materials: tuple[str, ...]
     features: tuple[str, ...]  # as a title says them
     feature_sentences: tuple[str, ...]
@@ -129,7 +129,7 @@ def _leaf(entry: Mapping[str, Any], department_styles: Mapping[str, Sequence[str
         synonyms=tuple(entry["synonyms"]),
         median_price=float(median),
         price_spread=float(spread),
-        made=entry.get("made", "in"),
+        joint=entry.get("made", "in"),
         materials=tuple(entry["materials"]),
         features=names,
         feature_sentences=tuple(sentence for _, sentence in features),

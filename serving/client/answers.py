@@ -46,7 +46,7 @@ class Evidence:
     text: str
     review_id: str
     stars: float
-    about: str
+    matched_on: str
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class LiveItems:
         version = self._changes.version()
         known_version, gone = self._known.get(manifest.release_id, NOTHING)
         if known_version != version:
-            gone = self._changes.gone(in_release)
+            gone = self._changes.unavailable_ids(in_release)
             others = [one for one in self._known.items() if one[0] != manifest.release_id]
             self._known = dict([*others[-MAX_RELEASES + 1 :], (manifest.release_id, (version, gone))])
         return gone

@@ -44,11 +44,11 @@ EXPLAIN_EXAMPLE: Final[dict[str, Any]] = {
             "title": "Ridge trail shoe, blue",
             "reason": {
                 "kind": "together",
-                "text": "shoppers who bought Ridge sock also bought this",
+                "text": "customers who bought Ridge sock also bought this",
                 "item_id": "i-318",
             },
             "scores": {"linear": 1.2, "popular": 0.63},
-            "evidence": {"text": "Grips on wet roots.", "review_id": "r-77", "stars": 5.0, "about": "history"},
+            "evidence": {"text": "Grips on wet roots.", "review_id": "r-77", "stars": 5.0, "matched_on": "history"},
         }
     ],
     "fallback": None,

@@ -123,8 +123,8 @@ class ItemProperties(BaseModel):
 
 
 class Reason(BaseModel):
-    """Why the item is there. `kind` is one of pinned, new, again, words, page, history, together, browsing, trending
-    and popular; `item_id` names the shopper's item that `text` speaks of."""
+    """Why the item is there. `kind` is one of pinned, new, buy_again, words, page, history, together, browsing,
+    trending and popular; `item_id` names the shopper's item that `text` speaks of."""
 
     kind: str
     text: str
@@ -132,13 +132,13 @@ class Reason(BaseModel):
 
 
 class Evidence(BaseModel):
-    """A sentence of a review of the item, word for word. `about` says what it was chosen by: text, browsing, history,
-    or item, where nothing is known of the shopper."""
+    """A sentence of a review of the item, word for word. `matched_on` says what it was chosen by: text, browsing,
+    history, or item, where nothing is known of the shopper."""
 
     text: str
     review_id: str
     stars: float
-    about: str
+    matched_on: str
 
 
 class SlateItem(BaseModel):

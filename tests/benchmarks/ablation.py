@@ -89,7 +89,7 @@ def main() -> None:
         "ranker without item features": lambda: ranks(data, *(blind(model) for model in (before, after)), ranked=True),
     }
     for source in before.sources():
-        if source.name not in ("sentence", "browsing"):
+        if source.name not in ("query_text", "browsing"):
             trials[f"without {source.name}"] = lambda name=source.name: ranks(
                 data, without(before, name), without(after, name), ranked=True
             )

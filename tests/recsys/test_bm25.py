@@ -37,11 +37,11 @@ def test_a_shop_without_items_or_words_is_read() -> None:
 @given(
     st.lists(st.lists(st.sampled_from("abcd"), max_size=5), min_size=1, max_size=6), st.lists(st.sampled_from("abcde"))
 )
-def test_scores_are_those_of_the_formula(texts: list[list[str]], asked: list[str]) -> None:
+def test_scores_are_those_of_the_formula(texts: list[list[str]], query: list[str]) -> None:
     mean = max(sum(map(len, texts)) / len(texts), 1.0)
-    for row, score in enumerate(WordIndex.of([" ".join(text) for text in texts]).scores(" ".join(asked))):
+    for row, score in enumerate(WordIndex.of([" ".join(text) for text in texts]).scores(" ".join(query))):
         total = 0.0
-        for word in set(asked):
+        for word in set(query):
             n_with = sum(word in text for text in texts)
             rarity = np.log(1 + (len(texts) - n_with + 0.5) / (n_with + 0.5))
             count = texts[row].count(word)

@@ -21,29 +21,31 @@ VECTORS = MODEL.sequence.item_vectors
 def shoppers(
     *histories: dict[str, float],
     bought: dict[str, float] | None = None,
-    wanted: int | None = None,
+    query_vectors: int | None = None,
     browsing: int | None = None,
-    sentence: int | None = None,
+    query_text: int | None = None,
 ) -> Shoppers:
-    """Histories by item id, what all of them bought too; wanted, browsing and sentence point at the item whose vector
-    or text they equal."""
+    """Histories by item id, what all of them bought too; query_vectors, browsing and query_text
+    point at the item whose vector or text they equal."""
     n = len(histories)
     nothing = np.zeros((n, 3), dtype=np.float32)
     return Shoppers(
         history=by_item(*histories),
-        wanted=np.zeros_like(VECTORS[:n]) if wanted is None else np.repeat(VECTORS[[wanted]], n, axis=0),
+        query_vectors=np.zeros_like(VECTORS[:n])
+        if query_vectors is None
+        else np.repeat(VECTORS[[query_vectors]], n, axis=0),
         bought=by_item(*[bought or {}] * n),
         browsing=nothing if browsing is None else np.repeat(TEXT[[browsing]], n, axis=0),
-        sentence=nothing if sentence is None else np.repeat(TEXT[[sentence]], n, axis=0),
-        asked=np.ones(n, dtype=np.float32),
+        query_text=nothing if query_text is None else np.repeat(TEXT[[query_text]], n, axis=0),
+        text_weight=np.ones(n, dtype=np.float32),
     )
 
 
 def by_item(*rows: dict[str, float]) -> ItemRows:
-    told = [
+    row_parts = [
         (np.array([ITEM_IDS.index(item_id) for item_id in row], dtype=np.int32), list(row.values())) for row in rows
     ]
-    return ItemRows.of([(items, np.array(values, dtype=np.float32)) for items, values in told], len(ITEM_IDS))
+    return ItemRows.of([(items, np.array(values, dtype=np.float32)) for items, values in row_parts], len(ITEM_IDS))
 
 
 @pytest.fixture(params=sorted(SOURCES))
@@ -53,11 +55,13 @@ def source(request: pytest.FixtureRequest) -> Source:
 
 def test_all_sources_are_told_apart_by_name() -> None:
     assert len(SOURCES) == len(MODEL.sources()) == 9
-    assert SOURCES.keys() - {source.name for source in tiny_model().sources()} == {"again"}  # nothing may come back
+    assert SOURCES.keys() - {source.name for source in tiny_model().sources()} == {"buy_again"}  # nothing may come back
 
 
 def test_scores_every_item_for_every_shopper(source: Source) -> None:
-    scores = source.scores(shoppers({"mouse": 1.0}, {}, {"kettle": 0.5, "lamp": 0.1}, bought={"mouse": 0.7}, wanted=2))
+    scores = source.scores(
+        shoppers({"mouse": 1.0}, {}, {"kettle": 0.5, "lamp": 0.1}, bought={"mouse": 0.7}, query_vectors=2)
+    )
     assert scores.shape == (3, 5)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
@@ -70,38 +74,38 @@ def test_says_nothing_of_a_shopper_without_evidence(name: str) -> None:
 
 def test_a_shopper_scores_the_same_alone_and_in_a_batch(source: Source) -> None:
     histories = [{"keyboard": 1.0}, {}, {"teapot": 0.3, "lamp": 1.0}]
-    beside = {"bought": {"keyboard": 0.5}, "wanted": 3, "browsing": 1, "sentence": 2}
+    beside = {"bought": {"keyboard": 0.5}, "query_vectors": 3, "browsing": 1, "query_text": 2}
     together = source.scores(shoppers(*histories, **beside))
     alone = [source.scores(shoppers(history, **beside))[0] for history in histories]
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_is_determined_by_its_input(source: Source) -> None:
-    batch = shoppers({"keyboard": 1.0, "lamp": 0.2}, bought={"lamp": 0.5}, wanted=1, browsing=0)
+    batch = shoppers({"keyboard": 1.0, "lamp": 0.2}, bought={"lamp": 0.5}, query_vectors=1, browsing=0)
     np.testing.assert_array_equal(source.scores(batch), source.scores(batch))
 
 
 def test_leaves_its_input_as_it_was(source: Source) -> None:
-    batch = shoppers({"keyboard": 1.0}, bought={"lamp": 0.5}, wanted=1, browsing=0, sentence=1)
+    batch = shoppers({"keyboard": 1.0}, bought={"lamp": 0.5}, query_vectors=1, browsing=0, query_text=1)
     copy = replace(
         batch,
         history=replace(batch.history, values=batch.history.values.copy()),
         bought=replace(batch.bought, values=batch.bought.values.copy()),
-        wanted=batch.wanted.copy(),
+        query_vectors=batch.query_vectors.copy(),
         browsing=batch.browsing.copy(),
-        sentence=batch.sentence.copy(),
+        query_text=batch.query_text.copy(),
     )
     source.scores(batch)
     for name in ("history", "bought"):
         np.testing.assert_array_equal(getattr(batch, name).toarray(), getattr(copy, name).toarray())
-    for name in ("wanted", "browsing", "sentence"):
+    for name in ("query_vectors", "browsing", "query_text"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(copy, name))
 
 
 def test_survives_saving_and_loading(source: Source, tmp_path) -> None:
     MODEL.save(tmp_path)
     loaded = {again.name: again for again in Model.load(tmp_path).sources()}[source.name]
-    batch = shoppers({"mouse": 1.0}, {}, bought={"lamp": 0.5}, wanted=1, browsing=0, sentence=4)
+    batch = shoppers({"mouse": 1.0}, {}, bought={"lamp": 0.5}, query_vectors=1, browsing=0, query_text=4)
     np.testing.assert_array_equal(loaded.scores(batch), source.scores(batch))
 
 
@@ -112,20 +116,20 @@ def test_history_sources_find_what_goes_with_the_history(name: str) -> None:
     assert ITEM_IDS[scores.argmax()] == "mouse"
 
 
-@pytest.mark.parametrize(("name", "given"), [("browsing", {"browsing": 4}), ("sentence", {"sentence": 4})])
+@pytest.mark.parametrize(("name", "given"), [("browsing", {"browsing": 4}), ("query_text", {"query_text": 4})])
 def test_text_sources_find_what_reads_alike(name: str, given: dict[str, int]) -> None:
     scores = SOURCES[name].scores(shoppers({}, **given))[0]
     assert [ITEM_IDS[row] for row in np.argsort(-scores)[:2]] == ["teapot", "kettle"]
 
 
 def test_what_is_expected_next_is_what_lies_near_the_query_vector() -> None:
-    (scores,) = SOURCES["sequence"].scores(shoppers({}, wanted=4))
+    (scores,) = SOURCES["sequence"].scores(shoppers({}, query_vectors=4))
     assert [ITEM_IDS[row] for row in np.argsort(-scores)[:2]] == ["teapot", "kettle"]
     assert scores[4] == pytest.approx(1.0)  # a unit vector with itself
 
 
 def test_what_was_bought_is_called_for_as_often_as_its_buyers_return_to_it() -> None:
-    (scores,) = SOURCES["again"].scores(shoppers({"teapot": 1.0}, bought={"kettle": 2.0, "keyboard": 0.5}))
+    (scores,) = SOURCES["buy_again"].scores(shoppers({"teapot": 1.0}, bought={"kettle": 2.0, "keyboard": 0.5}))
     np.testing.assert_allclose(scores, [2.0 * 0.1, 0.5 * 0.3, 0, 0, 0], rtol=1e-6)
 
 

@@ -44,8 +44,8 @@ def test_measures_are_those_of_scikit_learn(rows: list[tuple[int, int]]) -> None
     labels, predicted = (np.array(column) for column in zip(*rows, strict=True))
     measured = classification(sure_of(predicted.tolist(), n_classes=4), labels)
     classes = list(range(4))
-    theirs = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
-    for ours, other in zip((measured.precision, measured.recall, measured.f1, measured.support), theirs, strict=True):
+    expected = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    for ours, other in zip((measured.precision, measured.recall, measured.f1, measured.support), expected, strict=True):
         np.testing.assert_allclose(ours, other)
     macro = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)[2]
     assert measured.macro_f1 == pytest.approx(macro)

@@ -9,10 +9,10 @@ def spread(n: int = 400, dim: int = 8) -> np.ndarray:
 
 
 def test_directions_that_are_used_alike_are_isotropic_and_use_every_dimension() -> None:
-    told = health(spread())
-    assert told.anisotropy == pytest.approx(0, abs=0.02)
-    assert told.effective_dim == pytest.approx(8, abs=0.3)
-    assert (told.n_vectors, told.n_zero, told.dim, told.dead_dims) == (400, 0, 8, 0)
+    figures = health(spread())
+    assert figures.anisotropy == pytest.approx(0, abs=0.02)
+    assert figures.effective_dim == pytest.approx(8, abs=0.3)
+    assert (figures.n_vectors, figures.n_zero, figures.dim, figures.dead_dims) == (400, 0, 8, 0)
 
 
 def test_a_common_direction_is_anisotropy() -> None:
@@ -36,22 +36,22 @@ def test_a_dimension_without_variance_is_dead() -> None:
 def test_one_point_that_is_everybodys_neighbour_is_a_hub() -> None:
     dim = 40
     star = np.concatenate([np.eye(dim), np.ones((1, dim))]).astype(np.float32)
-    told = health(star, k=1)
-    assert told.hubness > 5
-    assert told.orphan_share == pytest.approx(39 / 41)
+    figures = health(star, k=1)
+    assert figures.hubness > 5
+    assert figures.orphan_share == pytest.approx(39 / 41)
 
 
 def test_points_without_a_vector_are_counted_and_left_out() -> None:
     vectors = spread(10, 3)
     vectors[:4] = 0
     vectors[4] = np.nan
-    told = health(vectors)
-    assert (told.n_vectors, told.n_zero) == (5, 5)
+    figures = health(vectors)
+    assert (figures.n_vectors, figures.n_zero) == (5, 5)
 
 
 def test_too_few_vectors_have_no_health() -> None:
-    told = health(np.eye(2, 4, dtype=np.float32))
-    assert (told.n_vectors, told.anisotropy, told.hubness, told.dead_dims) == (2, 0, 0, 0)
+    figures = health(np.eye(2, 4, dtype=np.float32))
+    assert (figures.n_vectors, figures.anisotropy, figures.hubness, figures.dead_dims) == (2, 0, 0, 0)
 
 
 def test_a_rotated_space_has_the_same_neighbours_and_another_one_has_others() -> None:
@@ -63,15 +63,15 @@ def test_a_rotated_space_has_the_same_neighbours_and_another_one_has_others() ->
 
 
 def test_spaces_without_common_points_agree_on_nothing() -> None:
-    one, other = np.eye(4), np.eye(4)
-    one[:2], other[2:] = 0, 0
-    assert np.isnan(neighbour_agreement(one, other))
+    first, other = np.eye(4), np.eye(4)
+    first[:2], other[2:] = 0, 0
+    assert np.isnan(neighbour_agreement(first, other))
 
 
 def test_nobody_is_its_own_neighbour() -> None:
-    found = nearest(np.eye(3, dtype=np.float32), k=10)
-    assert found.shape == (3, 2)
-    assert all(row not in own for row, own in enumerate(found.tolist()))
+    neighbours = nearest(np.eye(3, dtype=np.float32), k=10)
+    assert neighbours.shape == (3, 2)
+    assert all(row not in row_neighbours for row, row_neighbours in enumerate(neighbours.tolist()))
 
 
 def test_a_sample_is_the_same_each_time() -> None:

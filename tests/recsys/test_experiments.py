@@ -24,8 +24,8 @@ def test_the_arm_follows_from_the_first_sixteen_bytes_of_the_hash() -> None:
 
 
 @given(st.text(), st.text(), st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_moves_nobody_to_another_arm(name: str, user_id: str, one: float, other: float) -> None:
-    small, large = (arm_of(name, share, HALVES, user_id) for share in sorted((one, other)))
+def test_a_larger_share_moves_nobody_to_another_arm(name: str, user_id: str, share: float, other: float) -> None:
+    small, large = (arm_of(name, share, HALVES, user_id) for share in sorted((share, other)))
     assert small in (None, large)
 
 
@@ -55,17 +55,19 @@ def test_the_first_experiment_that_holds_the_shopper_counts_and_guests_are_in_no
 def test_the_lift_of_a_rate_is_katz_interval() -> None:
     """20 of 100 against 30 of 100: 1.5 times, ln variance .8/20 + .7/30 = .063333; e^(1.96 * .25166) = 1.6376."""
     control, treated = np.repeat([1.0, 0.0], [20, 80]), np.repeat([1.0, 0.0], [30, 70])
-    found = lift(control, treated)
-    assert found is not None
-    assert (found.lift, found.low, found.high) == pytest.approx((0.5, -0.08403, 1.45643), abs=1e-4)
-    assert not found.is_clear
+    measured = lift(control, treated)
+    assert measured is not None
+    assert (measured.lift, measured.low, measured.high) == pytest.approx((0.5, -0.08403, 1.45643), abs=1e-4)
+    assert not measured.is_clear
 
 
 def test_the_lift_of_a_mean_counts_how_unlike_the_users_are() -> None:
     """Means 1 and 2, variances 1 and 4, four users each: 1/(4*1) + 4/(4*4) = .5, and e^(1.96 * .70711) = 3.9985."""
-    found = lift(np.array([0.0, 2.0, 0.0, 2.0]), np.array([0.0, 4.0, 0.0, 4.0]))
-    assert found is not None
-    assert (found.lift, found.low, found.high) == pytest.approx((1.0, 2 / 3.9985 - 1, 2 * 3.9985 - 1), abs=1e-3)
+    measured = lift(np.array([0.0, 2.0, 0.0, 2.0]), np.array([0.0, 4.0, 0.0, 4.0]))
+    assert measured is not None
+    assert (measured.lift, measured.low, measured.high) == pytest.approx(
+        (1.0, 2 / 3.9985 - 1, 2 * 3.9985 - 1), abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,9 +83,9 @@ def test_of_arms_that_are_equal_the_interval_covers_no_lift_in_about_95_of_100()
     covered = []
     for _ in range(1_000):
         counts = rng.poisson(rng.gamma(0.3, 1.0, (2, 1_000)))
-        found = lift(counts[0].astype(float), counts[1].astype(float))
-        assert found is not None
-        covered.append(not found.is_clear)
+        measured = lift(counts[0].astype(float), counts[1].astype(float))
+        assert measured is not None
+        covered.append(not measured.is_clear)
     assert abs(np.mean(covered) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 1_000)
 
 

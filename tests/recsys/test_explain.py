@@ -27,16 +27,22 @@ def explained(query: Query, recommender: Recommender | None = None) -> dict[str,
 
 
 def reason(query: Query, item_id: str, recommender: Recommender | None = None) -> tuple[str, str, str | None]:
-    found = explained(query, recommender)[item_id].reason
-    return found.kind, found.text, found.item_id
+    explained_reason = explained(query, recommender)[item_id].reason
+    return explained_reason.kind, explained_reason.text, explained_reason.item_id
 
 
 @pytest.mark.parametrize(
-    ("event_type", "verb"), [("view", "viewed"), ("cart", "put into your cart"), ("purchase", "bought")]
+    ("event_type", "text"),
+    [
+        ("view", "because you viewed Keyboard"),
+        ("cart", "because you added Keyboard to your cart"),
+        ("purchase", "because you bought Keyboard"),
+        ("rating", "because you rated Keyboard"),
+    ],
 )
-def test_a_reason_names_the_item_of_the_history_and_what_was_done_with_it(event_type: str, verb: str) -> None:
+def test_a_reason_names_the_item_of_the_history_and_what_was_done_with_it(event_type: str, text: str) -> None:
     query = Query(session=(Signal(event_type, NOON, "keyboard"),))
-    assert reason(query, "mouse") == ("history", f"because you {verb} Keyboard", "keyboard")
+    assert reason(query, "mouse") == ("history", text, "keyboard")
 
 
 def test_of_a_history_the_item_that_counts_most_for_this_one_is_named() -> None:
@@ -57,7 +63,7 @@ def test_that_others_bought_both_is_said_only_where_they_did() -> None:
     recommender = with_facts(tiny_recommender(), together=CoPurchases(counts, counts.astype(np.float32)))
     assert reason(Query(user_id="ann"), "mouse", recommender) == (
         "together",
-        "shoppers who bought Keyboard also bought this",
+        "customers who bought Keyboard also bought this",
         "keyboard",
     )
 
@@ -79,7 +85,7 @@ def test_a_search_of_the_session_is_quoted() -> None:
 
 
 def test_what_was_searched_for_on_other_days_is_not_known_in_words() -> None:
-    assert reason(Query(user_id="cat"), "lamp") == ("browsing", "like what you searched for", None)
+    assert reason(Query(user_id="cat"), "lamp") == ("browsing", "similar to your searches", None)
 
 
 def test_to_a_stranger_it_is_popular() -> None:
@@ -90,23 +96,23 @@ def test_to_a_stranger_it_is_popular() -> None:
 def test_what_was_bought_may_be_needed_again() -> None:
     recommender = tiny_recommender(repeats=Repeats(allowed=True, after_days=7.0))
     query = Query(user_id="ann", asked_at=NOON + timedelta(days=8))
-    assert reason(query, "keyboard", recommender) == ("again", "you may need it again", "keyboard")
+    assert reason(query, "keyboard", recommender) == ("buy_again", "buy it again", "keyboard")
 
 
 def test_a_pinned_item_was_chosen_by_the_shop() -> None:
     query = Query(user_id="ann", rules=Rules(pins=(Pin("lamp", 1),)))
-    assert reason(query, "lamp") == ("pinned", "chosen by the shop", None)
+    assert reason(query, "lamp") == ("pinned", "our pick", None)
 
 
 def test_new_is_this_week_only_where_the_catalogue_says_so() -> None:
     recommender = tiny_recommender(new_items=NewItemsSettings(share=0.5), popularity=np.array([3, 5, 0, 4, 0.0]))
     query = Query(user_id="ann", asked_at=NOON + timedelta(days=6))
-    found = {item_id: one.reason.text for item_id, one in explained(query, recommender).items()}
-    assert found["teapot"] == "new this week"  # its row of the catalogue is of that noon
-    assert found["lamp"] == "new in the shop"  # nothing says when it came
+    texts = {item_id: explanation.reason.text for item_id, explanation in explained(query, recommender).items()}
+    assert texts["teapot"] == "new this week"  # its row of the catalogue is of that noon
+    assert texts["lamp"] == "new arrival"  # nothing says when it came
     later = replace(query, asked_at=NOON + timedelta(days=8))
     assert {item.reason.text for item in explained(later, recommender).values() if item.reason.kind == "new"} == {
-        "new in the shop"
+        "new arrival"
     }
 
 
@@ -115,7 +121,7 @@ def test_scores_are_those_of_the_sources_that_speak_and_add_up_to_the_items() ->
     for item in slate.items:
         assert item.explanation is not None
         assert sum(item.explanation.scores.values()) == pytest.approx(item.score, abs=1e-4)
-        assert "sentence" not in item.explanation.scores
+        assert "query_text" not in item.explanation.scores
         assert max(item.explanation.scores, key=item.explanation.scores.__getitem__) == item.source
 
 
@@ -134,7 +140,7 @@ QUOTES = Evidence.of(
 
 
 @pytest.mark.parametrize(
-    ("query", "review_id", "about"),
+    ("query", "review_id", "matched_on"),
     [
         (Query(user_id="ann"), "r1", "history"),
         (Query(user_id="ann", text_vector=LAMP, text="glow"), "r2", "text"),
@@ -142,24 +148,24 @@ QUOTES = Evidence.of(
         (Query(user_id="nobody"), "r1", "item"),
     ],
 )
-def test_the_review_that_speaks_to_the_shopper_is_quoted(query: Query, review_id: str, about: str) -> None:
+def test_the_review_that_speaks_to_the_shopper_is_quoted(query: Query, review_id: str, matched_on: str) -> None:
     quote = explained(query, with_facts(tiny_recommender(), evidence=QUOTES))["mouse"].quote
     assert quote is not None
-    assert (quote.review_id, quote.about) == (review_id, about)
+    assert (quote.review_id, quote.matched_on) == (review_id, matched_on)
 
 
 def test_a_hidden_review_is_not_quoted_and_an_item_without_reviews_has_none() -> None:
     facts = ExplanationData(CoPurchases.none(5), QUOTES, hidden={"r1"})
-    found = explained(Query(user_id="ann"), with_facts(tiny_recommender(), **vars(facts)))
-    assert found["mouse"].quote is not None
-    assert found["mouse"].quote.review_id == "r2"
-    assert found["teapot"].quote is None
+    explanations = explained(Query(user_id="ann"), with_facts(tiny_recommender(), **vars(facts)))
+    assert explanations["mouse"].quote is not None
+    assert explanations["mouse"].quote.review_id == "r2"
+    assert explanations["teapot"].quote is None
 
 
 def test_nothing_is_explained_unasked_and_asking_changes_no_list() -> None:
     recommender = tiny_recommender(fusion=Fusion())
     for query in (Query(user_id="ann"), Query(), Query(text_vector=LAMP)):
         plain = recommender.recommend([query])[0]
-        asked = recommender.recommend([replace(query, explain=True)])[0]
+        with_reasons = recommender.recommend([replace(query, explain=True)])[0]
         assert all(item.explanation is None for item in plain.items)
-        assert [replace(item, explanation=None) for item in asked.items] == list(plain.items)
+        assert [replace(item, explanation=None) for item in with_reasons.items] == list(plain.items)

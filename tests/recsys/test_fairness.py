@@ -39,9 +39,9 @@ def test_what_nobody_chose_has_no_ratio() -> None:
 
 def test_a_list_that_mirrors_its_shopper_is_calibrated_and_one_of_another_kind_is_not() -> None:
     codes = np.array([0, 1, 1, -1])
-    wanted = category_mix(np.array([[0, 1, 3], [0, -1, -1], [3, -1, -1]]), np.ones((3, 3)), codes, 2)
-    assert wanted.tolist() == [[0.5, 0.5], [1, 0], [0, 0]]
-    same, other, unknown = miscalibration(wanted, np.array([[0.5, 0.5], [0, 1], [1, 0]]))
+    preferred = category_mix(np.array([[0, 1, 3], [0, -1, -1], [3, -1, -1]]), np.ones((3, 3)), codes, 2)
+    assert preferred.tolist() == [[0.5, 0.5], [1, 0], [0, 0]]
+    same, other, unknown = miscalibration(preferred, np.array([[0.5, 0.5], [0, 1], [1, 0]]))
     assert same == 0
     assert other == pytest.approx(np.log(1 / 0.01))
     assert np.isnan(unknown)

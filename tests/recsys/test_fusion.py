@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from storefronts import tiny_model
 
-from recsys.fusion import SENTENCE, Fusion, fit_fusion, join_pools, make_pool, z_scores
+from recsys.fusion import QUERY_TEXT, Fusion, fit_fusion, join_pools, make_pool, z_scores
 from recsys.repeats import Repeats
 
 POPULARITY = np.array([0.0, 30.0, 300.0], dtype=np.float32)
@@ -35,9 +35,9 @@ def test_a_silent_source_leaves_its_share_to_those_that_know_the_shopper() -> No
 
 
 def test_a_sentence_counts_as_much_as_it_is_asked_to() -> None:
-    asked = np.array([2.0], dtype=np.float32)
-    fusion, names = Fusion(weights={"linear": 7.0}), ["linear", "sentence"]
-    (fused,) = fusion.fused(names, TWO_ALIKE, POPULARITY, asked)
+    text_weight = np.array([2.0], dtype=np.float32)
+    fusion, names = Fusion(weights={"linear": 7.0}), ["linear", "query_text"]
+    (fused,) = fusion.fused(names, TWO_ALIKE, POPULARITY, text_weight)
     linear, sentence = fused.added(np.arange(3))
     np.testing.assert_allclose(sentence, 2 * linear, rtol=1e-6)
     (unasked,) = fusion.fused(names, TWO_ALIKE, POPULARITY, NOTHING_ASKED)
@@ -62,7 +62,7 @@ def test_a_further_source_adds_its_scores_as_they_are() -> None:
 
 def test_every_source_but_the_sentence_has_a_weight_from_the_start() -> None:
     names = {source.name for source in tiny_model(repeats=Repeats(allowed=True)).sources()}
-    assert Fusion().weights.keys() == names - {SENTENCE}
+    assert Fusion().weights.keys() == names - {QUERY_TEXT}
 
 
 def test_fusion_survives_saving_and_loading_even_without_fading(tmp_path) -> None:
@@ -85,8 +85,8 @@ def pool_where_only_the_first_source_knows(n_users: int = 60):
     good[np.arange(n_users), targets] = 1.0
     noise = rng.normal(size=(n_users, 40)).astype(np.float32)
     allowed = np.ones((n_users, 40), dtype=bool)
-    asked, popularity = np.zeros(n_users, dtype=np.float32), np.zeros(40, dtype=np.float32)
-    return make_pool(["good", "noise"], np.stack([good, noise]), allowed, asked, popularity, targets, 40)
+    text_weight, popularity = np.zeros(n_users, dtype=np.float32), np.zeros(40, dtype=np.float32)
+    return make_pool(["good", "noise"], np.stack([good, noise]), allowed, text_weight, popularity, targets, 40)
 
 
 def test_the_source_that_knows_gets_the_weight() -> None:
@@ -108,12 +108,18 @@ def test_how_much_the_session_text_counts_is_learned(follows: bool, least: float
     rng = np.random.default_rng(4)
     n_users, n_items = 60, 40
     history, search = rng.normal(size=(2, n_users, n_items)).astype(np.float32)
-    asked = np.where(np.arange(n_users) % 2, 2.0, 0.0).astype(np.float32)
-    search[asked == 0] = 0.0
-    followed = np.where((asked > 0)[:, None] & follows, search, history)
+    text_weight = np.where(np.arange(n_users) % 2, 2.0, 0.0).astype(np.float32)
+    search[text_weight == 0] = 0.0
+    followed = np.where((text_weight > 0)[:, None] & follows, search, history)
     allowed, popularity = np.ones((n_users, n_items), dtype=bool), np.zeros(n_items, dtype=np.float32)
     pool = make_pool(
-        ["linear", "sentence"], np.stack([history, search]), allowed, asked, popularity, followed.argmax(axis=1), 40
+        ["linear", "query_text"],
+        np.stack([history, search]),
+        allowed,
+        text_weight,
+        popularity,
+        followed.argmax(axis=1),
+        40,
     )
     fusion, reached = fit_fusion(pool, Fusion(weights={"linear": 1.0}))
     assert least <= fusion.session_text <= most
@@ -156,4 +162,4 @@ def test_pools_of_different_width_join(sizes: tuple[int, int]) -> None:
     assert joined.target.tolist() == [*pools[0].target, *pools[1].target]
     assert joined.valid.sum() == sum(pool.valid.sum() for pool in pools)
     assert joined.scores.shape[1:] == joined.valid.shape
-    assert joined.asked.tolist() == [0, sizes[0], 0, sizes[1]]
+    assert joined.text_weight.tolist() == [0, sizes[0], 0, sizes[1]]

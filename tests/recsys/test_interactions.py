@@ -55,7 +55,7 @@ def test_a_disliked_item_is_history_but_no_interaction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "said", "n_bought"),
+    ("kinds", "strongest", "n_bought"),
     [
         (["view", "cart", "view"], "cart", 0),
         (["purchase", "view"], "purchase", 1),
@@ -67,13 +67,13 @@ def test_a_disliked_item_is_history_but_no_interaction() -> None:
     ],
 )
 def test_a_pair_is_told_by_the_event_that_says_most_and_its_purchases_are_counted(
-    kinds: list[str], said: str, n_bought: int
+    kinds: list[str], strongest: str, n_bought: int
 ) -> None:
-    told = histories(
+    table = histories(
         events(*[("u", "a", kind, minute, None) for minute, kind in enumerate(kinds)]), InteractionsSettings()
     )
-    (row,) = told.collect().to_dicts()
-    assert (row["event_type"], row["n_bought"]) == (said, n_bought)
+    (row,) = table.collect().to_dicts()
+    assert (row["event_type"], row["n_bought"]) == (strongest, n_bought)
     assert row["timestamp"] == DAY + timedelta(minutes=len(kinds) - 1)
 
 

@@ -44,10 +44,10 @@ def test_only_the_strongest_neighbours_are_kept() -> None:
     dense = sp.csr_matrix((rng.random((40, 12)) < 0.4).astype(np.float32))
     full = fit_linear(dense, np.zeros((12, 2), np.float32), LinearSettings(regularization=1.0, neighbours=12)).toarray()
     few = fit_linear(dense, np.zeros((12, 2), np.float32), LinearSettings(regularization=1.0, neighbours=3)).toarray()
-    for row, kept in zip(full, few, strict=True):
+    for row, pruned in zip(full, few, strict=True):
         strongest = np.sort(np.abs(row))[-3:]
-        np.testing.assert_allclose(np.sort(np.abs(kept))[-3:], strongest)
-        assert np.count_nonzero(kept) <= 3
+        np.testing.assert_allclose(np.sort(np.abs(pruned))[-3:], strongest)
+        assert np.count_nonzero(pruned) <= 3
 
 
 def test_above_the_size_of_ease_neighbours_are_those_of_co_occurrence() -> None:

@@ -77,11 +77,11 @@ METRICS = (recall, hits, ndcg, reciprocal_rank, average_precision)
 
 def of_trec(qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]], k: int) -> dict[str, float]:
     """Means over all users by trec_eval, whose reciprocal rank knows no end: the lists are cut beforehand."""
-    top = {user: dict(sorted(scores.items(), key=lambda one: -one[1])[:k]) for user, scores in run.items()}
+    top = {user: dict(sorted(scores.items(), key=lambda entry: -entry[1])[:k]) for user, scores in run.items()}
     measures = {f"recall.{k}", f"success.{k}", f"ndcg_cut.{k}", "recip_rank", f"map_cut.{k}"}
-    found = RelevanceEvaluator(qrels, measures).evaluate(top).values()
+    measured = RelevanceEvaluator(qrels, measures).evaluate(top).values()
     return {
-        name: float(np.mean([one[measure] for one in found]))
+        name: float(np.mean([entry[measure] for entry in measured]))
         for name, measure in (
             ("recall", f"recall_{k}"),
             ("hits", f"success_{k}"),
@@ -102,7 +102,7 @@ def test_metrics_agree_with_trec_eval(n_targets: int, k: int) -> None:
     qrels = {f"u{user}": {f"i{item}": 1 for item in row} for user, row in enumerate(targets)}
     run = {f"u{user}": {f"i{item}": score for item, score in enumerate(row)} for user, row in enumerate(scores)}
     ranks = target_ranks(scores, targets)
-    assert {one.__name__: one(ranks, k).mean() for one in METRICS} == pytest.approx(of_trec(qrels, run, k))
+    assert {metric.__name__: metric(ranks, k).mean() for metric in METRICS} == pytest.approx(of_trec(qrels, run, k))
 
 
 @given(

@@ -90,11 +90,11 @@ def promises(expected: list[float], successes: list[float], settings: config.New
 
 
 def test_a_promise_is_the_log_of_the_posterior_mean_plus_some_deviations() -> None:
-    told = promises([0.0, 6.0], [0.0, 2.0])
-    assert told.dtype == np.float32
+    values = promises([0.0, 6.0], [0.0, 2.0])
+    assert values.dtype == np.float32
     untried = (0 + 2) / (0 + 2) + 0.5 * np.sqrt(0 + 2) / (0 + 2)
     tried = (2 + 2) / (6 + 2) + 0.5 * np.sqrt(2 + 2) / (6 + 2)
-    np.testing.assert_allclose(told, np.log([untried, tried]), rtol=1e-6)
+    np.testing.assert_allclose(values, np.log([untried, tried]), rtol=1e-6)
 
 
 def test_an_untried_item_goes_before_one_shown_in_vain_and_after_one_that_did_well() -> None:
@@ -155,13 +155,15 @@ def test_a_list_ends_where_there_is_nothing_left() -> None:
 def test_a_mixed_list_is_full_free_of_doubles_and_in_both_orders(orders, n_new: int, count: int, share: float) -> None:
     ranked, by_promise = orders
     new = by_promise[:n_new]
-    found = mixed(ranked[:count], new[:count], count, share)
-    rows = [row for row, _ in found]
+    listed = mixed(ranked[:count], new[:count], count, share)
+    rows = [row for row, _ in listed]
     assert len(rows) == len(set(rows)) == min(count, len(ranked))
-    assert all(row in new and is_slot(place, share) for place, (row, kept) in enumerate(found) if kept)
-    for kept, order in ((False, ranked), (True, new)):
-        places = [order.index(row) for row, is_kept in found if is_kept == kept]
+    assert all(row in new and is_slot(place, share) for place, (row, is_reserved) in enumerate(listed) if is_reserved)
+    for is_reserved, order in ((False, ranked), (True, new)):
+        places = [order.index(row) for row, is_kept in listed if is_kept == is_reserved]
         assert places == sorted(places)
-    for place, (_, kept) in enumerate(found):  # a place that is kept goes to the common ranking for want of new items
-        if is_slot(place, share) and not kept:
+    for place, (_, is_reserved) in enumerate(
+        listed
+    ):  # a place that is kept goes to the common ranking for want of new items
+        if is_slot(place, share) and not is_reserved:
             assert set(new) <= set(rows[:place])

@@ -51,8 +51,8 @@ def test_a_catalogue_of_titles_alone_is_read() -> None:
 
 def test_an_item_tells_its_stars_and_how_many_have_said_so() -> None:
     items = properties(title=["a", "b"], rating=[4.256, None], n_reviews=[9, None])
-    told = [(items.of_row(row)["rating"], items.of_row(row)["n_reviews"]) for row in range(2)]
-    assert told == [(4.26, 9), (None, 0)]
+    stars = [(items.of_row(row)["rating"], items.of_row(row)["n_reviews"]) for row in range(2)]
+    assert stars == [(4.26, 9), (None, 0)]
 
 
 def test_each_value_of_an_attribute_leads_to_its_items() -> None:

@@ -25,7 +25,7 @@ def events(*rows: tuple[str, str, str, float, float | None]) -> pl.DataFrame:
     )
 
 
-def told(frame: pl.DataFrame, items: pl.DataFrame = ITEMS) -> list[dict[str, float]]:
+def features_of(frame: pl.DataFrame, items: pl.DataFrame = ITEMS) -> list[dict[str, float]]:
     """The features of each item by name."""
     features = item_features(frame, items, AS_OF)
     assert features.dtype == np.float32
@@ -43,7 +43,7 @@ BOUGHT = events(
 
 
 def test_an_item_is_told_by_its_shoppers_its_age_and_how_it_sells() -> None:
-    kettle, *_ = told(BOUGHT)
+    kettle, *_ = features_of(BOUGHT)
     assert kettle["shoppers"] == pytest.approx(np.log(1 + 3))
     assert kettle["first_days_ago"] == pytest.approx(np.log(1 + 14))
     assert kettle["last_days_ago"] == pytest.approx(np.log(1 + 3))
@@ -55,7 +55,7 @@ def test_an_item_is_told_by_its_shoppers_its_age_and_how_it_sells() -> None:
 
 
 def test_what_is_not_known_is_not_a_number() -> None:
-    _, lamp, mouse = told(BOUGHT)
+    _, lamp, mouse = features_of(BOUGHT)
     assert (lamp["shoppers"], mouse["shoppers"]) == (0.0, 0.0)
     for name in ("first_days_ago", "last_days_ago", "price", "stars"):
         assert np.isnan(lamp[name]), name
@@ -64,18 +64,18 @@ def test_what_is_not_known_is_not_a_number() -> None:
 
 
 def test_a_catalogue_without_prices_or_a_shop_without_events_tells_nothing() -> None:
-    assert np.isnan([item["price"] for item in told(BOUGHT, ITEMS.select("item_id"))]).all()
-    assert np.isnan([item["first_days_ago"] for item in told(events())]).all()
+    assert np.isnan([item["price"] for item in features_of(BOUGHT, ITEMS.select("item_id"))]).all()
+    assert np.isnan([item["first_days_ago"] for item in features_of(events())]).all()
     assert item_features(events(), ITEMS.clear(), AS_OF).shape == (0, len(ITEM_FEATURES))
 
 
 def test_a_rating_without_stars_is_no_rating() -> None:
-    kettle, *_ = told(events(("u", "kettle", "rating", 1, None), ("v", "kettle", "rating", 1, 4.0)))
+    kettle, *_ = features_of(events(("u", "kettle", "rating", 1, None), ("v", "kettle", "rating", 1, 4.0)))
     assert kettle["stars"] == 4.0
     assert kettle["shoppers"] == pytest.approx(np.log(3))
 
 
 def test_several_ratings_of_one_shopper_are_one_opinion() -> None:
     rows = [("u", "kettle", "rating", ago, stars) for ago, stars in ((3, 1.0), (2, 1.0), (1, 1.0))]
-    kettle, *_ = told(events(*rows, ("v", "kettle", "rating", 1, 5.0)))
+    kettle, *_ = features_of(events(*rows, ("v", "kettle", "rating", 1, 5.0)))
     assert kettle["stars"] == 3.0

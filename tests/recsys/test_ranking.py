@@ -98,8 +98,8 @@ def fitted() -> Ranker:
 def test_the_trees_find_what_the_choices_follow() -> None:
     proposals, targets = choices(seed=1)
     ranker = fitted()
-    by_trees = ranked_ndcg([ranker.scores(one.features) for one in proposals], proposals, targets)
-    by_noise = ranked_ndcg([one.features[:, 0] for one in proposals], proposals, targets)
+    by_trees = ranked_ndcg([ranker.scores(proposal.features) for proposal in proposals], proposals, targets)
+    by_noise = ranked_ndcg([proposal.features[:, 0] for proposal in proposals], proposals, targets)
     assert by_trees.mean() > 0.8 > by_noise.mean() + 0.2
     assert ranker.names == tuple(NAMES)
 
@@ -164,9 +164,9 @@ def test_a_missing_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
 def test_a_target_counts_by_its_place_ties_count_against_it_and_one_not_proposed_for_nothing() -> None:
     rows = np.array([2, 5, 7])
     proposals = [Proposals(rows, np.zeros((3, 0), np.float32))] * 4
-    scores = [np.array(own, dtype=np.float32) for own in ([3, 2, 1], [3, 2, 1], [1, 1, 1], [3, 2, 1])]
-    found = ranked_ndcg(scores, proposals, np.array([2, 7, 5, 4]))
-    np.testing.assert_allclose(found, [1.0, 1 / np.log2(4), 1 / np.log2(4), 0.0])
+    scores = [np.array(row, dtype=np.float32) for row in ([3, 2, 1], [3, 2, 1], [1, 1, 1], [3, 2, 1])]
+    measured = ranked_ndcg(scores, proposals, np.array([2, 7, 5, 4]))
+    np.testing.assert_allclose(measured, [1.0, 1 / np.log2(4), 1 / np.log2(4), 0.0])
 
 
 def test_what_the_features_add_sums_up_to_the_score() -> None:

@@ -76,7 +76,7 @@ def test_a_guest_is_known_by_the_session() -> None:
 def test_a_guest_is_known_by_a_sentence() -> None:
     assert ids(Query(text_vector=LAMP))[0] == "lamp"
     (slate,) = tiny_recommender().recommend([Query(text_vector=LAMP)])
-    assert (slate.items[0].source, slate.fallback) == ("sentence", None)
+    assert (slate.items[0].source, slate.fallback) == ("query_text", None)
 
 
 def test_a_search_of_the_session_counts() -> None:
@@ -220,7 +220,7 @@ def test_what_was_bought_comes_back_only_where_that_is_usual_and_late_enough(
 
 def test_it_comes_back_as_what_was_bought() -> None:
     (slate,) = tiny_recommender(repeats=BUYS).recommend([Query(user_id="ann", asked_at=NOON + 8 * DAY)])
-    assert (slate.items[0].item_id, slate.items[0].source) == ("keyboard", "again")
+    assert (slate.items[0].item_id, slate.items[0].source) == ("keyboard", "buy_again")
 
 
 def test_unless_it_is_told_the_moment_is_that_of_the_newest_event() -> None:
@@ -368,7 +368,7 @@ class LeastPopularFirst(Ranker):
     """A ranker that anybody can foresee. It knows nothing of what the session's text asks for."""
 
     def reads(self, source: str) -> bool:
-        return source != "sentence"
+        return source != "query_text"
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         return -features[:, self.names.index("popular_score")]
@@ -418,7 +418,7 @@ class LeastLikeTheSearchFirst(Ranker):
         return True
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        return -features[:, self.names.index("sentence_score")]
+        return -features[:, self.names.index("query_text_score")]
 
 
 def test_a_ranker_that_has_met_searches_orders_what_a_search_asks_for() -> None:
@@ -470,7 +470,7 @@ Read = tuple[str | np.ndarray, str, datetime]
 
 def wanted(*queries: Query, **of_the_shop) -> np.ndarray:
     """(n, dim) query vectors that the shop's sequence source is given."""
-    return tiny_recommender(sequence=READER, **of_the_shop).shoppers(queries).wanted
+    return tiny_recommender(sequence=READER, **of_the_shop).shoppers(queries).query_vectors
 
 
 def reading(entries: Sequence[Read]) -> np.ndarray:

@@ -23,16 +23,16 @@ def evidence() -> Evidence:
     return Evidence.of(QUOTES, VECTORS, ITEMS)
 
 
-def said(item_row: int, wanted: list[float] | None = None, **options) -> str | None:
-    vector = None if wanted is None else np.array(wanted, dtype=np.float32)
+def quoted(item_row: int, direction: list[float] | None = None, **options) -> str | None:
+    vector = None if direction is None else np.array(direction, dtype=np.float32)
     quote = evidence().quote(item_row, vector, "text", **options)
     return None if quote is None else quote.review_id
 
 
 def test_the_sentence_nearest_to_what_is_wanted_is_quoted() -> None:
-    assert said(2, [1.0, 0.0]) == "r1"
-    assert said(2, [0.0, 1.0]) == "r3"
-    assert said(0, [1.0, 0.0]) == "r2"  # the only one
+    assert quoted(2, [1.0, 0.0]) == "r1"
+    assert quoted(2, [0.0, 1.0]) == "r3"
+    assert quoted(0, [1.0, 0.0]) == "r2"  # the only one
 
 
 def test_all_that_was_said_of_an_item_is_told_but_what_is_hidden() -> None:
@@ -46,17 +46,17 @@ def test_all_that_was_said_of_an_item_is_told_but_what_is_hidden() -> None:
 def test_where_nothing_is_wanted_the_most_informative_is_quoted() -> None:
     quote = evidence().quote(2, None, "text")
     assert quote is not None
-    assert (quote.text, quote.review_id, quote.stars, quote.about) == ("Soft.", "r1", 5.0, "item")
+    assert (quote.text, quote.review_id, quote.stars, quote.matched_on) == ("Soft.", "r1", 5.0, "item")
 
 
 def test_an_item_without_sentences_has_no_quote() -> None:
-    assert said(1) is None
+    assert quoted(1) is None
     assert Evidence.none(3).quote(2, np.ones(2, dtype=np.float32), "text") is None
 
 
 def test_a_hidden_review_is_never_quoted() -> None:
-    assert said(2, [1.0, 0.0], hidden={"r1"}) == "r3"
-    assert said(2, hidden={"r1", "r3"}) is None
+    assert quoted(2, [1.0, 0.0], hidden={"r1"}) == "r3"
+    assert quoted(2, hidden={"r1", "r3"}) is None
 
 
 def test_small_numbers_keep_directions() -> None:

@@ -50,9 +50,9 @@ def weights(model: SequenceModel) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in model.network.state_dict().items()}
 
 
-def assert_equal_models(one: SequenceModel, other: SequenceModel) -> None:
-    np.testing.assert_array_equal(one.item_vectors, other.item_vectors)
-    for name, value in weights(one).items():
+def assert_equal_models(first: SequenceModel, other: SequenceModel) -> None:
+    np.testing.assert_array_equal(first.item_vectors, other.item_vectors)
+    for name, value in weights(first).items():
         np.testing.assert_array_equal(value, weights(other)[name], err_msg=name)
 
 
@@ -149,18 +149,18 @@ def test_the_loss_and_its_gradients_are_those_of_cross_entropy(chunk_logits: int
     targets = torch.tensor([0, 6, 6, 2, 3])
     ours = candidate_softmax(queries, candidates, targets, None, 0.5) * 3
     gradients = torch.autograd.grad(ours, [queries, candidates])
-    theirs = torch.nn.functional.cross_entropy(queries @ candidates.T / 0.5, targets) * 3
-    torch.testing.assert_close(ours, theirs)
-    for own, expected in zip(gradients, torch.autograd.grad(theirs, [queries, candidates]), strict=True):
-        torch.testing.assert_close(own, expected)
+    expected_loss = torch.nn.functional.cross_entropy(queries @ candidates.T / 0.5, targets) * 3
+    torch.testing.assert_close(ours, expected_loss)
+    for gradient, expected in zip(gradients, torch.autograd.grad(expected_loss, [queries, candidates]), strict=True):
+        torch.testing.assert_close(gradient, expected)
 
 
 def test_offsets_correct_rivals_but_never_the_target() -> None:
     """Cosines 1 (the target), 0 and 0; the rivals stand for 3 items and for none: log(e + 3) - 1."""
     queries, candidates = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     offsets = torch.tensor([-9.0, np.log(3.0), -np.inf])
-    found = candidate_softmax(queries, candidates, torch.tensor([0]), offsets, 1.0)
-    assert float(found) == pytest.approx(np.log(np.e + 3) - 1)
+    loss = candidate_softmax(queries, candidates, torch.tensor([0]), offsets, 1.0)
+    assert float(loss) == pytest.approx(np.log(np.e + 3) - 1)
 
 
 def test_sampled_candidates_stand_for_the_whole_catalogue() -> None:
@@ -203,14 +203,14 @@ def test_the_time_between_events_is_read() -> None:
     times = np.where(slow, sequences.timestamps + 10**7 * SECOND_US, sequences.timestamps)
     later = Sequences(sequences.indptr, sequences.item_rows, sequences.event_types, times, sequences.text_rows)
     model = fit_sequence(later, None, 4, SMALL.model_copy(update={"epochs": 40}), seed=0)
-    asked = Sequences(
+    requests = Sequences(
         np.array([0, 2, 4]),
         np.array([0, 1, 0, 1], dtype=np.int32),
         np.full(4, PURCHASE, dtype=np.int8),
         np.array([0, 1, 0, 10**7]) * SECOND_US,
         np.full(4, -1, dtype=np.int32),
     )
-    scores = model.scores(asked)
+    scores = model.scores(requests)
     assert scores[0, 2] > scores[0, 3]
     assert scores[1, 3] > scores[1, 2]
 
@@ -222,10 +222,10 @@ def test_a_search_leads_to_what_was_chosen_after_it() -> None:
     queries = texts(2)
     settings = SMALL.model_copy(update={"epochs": 30})
     model = fit_sequence(histories(*rows, texts=searched), texts(4), 4, settings, 0, browsing_text=queries)
-    asked = histories([0, -1], [0, -1], [-1], texts={(0, 1): 0, (1, 1): 1, (2, 0): 1})
-    assert model.scores(asked, queries).argmax(axis=1).tolist() == [2, 3, 3]
+    requests = histories([0, -1], [0, -1], [-1], texts={(0, 1): 0, (1, 1): 1, (2, 0): 1})
+    assert model.scores(requests, queries).argmax(axis=1).tolist() == [2, 3, 3]
     with pytest.raises(DataError, match="no valid text row"):
-        model.scores(asked)
+        model.scores(requests)
 
 
 def test_a_cold_item_stands_where_its_text_places_it() -> None:
@@ -294,10 +294,10 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(monkeypatch) -> None:
 
     monkeypatch.setattr(training, "validation_ndcg", scripted)
     settings = SMALL.model_copy(update={"epochs": 9, "patience": 2})
-    told: list[training.Epoch] = []
+    epochs: list[training.Epoch] = []
     data = cycles(6, 6, 4)
-    model = fit_sequence(data, None, 6, settings, 0, validation=(data, np.zeros(6, int)), progress=told.append)
-    assert [(epoch.number, epoch.ndcg) for epoch in told] == [(1, 0.1), (2, 0.3), (3, 0.2), (4, 0.3)]
+    model = fit_sequence(data, None, 6, settings, 0, validation=(data, np.zeros(6, int)), progress=epochs.append)
+    assert [(epoch.number, epoch.ndcg) for epoch in epochs] == [(1, 0.1), (2, 0.3), (3, 0.2), (4, 0.3)]
     np.testing.assert_array_equal(model.item_vectors, measured[1])
     assert model.epochs == 2
 
@@ -307,9 +307,9 @@ def test_without_validation_it_stops_after_as_many_epochs_as_it_is_told(tmp_path
     data, seen = cycles(6, 6, 4), []
     settings = SMALL.model_copy(update={"epochs": 5})
     fit_sequence(data, None, 6, settings, 0, progress=seen.append)
-    told: list[training.Epoch] = []
-    stopped = fit_sequence(data, None, 6, settings.model_copy(update={"stop_after": 2}), 0, progress=told.append)
-    assert [(epoch.number, epoch.of, epoch.loss) for epoch in told] == [(n, 2, seen[n - 1].loss) for n in (1, 2)]
+    epochs: list[training.Epoch] = []
+    stopped = fit_sequence(data, None, 6, settings.model_copy(update={"stop_after": 2}), 0, progress=epochs.append)
+    assert [(epoch.number, epoch.of, epoch.loss) for epoch in epochs] == [(n, 2, seen[n - 1].loss) for n in (1, 2)]
     assert stopped.epochs == 2
     stopped.save(tmp_path)
     assert SequenceModel.load(tmp_path).epochs == 2
@@ -365,10 +365,10 @@ fit_sequence(cycles(9, 6, 5), texts(6), 6, settings, 1, checkpoint=Path(sys.argv
     killed = subprocess.run([sys.executable, "-c", script, str(file)], env=environ, cwd=root, check=False)
     assert killed.returncode == -signal.SIGKILL
     settings = SMALL.model_copy(update={"dropout": 0.2, "epochs": 4})
-    told: list[training.Epoch] = []
+    epochs: list[training.Epoch] = []
     data, text = cycles(9, 6, 5), texts(6)
-    resumed = fit_sequence(data, text, 6, settings, 1, checkpoint=file, progress=told.append)
-    assert [epoch.number for epoch in told] == [3, 4]
+    resumed = fit_sequence(data, text, 6, settings, 1, checkpoint=file, progress=epochs.append)
+    assert [epoch.number for epoch in epochs] == [3, 4]
     assert_equal_models(resumed, fit_sequence(data, text, 6, settings, 1))
 
 
@@ -383,12 +383,12 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_not_taken_up(tmp_path: 
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
-    told: list[training.Epoch] = []
+    epochs: list[training.Epoch] = []
     runs = [
-        fit_sequence(cycles(9, 6, 5), None, 6, SMALL, 0, checkpoint=tmp_path / "c", progress=told.append)
+        fit_sequence(cycles(9, 6, 5), None, 6, SMALL, 0, checkpoint=tmp_path / "c", progress=epochs.append)
         for _ in range(2)
     ]
-    assert len(told) == SMALL.epochs
+    assert len(epochs) == SMALL.epochs
     assert_equal_models(*runs)
 
 
@@ -396,9 +396,9 @@ def test_a_warm_start_begins_where_the_previous_model_ended() -> None:
     data = cycles(12, 12, 6)
     before = fit_sequence(data, None, 12, SMALL.model_copy(update={"epochs": 25}), seed=0)
     losses: list[training.Epoch] = []
-    one = SMALL.model_copy(update={"epochs": 1})
-    fit_sequence(data, None, 12, one, seed=1, warm_start=before, progress=losses.append)
-    fit_sequence(data, None, 12, one, seed=1, progress=losses.append)
+    one_epoch = SMALL.model_copy(update={"epochs": 1})
+    fit_sequence(data, None, 12, one_epoch, seed=1, warm_start=before, progress=losses.append)
+    fit_sequence(data, None, 12, one_epoch, seed=1, progress=losses.append)
     assert losses[0].loss < 0.5 * losses[1].loss
 
 

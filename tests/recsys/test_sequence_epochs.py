@@ -75,9 +75,9 @@ def test_an_interrupted_run_of_parts_goes_on_to_the_same_model(tmp_path: Path) -
 
     with pytest.raises(StopError):
         fit_sequence(DATA, texts(6), 6, THIRD, 0, checkpoint=tmp_path / "c", progress=interrupt)
-    told: list[Epoch] = []
-    resumed = fit_sequence(DATA, texts(6), 6, THIRD, 0, checkpoint=tmp_path / "c", progress=told.append)
-    assert [epoch.number for epoch in told] == [3, 4]
+    epochs: list[Epoch] = []
+    resumed = fit_sequence(DATA, texts(6), 6, THIRD, 0, checkpoint=tmp_path / "c", progress=epochs.append)
+    assert [epoch.number for epoch in epochs] == [3, 4]
     assert_equal_models(resumed, fit_sequence(DATA, texts(6), 6, THIRD, 0))
 
 
@@ -104,8 +104,8 @@ def test_a_warm_start_has_its_own_number_of_epochs(
 
     monkeypatch.setattr(training, "_pace", noted)
     settings = SequenceSettings.model_validate(SMALL.model_dump() | changed)
-    told: list[Epoch] = []
-    fit_sequence(DATA, None, 6, settings, 0, warm_start=before, progress=told.append)
-    assert [epoch.number for epoch in told] == list(range(1, n_epochs + 1))
+    epochs: list[Epoch] = []
+    fit_sequence(DATA, None, 6, settings, 0, warm_start=before, progress=epochs.append)
+    assert [epoch.number for epoch in epochs] == list(range(1, n_epochs + 1))
     assert {n_steps for _, n_steps in paces} == {len(paces)}
     assert [step for step, _ in paces] == list(range(len(paces)))

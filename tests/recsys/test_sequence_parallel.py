@@ -62,10 +62,10 @@ def run_child(task: str, rank: str, folder: str) -> None:
 
 def fit_cases(folder: Path, rank: int) -> None:
     for name, (sequences, text, settings, more) in CASES.items():
-        told: list[Epoch] = []
-        model = fit_sequence(sequences, text, N_ITEMS, settings, 1, progress=told.append, **more)
+        epochs: list[Epoch] = []
+        model = fit_sequence(sequences, text, N_ITEMS, settings, 1, progress=epochs.append, **more)
         model.save(folder / f"{name} {rank}")
-        (folder / f"{name} {rank}.json").write_text(json.dumps([asdict(epoch) for epoch in told]))
+        (folder / f"{name} {rank}.json").write_text(json.dumps([asdict(epoch) for epoch in epochs]))
     fit_sequence(WIDE, texts(N_ITEMS), N_ITEMS, INTERRUPTED, 1).save(folder / f"whole {rank}")
 
 
@@ -82,11 +82,11 @@ def resume(folder: Path, rank: int) -> None:
     unshared = folder / ("checkpoint" if rank == 0 else "absent")
     with pytest.raises(StoreError, match="not every training process can read this checkpoint"):
         fit_sequence(WIDE, texts(N_ITEMS), N_ITEMS, INTERRUPTED, 1, checkpoint=unshared)
-    told: list[Epoch] = []
+    epochs: list[Epoch] = []
     checkpoint = folder / "checkpoint"
-    model = fit_sequence(WIDE, texts(N_ITEMS), N_ITEMS, INTERRUPTED, 1, checkpoint=checkpoint, progress=told.append)
+    model = fit_sequence(WIDE, texts(N_ITEMS), N_ITEMS, INTERRUPTED, 1, checkpoint=checkpoint, progress=epochs.append)
     model.save(folder / f"resumed {rank}")
-    assert [epoch.number for epoch in told] == ([3, 4] if rank == 0 else [])
+    assert [epoch.number for epoch in epochs] == ([3, 4] if rank == 0 else [])
 
 
 def start_pair(task: str, folder: Path) -> list[subprocess.Popen[bytes]]:
@@ -117,20 +117,20 @@ def test_two_processes_fit_what_one_with_twice_the_batch_does(
 
     monkeypatch.setattr(training, "length_bucketed", doubled)
     sequences, text, settings, more = CASES[name]
-    told: list[Epoch] = []
-    expected = fit_sequence(sequences, text, N_ITEMS, settings, 1, progress=told.append, **more)
+    epochs: list[Epoch] = []
+    expected = fit_sequence(sequences, text, N_ITEMS, settings, 1, progress=epochs.append, **more)
     first, second = (SequenceModel.load(fitted / f"{name} {rank}") for rank in range(2))
     assert_equal_models(first, second)
     np.testing.assert_allclose(first.item_vectors, expected.item_vectors, atol=1e-4)
-    ours, theirs = first.network.state_dict(), expected.network.state_dict()
-    for weights in (ours, theirs):
+    ours, other = first.network.state_dict(), expected.network.state_dict()
+    for weights in (ours, other):
         # Attention does not depend on the keys' bias: its gradient is rounding alone, which Adam makes whole steps of.
         weights["blocks.0.attention.inputs.bias"][KEYS] = 0.0
-    for weight, value in theirs.items():
+    for weight, value in other.items():
         np.testing.assert_allclose(ours[weight], value, atol=1e-4, err_msg=weight)
     reports = json.loads((fitted / f"{name} 0.json").read_text())
     assert [report["number"] for report in reports] == [1, 2]
-    np.testing.assert_allclose([report["loss"] for report in reports], [epoch.loss for epoch in told], rtol=1e-4)
+    np.testing.assert_allclose([report["loss"] for report in reports], [epoch.loss for epoch in epochs], rtol=1e-4)
     assert (reports[0]["ndcg"] is None) == (name != "best on validation")
     assert json.loads((fitted / f"{name} 1.json").read_text()) == []
 
@@ -145,7 +145,7 @@ def test_killed_processes_go_on_to_the_same_model_and_in_another_number(fitted: 
     assert [process.wait() for process in start_pair("resumed", tmp_path)] == [0, 0]
     for rank in range(2):
         assert_equal_models(SequenceModel.load(tmp_path / f"resumed {rank}"), SequenceModel.load(fitted / "whole 0"))
-    told: list[Epoch] = []
+    epochs: list[Epoch] = []
     alone = INTERRUPTED.model_copy(update={"workers": 1})
-    fit_sequence(WIDE, texts(N_ITEMS), N_ITEMS, alone, 1, checkpoint=tmp_path / "copy", progress=told.append)
-    assert [epoch.number for epoch in told] == [3, 4]
+    fit_sequence(WIDE, texts(N_ITEMS), N_ITEMS, alone, 1, checkpoint=tmp_path / "copy", progress=epochs.append)
+    assert [epoch.number for epoch in epochs] == [3, 4]

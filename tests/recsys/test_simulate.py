@@ -156,8 +156,8 @@ def test_reviews_and_returns_come_after_the_purchase(shop: Storefront) -> None:
 def test_returned_purchases_pleased_less(shop: Storefront) -> None:
     returned = of_type(shop.events, "return").select("user_id", "item_id").unique()
     sent_back = shop.reviews.join(returned, on=["user_id", "item_id"], how="semi")["rating"].mean()
-    kept = shop.reviews.join(returned, on=["user_id", "item_id"], how="anti")["rating"].mean()
-    assert sent_back + 0.3 < kept
+    not_returned = shop.reviews.join(returned, on=["user_id", "item_id"], how="anti")["rating"].mean()
+    assert sent_back + 0.3 < not_returned
 
 
 def test_a_session_shows_before_it_is_viewed_and_views_before_it_is_carted(shop: Storefront) -> None:
@@ -206,12 +206,14 @@ def test_some_products_arrive_in_the_last_days_with_few_events(shop: Storefront)
 
 
 def test_unavailable_products_are_few_and_leave_the_listings_when_they_sell_out(shop: Storefront) -> None:
-    gone = shop.catalog.filter(~pl.col("available"))["item_id"]
+    sold_out = shop.catalog.filter(~pl.col("available"))["item_id"]
     shown = of_type(shop.events, "impression")
     last_day = shown.filter(pl.col("timestamp") >= END - timedelta(days=1))
     earlier = shown.filter(pl.col("timestamp") < END - timedelta(days=14))
-    assert 0.01 < len(gone) / shop.catalog.height < 0.08
-    assert last_day["item_id"].is_in(gone.implode()).mean() < 0.3 * earlier["item_id"].is_in(gone.implode()).mean()
+    assert 0.01 < len(sold_out) / shop.catalog.height < 0.08
+    assert (
+        last_day["item_id"].is_in(sold_out.implode()).mean() < 0.3 * earlier["item_id"].is_in(sold_out.implode()).mean()
+    )
 
 
 def test_some_shoppers_only_browse_and_some_come_once(shop: Storefront) -> None:
@@ -299,9 +301,9 @@ def test_a_smaller_storefront_replaces_a_larger_one(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_per_stage_and_ends_complete(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    simulate(tmp_path, n_products=30, n_shoppers=300, days=2, progress=lambda *step: told.append(step))
-    assert told == [("products", 0, 30), ("products", 30, 30), ("shoppers", 250, 300), ("shoppers", 300, 300)]
+    stages: list[tuple[str, int, int]] = []
+    simulate(tmp_path, n_products=30, n_shoppers=300, days=2, progress=lambda *step: stages.append(step))
+    assert stages == [("products", 0, 30), ("products", 30, 30), ("shoppers", 250, 300), ("shoppers", 300, 300)]
 
 
 @pytest.mark.parametrize("wrong", [{"n_products": 0}, {"n_shoppers": -1}, {"days": 0}])

@@ -21,8 +21,8 @@ ROWS = st.lists(
 
 
 def rows_of(rows: list[dict[int, float]]) -> ItemRows:
-    told = [(np.array(list(row), dtype=np.int32), np.array(list(row.values()), dtype=np.float32)) for row in rows]
-    return ItemRows.of(told, N_ITEMS)
+    parts = [(np.array(list(row), dtype=np.int32), np.array(list(row.values()), dtype=np.float32)) for row in rows]
+    return ItemRows.of(parts, N_ITEMS)
 
 
 def test_each_item_brings_its_own_weights() -> None:
@@ -32,18 +32,18 @@ def test_each_item_brings_its_own_weights() -> None:
 
 
 @given(ROWS)
-def test_equals_the_dense_product_alone_and_in_a_batch(told: list[dict[int, float]]) -> None:
-    rows = rows_of(told)
-    dense = np.zeros((len(told), N_ITEMS), dtype=np.float32)
-    for number, row in enumerate(told):
+def test_equals_the_dense_product_alone_and_in_a_batch(batch: list[dict[int, float]]) -> None:
+    rows = rows_of(batch)
+    dense = np.zeros((len(batch), N_ITEMS), dtype=np.float32)
+    for number, row in enumerate(batch):
         dense[number, list(row)] = list(row.values())
-    wanted = dense @ WEIGHTS.toarray()
+    expected = dense @ WEIGHTS.toarray()
     np.testing.assert_array_equal(rows.toarray(), dense)
-    for found in (rows.through(WEIGHTS), rows.times(WEIGHTS.toarray())):
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
-    alone = [rows_of([row]).through(WEIGHTS)[0] for row in told]
-    np.testing.assert_allclose(alone, wanted, rtol=1e-5, atol=1e-5)
+    for product in (rows.through(WEIGHTS), rows.times(WEIGHTS.toarray())):
+        assert product.dtype == np.float32
+        np.testing.assert_allclose(product, expected, rtol=1e-5, atol=1e-5)
+    alone = [rows_of([row]).through(WEIGHTS)[0] for row in batch]
+    np.testing.assert_allclose(alone, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_rows_of_a_matrix() -> None:

@@ -56,9 +56,9 @@ def test_new_items_are_those_of_the_window_that_the_user_did_not_have() -> None:
     )
     viewed = targets(("u", "later", 11.5), ("v", "new", 12))
     ten, twenty = START + timedelta(days=10), START + timedelta(days=20)
-    found = new_items(bought, pl.concat([bought, viewed]), pl.Series(["old", "new", "later"]), ten, twenty)
-    assert found.equals(targets(("u", "later", 11.5), ("u", "new", 12)))  # each when it was first met
-    assert pairs(next_items(found)) == [("u", "later")]
+    fresh = new_items(bought, pl.concat([bought, viewed]), pl.Series(["old", "new", "later"]), ten, twenty)
+    assert fresh.equals(targets(("u", "later", 11.5), ("u", "new", 12)))  # each when it was first met
+    assert pairs(next_items(fresh)) == [("u", "later")]
 
 
 def test_what_was_looked_at_before_is_no_new_item_unless_bought_items_come_back() -> None:
@@ -197,9 +197,9 @@ def test_the_text_of_the_targets_own_page_is_not_known_before_it(protocol, n: in
     pages = looked.with_columns(item_id=pl.lit(None, dtype=pl.String), page="item_id")
     both = pl.concat([looked, pages], how="diagonal")
     for held_out in (split(both, protocol).test, split(both, protocol).validation):
-        (asked,) = held_out.targets["item_id"]
+        (target,) = held_out.targets["item_id"]
         known = held_out.events["page"].drop_nulls().to_list()
-        assert asked not in known
+        assert target not in known
         assert known == held_out.events["item_id"].drop_nulls().to_list()
 
 

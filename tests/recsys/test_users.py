@@ -12,7 +12,7 @@ LAMP = TEXT[[2]]
 MINUTE = timedelta(minutes=1)
 
 
-def told(history: History) -> list[tuple[str | int, float, datetime, str, int]]:
+def entries_of(history: History) -> list[tuple[str | int, float, datetime, str, int]]:
     """(item id or text row, weight, timestamp, event type, n_bought) of each entry."""
     assert ((history.item_rows >= 0) != (history.text_rows >= 0)).all()
     return [
@@ -37,23 +37,23 @@ def told(history: History) -> list[tuple[str | int, float, datetime, str, int]]:
 
 def test_histories_come_back_by_user_with_items_and_texts() -> None:
     users = tiny_users()
-    assert told(users.history("ann")) == [("keyboard", 5.0, NOON, "purchase", 1)]
-    assert told(users.history("bob")) == [("kettle", 0.0, NOON, "return", 1)]
-    assert told(users.history("cat")) == [(0, 0.0, NOON, "search", 0)]
+    assert entries_of(users.history("ann")) == [("keyboard", 5.0, NOON, "purchase", 1)]
+    assert entries_of(users.history("bob")) == [("kettle", 0.0, NOON, "return", 1)]
+    assert entries_of(users.history("cat")) == [(0, 0.0, NOON, "search", 0)]
     np.testing.assert_array_equal(users.texts, LAMP)
 
 
 def test_unknown_users_and_guests_have_an_empty_history() -> None:
     for user_id in ("nobody", None):
         assert len(tiny_users().history(user_id)) == 0
-        assert told(tiny_users().history(user_id)) == []
+        assert entries_of(tiny_users().history(user_id)) == []
 
 
 def test_entries_can_be_taken_and_joined() -> None:
     history = users_with({"ann": [item_entry("keyboard"), text_entry(3), item_entry("lamp")]}).history("ann")
-    assert [entry[0] for entry in told(history.take(np.array([2, 0])))] == ["lamp", "keyboard"]
-    assert [entry[0] for entry in told(history.take(slice(1, None)))] == [3, "lamp"]
-    assert told(history.take(slice(0, 1)).followed_by(history.take(slice(1, None)))) == told(history)
+    assert [entry[0] for entry in entries_of(history.take(np.array([2, 0])))] == ["lamp", "keyboard"]
+    assert [entry[0] for entry in entries_of(history.take(slice(1, None)))] == [3, "lamp"]
+    assert entries_of(history.take(slice(0, 1)).followed_by(history.take(slice(1, None)))) == entries_of(history)
 
 
 def test_the_sequence_model_reads_what_was_liked_and_all_texts_user_by_user() -> None:

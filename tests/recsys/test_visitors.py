@@ -63,10 +63,10 @@ def test_clicks_follow_looks_carts_follow_clicks_and_purchases_follow_carts(visi
 
 
 def test_the_same_product_in_the_same_place_meets_the_same_luck_in_any_list(visits: Visits) -> None:
-    one = best_liked(visits, everything(visits), 20)
-    other = one.copy()
+    first = best_liked(visits, everything(visits), 20)
+    other = first.copy()
     other[:, 1:] = drawn_evenly(everything(visits), 20, 0, 1)[:, 1:]
-    assert (choose(visits, one).is_clicked[:, 0] == choose(visits, other).is_clicked[:, 0]).all()
+    assert (choose(visits, first).is_clicked[:, 0] == choose(visits, other).is_clicked[:, 0]).all()
 
 
 def test_places_further_down_are_clicked_less(visits: Visits) -> None:

@@ -39,7 +39,7 @@ def test_a_guests_search_in_the_session_is_read(client: TestClient) -> None:
         "item_id": "boot",
         "score": 0,
         "rank": 1,
-        "source": "sentence",
+        "source": "query_text",
         "title": None,
     }
 
@@ -47,7 +47,7 @@ def test_a_guests_search_in_the_session_is_read(client: TestClient) -> None:
 def test_a_guest_with_a_sentence_gets_what_reads_like_it(client: TestClient) -> None:
     answer = recommend(client, text="warm shoes", count=2)
     assert item_ids(answer) == ["boot", "sock"]
-    assert answer["items"][0]["source"] == "sentence"
+    assert answer["items"][0]["source"] == "query_text"
     assert answer["fallback"] is None
 
 

@@ -56,12 +56,12 @@ def test_candidates_are_the_best_of_each_source_that_speaks(latest: OpenedReleas
     for (source,), own in table.group_by("source"):
         assert own["place"].to_list() == [1, 2, 3], source
         assert own["z_score"].is_sorted(descending=True)
-    assert "sentence" not in table["source"].to_list()
+    assert "query_text" not in table["source"].to_list()
 
 
 def test_the_neighbours_of_the_query_vector_are_nearest_to_it(latest: OpenedRelease, shopper: str) -> None:
     slate = latest.slate(shopper)
-    wanted = latest.recommender.shoppers([slate.query]).wanted[0]
+    wanted = latest.recommender.shoppers([slate.query]).query_vectors[0]
     best = int(np.argmax(latest.vectors("fused") @ wanted))
     assert slate.query_neighbours(2)["item_id"][0] == latest.item_ids[best]
 

@@ -18,8 +18,8 @@ def log(live_database: LiveDatabase) -> Iterator[AnswerLog]:
     yield AnswerLog(live_database)
 
 
-def answer(recommendation_id: str, at: datetime = NOON, gone: frozenset[str] = frozenset()) -> Answer:
-    return Answer(recommendation_id, at, "ann", "r1", gone, '{"søk": 1}')
+def answer(recommendation_id: str, at: datetime = NOON, left_out: frozenset[str] = frozenset()) -> Answer:
+    return Answer(recommendation_id, at, "ann", "r1", left_out, '{"søk": 1}')
 
 
 def exposure(recommendation_id: str, user_id: str = "ann", arm: str = "a", at: datetime = NOON) -> Exposure:
@@ -27,7 +27,7 @@ def exposure(recommendation_id: str, user_id: str = "ann", arm: str = "a", at: d
 
 
 def test_an_answer_comes_back_as_it_was_recorded(log: AnswerLog) -> None:
-    known = answer("1", gone=frozenset({"boot", "coat"}))
+    known = answer("1", left_out=frozenset({"boot", "coat"}))
     guest = replace(answer("2"), user_id=None)
     log.record([known, guest], [])
     assert log.find("1") == known
@@ -43,13 +43,13 @@ def test_what_is_recorded_twice_changes_nothing(log: AnswerLog) -> None:
 
 
 def test_items_that_have_gone_are_stored_once_however_many_answers_leave_them_out(log: AnswerLog) -> None:
-    gone = frozenset(f"i{n}" for n in range(100))
-    log.record([answer(str(n), gone=gone) for n in range(3)], [])
-    log.record([answer("3", gone=gone | {"more"})], [])
+    unavailable = frozenset(f"i{n}" for n in range(100))
+    log.record([answer(str(n), left_out=unavailable) for n in range(3)], [])
+    log.record([answer("3", left_out=unavailable | {"more"})], [])
     with log.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM left_out").scalar() == 2
-    found = log.find("2")
-    assert found is not None and found.left_out == gone
+    answer_found = log.find("2")
+    assert answer_found is not None and answer_found.left_out == unavailable
 
 
 def test_who_was_shown_an_arm_since_when_and_how_often(log: AnswerLog) -> None:

@@ -38,7 +38,7 @@ def test_a_database_keeps_its_name_and_another_has_another(
 def test_two_processes_may_make_the_tables_at_once(tmp_path: Path, live_url: str) -> None:
     databases = [open_live_database(Workspace(tmp_path), live_url) for _ in range(8)]
     names: list[str] = []
-    threads = [threading.Thread(target=lambda one=one: names.append(one.id)) for one in databases]
+    threads = [threading.Thread(target=lambda opened=opened: names.append(opened.id)) for opened in databases]
     for thread in threads:
         thread.start()
     for thread in threads:

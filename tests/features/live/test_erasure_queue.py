@@ -65,7 +65,7 @@ def test_asked_again_the_request_stays_and_what_came_meanwhile_goes(queue: Erasu
 def test_the_first_who_asked_is_the_first(queue: ErasureQueue) -> None:
     for hours, name in ((2, "cat"), (1, "dan")):
         queue.add(name, name, NOW + timedelta(hours=hours))
-    assert [one.user_id for one in queue.waiting()] == ["dan", "cat"]
+    assert [request.user_id for request in queue.waiting()] == ["dan", "cat"]
 
 
 def test_erased_rows_are_counted_by_table_and_the_queue_is_left_last(queue: ErasureQueue) -> None:
@@ -110,8 +110,8 @@ def test_a_log_that_stays_in_use_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         EventLog(database).append([LoggedEvent("e2", "bea", "boot", "view", NOW)])
         with pytest.raises(StoreError, match="stays in its log while others read it"):
             database.scrub()
-    for one in (reader, database):
-        one.close()
+    for opened in (reader, database):
+        opened.close()
 
 
 def test_nobody_waits_where_there_is_no_database_and_none_is_made(tmp_path: Path) -> None:

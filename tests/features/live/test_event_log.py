@@ -71,8 +71,8 @@ def test_recent_events_are_found_by_an_index(log: EventLog) -> None:
     with log.database.read() as connection:
         if connection.dialect.name != "sqlite":
             pytest.skip("PostgreSQL reads a table of one row without its index")
-        wanted = "user_id = ? AND event_type <> 'impression' ORDER BY seq DESC"
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT * FROM events WHERE {wanted}", ("ann",))
+        condition = "user_id = ? AND event_type <> 'impression' ORDER BY seq DESC"
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT * FROM events WHERE {condition}", ("ann",))
         assert [row[3] for row in plan] == ["SEARCH events USING INDEX events_of_user (user_id=?)"]
 
 
@@ -85,14 +85,14 @@ def test_events_of_one_type_are_read_from_a_moment_on(log: EventLog) -> None:
 
 def test_batches_read_the_whole_log_once_in_order(log: EventLog) -> None:
     log.append([view(f"e{n}") for n in range(7)])
-    newest, after, found = log.newest(), 0, []
+    newest, after, batches = log.newest(), 0, []
     while True:
         rows, numbers = log.batch(after, newest, 3)
         if rows.is_empty():
             break
-        found += rows["event_id"].to_list()
+        batches += rows["event_id"].to_list()
         after = int(numbers[-1])
-    assert found == [f"e{n}" for n in range(7)]
+    assert batches == [f"e{n}" for n in range(7)]
 
 
 def test_an_event_of_an_unknown_type_is_read_with_none(log: EventLog) -> None:

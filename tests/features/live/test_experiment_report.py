@@ -84,5 +84,5 @@ def test_events_of_the_lake_are_those_from_the_moment_on(workspace: Workspace, l
     assert scan_events(workspace.lake, NOON).collect().is_empty()
     did(live_database, "a", -30, -1, 0, 1)
     ingest_log(workspace, EventLog(live_database), IngestSettings(), NOON + 24 * HOUR)
-    found = scan_events(workspace.lake, NOON).collect()
-    assert sorted(found["timestamp"]) == [NOON, NOON + HOUR]
+    rows = scan_events(workspace.lake, NOON).collect()
+    assert sorted(rows["timestamp"]) == [NOON, NOON + HOUR]

@@ -37,10 +37,10 @@ def test_fields_that_are_left_out_stay_and_the_last_state_is_read(changes: ItemC
 def test_what_is_deleted_or_unavailable_is_gone_until_it_is_put_back(changes: ItemChanges) -> None:
     changes.put([ItemChange("boot", {"available": False}), ItemChange("coat", {"price": 1.0})], NOON)
     changes.put([ItemChange("lamp", {"available": False}, deleted=True)], NOON)
-    assert changes.gone(0) == {"boot", "lamp"}
-    assert changes.gone(1) == {"lamp"}
+    assert changes.unavailable_ids(0) == {"boot", "lamp"}
+    assert changes.unavailable_ids(1) == {"lamp"}
     changes.put([ItemChange("lamp", {"available": True}), ItemChange("boot", {"price": 2.0})], NOON)
-    assert changes.gone(0) == {"boot"}
+    assert changes.unavailable_ids(0) == {"boot"}
 
 
 def test_several_changes_of_an_item_add_up_in_their_order(changes: ItemChanges) -> None:
@@ -52,8 +52,8 @@ def test_several_changes_of_an_item_add_up_in_their_order(changes: ItemChanges) 
         ItemChange("lamp", {"available": False}, deleted=True),
     ]
     assert changes.put(several, NOON) == 1
-    kept = changes.after(0).select("item_id", "title", "price", "available", "deleted").rows()
-    assert kept == [
+    stored = changes.after(0).select("item_id", "title", "price", "available", "deleted").rows()
+    assert stored == [
         ("boot", "Boot", 3.0, False, False),
         ("coat", None, 2.0, None, False),
         ("lamp", None, None, False, True),

@@ -87,10 +87,10 @@ def test_a_release_knows_the_properties_of_its_items(published_shop: PublishedSh
     items = Store(published_shop.workspace).open().table("items")
     properties = load_release(published_shop.workspace).recommender.properties
     for row in (0, 40, 79):
-        told = properties.of_row(row)
+        row_properties = properties.of_row(row)
         for name in ("title", "category", "brand", "price", "available", "updated_at"):
-            assert told[name] == items[name][row]
-        assert told["attributes"] == json.loads(items["attributes"][row])
+            assert row_properties[name] == items[name][row]
+        assert row_properties["attributes"] == json.loads(items["attributes"][row])
 
 
 def test_a_release_from_before_there_was_sentiment_is_read(copied: Workspace) -> None:
@@ -98,12 +98,19 @@ def test_a_release_from_before_there_was_sentiment_is_read(copied: Workspace) ->
     now = store.open()
     tables = {name: now.table(name) for name in now.manifest.tables}
     tables |= {name: tables[name].drop("sentiment") for name in ("items", "reviews")}
-    told = now.manifest
+    manifest = now.manifest
     store.publish(
         ReleaseDraft(
-            "old", told.as_of, tables, now.model_dir, told.encoder_id, told.encoder_sha256, told.config_sha256, {}
+            "old",
+            manifest.as_of,
+            tables,
+            now.model_dir,
+            manifest.encoder_id,
+            manifest.encoder_sha256,
+            manifest.config_sha256,
+            {},
         ),
-        told.created_at,
+        manifest.created_at,
     )
     assert "sentiment" not in store.open().table("items").columns
     loaded = load_release(copied)
@@ -149,23 +156,23 @@ def test_an_altered_model_file_is_refused_by_name(copied: Workspace) -> None:
 
 
 def test_what_shoppers_read_comes_back_as_vectors(published_shop: PublishedShop) -> None:
-    users, made = load_release(published_shop.workspace).recommender.users, published_shop.trained.recommender.users
-    np.testing.assert_array_equal(users.texts, made.texts)
-    np.testing.assert_array_equal(users.entries.text_rows, made.entries.text_rows)
-    assert len(made.texts) == made.entries.text_rows.max() + 1 > 1
-    np.testing.assert_allclose(np.linalg.norm(made.texts, axis=1), 1.0, atol=1e-3)
+    users, trained = load_release(published_shop.workspace).recommender.users, published_shop.trained.recommender.users
+    np.testing.assert_array_equal(users.texts, trained.texts)
+    np.testing.assert_array_equal(users.entries.text_rows, trained.entries.text_rows)
+    assert len(trained.texts) == trained.entries.text_rows.max() + 1 > 1
+    np.testing.assert_allclose(np.linalg.norm(trained.texts, axis=1), 1.0, atol=1e-3)
 
 
 def test_the_words_that_shoppers_typed_are_in_no_release(published_shop: PublishedShop) -> None:
     typed = Lake(published_shop.workspace.lake).scan("events").select("text").collect()["text"].drop_nulls().unique()
-    told = [text.encode() for text in typed if len(text) > 12]
-    assert told
+    long_texts = [text.encode() for text in typed if len(text) > 12]
+    assert long_texts
     release = Store(published_shop.workspace).open()
     files = [path for path in release.model_dir.rglob("*") if path.is_file()]
     assert any(path.name == TEXTS_FILE for path in files)
     for path in files:
         content = path.read_bytes()
-        assert not any(text in content for text in told), path
+        assert not any(text in content for text in long_texts), path
     assert "text" not in release.table("users").columns
 
 

@@ -129,8 +129,8 @@ def test_a_shopper_leaves_every_release_and_the_disk(workspace: Workspace) -> No
     before = {manifest.release_id: manifest for manifest in Store(workspace).releases()}
     rewritten = rewrite(workspace)
     assert_gone(workspace)
-    gone = {"users": 1, "reviews": 1, "sentences to quote": 1, "vectors of searches": 2}
-    assert rewritten["c"].removed == rewritten["b"].removed == gone
+    removed = {"users": 1, "reviews": 1, "sentences to quote": 1, "vectors of searches": 2}
+    assert rewritten["c"].removed == rewritten["b"].removed == removed
     # an id in a release that was made without her must go all the same
     assert rewritten["a"].removed == {"users": 0, "reviews": 0, "sentences to quote": 1, "vectors of searches": 2}
     after = {manifest.release_id: manifest for manifest in Store(workspace).releases()}
@@ -153,10 +153,10 @@ def test_without_anything_to_remove_nothing_is_written(workspace: Workspace) -> 
     rewrite(workspace)
     content = {path: path.stat().st_mtime_ns for path in workspace.releases.rglob("*") if path.is_file()}
     del content[workspace.current]
-    assert not any(count for one in rewrite(workspace).values() for count in one.removed.values())
+    assert not any(count for rewritten in rewrite(workspace).values() for count in rewritten.removed.values())
     assert all(path.stat().st_mtime_ns == changed for path, changed in content.items())
     again = rewrite(workspace, WithoutShopper("cat", frozenset({"r-cat"})))
-    assert [name for name, one in again.items() if any(one.removed.values())] == ["c"]
+    assert [name for name, rewritten in again.items() if any(rewritten.removed.values())] == ["c"]
     assert shoppers(workspace)["c"] == [["bea"]] * 2
 
 

@@ -50,7 +50,7 @@ def test_a_shopper_may_come_back_and_others_stay_out(workspace: Workspace) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         (KEY_FILE, None, "the key of the erasures cannot be read"),
         (KEY_FILE, "no hex", "the key of the erasures cannot be read"),
@@ -59,11 +59,11 @@ def test_a_shopper_may_come_back_and_others_stay_out(workspace: Workspace) -> No
     ],
 )
 def test_nobody_comes_back_because_a_file_is_damaged(
-    workspace: Workspace, name: str, content: str | None, said: str
+    workspace: Workspace, name: str, content: str | None, message: str
 ) -> None:
     add_erased(workspace, "ann", NOW)
     path = workspace.erasures / name
     path.unlink() if content is None else path.write_text(content)
     for use in (lambda: read_erased(workspace), lambda: add_erased(workspace, "bea", NOW)):
-        with pytest.raises(ErasureError, match=said):
+        with pytest.raises(ErasureError, match=message):
             use()

@@ -86,4 +86,4 @@ def test_the_first_release_made_afterwards_is_noted_and_signed(workspace: Worksp
     assert trained_with_erased(workspace) == {"r1"}
     for release_id in ("r2", "r3"):
         note_release(workspace, release_id)
-    assert [one.first_without for one in receipts(workspace)] == ["r2", "r2"]
+    assert [stored.first_without for stored in receipts(workspace)] == ["r2", "r2"]

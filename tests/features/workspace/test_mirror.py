@@ -78,7 +78,7 @@ def test_only_what_differs_travels(machine: Machine, s3: Endpoint) -> None:
 def test_what_belongs_to_a_machine_stays_there(machine: Machine) -> None:
     here, there = machine("here"), machine("there")
     here.pull()
-    own = {
+    local = {
         "live/live.sqlite": "events",
         "training/epoch": "3",
         "lease.json": "",
@@ -87,15 +87,15 @@ def test_what_belongs_to_a_machine_stays_there(machine: Machine) -> None:
         "lake/.manifest.json.7.tmp": "{",
         "runs/staging-x/model": "m",
     }
-    write(here, **own)
-    assert all(map(stays_here, own))
+    write(here, **local)
+    assert all(map(stays_here, local))
     assert not here.push()
     write(here, lake__a="1")
     here.push()
     there.pull()
     assert files_of(there) == {"lake/a": "1"}
     here.pull()
-    assert files_of(here) == own | {"lake/a": "1"}
+    assert files_of(here) == local | {"lake/a": "1"}
 
 
 def test_changes_of_different_files_are_put_together(machine: Machine) -> None:
@@ -200,9 +200,9 @@ def test_a_run_that_lost_its_lease_sends_no_index(machine: Machine) -> None:
 def corrupt(mirror: Mirror, content: bytes) -> str:
     """Overwrite the one object that holds a file; its key."""
     (key,) = objects(mirror)
-    found = mirror.bucket.get(key)
-    assert found is not None
-    assert mirror.bucket.put_if(key, content, found.etag)
+    stored = mirror.bucket.get(key)
+    assert stored is not None
+    assert mirror.bucket.put_if(key, content, stored.etag)
     return key
 
 

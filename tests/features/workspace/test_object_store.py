@@ -17,9 +17,9 @@ def test_an_object_is_written_only_where_there_is_none_or_over_the_one_that_was_
     first = bucket.put_if("pointer", b"one", "")
     assert first
     assert bucket.put_if("pointer", b"another's", "") is None
-    found = bucket.get("pointer")
-    assert found is not None
-    assert (found.content, found.etag) == (b"one", first)
+    stored = bucket.get("pointer")
+    assert stored is not None
+    assert (stored.content, stored.etag) == (b"one", first)
     assert bucket.get("pointer", unless=first) is None
     second = bucket.put_if("pointer", b"two", first)
     assert second
@@ -58,6 +58,6 @@ def test_a_server_that_never_answers_is_told_with_the_remedy(s3_url: str, s3: En
 
 def test_wrong_credentials_are_told_and_not_shown(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
-    with pytest.raises(StoreError, match=r"access refused.*AWS_SECRET_ACCESS_KEY") as told:
+    with pytest.raises(StoreError, match=r"access refused.*AWS_SECRET_ACCESS_KEY") as raised:
         Bucket(s3_url, patience_s=0.5).put_if("pointer", b"one", "")
-    assert "not-the-secret" not in str(told.value)
+    assert "not-the-secret" not in str(raised.value)

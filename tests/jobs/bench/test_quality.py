@@ -447,7 +447,7 @@ def test_the_product_lets_favourites_come_back(tmp_path: Path, tiny_bert: Path) 
     assert data.test.targets["user_id"].to_list() == [f"u{n}" for n in range(6)]
     assert answer.ranks[0] >= 10
     assert (answer.ranks[1:] == 0).all()
-    assert "again" in answer.chosen
+    assert "buy_again" in answer.chosen
 
 
 def test_where_nothing_repeats_there_is_no_row_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

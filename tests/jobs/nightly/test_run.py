@@ -304,8 +304,8 @@ def test_evaluation_calls_a_list_that_holds_the_target_a_hit(published_shop: Pub
 def test_every_source_that_speaks_is_measured(published_shop: PublishedShop) -> None:
     measured = published_shop.report.metrics.keys()
     sources = {source.name for source in published_shop.trained.recommender.sources}
-    assert measured == {"fused", "popularity"} | sources - {"sentence"}
-    assert "again" in measured  # this shop's purchases come back
+    assert measured == {"fused", "popularity"} | sources - {"query_text"}
+    assert "buy_again" in measured  # this shop's purchases come back
 
 
 def test_an_empty_lake_says_what_to_do(published_shop: PublishedShop, tmp_path: Path) -> None:

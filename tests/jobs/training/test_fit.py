@@ -218,9 +218,9 @@ def test_a_ranker_knows_a_search_only_where_it_has_met_one() -> None:
     kettle = pl.when(pl.col("user_id").is_in(USERS[::2])).then(pl.lit("kettle")).otherwise(pl.lit("lamp"))
     targets = held_out.targets.with_columns(item_id=kettle)
     ranker = ranker_of(replace(held_out, targets=targets, since=visits(half, targets)))
-    assert ranker is not None and ranker.reads("sentence")
+    assert ranker is not None and ranker.reads("query_text")
     without = ranker_of(choices("lamp"))
-    assert without is not None and not without.reads("sentence")
+    assert without is not None and not without.reads("query_text")
 
 
 def test_with_few_choices_the_fusion_stays_as_it_is() -> None:

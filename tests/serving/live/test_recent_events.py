@@ -68,7 +68,7 @@ def test_the_next_list_reads_what_the_shopper_just_did_on_every_replica(replicas
 def test_a_search_is_read_as_one_of_the_session_is(replicas: list[TestClient], encoder: Any) -> None:
     tell(replicas[0], event_type="search", text="warm shoes")
     answer = recommended(replicas[1])
-    assert (first_item(answer), answer["items"][0]["source"]) == ("boot", "sentence")
+    assert (first_item(answer), answer["items"][0]["source"]) == ("boot", "query_text")
     assert ["warm shoes"] in encoder.asked
     same = replicas[1].post("/v1/recommend", json={"session": [{"text": "warm shoes"}]}).json()
     assert [item["score"] for item in same["items"]] == [item["score"] for item in answer["items"]]

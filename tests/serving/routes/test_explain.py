@@ -75,7 +75,7 @@ def test_a_list_is_told_again_with_reasons_scores_and_evidence(shop: TestClient)
     explained = explain(shop, answer)
     assert_replays(explained, answer)
     first = explained["items"][0]
-    assert first["reason"]["text"] == "shoppers who bought boot also bought this"
+    assert first["reason"]["text"] == "customers who bought boot also bought this"
     assert first["evidence"]["review_id"] == "r1"
     assert max(first["scores"], key=first["scores"].__getitem__) == "linear"
     assert explained["user_id"] == "ann"

@@ -51,7 +51,7 @@ def test_a_shopper_is_told_with_history_and_reasons(client: TestClient) -> None:
     assert not bought["since_release"]
     first = told["items"][0]
     assert first["item_id"] == "sock"
-    assert first["reason"]["text"] == "shoppers who bought boot also bought this"
+    assert first["reason"]["text"] == "customers who bought boot also bought this"
     assert first["scores"]["linear"] > 0
 
 

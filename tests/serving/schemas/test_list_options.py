@@ -135,10 +135,10 @@ def test_a_reason_names_what_others_bought_and_quotes_a_review(client: TestClien
     assert first["item_id"] == "sock"
     assert first["reason"] == {
         "kind": "together",
-        "text": "shoppers who bought boot also bought this",
+        "text": "customers who bought boot also bought this",
         "item_id": "boot",
     }
-    assert first["evidence"] == {"text": "Warm in my shoes.", "review_id": "r1", "stars": 5.0, "about": "history"}
+    assert first["evidence"] == {"text": "Warm in my shoes.", "review_id": "r1", "stars": 5.0, "matched_on": "history"}
     assert max(first["scores"], key=first["scores"].__getitem__) == first["source"] == "linear"
 
 
@@ -146,7 +146,7 @@ def test_a_sentence_is_quoted_in_the_reason_and_answered_by_the_review_nearest_t
     items = recommend(client, text="warm clothes", explain=True)["items"]
     sock = next(item for item in items if item["item_id"] == "sock")
     assert sock["reason"] == {"kind": "words", "text": "matches 'warm clothes'", "item_id": None}
-    assert (sock["evidence"]["review_id"], sock["evidence"]["about"]) == ("r2", "text")
+    assert (sock["evidence"]["review_id"], sock["evidence"]["matched_on"]) == ("r2", "text")
     coat = next(item for item in items if item["item_id"] == "coat")
     assert coat["evidence"] is None
 

@@ -92,7 +92,7 @@ def test_a_product_tells_why_it_is_there_and_how_long_the_service_took(shop: Any
     expect(page.locator("#found .reason").first).to_have_text("Matches 'a quiet keyboard'")
     page.locator("#found .card-open").first.click()
     expect(page.locator("#why-words")).to_have_text("matches 'a quiet keyboard'")
-    expect(page.locator("#why-scores .bar-name").filter(has_text="sentence")).to_be_visible()
+    expect(page.locator("#why-scores .bar-name").filter(has_text="query_text")).to_be_visible()
     expect(page.locator("#calls tr").first).to_contain_text("ms")
     expect(page.locator("#product-beside h3").first).to_have_text("Similar")
 
