@@ -75,16 +75,7 @@ def fit_sequence(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         run = _new_run(Network(Shape.of(n_items, inputs.text_dim, settings)).to(device), settings, warm_start)
-        identity = ""
-        if checkpoint is not None:
-            # How many processes fit it is no part of what is fitted.
-            identity = fingerprint(settings.model_dump_json(exclude={"workers"}), seed, inputs.arrays())
-            resume_run(run, checkpoint, identity)
-            if not parallel.agreed(run.progress.epochs_done, device):
-                raise StoreError(
-                    f"{checkpoint}: not every training process can read this checkpoint; keep it on a disk that all "
-                    "machines of the cluster share, or delete it"
-                )
+        identity = "" if checkpoint is None else _resumed(run, checkpoint, inputs, settings, seed)
         judged = judged_histories(validation, settings.max_validation_users, seed)
         while _goes_on(run, settings) and len(data.starts):
             epoch = _one_epoch(run, data, settings, seed, judged, browsing_text)
@@ -94,6 +85,22 @@ def fit_sequence(
                 progress(epoch)
     run.network.load_state_dict(run.best)
     return model_of(run.network, data.item_text, data.id_weights(settings.id_prior), run.progress.best_epoch)
+
+
+def _resumed(run: Run, checkpoint: Path, inputs: SequenceInputs, settings: config.SequenceSettings, seed: int) -> str:
+    """Takes up the run of the checkpoint where it is of the same inputs, settings and seed; the identity of these.
+
+    Raises StoreError where not every process can read the checkpoint.
+    """
+    # The number of processes may change between runs, so the identity leaves it out.
+    identity = fingerprint(settings.model_dump_json(exclude={"workers"}), seed, inputs.arrays())
+    resume_run(run, checkpoint, identity)
+    if not parallel.agreed(run.progress.epochs_done, run.network.ids.weight.device):
+        raise StoreError(
+            f"{checkpoint}: not every training process can read this checkpoint; keep it on a disk that all "
+            "machines of the cluster share, or delete it"
+        )
+    return identity
 
 
 def _new_run(network: Network, settings: config.SequenceSettings, warm_start: SequenceModel | None) -> Run:

@@ -71,16 +71,8 @@ def draw_products(
     dear = np.clip((np.log(price) - median) / spread, -3, 3)[:, None]
     quality = models.quality[model]
     days = (span[1] - span[0]) / timedelta(days=1)
-    trend = np.stack(
-        [
-            np.where(rng.random(n_products) < 0.12, rng.uniform(0.8, 2.2, n_products), 0.0),
-            rng.uniform(-5, days + 5, n_products),
-            rng.uniform(4, 10, n_products),
-        ],
-        axis=1,
-    )
-    end = micros(span[1])
-    last_day = end - (rng.random(n_products) * min(14.0, days) * DAY).astype(np.int64)
+    trend = _trends(n_products, days, rng)
+    sold_out = _sold_out(n_products, micros(span[1]), days, rng)
     taste = np.where(terms[:, :, None] >= 0, space.vectors[terms], 0.0) * _TERM_WEIGHTS[:, None]
     vectors = [taste.sum(axis=1), models.character[model], brands.vectors[models.brand[model]]]
     return Products(
@@ -93,12 +85,28 @@ def draw_products(
         size=size,
         price=price,
         arrived=models.arrived[model],
-        sold_out=np.where(rng.random(n_products) < _SOLD_OUT_SHARE, last_day, NEVER),
+        sold_out=sold_out,
         log_popularity=(models.log_popularity[model] - 0.4 * variant).astype(np.float32),
-        trend=trend.astype(np.float32),
+        trend=trend,
         aspect_quality=quality,
         vectors=np.hstack([*vectors, dear**2, dear, quality.mean(axis=1, keepdims=True)]).astype(np.float32),
     )
+
+
+def _trends(n_products: int, days: float, rng: np.random.Generator) -> Floats:
+    """(n_products, 3) float32: see `Products.trend`; most products have no trend, that is one of height 0."""
+    columns = [
+        np.where(rng.random(n_products) < 0.12, rng.uniform(0.8, 2.2, n_products), 0.0),
+        rng.uniform(-5, days + 5, n_products),
+        rng.uniform(4, 10, n_products),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _sold_out(n_products: int, end: int, days: float, rng: np.random.Generator) -> Ints:
+    """(n_products,) µs: a few products sell out in the last two weeks before `end`, the others `NEVER`."""
+    sold_out = end - (rng.random(n_products) * min(14.0, days) * DAY).astype(np.int64)
+    return np.where(rng.random(n_products) < _SOLD_OUT_SHARE, sold_out, NEVER)
 
 
 def _variants(

@@ -13,7 +13,7 @@ from recsys.simulate.catalog import Products
 from recsys.simulate.clock import NEVER, SECOND
 from recsys.simulate.models import COLOUR, MATERIAL, STYLE, Brands
 from recsys.simulate.tastes import TermSpace
-from recsys.simulate.vocabulary import Leaf, Vocabulary, pick, with_article
+from recsys.simulate.vocabulary import Leaf, Style, Vocabulary, pick, with_article
 from recsys.tables import Catalog
 
 _OPENINGS: Final = (
@@ -82,14 +82,6 @@ def _row(
         "colour": colour,
         "size": size,
     }
-    sentences = [pick(_OPENINGS, chance[2]).format(**fields)]
-    sentences += [leaf.feature_sentences[f] for f in features]
-    if chance[3] < 0.6 and leaf.joint == "in":  # what is used up has a look, but none to dwell on
-        sentences.insert(1 + int(chance[4] * 2), pick(style.lines, chance[5]))
-    if colour and chance[6] < 0.5:
-        sentences.append(pick(_COLOUR_LINES, chance[7]).format(**fields))
-    elif size and chance[6] < 0.8:
-        sentences.append(pick(_SIZE_LINES, chance[7]).format(**fields))
     attributes: dict[str, object] = {"style": style_key, "material": material}
     attributes |= {"colour": colour} if colour else {}
     attributes |= {"size": size} if size else {}
@@ -97,7 +89,7 @@ def _row(
     return {
         "item_id": products.item_ids[item],
         "title": _title(leaf, fields, [leaf.features[f] for f in features], chance[8]),
-        "description": " ".join(sentences[:5]),
+        "description": _description(leaf, style, fields, features, chance),
         "category": leaf.path,
         "brand": brand,
         "price": float(products.price[item]),
@@ -105,6 +97,25 @@ def _row(
         "updated_at": datetime.fromtimestamp(products.arrived[item] // SECOND, tz=UTC),
         "attributes": json.dumps(attributes, ensure_ascii=False),
     }
+
+
+def _description(
+    leaf: Leaf,
+    style: Style,
+    fields: dict[str, str],
+    features: list[int],
+    chance: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> str:
+    """At most five sentences: an opening, the features, a line on the style, and the colour or the size."""
+    sentences = [pick(_OPENINGS, chance[2]).format(**fields)]
+    sentences += [leaf.feature_sentences[f] for f in features]
+    if chance[3] < 0.6 and leaf.joint == "in":  # what is used up has a look, but none to dwell on
+        sentences.insert(1 + int(chance[4] * 2), pick(style.lines, chance[5]))
+    if fields["colour"] and chance[6] < 0.5:
+        sentences.append(pick(_COLOUR_LINES, chance[7]).format(**fields))
+    elif fields["size"] and chance[6] < 0.8:
+        sentences.append(pick(_SIZE_LINES, chance[7]).format(**fields))
+    return " ".join(sentences[:5])
 
 
 def _title(leaf: Leaf, fields: dict[str, str], features: list[str], chance: float) -> str:
