@@ -1,4 +1,4 @@
-"""The command line: `recsys COMMAND …`. Errors a person can mend are one line on stderr and exit code 2."""
+"""The command line: `recsys COMMAND …`. An error that the user can fix is one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -52,15 +52,18 @@ app.add_typer(bench_app, name="bench")
 
 @app.callback()
 def common(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write more log messages.")] = False,
 ) -> None:
     """Personalized recommendations for storefronts, from behaviour and text."""
     configure_logging(verbose=verbose)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command (that of the process by default) and return its exit code: 0, 2 for an error that the user
-    can mend, 3 for a night that was held back, 130 after Ctrl-C. Defects keep their traceback."""
+    """Run one command, by default the one on the process's command line, and return its exit code.
+
+    0: success; 2: an error that the user can fix; 3: the checks or the gate held back a nightly run; 130: Ctrl-C.
+    Bugs keep their traceback.
+    """
     try:
         code = app(args=arguments, prog_name="recsys", standalone_mode=False)
     except GateError as error:
@@ -70,15 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "recsys"
-        said = error.format_message().rstrip(".")
-        return _failed(f"{said}; see `{command} --help`") if said else 2  # the help itself was shown
+        message = error.format_message().rstrip(".")
+        return _failed(f"{message}; see `{command} --help`") if message else 2  # without a message: help was printed
     except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
 
 
 def _failed(message: str, code: int = 2) -> int:
-    """Print on one line, whatever line breaks a value in the message brings along."""
+    """Print the message on one line, even where a value in it contains line breaks."""
     sys.stderr.write(f"recsys: error: {' '.join(message.split())}\n")
     return code
 

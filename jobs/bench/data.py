@@ -1,8 +1,7 @@
-"""What a benchmark works on: events, split, with the items' texts as vectors; as a folder that every model reads."""
+"""The input of a quality benchmark: split events and the items' text embeddings, saved as a folder for the models."""
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from features.encoder.encoder import load_encoder
 from features.text.documents import browsing_texts, item_texts
@@ -32,14 +32,32 @@ from recsys.workspace import Workspace
 Side = Literal["validation", "test"]
 
 READ = ("user_id", "timestamp", "event_type", "text_row")
+META_FILE: Final = "meta.json"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What `BenchData.save` writes to `META_FILE`. validation, test: when the events of each side end.
+
+    `jobs/bench/peers/models.py`, which runs without this project's libraries, reads `repeats` from it, too.
+    """
+
+    protocol: Protocol
+    repeats: bool
+    settings: Settings
+    validation: datetime
+    test: datetime
+
+
+META: Final = TypeAdapter(Meta)
 
 
 @dataclass(frozen=True)
 class BenchData:
     """items: item_id, title, category, available, ascending by item_id; text: (n_items, dim), zero without text.
 
-    The events of both sides have text_row, null or a row of read_text (n_texts, dim). repeats: whether what a user had
-    before may be asked for again, and is then not left out of the lists.
+    The events of both sides have text_row, null or a row of read_text (n_texts, dim). repeats: whether an item that the
+    user had before may be the target again; if so, such items are not excluded from the lists.
     """
 
     protocol: Protocol
@@ -55,8 +73,8 @@ class BenchData:
         return self.test if side == "test" else self.validation
 
     def inputs(self, held_out: HeldOut, *, with_text: bool = True, with_visits: bool = False) -> Inputs:
-        """What the product trains on; without text, searches and page texts are left out too. with_visits: and what is
-        known besides when the lists are asked for."""
+        """The product's training input; without text, searches and page texts are left out too. with_visits: also the
+        events of the visit in which the lists are requested."""
         events = held_out.known if with_visits else held_out.events
         on_items = events.filter(pl.col("item_id").is_not_null())
         read = events.filter(pl.col("text_row").is_not_null()).select(READ)
@@ -65,7 +83,7 @@ class BenchData:
         return Inputs(self.items, on_items, no_impressions, self.text, read, self.read_text)
 
     def save(self, folder: Path) -> None:
-        """Parquet, npy and JSON in a new or empty folder."""
+        """Write Parquet, npy and JSON files into a new or empty folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.items.write_parquet(folder / "items.parquet")
         np.save(folder / "text.npy", self.text, allow_pickle=False)
@@ -74,34 +92,28 @@ class BenchData:
             held_out.events.write_parquet(folder / f"{name}_events.parquet")
             held_out.targets.write_parquet(folder / f"{name}_targets.parquet")
             held_out.since.write_parquet(folder / f"{name}_since.parquet")
-        meta = {
-            "protocol": self.protocol,
-            "repeats": self.repeats,
-            "settings": self.settings.model_dump(mode="json"),
-            "validation": self.validation.as_of.isoformat(),
-            "test": self.test.as_of.isoformat(),
-        }
-        (folder / "meta.json").write_text(json.dumps(meta))
+        meta = Meta(self.protocol, self.repeats, self.settings, self.validation.as_of, self.test.as_of)
+        (folder / META_FILE).write_bytes(META.dump_json(meta))
 
     @classmethod
     def load(cls, folder: Path) -> BenchData:
-        """What `save` wrote."""
-        meta = json.loads((folder / "meta.json").read_text())
+        """Read what `save` wrote."""
+        meta = META.validate_json((folder / META_FILE).read_bytes())
 
-        def side(name: str) -> HeldOut:
+        def side(name: str, as_of: datetime) -> HeldOut:
             parts = ("events", "targets", "since")
             events, targets, since = (pl.read_parquet(folder / f"{name}_{part}.parquet") for part in parts)
-            return HeldOut(events, targets, datetime.fromisoformat(meta[name]), since)
+            return HeldOut(events, targets, as_of, since)
 
         return cls(
-            protocol=meta["protocol"],
-            repeats=meta["repeats"],
+            protocol=meta.protocol,
+            repeats=meta.repeats,
             items=pl.read_parquet(folder / "items.parquet"),
             text=np.load(folder / "text.npy", allow_pickle=False),
             read_text=np.load(folder / "read_text.npy", allow_pickle=False),
-            validation=side("validation"),
-            test=side("test"),
-            settings=Settings.model_validate(meta["settings"]),
+            validation=side("validation", meta.validation),
+            test=side("test", meta.test),
+            settings=meta.settings,
         )
 
 
@@ -115,31 +127,31 @@ Progress = Callable[[str, int, int | None], None]
 def read_bench(
     spec: SourceSpec, protocol: Protocol, vectors: Workspace, settings: Settings, now: datetime, progress: Progress
 ) -> BenchData:
-    """Read the files of `spec`, split them, and embed the items' texts into `vectors`, where they are kept.
+    """Read the files of `spec`, split their events, and embed the items' texts, cached in the workspace `vectors`.
 
-    Events without a type are purchases. Where the shop's purchases repeat each other often enough (`[repeats]`), a
-    repeat counts as a choice like any other. Raises DataError as `ingest`, `split` and `check_no_leak` do.
+    Events without a type count as purchases. If the shop's purchases repeat often enough (settings `[repeats]`),
+    repeated items are valid targets. Raises DataError as `ingest`, `split` and `check_no_leak` do.
     """
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as folder:
         place = Workspace(Path(folder))
         ingest(place, _with_event_type(spec), settings.ingest, now, progress)
         lake = Lake(place.lake)
         if not lake.n_rows("events"):
-            raise DataError("no events to measure on; give them with --events FILE")
+            raise DataError("no events to measure on; pass them with --events FILE")
         shop = read_shop(lake, newest_moment(lake))
     events, texts = _events(shop)
     repeats = learn_repeats(shop.events, shop.items["item_id"], settings.repeats)[0].allowed
     parts = split(events, protocol, repeats)
     for held_out in (parts.validation, parts.test):
         check_no_leak(held_out, repeats)
-    # Whatever is out of stock today may have been chosen then.
+    # An item that is out of stock today may have been available then.
     items = shop.items.select("item_id", "title", "category", available=pl.lit(value=True))
     text, read_text = _embedded(shop, texts, vectors, settings, progress)
     return BenchData(protocol, repeats, items, text, read_text, parts.validation, parts.test, settings)
 
 
 def _with_event_type(spec: SourceSpec) -> SourceSpec:
-    """`spec`, with purchase for the type of events where the files have no such column and the user named none."""
+    """`spec`, with event type "purchase" if neither the files nor the user give one."""
     if EVENT_TYPE in {**spec.columns, **spec.constants}:
         return spec
     files = [raw for raw in SOURCES[spec.source](spec) if raw.table == "events"]
@@ -149,8 +161,8 @@ def _with_event_type(spec: SourceSpec) -> SourceSpec:
 
 
 def _events(shop: Shop) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What was done with items, and what was searched for and read: a row each, the latter without an item but with a
-    text_row; and the distinct texts that these are rows of: text, text_hash."""
+    """All events, and the distinct texts: text, text_hash. Events on items have an item_id; searches and pages read
+    have a text_row, a row of the texts, instead."""
     read = browsing_texts(shop.searches)
     numbered, hashes = numbered_texts(read)
     texts = hashes.to_frame().join(
@@ -165,7 +177,7 @@ def _embedded(
     """(n_items, dim) and (n_texts, dim)."""
     encoder = load_encoder(settings.encoder)
     items = item_texts(shop.items, shop.reviews.clear(), settings.text, encoder.count_tokens)
-    wanted = pl.concat([items.select("text_hash", "text"), texts])
-    done = embed_texts(place, wanted, settings.encoder, settings.embed, lambda n, total: progress("embed", n, total))
+    all_texts = pl.concat([items.select("text_hash", "text"), texts])
+    done = embed_texts(place, all_texts, settings.encoder, settings.embed, lambda n, total: progress("embed", n, total))
     item_vectors, text_vectors = (load_vectors(place, done.encoder_id, frame["text_hash"]) for frame in (items, texts))
     return item_vectors, text_vectors

@@ -1,15 +1,14 @@
-"""How fast texts become vectors, and how near these are to full precision: our encoder beside sentence-transformers."""
+"""`recsys bench embed`: speed and precision of our encoder beside sentence-transformers."""
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -18,7 +17,18 @@ from rich.console import Console
 from rich.table import Table
 
 from features.text.documents import review_texts
-from jobs.bench.embed_paths import BF16, OURS, PEERS, QUERY_MODEL, REFERENCE
+from jobs.bench.embed_paths import (
+    BF16,
+    EMBED_INPUT,
+    INPUT_FILE,
+    OURS,
+    PEERS,
+    QUERY_MODEL,
+    REFERENCE,
+    TIMING,
+    EmbedInput,
+    Timing,
+)
 from jobs.bench.measured_process import run_measured
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
@@ -35,7 +45,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """One path. Cosines are those of each text's vector to the one of `REFERENCE`, which is in full precision."""
+    """One path. Cosines compare each text's vector with that of `REFERENCE`, in full precision."""
 
     path: str
     texts_per_s: float
@@ -48,7 +58,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class EmbedBench:
-    """What was measured on which device; the paths in the order in which they ran."""
+    """The results on one device; rows: the paths in the order in which they ran."""
 
     model: str
     device: str
@@ -56,17 +66,14 @@ class EmbedBench:
     n_tokens: int
     rows: tuple[Measured, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def read_review_texts(
     spec: SourceSpec, n_texts: int, settings: config.Settings, now: datetime, progress: Progress
 ) -> list[str]:
-    """Title and text of `n_texts` reviews of the files, drawn with the seed; of all where there are fewer, or for 0.
+    """Title and text of `n_texts` reviews sampled from the files with the seed; of all if there are fewer, or for 0.
 
-    They go through the same reading and checking as a shop's own, in a lake that is thrown away. Raises DataError as
-    `ingest` does, and where no review says anything.
+    The reviews are read and validated by `ingest`, into a temporary lake. Raises DataError as `ingest` does, and if no
+    review has a text.
     """
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as folder:
         place = Workspace(Path(folder))
@@ -75,8 +82,8 @@ def read_review_texts(
     texts = review_texts(reviews)["text"].to_list()
     if not texts:
         raise DataError(
-            f"none of {reviews.height} reviews has a title or a text; name the columns with "
-            "--map reviews.text=COLUMN, or give other files with --reviews FILE"
+            f"none of {reviews.height} reviews has a title or a text; map the columns with "
+            "--map reviews.text=COLUMN, or pass other files with --reviews FILE"
         )
     if 0 < n_texts < len(texts):
         rows = np.random.default_rng(settings.seed).choice(len(texts), size=n_texts, replace=False)
@@ -85,14 +92,14 @@ def read_review_texts(
 
 
 def bench_embed(texts: Sequence[str], settings: config.EncoderSettings, n_runs: int, progress: Progress) -> EmbedBench:
-    """Every path over the same texts, one after the other, each in a process of its own.
+    """Run every path on the same texts, one after the other, each in a separate process.
 
-    bf16 of ours is left out where the hardware does not compute in it, the query model where none is set.
-    Raises DataError without texts, and where a path fails, with what it said.
+    Our bf16 path is skipped if the hardware does not support it, the query model if none is set.
+    Raises DataError without texts, and if a path fails, with its last line of stderr.
     """
     if not texts:
-        raise DataError("no texts to encode; give reviews that have some")
-    left_out = {REFERENCE}  # which comes first
+        raise DataError("no texts to encode; pass reviews that have texts")
+    left_out = {REFERENCE}  # runs first
     if compute_dtype("auto", compute_device()) != torch.bfloat16:
         left_out.add(BF16)
     if not settings.query_model:
@@ -101,47 +108,46 @@ def bench_embed(texts: Sequence[str], settings: config.EncoderSettings, n_runs: 
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
         folder = Path(name)
-        asked = {"encoder": settings.model_dump(), "texts": list(texts), "n_runs": n_runs}
-        (folder / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+        (folder / INPUT_FILE).write_bytes(EMBED_INPUT.dump_json(EmbedInput(settings, list(texts), n_runs)))
         for place, path in enumerate(paths):
             progress(f"encode: {path}", place, len(paths))
             command = [sys.executable, "-m", "jobs.bench.embed_paths", str(folder), path]
-            arrays, told = run_measured(command, path, folder / str(place))
+            arrays, timing = run_measured(command, path, folder / str(place), TIMING)
             if not rows:
-                reference, n_tokens = arrays["vectors"], told["n_tokens"]
-            rows.append(_measured(path, arrays["vectors"], reference, told))
+                reference, n_tokens = arrays["vectors"], timing.n_tokens
+            rows.append(_measured(path, arrays["vectors"], reference, timing))
     return EmbedBench(settings.model, _device(), len(texts), n_tokens, tuple(rows))
 
 
 def cosines(vectors: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(n,) float64 of two (n, dim), row by row; 0 where a vector is zero."""
+    """(n,) float64: cosine of each row of two (n, dim) arrays; 0 where a vector is zero."""
     a, b = vectors.astype(np.float64), reference.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)
 
 
-def _measured(path: str, vectors: np.ndarray, reference: np.ndarray, told: dict[str, Any]) -> Measured:
-    nearness = cosines(vectors, reference)
+def _measured(path: str, vectors: np.ndarray, reference: np.ndarray, timing: Timing) -> Measured:
+    similarities = cosines(vectors, reference)
     return Measured(
         path=path,
-        texts_per_s=round(len(vectors) / told["seconds"], 2),
-        tokens_per_s=round(told["n_tokens"] / told["seconds"], 1),
-        padding_share=round(told["padding_share"], 6),
-        min_cosine=round(float(nearness.min()), 6),
-        mean_cosine=round(float(nearness.mean()), 6),
-        peak_mb=round(told["peak_mb"], 1),
+        texts_per_s=round(len(vectors) / timing.seconds, 2),
+        tokens_per_s=round(timing.n_tokens / timing.seconds, 1),
+        padding_share=round(timing.padding_share, 6),
+        min_cosine=round(float(similarities.min()), 6),
+        mean_cosine=round(float(similarities.mean()), 6),
+        peak_mb=round(timing.peak_mb, 1),
     )
 
 
 def _device() -> str:
-    """The GPU by name, or the number of the processor's threads."""
+    """Name of the GPU, or threads and instruction set of the CPU."""
     if compute_device().type == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def print_embed_report(report: EmbedBench, console: Console | None = None) -> None:
-    """A row a path, at most `WIDTH` columns."""
+    """Print a row per path, at most `WIDTH` columns wide."""
     console = console or Console()
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console = Console(file=console.file, width=width)
@@ -161,7 +167,7 @@ def print_embed_report(report: EmbedBench, console: Console | None = None) -> No
             f"{row.peak_mb:,.0f}",
         )
     table.caption = (
-        f"Cosines: to {REFERENCE}. Tokenization is in all times, warming up in none. Peak: of each path's own process, "
-        "libraries included; of the GPU where one computes."
+        f"Cosines: with {REFERENCE}. Times include tokenization, not warm-up. Peak MB: GPU memory where a GPU "
+        "computes, else memory of the path's process, libraries included."
     )
     console.print(table)

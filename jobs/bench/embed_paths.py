@@ -1,12 +1,11 @@
-"""One way to encode texts, measured in a process of its own: `python -m jobs.bench.embed_paths FOLDER PATH OUT`."""
+"""Measure one way to encode texts in a separate process: `python -m jobs.bench.embed_paths FOLDER PATH OUT`."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from statistics import median
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from recsys import config
 from recsys.hardware import compute_device, peak_memory_mb
@@ -28,16 +28,42 @@ OURS: Final[dict[str, dict[str, str]]] = {
     "recsys int8": {"precision": "int8", "query_model": ""},
     QUERY_MODEL: {},
 }
-"""What each changes in the encoder's settings."""
+"""Name of a path -> its changes of the encoder's settings."""
 
 PEERS: Final = {"sentence-transformers": torch.float32, "sentence-transformers bf16": torch.bfloat16}
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
+INPUT_FILE: Final = "input.json"
+
+
+@dataclass(frozen=True)
+class EmbedInput:
+    """`INPUT_FILE` in FOLDER. n_runs: timed passes over the texts."""
+
+    encoder: config.EncoderSettings
+    texts: list[str]
+    n_runs: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """OUT.json. seconds: median of the passes; padding_share: between 0 and 1; peak_mb: peak memory of the GPU where
+    one computes, else of the process; NaN where it was not measured."""
+
+    seconds: float
+    n_tokens: int
+    padding_share: float
+    peak_mb: float = float("nan")
+
+
+EMBED_INPUT: Final = TypeAdapter(EmbedInput)
+TIMING: Final = TypeAdapter(Timing)
+
 
 @dataclass
 class TokenCount:
-    """What went through a transformer: tokens of texts, by batch, in `n_places`; the other places were padding."""
+    """Tokens that went through a transformer, by batch, in `n_places` places; the other places were padding."""
 
     by_batch: list[torch.Tensor] = field(default_factory=list)
     n_places: int = 0
@@ -48,21 +74,21 @@ class TokenCount:
 
     @property
     def padding_share(self) -> float:
-        """Between 0 and 1; 0 where nothing went through."""
+        """Between 0 and 1; 0 without any places."""
         return 1.0 - self.n_tokens / self.n_places if self.n_places else 0.0
 
 
 @contextmanager
 def counted_tokens(model: Any) -> Iterator[TokenCount]:
-    """Inside, all that the transformer is called with is counted, by the attention masks of its batches."""
+    """Inside the block, count the tokens of all calls of the transformer, by their attention masks."""
     count = TokenCount()
-    # A hook would miss sentence-transformers, which calls `forward` itself.
+    # A forward hook would miss sentence-transformers, which calls `forward` directly.
     forward = model.forward
 
     @wraps(forward)
     def counting(*places: Any, **named: Any) -> Any:
         mask = named.get("attention_mask")
-        if mask is None:  # texts behind each other, unpadded
+        if mask is None:  # texts are packed one after the other, without padding
             mask = torch.ones_like(named["input_ids"])
         count.by_batch.append(mask.sum())
         count.n_places += mask.numel()
@@ -75,12 +101,10 @@ def counted_tokens(model: Any) -> Iterator[TokenCount]:
         del model.forward
 
 
-def measure(
-    encode: Encode, model: torch.nn.Module, texts: Sequence[str], n_runs: int
-) -> tuple[np.ndarray, dict[str, float]]:
-    """(n_texts, dim) float32, and what they took: seconds, the median of `n_runs` passes, n_tokens, padding_share.
+def measure(encode: Encode, model: torch.nn.Module, texts: Sequence[str], n_runs: int) -> tuple[np.ndarray, Timing]:
+    """(n_texts, dim) float32, and the median time of `n_runs` passes, which include tokenization.
 
-    A pass before these warms up and counts; tokenization is part of every pass.
+    An untimed pass before them warms up and counts the tokens.
     """
     with counted_tokens(model) as count:
         vectors = encode(texts)
@@ -89,15 +113,14 @@ def measure(
         started = perf_counter()
         encode(texts)
         passes.append(perf_counter() - started)
-    return vectors, {"seconds": median(passes), "n_tokens": count.n_tokens, "padding_share": count.padding_share}
+    return vectors, Timing(median(passes), count.n_tokens, count.padding_share)
 
 
 def load_path(path: str, settings: config.EncoderSettings) -> tuple[Encode, torch.nn.Module]:
-    """A key of `OURS` or `PEERS`, ready to encode, and the transformer that does."""
+    """Load a key of `OURS` or `PEERS`; returns its encode function and its transformer."""
     if path in PEERS:
-        from jobs.bench.peers.sentence_encoder import (
-            SentenceEncoder,  # seconds that only this path shall pay, and memory
-        )
+        # imported here: only this path may pay for its time and memory
+        from jobs.bench.peers.sentence_encoder import SentenceEncoder
 
         peer = SentenceEncoder(settings, PEERS[path])
         return peer.encode, peer.model
@@ -108,16 +131,15 @@ def load_path(path: str, settings: config.EncoderSettings) -> tuple[Encode, torc
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes OUT.npz with the vectors, and OUT.json with what `measure` tells and peak_mb: of the GPU where one
-    computes, of the process otherwise."""
+    """Write OUT.npz with the vectors and OUT.json with a `Timing`."""
     folder, path, out = Path(arguments[0]), arguments[1], arguments[2]
-    asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-    encode, model = load_path(path, config.EncoderSettings.model_validate(asked["encoder"]))
-    vectors, told = measure(encode, model, asked["texts"], asked["n_runs"])
+    given = EMBED_INPUT.validate_json((folder / INPUT_FILE).read_bytes())
+    encode, model = load_path(path, given.encoder)
+    vectors, timing = measure(encode, model, given.texts, given.n_runs)
     on_gpu = compute_device().type == "cuda"
-    told["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mb()
+    peak_mb = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mb()
     np.savez(f"{out}.npz", vectors=vectors)
-    Path(f"{out}.json").write_text(json.dumps(told))
+    Path(f"{out}.json").write_bytes(TIMING.dump_json(replace(timing, peak_mb=peak_mb)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""The models that a benchmark compares, each tuned on validation and fitted again on all that precedes the test.
+"""The models that a benchmark compares, each tuned on validation and refitted on all events before the test.
 
-`python -m jobs.bench.models FOLDER MODEL SEED OUT` runs one of them in a process of its own, so that the peak of its
-memory is its own. A model is a row of `MODELS`: a function from data and seed to an `Answer`.
+`python -m jobs.bench.models FOLDER MODEL SEED OUT` runs one of them as a separate process, so that its peak memory is
+its own. A model is a row of `MODELS`: a function from data and seed to an `Answer`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from features.factors import fit_bm25, fit_factors
 from jobs.bench.data import BenchData
+from jobs.bench.measured_process import MODEL_RUN, ModelRun
 from jobs.bench.product import buy_it_again, sequence, serve, true_taste
 from jobs.bench.scoring import Answer, K, Past, answer_of, hide, past_of_test, read_past
 from recsys.candidates import Factors
@@ -35,14 +35,14 @@ from recsys.whitening import fit_whitening
 DECAYS: Final = (0.4, 0.6, 0.8, 1.0)
 
 Scores = Callable[[sp.csr_matrix], np.ndarray]
-"""(n, n_items) weighed histories to (n, n_items) scores, which the caller may overwrite."""
+"""(n, n_items) weighted histories -> (n, n_items) scores, which the caller may overwrite."""
 
 Chosen = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What a fit reads: `past` is that of one side of the split, `chosen` one entry of the recipe's grid."""
+    """Input of a fit: `past` of one side of the split, `chosen` one entry of the recipe's grid."""
 
     data: BenchData
     past: Past
@@ -52,11 +52,11 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is fitted, and the settings that it may choose from: those of largest NDCG@10 on validation.
+    """How a model is fitted, and its candidate settings; those with the largest NDCG@10 on validation are used.
 
-    `fit` returns one or two parts: the score is the first plus `mix` times the second. It is called once for each of
-    `grid`, or of `coarse_grid` where there is one and the catalogue is beyond `linear.max_ease_items`, as a fit then
-    takes a minute; decays (what each step back in a history costs) and mixes are tried on its result.
+    `fit` returns one or two parts: the score is the first plus `mix` times the second. It is called once for each entry
+    of `grid`, or of `coarse_grid` (if there is one) for catalogues above `linear.max_ease_items`, where a fit takes a
+    minute. Decays (the factor per later entry of a history) and mixes are tried on its result.
     """
 
     fit: Callable[[Fitting], Sequence[Scores]]
@@ -67,7 +67,7 @@ class Recipe:
 
 
 def run(recipe: Recipe, data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: ARG001 - shares no fit
-    """Tune on validation, fit on everything before the test, rank all items for every test user."""
+    """Tune on validation, fit on all events before the test, rank all items for every test user."""
     item_ids, most = data.items["item_id"], data.settings.fusion.max_targets
     before = read_past(data.validation, item_ids, data.settings, data.repeats, most)
     trials: list[tuple[float, Chosen, float, float]] = []
@@ -77,17 +77,17 @@ def run(recipe: Recipe, data: BenchData, folder: Path, seed: int) -> Answer:  # 
         for decay in recipe.decays:
             reached = _ndcg_by_mix(before, parts, decay, recipe.mixes)
             trials += [(ndcg_of_mix, chosen, decay, mix) for mix, ndcg_of_mix in reached.items()]
-    best_ndcg, chosen, decay, mix = max(trials, key=lambda trial: trial[0])  # of equal ones the first
+    best_ndcg, chosen, decay, mix = max(trials, key=lambda trial: trial[0])  # the first of equal ones
     past = past_of_test(data)
     started = monotonic()
     parts = recipe.fit(Fitting(data, past, chosen, seed))
     fit_s = monotonic() - started
     history = past.history(decay)
-    told: dict[str, object] = dict(chosen)
-    told |= {"decay": decay} if len(recipe.decays) > 1 else {}
-    told |= {"mix": mix} if len(recipe.mixes) > 1 else {}
-    told |= {"validation": round(best_ndcg, 4)}
-    return answer_of(past, lambda rows: _mixed([part(history[rows]) for part in parts], mix), fit_s, told)
+    settings: dict[str, object] = dict(chosen)
+    settings |= {"decay": decay} if len(recipe.decays) > 1 else {}
+    settings |= {"mix": mix} if len(recipe.mixes) > 1 else {}
+    settings |= {"validation": round(best_ndcg, 4)}
+    return answer_of(past, lambda rows: _mixed([part(history[rows]) for part in parts], mix), fit_s, settings)
 
 
 def _mixed(scores: Sequence[np.ndarray], mix: float) -> np.ndarray:
@@ -114,8 +114,8 @@ def _popularity(fitting: Fitting) -> Sequence[Scores]:
 def _als(fitting: Fitting) -> Sequence[Scores]:
     settings = fitting.data.settings.factors
     alpha = fitting.chosen["alpha"]
-    asked = {"model": "als", "dim": int(fitting.chosen["dim"]), "alpha": alpha}
-    item_factors = fit_factors(fitting.past.seen, settings.model_copy(update=asked), fitting.seed)
+    changes = {"model": "als", "dim": int(fitting.chosen["dim"]), "alpha": alpha}
+    item_factors = fit_factors(fitting.past.seen, settings.model_copy(update=changes), fitting.seed)
     factors = Factors(item_factors, settings.regularization, alpha)
 
     def scores(history: sp.csr_matrix) -> np.ndarray:
@@ -191,9 +191,9 @@ MODELS: Final[Mapping[str, Callable[[BenchData, Path, int], Answer]]] = {
     "fused without visit": partial(serve, new_item_share=0.0, with_visits=False),
     "true taste": true_taste,
 }
-"""Name -> model, in the order of the table. "fused" and "fused + new" are what the product serves, without and with
-places of their own for new items; "buy it again" is measured where repeats are asked for. "fused without visit" and
-"true taste", which know nothing of the visit at hand, are measured where the shop is simulated."""
+"""Name -> model, in the order of the table. "fused" and "fused + new" are the served lists without and with reserved
+places for new items; "buy it again" is measured if repeats count. "fused without visit" and "true taste", which do not
+use the events of the current visit, are measured on a simulated shop."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -205,8 +205,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     np.savez(f"{out}.npz", ranks=answer.ranks, shown=answer.shown)
-    figures = {"fit_s": answer.fit_s, "peak_mb": peak_memory_mb(), "chosen": answer.chosen}
-    Path(f"{out}.json").write_text(json.dumps(figures))
+    figures = ModelRun(answer.fit_s, peak_memory_mb(), answer.chosen)
+    Path(f"{out}.json").write_bytes(MODEL_RUN.dump_json(figures))
     return 0
 
 

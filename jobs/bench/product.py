@@ -1,8 +1,7 @@
-"""The rows of a benchmark that are the product's own, and what they are held against: habit, and the truth."""
+"""The benchmark's models from the product, and two references: past purchases, and the simulated true tastes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,16 +30,17 @@ from recsys.split import HeldOut
 T = TypeVar("T")
 
 SECONDS_FILE: Final = "seconds.json"
+"""A number: the seconds of the fit."""
 
 
 def fitted_sequence(
     data: BenchData, folder: Path, seed: int, side: Side, *, with_text: bool
 ) -> tuple[SequenceModel, float]:
-    """The sequence model of the events of `side`, "validation" or "test", and the seconds that its fit took.
+    """The sequence model of the events of `side`, "validation" or "test", and the seconds of its fit.
 
-    On validation the targets stop it early, as the validation days do in the nightly run.
+    On validation, early stopping uses the targets, as the nightly run uses the validation days.
     """
-    kept = folder / f"sequence-{side}-{'text' if with_text else 'ids'}-{seed}"
+    fit_folder = folder / f"sequence-{side}-{'text' if with_text else 'ids'}-{seed}"
 
     def fit() -> tuple[SequenceModel, float]:
         settings = data.settings.model_copy(update={"seed": seed})
@@ -57,12 +57,12 @@ def fitted_sequence(
             texts = (whitening(data.text), whitening(users.texts)) if with_text else (None, None)
             return fit(users, *texts), monotonic() - started
 
-    return _once(kept, fit, SequenceModel.save, SequenceModel.load)
+    return _once(fit_folder, fit, SequenceModel.save, SequenceModel.load)
 
 
 def served_model(data: BenchData, folder: Path, seed: int) -> tuple[Model, float]:
-    """What the product would publish, with fusion and ranker learned on the validation targets, and the seconds that
-    the last fit of its models took."""
+    """The model that the product would publish, with fusion and ranker learned on the validation targets, and the
+    seconds of the last fit of its models."""
     settings = data.settings.model_copy(update={"seed": seed})
 
     def fit() -> tuple[Model, float]:
@@ -78,8 +78,7 @@ def served_model(data: BenchData, folder: Path, seed: int) -> tuple[Model, float
 
 
 def fitted_model(data: BenchData, folder: Path, settings: Settings, side: Side) -> tuple[Model, float]:
-    """All models of the events of `side`, with the default fusion and no ranker, and the seconds that their fits
-    took."""
+    """All models of the events of `side`, with the default fusion and no ranker, and the seconds of their fits."""
     held_out = data.held_out(side)
     inputs = data.inputs(held_out)
     _, users = users_of(inputs, settings)
@@ -92,19 +91,19 @@ def fitted_model(data: BenchData, folder: Path, settings: Settings, side: Side) 
 
 
 def _once(
-    kept: Path, fit: Callable[[], tuple[T, float]], save: Callable[[T, Path], None], load: Callable[[Path], T]
+    folder: Path, fit: Callable[[], tuple[T, float]], save: Callable[[T, Path], None], load: Callable[[Path], T]
 ) -> tuple[T, float]:
-    """What `fit` makes, with its seconds; taken from the folder `kept` where it was made before."""
-    seconds_file = kept / SECONDS_FILE
+    """The result of `fit` and its seconds, saved in `folder` and loaded from there if it exists."""
+    seconds_file = folder / SECONDS_FILE
     if not seconds_file.exists():
-        made, seconds = fit()
-        save(made, kept)
-        seconds_file.write_text(json.dumps(seconds))
-    return load(kept), json.loads(seconds_file.read_text())
+        model, seconds = fit()
+        save(model, folder)
+        seconds_file.write_text(str(seconds))
+    return load(folder), float(seconds_file.read_text())
 
 
 SERVED: Final = 20
-"""Length of the served lists that are read: beyond `K`, to see which items tie with the target."""
+"""Length of the served lists: longer than `K`, to see which items tie with the target."""
 
 
 def sequence(data: BenchData, folder: Path, seed: int, *, with_text: bool) -> Answer:
@@ -114,12 +113,12 @@ def sequence(data: BenchData, folder: Path, seed: int, *, with_text: bool) -> An
     _, users = users_of(inputs, data.settings)
     texts = whiten(inputs, data.settings)(users.texts) if with_text else None
     past = past_of_test(data)
-    wanted = model.query_vectors(histories_of(users, past.targets), texts)
-    return answer_of(past, lambda rows: wanted[rows] @ model.item_vectors.T, fit_s, {})
+    query_vectors = model.query_vectors(histories_of(users, past.targets), texts)
+    return answer_of(past, lambda rows: query_vectors[rows] @ model.item_vectors.T, fit_s, {})
 
 
-def buy_it_again(data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: ARG001 - nothing is drawn or kept
-    """Each user's own items, by the number of days on which they were bought."""
+def buy_it_again(data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: ARG001 - nothing is drawn or saved
+    """Each user's past purchases, by the number of days on which they were bought."""
     bought = (
         data.test.events.filter(pl.col("event_type").cast(pl.String) == "purchase")
         .group_by("user_id", "item_id")
@@ -133,10 +132,10 @@ def buy_it_again(data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: A
 def serve(
     data: BenchData, folder: Path, seed: int, *, new_item_share: float | None, with_visits: bool = True
 ) -> Answer:
-    """What the product would answer: its models, the fusion learned on validation, its own path from query to slate.
+    """The lists that the product would serve: its models, its fusion learned on validation, and its serving code.
 
-    new_item_share: of the places that are kept for new items; None as the settings have it. with_visits: whether the
-    requests say what the shopper did in this visit.
+    new_item_share: share of places reserved for new items; None takes it from the settings. with_visits: whether
+    requests contain the events of the current visit.
     """
     settings = data.settings.model_copy(update={"seed": seed})
     if new_item_share is not None:
@@ -153,7 +152,7 @@ def serve(
 
 
 def served_lists(served: Recommender, held_out: HeldOut, read_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks and shown rows, as in `Answer`, of requests that hold the visit as their session."""
+    """Ranks and shown rows, as in `Answer`, of requests whose session is the current visit."""
     queries, item_ids = requests(held_out, read_text, SERVED), held_out.targets["item_id"].to_list()
     ranks, shown = np.zeros(len(queries), dtype=np.int64), np.full((len(queries), K), -1)
     for rows in served.batches(len(queries)):
@@ -165,7 +164,7 @@ def served_lists(served: Recommender, held_out: HeldOut, read_text: np.ndarray) 
 
 
 def rank_in(slate: Slate, item_id: str) -> int:
-    """0-based place of the item, behind all that tie with it; the slate's length where it is not in it."""
+    """0-based rank of the item, after all items that tie with it; the slate's length, at least `K`, if it is absent."""
     scores = [item.score for item in slate.items if item.item_id == item_id]
     if not scores:
         return max(len(slate.items), K)
@@ -173,7 +172,7 @@ def rank_in(slate: Slate, item_id: str) -> int:
 
 
 def true_taste(data: BenchData, folder: Path, seed: int) -> Answer:  # noqa: ARG001 - nothing is drawn
-    """The ceiling on a simulated storefront: every item by how much the shopper truly likes it."""
+    """The ceiling on a simulated storefront: items ranked by how much the shopper truly likes them."""
     truth = load_truth(folder)
     past = past_of_test(data)
     users = positions(past.targets["user_id"], pl.Series(truth.user_ids))

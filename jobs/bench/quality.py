@@ -1,4 +1,4 @@
-"""How good the lists are beside what libraries would give: every model on one split, its figures, table and JSON."""
+"""`recsys bench quality`: quality of the lists beside other models and libraries, on one split."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+from pydantic import Field
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -27,35 +28,63 @@ from recsys.slices import category_slices, frequency_slices, history_slices
 
 WIDTH: Final = 100
 DETERMINISTIC: Final = frozenset({"popularity", "implicit BM25", "EASE", "EASE + text", "buy it again", "true taste"})
-"""Models that draw nothing at random: one run stands for every seed."""
+"""Models without randomness: one run is enough for all seeds."""
 
 SERVED_ROW: Final = "fused"
 CEILING: Final = "true taste"
 UNVISITED: Final = "fused without visit"
 OF_A_SAMPLE: Final = frozenset({UNVISITED, CEILING})
-"""Measured where the shop is simulated."""
+"""Measured only on a simulated shop."""
+
 NOT_RIVALS: Final = OF_A_SAMPLE | {"fused + new"}
 MODELS_ABREAST: Final = 6
-"""So many columns of models fit into `WIDTH`."""
+"""Number of model columns that fit into `WIDTH`."""
 
 Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model. figures: a value a user, means over the seeds; lists: what its lists are like, by name."""
+    """One model. figures: a value per user, means over the seeds; lists: properties of its lists, by name; chosen: its
+    settings."""
 
     model: str
     figures: dict[str, np.ndarray]
     lists: dict[str, float]
     fit_s: float
     peak_mb: float
-    chosen: dict[str, Any]
+    chosen: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Means of one model over the users of one slice. ci95: of NDCG@10; fit_s, peak_mb: of the model, the same in each
+    of its slices."""
+
+    model: str
+    slice: str
+    recall_10: Annotated[float, Field(serialization_alias="recall@10")]
+    ndcg_10: Annotated[float, Field(serialization_alias="ndcg@10")]
+    recall_5: Annotated[float, Field(serialization_alias="recall@5")]
+    ndcg_5: Annotated[float, Field(serialization_alias="ndcg@5")]
+    ci95: tuple[float, float]
+    fit_s: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """The JSON file."""
+
+    protocol: str
+    n_users: int
+    n_items: int
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Report:
-    """slices: name -> mask over the test users, "all" first; empty ones are left out. seed: of the bootstrap."""
+    """slices: name -> mask over the test users, "all" first, without empty ones. seed: of the bootstrap."""
 
     protocol: str
     n_items: int
@@ -64,24 +93,26 @@ class Report:
     slices: dict[str, np.ndarray]
     models: tuple[Measured, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """ci95 is the interval of ndcg@10; fit_s and peak_mb are those of the model, the same in each of its slices."""
-        rows = [self._row(model, name) for model in self.models for name in self.slices]
-        n_users = len(self.slices["all"])
-        return {"protocol": self.protocol, "n_users": n_users, "n_items": self.n_items, "rows": rows}
+    def results(self) -> Results:
+        """A row per model and slice."""
+        rows = tuple(self._row(model, name) for model in self.models for name in self.slices)
+        return Results(self.protocol, len(self.slices["all"]), self.n_items, rows)
 
-    def _row(self, model: Measured, name: str) -> dict[str, Any]:
+    def _row(self, model: Measured, name: str) -> Row:
         members = self.slices[name]
         means = {figure: round(float(model.figures[figure][members].mean()), 6) for figure in FIGURES}
-        interval = metrics.bootstrap_interval(model.figures["ndcg@10"][members], self.seed)
-        return {
-            "model": model.model,
-            "slice": name,
-            **means,
-            "ci95": [round(bound, 6) for bound in interval],
-            "fit_s": round(model.fit_s, 3),
-            "peak_mb": round(model.peak_mb, 1),
-        }
+        low, high = metrics.bootstrap_interval(model.figures["ndcg@10"][members], self.seed)
+        return Row(
+            model=model.model,
+            slice=name,
+            recall_10=means["recall@10"],
+            ndcg_10=means["ndcg@10"],
+            recall_5=means["recall@5"],
+            ndcg_5=means["ndcg@5"],
+            ci95=(round(low, 6), round(high, 6)),
+            fit_s=round(model.fit_s, 3),
+            peak_mb=round(model.peak_mb, 1),
+        )
 
 
 FIGURES: Final[Mapping[str, Callable[[np.ndarray], np.ndarray]]] = {
@@ -90,7 +121,7 @@ FIGURES: Final[Mapping[str, Callable[[np.ndarray], np.ndarray]]] = {
     "recall@5": lambda ranks: metrics.recall(ranks, 5),
     "ndcg@5": lambda ranks: metrics.ndcg(ranks, 5),
 }
-"""What the JSON tells of each slice."""
+"""Figures of each slice, by name: ranks -> a value per user."""
 
 
 def bench_quality(
@@ -102,10 +133,10 @@ def bench_quality(
     peers: Path | None = None,
     sample: Path | None = None,
 ) -> Report:
-    """Run each of `models` (names of `bench_models.MODELS`) in a process of its own, one after the other.
+    """Run each of `models` (names in `jobs.bench.models.MODELS`) as a separate process, one after the other.
 
-    peers: the interpreter from `peers_python`, with which `models` may also name `PEERS`. Raises DataError where a
-    model fails, with what it said.
+    peers: the interpreter from `peers_python`, needed for names in `PEERS`; sample: folder of a simulated storefront.
+    Raises DataError if a model fails, with the last line of its stderr.
     """
     past = read_past(data.test, data.items["item_id"], data.settings, data.repeats, None)
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
@@ -115,9 +146,9 @@ def bench_quality(
         if sample is not None:
             shutil.copytree(sample / "truth", folder / "truth")
         left_out = (set() if data.repeats else {"buy it again"}) | (set() if sample else OF_A_SAMPLE)
-        asked = [model for model in models if model not in left_out]
-        for place, model in enumerate(asked):
-            progress(f"models: {model}", place, len(asked))
+        names = [model for model in models if model not in left_out]
+        for place, model in enumerate(names):
+            progress(f"models: {model}", place, len(names))
             run = partial(run_peer, peers) if peers is not None and model in PEERS else _run
             n_runs = 1 if model in DETERMINISTIC | DETERMINISTIC_PEERS else n_seeds
             measured.append(_measure(partial(run, folder, model), data, past, model, n_runs))
@@ -126,9 +157,9 @@ def bench_quality(
 
 
 def pooled(reports: Sequence[Report]) -> Report:
-    """The users of all reports as those of one: of shops of one size, measured by the same models.
+    """One report over the users of all reports, which are of shops of one size and have the same models.
 
-    What lists are like, and fits, are means over the shops; peaks the largest; settings those of the first shop.
+    Properties of lists and fit times are means over the shops, peaks the largest, settings those of the first shop.
     """
     names = dict.fromkeys(name for report in reports for name in report.slices)
     nobody = [np.zeros(len(report.slices["all"]), dtype=bool) for report in reports]
@@ -144,10 +175,10 @@ def _pooled(of_shops: Sequence[Measured]) -> Measured:
     first = of_shops[0]
     return Measured(
         model=first.model,
-        figures={name: np.concatenate([one.figures[name] for one in of_shops]) for name in first.figures},
-        lists={name: float(np.mean([one.lists[name] for one in of_shops])) for name in first.lists},
-        fit_s=float(np.mean([one.fit_s for one in of_shops])),
-        peak_mb=max(one.peak_mb for one in of_shops),
+        figures={name: np.concatenate([measured.figures[name] for measured in of_shops]) for name in first.figures},
+        lists={name: float(np.mean([measured.lists[name] for measured in of_shops])) for name in first.lists},
+        fit_s=float(np.mean([measured.fit_s for measured in of_shops])),
+        peak_mb=max(measured.peak_mb for measured in of_shops),
         chosen=first.chosen,
     )
 
@@ -159,15 +190,15 @@ def _measure(run: Callable[[int], MeasuredAnswers], data: BenchData, past: Past,
     return Measured(
         model=model,
         figures=figures,
-        lists={name: float(np.mean([one[name] for one in lists])) for name in lists[0]},
-        fit_s=float(np.mean([told["fit_s"] for _, _, told in answers])),
-        peak_mb=max(told["peak_mb"] for _, _, told in answers),
-        chosen=answers[0][2]["chosen"],
+        lists={name: float(np.mean([of_run[name] for of_run in lists])) for name in lists[0]},
+        fit_s=float(np.mean([run_figures.fit_s for _, _, run_figures in answers])),
+        peak_mb=max(run_figures.peak_mb for _, _, run_figures in answers),
+        chosen=answers[0][2].chosen,
     )
 
 
 def _run(folder: Path, model: str, seed: int) -> MeasuredAnswers:
-    """What `jobs.bench.models` wrote."""
+    """Run `jobs.bench.models`."""
     out = folder / f"{list(MODELS).index(model)}-{seed}"
     return run_process([sys.executable, "-m", "jobs.bench.models", str(folder), model, str(seed)], model, out)
 
@@ -194,23 +225,23 @@ def _slices(data: BenchData, past: Past) -> dict[str, np.ndarray]:
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """Three tables of at most `WIDTH` columns: all users; NDCG@10 by slice; what the lists are like."""
+    """Print tables of at most `WIDTH` columns: all users; the difference to the best other model; NDCG@10 by slice;
+    properties of the lists."""
     console = console or Console()
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console = Console(file=console.file, width=width)
-    told = report.to_json()
-    hidden = "repeats count" if report.repeats else "what was had left out"
-    title = f"{told['protocol']}: {told['n_users']:,} users, {told['n_items']:,} items, all ranked, {hidden}"
+    results = report.results()
+    hidden = "repeats count" if report.repeats else "known items excluded"
+    title = f"{results.protocol}: {results.n_users:,} users, {results.n_items:,} items, all ranked, {hidden}"
     overall = _table(title, ["model", *FIGURES, "ndcg@10 95 %", "fit s", "peak MB"])
-    for row in told["rows"]:
-        if row["slice"] == "all":
-            low, high = row["ci95"]
-            figures = [f"{row[name]:.4f}" for name in FIGURES]
-            spent = [f"{row['fit_s']:.1f}", f"{row['peak_mb']:,.0f}"]
-            overall.add_row(row["model"], *figures, f"{low:.4f}–{high:.4f}", *spent)
+    for row in results.rows:
+        if row.slice == "all":
+            figures = [f"{figure:.4f}" for figure in (row.recall_10, row.ndcg_10, row.recall_5, row.ndcg_5)]
+            low, high = row.ci95
+            overall.add_row(row.model, *figures, f"{low:.4f}–{high:.4f}", f"{row.fit_s:.1f}", f"{row.peak_mb:,.0f}")
     overall.caption = (
-        "Settings tuned on validation alone, then refit on train + validation. Ties count against the model. fit: the "
-        "last fit, without tuning. peak: of the model's own process, libraries included."
+        "Settings are tuned on validation, then the model is refitted on train + validation. Ties count against the "
+        "model. fit s: last fit, without tuning. peak MB: of the model's process, libraries included."
     )
     console.print(overall)
     _print_difference(report, console)
@@ -221,32 +252,32 @@ def print_report(report: Report, console: Console | None = None) -> None:
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.pad_edge, table.collapse_padding = False, True  # eight models fit into `WIDTH`
-    for place, name in enumerate(columns):  # only the first column gives way: a figure cut short is none
+    for place, name in enumerate(columns):  # only the first column may wrap: numbers must not be cut
         table.add_column(name, justify="right" if place else "left", overflow="fold", no_wrap=bool(place))
     return table
 
 
 def _print_difference(report: Report, console: Console) -> None:
-    """The served lists, or else the last model, against the best of the others in each slice."""
+    """Print the served lists, or else the last model, against the best other model in each slice."""
     names = [model.model for model in report.models]
     ours = report.models[names.index(SERVED_ROW) if SERVED_ROW in names else -1]
     others = [model for model in report.models if model.model not in {ours.model, *NOT_RIVALS}]
     if not others:
         return
-    title = f"{ours.model} less the best of the others, NDCG@10, with paired bootstrap 95 %"
-    table = _table(title, ["slice", "users", ours.model, "best other", "of it", "difference", "95 %"])
+    title = f"NDCG@10 of {ours.model} minus the best other model, with paired bootstrap 95 % interval"
+    table = _table(title, ["slice", "users", ours.model, "best other", "its ndcg", "difference", "95 %"])
     for name, members in report.slices.items():
         best = max(others, key=lambda model: model.figures["ndcg@10"][members].mean())
-        own, rival = ours.figures["ndcg@10"][members], best.figures["ndcg@10"][members]
-        low, high = metrics.bootstrap_difference(own, rival, report.seed)
-        difference = f"{own.mean() - rival.mean():+.4f}"
-        figures = [f"{own.mean():.4f}", best.model, f"{rival.mean():.4f}", difference, f"{low:+.4f} to {high:+.4f}"]
-        table.add_row(name, f"{len(own):,}", *figures)
+        served, rival = ours.figures["ndcg@10"][members], best.figures["ndcg@10"][members]
+        low, high = metrics.bootstrap_difference(served, rival, report.seed)
+        difference = f"{served.mean() - rival.mean():+.4f}"
+        figures = [f"{served.mean():.4f}", best.model, f"{rival.mean():.4f}", difference, f"{low:+.4f} to {high:+.4f}"]
+        table.add_row(name, f"{len(served):,}", *figures)
     console.print(table)
     if set(names) >= OF_A_SAMPLE:
         reached, ceiling = (report.models[names.index(name)].figures["ndcg@10"].mean() for name in (UNVISITED, CEILING))
-        told = f"{UNVISITED} reaches {reached / max(ceiling, 1e-12):.1%} of the NDCG@10 of {CEILING}"
-        console.print(f"{told}; neither knows what the shopper is after in the visit at hand\n", highlight=False)
+        text = f"{UNVISITED} reaches {reached / max(ceiling, 1e-12):.1%} of the NDCG@10 of {CEILING}"
+        console.print(f"{text}; neither uses the events of the current visit\n", highlight=False)
 
 
 def _print_slices(report: Report, console: Console) -> None:
@@ -261,7 +292,7 @@ def _print_slices(report: Report, console: Console) -> None:
 
 def _print_lists(report: Report, console: Console) -> None:
     names = list(report.models[0].lists)
-    table = _table(f"What the lists of {K} are like", ["model", *names, "settings"])
+    table = _table(f"Properties of the lists of {K}", ["model", *names, "settings"])
     for model in report.models:
         chosen = " ".join(f"{name} {value}" for name, value in model.chosen.items())
         table.add_row(model.model, *(f"{model.lists[name]:.3f}" for name in names), chosen)

@@ -1,4 +1,4 @@
-"""What a model of a benchmark answers: the place of every test user's target, and the lists."""
+"""The history that models score from, and their answer: the rank of every test user's target, and the lists."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ from recsys.top_k import top_k
 class Past:
     """seen: (n_users, n_items) float32, the weight of each pair, a purchase 1; popularity: (n_items,) distinct users.
 
-    targets: user_id, item_id, timestamp; target_rows: (n_targets,) item positions. What the users of the targets had,
-    an entry each, oldest first: `had_by` is the target's position, `had_items` the item's, `age` says how many entries
-    came after it, `strength` is 0 for what was not liked and up to 1; that of the visit in which they chose is part of
-    it. n_before: (n_targets,) items that each had before that visit. repeats: whether what they had may be asked for
-    again.
+    targets: user_id, item_id, timestamp; target_rows: (n_targets,) item positions. Histories of the users of the
+    targets, one entry per item, oldest first, including the visit of the target: `had_by` is the target's position,
+    `had_items` the item's, `age` the number of later entries, `strength` between 0 (disliked) and 1. n_before:
+    (n_targets,) items in each history before that visit. repeats: whether known items may be targets.
     """
 
     seen: sp.csr_matrix
@@ -48,11 +47,11 @@ class Past:
         return len(self.popularity)
 
     def history(self, decay: float) -> sp.csr_matrix:
-        """(n_targets, n_items) float32: strength of each item, less by the factor `decay` for each step back."""
+        """(n_targets, n_items) float32: strength of each item, times `decay` for each later entry."""
         return self._by_target((decay**self.age * self.strength).astype(np.float32))
 
     def hidden(self) -> sp.csr_matrix:
-        """(n_targets, n_items): entries are what the user had before, where that is not to be shown again."""
+        """(n_targets, n_items): entries are the items to exclude from the user's list; none if repeats count."""
         if self.repeats:
             return sp.csr_matrix((len(self.targets), self.n_items), dtype=np.float32)
         return self._by_target(np.ones(len(self.had_by), dtype=np.float32))
@@ -64,7 +63,7 @@ class Past:
 def read_past(
     held_out: HeldOut, item_ids: pl.Series, settings: Settings, repeats: bool, most_targets: int | None
 ) -> Past:
-    """most_targets: ask only so many of the users, drawn with the settings' seed; None asks all."""
+    """most_targets: size of the sample of users, drawn with the settings' seed; None takes all."""
     if most_targets is not None:
         held_out = sampled(held_out, most_targets, settings.seed)
     targets = held_out.targets
@@ -100,14 +99,14 @@ def read_past(
 K: Final = 10
 
 RowScores = Callable[[slice], np.ndarray]
-"""Positions of targets to their (n, n_items) scores, which the caller may overwrite."""
+"""Positions of targets -> their (n, n_items) scores, which the caller may overwrite."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """ranks: (n_targets,) 0-based, ties against the target, at least `K` where it is not among the first; shown:
-    (n_targets, K) item rows, padded with -1; fit_s: the last fit, without the search for settings; chosen: these, and
-    the NDCG@10 on validation that they were chosen for."""
+    """ranks: (n_targets,) 0-based, ties against the target, at least `K` if it is not among the first `K`; shown:
+    (n_targets, K) item rows, padded with -1; fit_s: seconds of the last fit, without tuning; chosen: the tuned settings
+    and their NDCG@10 on validation."""
 
     ranks: np.ndarray
     shown: np.ndarray
@@ -134,6 +133,6 @@ def answer_of(past: Past, scores: RowScores, fit_s: float, chosen: dict[str, obj
 
 
 def hide(scores: np.ndarray, hidden: sp.csr_matrix) -> None:
-    """Puts what the users had, (n, n_items), behind everything else."""
+    """Set the scores of the entries of `hidden`, (n, n_items), to -inf, in place."""
     had = hidden.tocoo()
     scores[had.row, had.col] = -np.inf

@@ -1,8 +1,7 @@
-"""`recsys bench serve`: how fast the service answers, beside a no-op route of it and beside another service."""
+"""`recsys bench serve`: speed of the service, beside its no-op route and beside another service."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -11,19 +10,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
 
 from features.store.release import LoadedRelease, load_release
 from features.store.store import Store
-from jobs.bench.peers.als_server import IDS_FILE, INTERACTIONS_FILE
+from jobs.bench.peers.als_server import IDS, IDS_FILE, INTERACTIONS_FILE, Ids
 from jobs.bench.serve_requests import BASELINE, KNOWN_USER, Shop, requests
-from jobs.services.load_generator import Address, Load, ask, closed_loop, open_loop
+from jobs.services.load_generator import Address, Load, closed_loop, open_loop, send_once
 from jobs.services.process import LOOPBACK, free_port, running
 from recsys.errors import DataError, ServeError
 from recsys.recommend import Recommender
@@ -38,7 +37,7 @@ SEED: Final = 0
 CONNECTIONS: Final = (1, 16)
 WARM_UP_S: Final = 1.0
 OVERLOAD: Final = 3.0
-"""Requests that overload offers, as a multiple of what 16 connections were answered."""
+"""Request rate of the overload test, as a multiple of the rate that 16 connections reached."""
 
 OVERLOAD_CONNECTIONS: Final = 256
 REPLICA_TITLE: Final = "ray::ServeReplica"
@@ -48,7 +47,7 @@ REPLICA_TITLE: Final = "ray::ServeReplica"
 class Row:
     """One target at one number of connections. errors: answers other than 200, and broken connections.
 
-    client_share: of one processor, what the load itself took of it (`jobs.services.load_generator.Load`).
+    Percentiles are NaN if no request succeeded. client_share: as in `jobs.services.load_generator.Load`.
     """
 
     target: str
@@ -63,8 +62,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Overload:
-    """`KNOWN_USER` at `OVERLOAD` x capacity, at a fixed rate. Of admitted requests (200), of refused ones (429), and
-    how many got neither. unloaded_p99_ms: of one connection, in the same run."""
+    """`KNOWN_USER` at a fixed rate of `OVERLOAD` x capacity. admitted: answered with 200; refused: with 429; errors:
+    everything else. unloaded_p99_ms: of one connection, in the same run."""
 
     capacity_qps: float
     offered_qps: float
@@ -81,8 +80,8 @@ class Overload:
 
 @dataclass(frozen=True)
 class ServeBench:
-    """replica_rss_mb: resident memory of one replica, libraries and release, MiB. bytes_per_item: of the release's
-    model files, which a replica maps."""
+    """replica_rss_mb: resident memory of one replica with libraries and release, MiB. bytes_per_item: size of the
+    release's model files, which a replica memory-maps, by number of items."""
 
     rows: tuple[Row, ...]
     replica_rss_mb: float
@@ -90,12 +89,6 @@ class ServeBench:
     n_items: int
     n_processors: int
     overload: Overload | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Percentiles of nothing are null: JSON knows no NaN."""
-        told = json.dumps(asdict(self)).replace(": NaN", ": null")
-        loaded: dict[str, Any] = json.loads(told)
-        return loaded
 
 
 def bench_serve(
@@ -108,36 +101,38 @@ def bench_serve(
     *,
     overload: bool,
 ) -> ServeBench:
-    """Start both services, measure every target in turn, end both.
+    """Start both services, measure every target, stop both.
 
-    seconds: of each row, spread over `rounds` that go through all rows, so that what else the machine does meanwhile
-    meets all alike. A target that the service does not know (422) is left out and logged.
-    Raises StoreError without a release, ServeError where a service does not start or does not answer.
+    seconds: of load per row, split over `rounds` that each go through all rows, so that other activity on the machine
+    affects all rows alike. A target that the service does not support (422) is skipped and logged.
+    Raises StoreError without a release, ServeError if a service does not start or does not answer.
     """
     release = load_release(workspace)
     shop = shop_of(release.recommender, workspace)
     headers = {"X-API-Key": api_key} if api_key else {}
-    asked = requests(shop, SEED, headers)
+    by_target = requests(shop, SEED, headers)
     bytes_per_item = _model_bytes(workspace, release) / release.recommender.n_items
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
         folder = Path(name)
         write_interactions(release.recommender, folder)
         port, other_port = free_port(), free_port()
         with _served(workspace, config, port, progress) as service, _baseline(folder, other_port, progress):
-            addresses = {target: (LOOPBACK, other_port if target == BASELINE else port) for target in asked}
-            targets = _answered(asked, addresses)
-            loads = _measured(targets, asked, addresses, seconds, rounds, progress)
+            addresses = {target: (LOOPBACK, other_port if target == BASELINE else port) for target in by_target}
+            targets = _supported(by_target, addresses)
+            loads = _measured(targets, by_target, addresses, seconds, rounds, progress)
             rows = tuple(_row(*key, parts) for key, parts in loads.items())
-            told = _overload(addresses[KNOWN_USER], asked[KNOWN_USER], rows, seconds, progress) if overload else None
+            of_overload = None
+            if overload:
+                of_overload = _overload(addresses[KNOWN_USER], by_target[KNOWN_USER], rows, seconds, progress)
             rss_mb = replica_rss_mb(service.pid)
-    return ServeBench(rows, rss_mb, bytes_per_item, release.recommender.n_items, os.cpu_count() or 1, told)
+    return ServeBench(rows, rss_mb, bytes_per_item, release.recommender.n_items, os.cpu_count() or 1, of_overload)
 
 
 def shop_of(recommender: Recommender, workspace: Workspace) -> Shop:
-    """What requests are made of. Raises DataError where no shopper has a history."""
+    """Material for requests. Raises DataError if no shopper has a history."""
     users = [user for user in recommender.users.rows if recommender.users.history(user).weights.any()]
     if not users:
-        raise DataError(f"{workspace.root}: no shopper of the release has a history; there is nobody to ask for")
+        raise DataError(f"{workspace.root}: no shopper of the release has a history; ingest more events")
     prices = Store(workspace).open().table("items", ["price"])["price"].drop_nulls()
     titles = " ".join(title for title in recommender.properties.titles if title)
     words = sorted(set(re.findall(r"\w{3,}", titles.lower()))) or ["anything"]
@@ -146,7 +141,7 @@ def shop_of(recommender: Recommender, workspace: Workspace) -> Shop:
 
 
 def write_interactions(recommender: Recommender, folder: Path) -> None:
-    """The shoppers' histories as the other service reads them."""
+    """Write the shoppers' histories as the baseline service reads them."""
     users, entries = recommender.users, recommender.users.entries
     liked = (entries.weights > 0) & (entries.item_rows >= 0)
     owners = np.repeat(np.arange(len(users.rows)), np.diff(users.indptr))
@@ -155,34 +150,30 @@ def write_interactions(recommender: Recommender, folder: Path) -> None:
         shape=(len(users.rows), recommender.n_items),
     )
     sp.save_npz(folder / INTERACTIONS_FILE, matrix)
-    ids = {
-        "users": list(users.rows),
-        "items": list(recommender.item_ids),
-        "titles": list(recommender.properties.titles),
-    }
-    (folder / IDS_FILE).write_text(json.dumps(ids), encoding="utf-8")
+    ids = Ids(list(users.rows), list(recommender.item_ids), list(recommender.properties.titles))
+    (folder / IDS_FILE).write_bytes(IDS.dump_json(ids))
 
 
 def replica_rss_mb(pid: int) -> float:
-    """Resident memory of the largest replica below the process, MiB; 0 where there is none to be seen."""
-    found = [0.0]
+    """Resident memory of the largest replica below the process, MiB; 0 if none is visible."""
+    sizes_mb = [0.0]
     for replica in replicas_below(pid):
         lines = Path(f"/proc/{replica}/status").read_text().splitlines()
-        found.append(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024)
-    return round(max(found), 1)
+        sizes_mb.append(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024)
+    return round(max(sizes_mb), 1)
 
 
 def replicas_below(pid: int) -> set[int]:
-    """The processes of the service's replicas, by /proc and the title that Ray gives them."""
-    found = set()
+    """Process ids of the service's replicas, found in /proc by the process title that Ray sets."""
+    replicas = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             is_replica = path.read_text().startswith(REPLICA_TITLE)
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process has ended
         if is_replica and pid in _ancestors(int(path.parent.name)):
-            found.add(int(path.parent.name))
-    return found
+            replicas.add(int(path.parent.name))
+    return replicas
 
 
 def _ancestors(pid: int) -> Iterator[int]:
@@ -209,43 +200,44 @@ def _served(workspace: Workspace, config: Path | None, port: int, progress: Prog
 def _baseline(folder: Path, port: int, progress: Progress) -> Process:
     progress("start the baseline", 0, None)
     command = [sys.executable, "-m", "jobs.bench.peers.als_server", str(folder), str(port)]
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as replicas have
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # like the replicas
     return running(command, port, "/healthz", os.environ | one_thread)
 
 
-def _answered(asked: dict[str, Iterator[bytes]], addresses: dict[str, Address]) -> list[str]:
-    """The targets that are answered, each asked once."""
-    answered = []
-    for target, of_target in asked.items():
-        status, body = ask(addresses[target], next(of_target))
+def _supported(by_target: dict[str, Iterator[bytes]], addresses: dict[str, Address]) -> list[str]:
+    """The targets that answer a first request with 200."""
+    supported = []
+    for target, of_target in by_target.items():
+        status, body = send_once(addresses[target], next(of_target))
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            log.warning("target left out target=%r status=%d body=%r", target, status, body[:200].decode())
+            log.warning("target skipped target=%r status=%d body=%r", target, status, body[:200].decode())
         elif status == HTTPStatus.UNAUTHORIZED:
-            raise ServeError("the workspace has API keys; pass one that may read with --api-key KEY")
+            raise ServeError("the workspace has API keys; pass one with the read scope as --api-key KEY")
         elif status != HTTPStatus.OK:
-            raise ServeError(f"{target}: answered {status} {body[:200].decode()}; mend the service first")
+            raise ServeError(f"{target}: answered {status} {body[:200].decode()}; fix the service first")
         else:
-            answered.append(target)
-    return answered
+            supported.append(target)
+    return supported
 
 
 def _measured(
     targets: Sequence[str],
-    asked: dict[str, Iterator[bytes]],
+    by_target: dict[str, Iterator[bytes]],
     addresses: dict[str, Address],
     seconds: float,
     rounds: int,
     progress: Progress,
 ) -> dict[tuple[str, int], list[Load]]:
-    """The loads of each row, in the order of rows."""
+    """The loads of each (target, connections), one per round."""
     rows = [(target, connections) for target in targets for connections in CONNECTIONS]
     for target in targets:
-        closed_loop(addresses[target], asked[target], max(CONNECTIONS), WARM_UP_S)
+        closed_loop(addresses[target], by_target[target], max(CONNECTIONS), WARM_UP_S)
     loads: dict[tuple[str, int], list[Load]] = {row: [] for row in rows}
     for done in range(rounds * len(rows)):
         target, connections = rows[done % len(rows)]
         progress("measure", done, rounds * len(rows))
-        loads[target, connections].append(closed_loop(addresses[target], asked[target], connections, seconds / rounds))
+        load = closed_loop(addresses[target], by_target[target], connections, seconds / rounds)
+        loads[target, connections].append(load)
     return loads
 
 
@@ -266,7 +258,7 @@ def _row(target: str, connections: int, loads: Sequence[Load]) -> Row:
 
 
 def percentiles(latencies_ms: np.ndarray) -> tuple[float, float, float]:
-    """The 50th, 95th and 99th, ms; NaN of nothing."""
+    """The 50th, 95th and 99th percentile, ms; NaN without latencies."""
     if not len(latencies_ms):
         return float("nan"), float("nan"), float("nan")
     p50, p95, p99 = np.percentile(latencies_ms, (50, 95, 99))
@@ -277,8 +269,8 @@ def _overload(
     address: Address, of_target: Iterator[bytes], rows: Sequence[Row], seconds: float, progress: Progress
 ) -> Overload:
     progress("overload", 0, None)
-    found = {(row.target, row.connections): row for row in rows}
-    capacity_qps = found[KNOWN_USER, max(CONNECTIONS)].qps
+    by_key = {(row.target, row.connections): row for row in rows}
+    capacity_qps = by_key[KNOWN_USER, max(CONNECTIONS)].qps
     offered_qps = OVERLOAD * capacity_qps
     load = open_loop(address, of_target, offered_qps, OVERLOAD_CONNECTIONS, seconds)
     admitted, refused = load.with_status(HTTPStatus.OK), load.with_status(HTTPStatus.TOO_MANY_REQUESTS)
@@ -290,7 +282,7 @@ def _overload(
         admitted_qps=round(len(admitted) / load.wall_s, 1),
         admitted_p50_ms=admitted_p50,
         admitted_p99_ms=admitted_p99,
-        unloaded_p99_ms=found[KNOWN_USER, 1].p99_ms,
+        unloaded_p99_ms=by_key[KNOWN_USER, 1].p99_ms,
         refused_qps=round(len(refused) / load.wall_s, 1),
         refused_p50_ms=refused_p50,
         refused_p99_ms=refused_p99,

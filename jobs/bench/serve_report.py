@@ -1,4 +1,4 @@
-"""The figures of `recsys bench serve` as a table."""
+"""The results of `recsys bench serve` as a table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ WIDTH: Final = 100
 
 
 def print_serve_report(report: ServeBench, console: Console | None = None) -> None:
-    """A row a target and number of connections, each beside the no-op route's; at most `WIDTH` columns."""
+    """Print a row per target and number of connections, relative to the no-op route; at most `WIDTH` columns wide."""
     console = console or Console()
     console = Console(file=console.file, width=min(console.width, WIDTH) if console.is_terminal else WIDTH)
-    title = f"{report.n_items:,} items, {report.n_processors} processors, which the client shares"
+    title = f"{report.n_items:,} items, {report.n_processors} CPUs shared by client and service"
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.add_column("target", no_wrap=True)
     for name in ("conn.", "requests/s", "of no-op", "p50 ms", "x no-op", "p95 ms", "p99 ms", "errors", "client"):
@@ -39,18 +39,19 @@ def print_serve_report(report: ServeBench, console: Console | None = None) -> No
             f"{row.client_share:.0%}",
         )
     table.caption = (
-        f"A replica takes {report.replica_rss_mb:,.0f} MiB; model files hold "
-        f"{report.bytes_per_item:,.0f} bytes an item. client: share of one processor that the load itself took."
+        f"Memory per replica: {report.replica_rss_mb:,.0f} MiB. Model files: {report.bytes_per_item:,.0f} bytes per "
+        "item. client: share of one CPU used by the load generator."
     )
     console.print(table)
     if report.overload is not None:
         console.print(_overload_lines(report.overload), highlight=False)
 
 
-def _overload_lines(told: Overload) -> str:
+def _overload_lines(overload: Overload) -> str:
     return (
-        f"{OVERLOAD:g} x capacity, {told.offered_qps:,.0f} requests/s: {told.admitted_qps:,.0f}/s admitted, p50 "
-        f"{told.admitted_p50_ms:.1f} ms, p99 {told.admitted_p99_ms:.1f} ms (unloaded {told.unloaded_p99_ms:.1f}); "
-        f"{told.refused_qps:,.0f}/s refused, p50 {told.refused_p50_ms:.1f} ms, p99 {told.refused_p99_ms:.1f} ms; "
-        f"{told.errors} errors; client {told.client_share:.0%}."
+        f"{OVERLOAD:g}x capacity, {overload.offered_qps:,.0f} requests/s: {overload.admitted_qps:,.0f}/s admitted, p50 "
+        f"{overload.admitted_p50_ms:.1f} ms, p99 {overload.admitted_p99_ms:.1f} ms (unloaded "
+        f"{overload.unloaded_p99_ms:.1f}); {overload.refused_qps:,.0f}/s refused, p50 "
+        f"{overload.refused_p50_ms:.1f} ms, p99 {overload.refused_p99_ms:.1f} ms; {overload.errors} errors; client "
+        f"{overload.client_share:.0%}."
     )

@@ -1,4 +1,4 @@
-"""What `recsys bench serve` asks: the body of every target, in one place."""
+"""The requests of `recsys bench serve`: the body of every target, in one place."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from jobs.services.load_generator import request_bytes
 NO_OP: Final = "no-op"
 KNOWN_USER: Final = "known user"
 AFTER_EVENT: Final = "known user, new event"
-"""What the shopper has just done was never asked with before, as after each page view; of a known user the service may
-have kept what it worked out a moment ago."""
+"""Each request has a new view in its session, as after a page view, so the service cannot answer it from its cache of
+known users."""
 
 TEXT: Final = "text"
 TEXT_CACHED: Final = "text cached"
@@ -31,7 +31,7 @@ TEXT_WORDS: Final = 6
 
 @dataclass(frozen=True)
 class Shop:
-    """What requests are made of: users with a history, items, words of titles, and a price that half of items keep."""
+    """Material for requests: users with a history, items, words of titles, and the median price."""
 
     users: list[str]
     items: list[str]
@@ -40,7 +40,7 @@ class Shop:
 
 
 def bodies(shop: Shop, seed: int) -> dict[str, Iterator[dict[str, Any]]]:
-    """Endless bodies of `/v1/recommend` by target. Those of `TEXT` never repeat within the size of a text cache."""
+    """Endless bodies of `/v1/recommend` by target. Texts of `TEXT` do not repeat within the size of a text cache."""
     rng = np.random.default_rng(seed)
     users = itertools.cycle(rng.permutation(shop.users)[:N_DRAWN].tolist())
     sessions = [
@@ -65,7 +65,7 @@ def bodies(shop: Shop, seed: int) -> dict[str, Iterator[dict[str, Any]]]:
 
 
 def requests(shop: Shop, seed: int, headers: dict[str, str]) -> dict[str, Iterator[bytes]]:
-    """Endless requests by target, as they are sent: to the service, and of `BASELINE` to the other one."""
+    """Endless encoded requests by target: to the service, and for `BASELINE` to the other service."""
     of_service = {
         target: _encoded("/v1/recommend", of_target, headers) for target, of_target in bodies(shop, seed).items()
     }

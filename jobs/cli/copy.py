@@ -1,4 +1,4 @@
-"""`recsys copy FROM TO`: a workspace moves between a folder and object storage."""
+"""`recsys copy FROM TO`: copy a workspace between folders and object storage."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ LEASE_MINUTES = 60.0
 
 def copy_command(
     source: Annotated[str, typer.Argument(metavar="FROM", parser=checked_place, help="Folder or s3://bucket/prefix.")],
-    target: Annotated[str, typer.Argument(metavar="TO", parser=checked_place, help="The same, still empty.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO", parser=checked_place, help="Destination folder or s3://bucket/prefix; must be empty."
+        ),
+    ],
 ) -> None:
-    """Copy a workspace, with every release; what belongs to one machine, such as its SQLite, stays behind."""
+    """Copy a workspace with all its releases. Files of one machine, such as the SQLite database, are not copied."""
     with (
         working(source, NIGHT, clock) as origin,
         hold_lease(origin.lease, clock(), LEASE_MINUTES),
         working(target, NIGHT, clock) as place,
     ):
         if place.root.exists() and any(place.root.iterdir()):
-            raise StoreError(f"{target}: not empty; name a place where there is nothing")
+            raise StoreError(f"{target}: not empty; choose an empty destination")
         names = sorted(path.relative_to(origin.root).as_posix() for path in origin.root.rglob("*") if path.is_file())
         names = [name for name in names if not stays_here(name)]
         if not names:

@@ -1,4 +1,4 @@
-"""`recsys erase`: a shopper leaves the workspace, with a receipt."""
+"""`recsys erase`: erase a shopper's data from the workspace and write a signed receipt."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ from jobs.cli.options import ConfigOption, WorkspaceOption, clock, settings_of, 
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
 
-UserArgument = Annotated[str | None, typer.Argument(metavar="USER", help="The shopper's id, as in user_id.")]
+UserArgument = Annotated[str | None, typer.Argument(metavar="USER", help="The shopper's user_id.")]
 
 
 def erase_command(
     workspace: WorkspaceOption,
     user: UserArgument = None,
-    queued: Annotated[bool, typer.Option("--queued", help="Everyone who waits: DELETE /v1/users/{id}.")] = False,
-    verify: Annotated[Path | None, typer.Option(help="Check a receipt's signature and show it.")] = None,
+    queued: Annotated[
+        bool,
+        typer.Option("--queued", help="Process all pending erasure requests (sent to DELETE /v1/users/{user_id})."),
+    ] = False,
+    verify: Annotated[Path | None, typer.Option(help="Verify a receipt's signature and show the receipt.")] = None,
     readmit_user: Annotated[
-        str | None, typer.Option("--readmit", metavar="USER", help="Take an erased shopper's data again from now on.")
+        str | None,
+        typer.Option("--readmit", metavar="USER", help="Accept new data of a previously erased shopper."),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Erase a shopper: live database, lake, store, releases, everything; search for what is left; sign a receipt."""
+    """Erase a shopper from live database, lake, store and releases, verify that nothing is left, write a receipt."""
     if [user is not None, queued, verify is not None, readmit_user is not None].count(True) != 1:
-        raise ErasureError("whom to erase? give one id, or --queued, or --verify RECEIPT, or --readmit USER")
+        raise ErasureError("give exactly one of: USER, --queued, --verify RECEIPT, --readmit USER")
     now = datetime.now(UTC)
     if verify is not None:
         with reading(workspace, "erasures") as place:
@@ -44,9 +48,9 @@ def erase_command(
         if readmit_user is None:
             _erase(place, user, now, config)
         elif readmit(place, readmit_user, now):
-            _say("Their data is taken again from now on; what was erased stays so.")
+            _say(f"New data of {readmit_user!r} is accepted from now on. Erased data is not restored.")
         else:
-            raise ErasureError(f"{readmit_user!r} was not erased from {place.shown}; nothing changed")
+            raise ErasureError(f"user {readmit_user!r} is not on the list of erased users of {place.shown}")
 
 
 def _erase(place: Workspace, user: str | None, now: datetime, config: Path | None) -> None:
@@ -59,7 +63,7 @@ def _erase(place: Workspace, user: str | None, now: datetime, config: Path | Non
         else:
             done = [erase(place, settings, user, now, progress)]
     if not done:
-        _say("Nobody waits to be erased.")
+        _say("No pending erasure requests.")
     for receipt, path in done:
         _print(receipt, path)
 
@@ -68,30 +72,33 @@ def _print(receipt: Receipt, path: Path) -> None:
     table = Table(title=f"Erased {receipt.erased_at:%Y-%m-%d %H:%M} UTC", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("place")
     table.add_column("removed", justify="right")
-    table.add_column("of what")
-    for name, found in receipt.places.items():
-        for kind, count in found.removed.items():
+    table.add_column("kind")
+    for name, place in receipt.places.items():
+        for kind, count in place.removed.items():
             if count:
                 table.add_row(name, f"{count:,}", kind)
     if receipt.known:
         Console().print(table)
     else:
-        _say("Nobody of this id was known; they are kept out from now on.")
+        _say("No data of this user was stored. New data of this user will be rejected.")
     searched = receipt.searched
     _say(
-        f"Searched {searched.files:,} files ({searched.bytes:,} bytes) and {searched.values:,} values for the id "
-        f"(in {searched.id_in}) and {searched.n_texts:,} texts: nothing left."
+        f"Searched {searched.files:,} files ({searched.bytes:,} bytes) and {searched.values:,} values for the user id "
+        f"(in {searched.id_in}) and {searched.n_texts:,} texts: no matches."
     )
     if receipt.known:
-        without = receipt.first_without or "the next one made"
+        without = receipt.first_without or "the next release"
         learned = ", ".join(receipt.trained_with) or "none"
-        _say(f"Releases whose models learned from them: {learned}; the first without: {without}.")
+        _say(f"Releases trained with this user's data: {learned}. First release without it: {without}.")
     if receipt.encoders:
-        _say(f"Encoders tuned before: {', '.join(receipt.encoders)}; their weights stay until they are tuned anew.")
+        _say(
+            f"Encoders fine-tuned before the erasure: {', '.join(receipt.encoders)}. Their weights do not change until "
+            "the next fine-tuning."
+        )
     if receipt.sources:
         _say(
-            f"{len(receipt.sources)} of your own files still name them, the first is {receipt.sources[0]}: ingest "
-            "leaves their rows out, but the files are yours to clean."
+            f"{len(receipt.sources)} source files still contain this user, e.g. {receipt.sources[0]}. Ingest skips "
+            "their rows; delete them from the files yourself."
         )
     _say(f"Receipt: {path}")
 

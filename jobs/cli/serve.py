@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -15,39 +14,43 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.location import reading
-from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption
+from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, print_json
 from recsys.errors import QueryError
 
 if TYPE_CHECKING:
     from recsys.slate import RankedItem
 
-# Commands import what they run: torch and ray take seconds to import, and `recsys --help` shall not wait for them.
+# Imports inside the commands: torch and ray take seconds to import, and `recsys --help` must be fast.
 
 
 def serve_command(
     workspace: WorkspaceOption,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default serve.port, 8000.")] = None,
-    host: Annotated[str | None, typer.Option(help="By default serve.host, this machine only.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on. Default: setting serve.port, 8000.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: setting serve.host, this machine only.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Answer POST /v1/recommend from the newest release until Ctrl-C."""
+    """Start the HTTP service on the newest release; stop it with Ctrl-C."""
     given = {"--port": port, "--host": host, "--config": config}
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
     sys.stdout.flush()
-    # The service is a program of its own: jobs and serving share the store, never code.
+    # A separate program: jobs and serving share the store, never code.
     os.execv(sys.executable, [sys.executable, "-m", "serving", "--workspace", workspace, *options])
 
 
 def recommend_command(
     workspace: WorkspaceOption,
-    user: Annotated[str | None, typer.Option(help="A shopper's id.")] = None,
-    text: Annotated[str | None, typer.Option(help="A sentence, as typed into a search box.")] = None,
-    items: Annotated[str | None, typer.Option(help="Item ids of the page or basket, with commas.")] = None,
-    count: Annotated[int, typer.Option(min=1, max=1000)] = 10,
-    release: Annotated[str | None, typer.Option(help="By default the served one.")] = None,
+    user: Annotated[str | None, typer.Option(help="user_id of a shopper.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text, as typed into a search box.")] = None,
+    items: Annotated[str | None, typer.Option(help="Comma-separated item_ids of the current page or cart.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Number of items.")] = 10,
+    release: Annotated[str | None, typer.Option(help="Release id. Default: the served release.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the list that the service would answer."""
+    """Print the recommendations that the service would return."""
     from features.encoder.query_encoder import load_query_encoder
     from features.store.release import load_release
     from features.text.cleaning import clean
@@ -56,17 +59,17 @@ def recommend_command(
     sentence = clean(text) if text is not None else None
     item_ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
     if not (user or sentence or item_ids):
-        raise QueryError("nobody to recommend to; pass --user, --text or --items")
+        raise QueryError("no input; pass at least one of --user, --text, --items")
     with reading(workspace) as place:
         loaded = load_release(place, release)
     vector = load_query_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
     query = Query(user, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
     (slate,) = loaded.recommender.recommend([query])
     if as_json:
-        answer = {"items": [_printed(item) for item in slate.items], "fallback": slate.fallback}
-        sys.stdout.write(json.dumps(answer | {"release_id": loaded.release_id}, indent=2, ensure_ascii=False) + "\n")
+        answer = {"items": [_as_json(item) for item in slate.items], "fallback": slate.fallback}
+        print_json(answer | {"release_id": loaded.release_id})
         return
-    reason = f"; not personal: {slate.fallback.replace('_', ' ')}" if slate.fallback else ""
+    reason = f"; not personalized: {slate.fallback.replace('_', ' ')}" if slate.fallback else ""
     table = Table(title=f"release {loaded.release_id}{reason}", title_justify="left", box=SIMPLE_HEAD)
     for name in ("rank", "item", "title", "score", "source"):
         table.add_column(name, justify="right" if name in ("rank", "score") else "left", no_wrap=name != "title")
@@ -75,6 +78,6 @@ def recommend_command(
     Console().print(table)
 
 
-def _printed(item: RankedItem) -> dict[str, Any]:
-    """As the service answers where nothing more was asked for."""
+def _as_json(item: RankedItem) -> dict[str, Any]:
+    """As in a response of the service without the optional fields."""
     return {name: value for name, value in asdict(item).items() if name != "explanation"}

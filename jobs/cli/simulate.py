@@ -1,8 +1,8 @@
-"""`recsys simulate`: shoppers with known tastes live with the running system."""
+"""`recsys simulate`: simulated shoppers with known tastes use the running service."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,83 +15,110 @@ from recsys.errors import DataError
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
+    from jobs.simulation.days import Days, World
     from jobs.simulation.loop import Progress, Shop
     from jobs.simulation.service import ShopService
 
-# Commands import what they run: what reads the lake takes a second to import, and `recsys --help` shall not wait.
+# Imports inside the functions: polars and the lake take a second to import, and `recsys --help` must be fast.
 
 
 def simulate_command(
     workspace: WorkspaceOption,
-    days: Annotated[int, typer.Option(min=1, help="Days in all; a rerun goes on at the first that is missing.")] = 14,
+    days: Annotated[
+        int, typer.Option(min=1, help="Total number of days; a rerun continues at the first missing day.")
+    ] = 14,
     against: Annotated[
-        str | None, typer.Option(help="Address of a service of this workspace; by default one is started.")
+        str | None, typer.Option(help="URL of a running service on this workspace. Default: start one.")
     ] = None,
-    shoppers: Annotated[int, typer.Option(min=1, help="That visit each day.")] = 400,
-    count: Annotated[int, typer.Option(min=1, max=100, help="Products of a list.")] = 20,
+    shoppers: Annotated[int, typer.Option(min=1, help="Shoppers per day.")] = 400,
+    count: Annotated[int, typer.Option(min=1, max=100, help="Items per list.")] = 20,
     rest_after: Annotated[
-        int, typer.Option(min=0, help="Leave out what a shopper has looked at so often without a click; 0: never.")
+        int, typer.Option(min=0, help="Hide an item after N views without a click; 0: never hide.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of who comes and of their luck.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder of the figures; by default `simulation` there.")
+        Path | None, typer.Option(file_okay=False, help="Folder for the results. Default: WORKSPACE/simulation.")
     ] = None,
-    products: Annotated[int, typer.Option(min=1, help="Of the storefront, where the workspace has none yet.")] = 1500,
+    products: Annotated[
+        int, typer.Option(min=1, help="Products of the sample storefront, if the workspace is empty.")
+    ] = 1500,
     history_days: Annotated[
-        int, typer.Option(min=1, help="Days of business before the first, where it has none yet.")
+        int, typer.Option(min=1, help="Days of history before the first day, if the workspace is empty.")
     ] = 10,
     api_key: Annotated[
-        str | None, typer.Option(help="Where the workspace has keys, one that may read and write.")
+        str | None, typer.Option(help="API key with the read and write scopes, if the workspace has keys.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Let the sample storefront's shoppers live with the system: by day they act on its lists, each night retrains.
+    """Simulate shoppers who use the running service: each day they act on its lists, then a nightly run retrains.
 
-    Beside it, in the same visits with the same luck: its first release, popular and random products, and the ceiling.
+    Compares with the first release, popular items, random items and the best possible lists on the same visits.
     """
     from jobs.lake.lake import Lake
-    from jobs.lake.snapshot import newest_moment
-    from jobs.simulation.days import Days, World
-    from jobs.simulation.loop import Shop, first_midnight, play, run_night
-    from jobs.simulation.report import print_report, write_report
+    from jobs.simulation.days import Days
+    from jobs.simulation.loop import Shop
 
     place = local_workspace(workspace)
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     with shown_progress() as progress:
         if not Lake(place.lake).n_rows("events"):
-            _open_shop(
+            today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            _ingest_sample(
                 place, config, today - timedelta(days=days), products, 2 * shoppers, history_days, seed, progress
             )
         shop = Shop.of(place, config)
-        kept = Days(out or place.root / "simulation")
-        before = kept.world()
-        start = before.start if before else first_midnight(newest_moment(Lake(place.lake)))
-        if start + timedelta(days=days) > datetime.now(UTC):
-            raise DataError(f"--days {days}: from {start:%Y-%m-%d} on they end after today; give fewer")
-        world = World(start, seed, shoppers, count, rest_after)
-        kept.begin(world)
-        if not place.current.exists():
-            run_night(shop, world.start, kept.folder / "night-000.log", progress)
-        with _service(shop, against, api_key, progress) as service:
-            for played in play(shop, kept, days, service, progress):
-                write_report(kept.folder, world, played)
-    played = kept.played()[:days]
-    write_report(kept.folder, world, played)
-    print_report(kept.folder, played)
+        simulated = Days(out or place.root / "simulation")
+        world = _begin(shop, simulated, days, seed, shoppers, count, rest_after)
+        _play(shop, simulated, world, days, against, api_key, progress)
+
+
+def _begin(shop: Shop, simulated: Days, n_days: int, seed: int, shoppers: int, count: int, rest_after: int) -> World:
+    """Save the settings of the simulation; a rerun starts at the first day of the saved ones.
+
+    Raises DataError if the days end after today, or if the folder holds a simulation with other settings.
+    """
+    from jobs.lake.lake import Lake
+    from jobs.lake.snapshot import newest_moment
+    from jobs.simulation.days import World
+    from jobs.simulation.loop import first_midnight
+
+    saved = simulated.world()
+    start = saved.start if saved else first_midnight(newest_moment(Lake(shop.workspace.lake)))
+    if start + timedelta(days=n_days) > datetime.now(UTC):
+        raise DataError(f"--days {n_days}: starting {start:%Y-%m-%d}, they end after today; choose fewer days")
+    world = World(start, seed, shoppers, count, rest_after)
+    simulated.begin(world)
+    return world
+
+
+def _play(
+    shop: Shop, simulated: Days, world: World, n_days: int, against: str | None, api_key: str | None, progress: Progress
+) -> None:
+    """Simulate the missing days, write the report after each, and print the report at the end."""
+    from jobs.simulation.loop import play, run_nightly
+    from jobs.simulation.report import print_report, write_report
+
+    if not shop.workspace.current.exists():
+        run_nightly(shop, world.start, simulated.folder / "night-000.log", progress)
+    with _service(shop, against, api_key, progress) as service:
+        for played in play(shop, simulated, n_days, service, progress):
+            write_report(simulated.folder, world, played)
+    played = simulated.played()[:n_days]
+    write_report(simulated.folder, world, played)
+    print_report(simulated.folder, played)
 
 
 def _service(
     shop: Shop, against: str | None, api_key: str | None, progress: Progress
 ) -> AbstractContextManager[ShopService]:
-    from jobs.simulation.loop import own_service
-    from jobs.simulation.service import ShopService, address_of
+    from jobs.simulation.loop import started_service
+    from jobs.simulation.service import ShopService, service_url
 
     if against is None:
-        return own_service(shop, api_key, progress)
-    return nullcontext(ShopService(address_of(against), api_key))
+        return started_service(shop, api_key, progress)
+    return ShopService(service_url(against), api_key)
 
 
-def _open_shop(
+def _ingest_sample(
     place: Workspace,
     config: Path | None,
     end: datetime,
@@ -101,7 +128,7 @@ def _open_shop(
     seed: int,
     progress: Progress,
 ) -> None:
-    """A sample storefront whose last day was the one before the first that is played, in the lake."""
+    """Make a sample storefront whose history ends where the simulated days begin, and ingest it."""
     from jobs.ingest.files import ingest
     from jobs.ingest.sources.sample import make_sample
 

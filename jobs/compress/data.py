@@ -1,4 +1,4 @@
-"""What a compressed encoder is judged by: the shop's own texts, and pairs of them that are kept back."""
+"""The data of `recsys compress`: the shop's texts, and held-out pairs of texts to evaluate on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from recsys.interactions import positions
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Pairs of texts that belong together. texts: each once; anchors: (n_pairs,) rows of them; candidates: (n,) rows of
-    the distinct positives; targets: (n_pairs,) rows of candidates."""
+    """Pairs of texts that belong together. texts: distinct; anchors: (n_pairs,) rows of texts; candidates: (n,) rows of
+    the distinct positives in texts; targets: (n_pairs,) rows of candidates."""
 
     texts: list[str]
     anchors: np.ndarray
@@ -30,9 +30,9 @@ class HeldOut:
     targets: np.ndarray
 
     def ranks(self, queries: np.ndarray, searched: np.ndarray) -> np.ndarray:
-        """(n_pairs,) 0-based, by cosine: `contrastive.retrieval_ranks` where both are one encoder's.
+        """(n_pairs,) 0-based ranks by cosine; `contrastive.retrieval_ranks` if both are vectors of one encoder.
 
-        Both are (n_texts, dim): the vectors by which anchors, and by which candidates, are encoded.
+        queries, searched: (n_texts, dim) vectors from which those of anchors and of candidates are taken.
         """
         return vector_ranks(queries[self.anchors], searched[self.candidates], self.targets, queries.shape[1])
 
@@ -51,31 +51,31 @@ def held_out_texts(pairs: pl.DataFrame) -> HeldOut:
 
 @dataclass(frozen=True)
 class CompressData:
-    """texts: of products, reviews and searches, each once, but for the anchors of the held-out pairs."""
+    """texts: distinct texts of products, reviews and searches, without the anchors of the held-out pairs."""
 
     texts: list[str]
     held_out: HeldOut
 
 
 def read_compress(lake: Lake, encoder: Encoder, settings: config.Settings) -> CompressData:
-    """All that the shop says until its newest event.
+    """All texts of the shop up to its newest event.
 
-    The held-out pairs are those that the contrastive stage keeps back. Raises DataError where there are none.
+    The held-out pairs are those of the contrastive stage of fine-tuning. Raises DataError if there are none.
     """
     as_of = newest_moment(lake)
     shop = read_shop(lake, as_of)
     composed = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)
     items = shop.items.join(composed, on="item_id", maintain_order="left")
-    own = settings.finetune
-    pairs = training_pairs(lake.scan("events"), items, shop.reviews, None, as_of, own.pairs, settings.seed)
-    kept = held_out_pairs(pairs, own.contrastive.held_out, MAX_HELD_OUT)
-    if kept.is_empty():
+    tuning = settings.finetune
+    pairs = training_pairs(lake.scan("events"), items, shop.reviews, None, as_of, tuning.pairs, settings.seed)
+    held_out = held_out_pairs(pairs, tuning.contrastive.held_out, MAX_HELD_OUT)
+    if held_out.is_empty():
         raise DataError(
-            f"none of {pairs.height} pairs of texts is held out to measure on; raise finetune.contrastive.held_out, "
-            f"now {own.contrastive.held_out}, or ingest more"
+            f"none of {pairs.height} pairs of texts is held out for evaluation; raise finetune.contrastive.held_out "
+            f"(now {tuning.contrastive.held_out}) or ingest more data"
         )
-    said = pl.concat(
+    texts = pl.concat(
         [frame["text"] for frame in (composed, review_texts(shop.reviews), browsing_texts(shop.searches))]
     ).unique(maintain_order=True)
-    left = said.filter(said.ne("") & ~said.is_in(kept["anchor"].implode()))
-    return CompressData(left.sort().to_list(), held_out_texts(kept))
+    left = texts.filter(texts.ne("") & ~texts.is_in(held_out["anchor"].implode()))
+    return CompressData(left.sort().to_list(), held_out_texts(held_out))

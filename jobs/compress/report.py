@@ -1,10 +1,11 @@
-"""What `recsys compress` tells: the variants, their table, their JSON."""
+"""The results of `recsys compress`: the variants as a table and as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Final
 
+from pydantic import Field
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -16,11 +17,12 @@ FULL: Final = "full (fp32)"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way. disk_mb: of the weights' file; weights_mb: as they are held in memory; vector_bytes: of one stored.
+    """One variant. disk_mb: size of the weights' file; weights_mb: size in memory; vector_bytes: size of a stored
+    vector.
 
-    Cosines: of each text's vector, filled up with zeros where it is shorter, to the one of `FULL`. ndcg: mean over the
-    held-out pairs, with the paired bootstrap's 95 % interval of its difference to `FULL`; query_ndcg: where only the
-    queries are the variant's, and what they are compared with is `FULL`'s.
+    Cosines: of each text's vector, padded with zeros if it is shorter, with that of `FULL`. ndcg: mean NDCG@10 over the
+    held-out pairs, with the paired bootstrap's 95 % interval of its difference to `FULL`; query_ndcg: NDCG@10 if only
+    the queries are encoded by the variant and the candidates by `FULL`.
     """
 
     variant: str
@@ -30,34 +32,24 @@ class Variant:
     texts_per_s: float
     min_cosine: float
     mean_cosine: float
-    ndcg: float
-    query_ndcg: float
+    ndcg: Annotated[float, Field(serialization_alias=f"ndcg@{K}")]
+    query_ndcg: Annotated[float, Field(serialization_alias=f"query_ndcg@{K}")]
     ndcg_change_ci95: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class CompressReport:
-    """student: the folder of the pruned encoder, for `encoder.query_model`."""
+    """student: folder of the pruned encoder, a value for the setting `encoder.query_model`."""
 
     model: str
     n_texts: int
     n_pairs: int
     student: str
-    variants: tuple[Variant, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The figures; `rows` holds the variants, NDCG under `ndcg@10` and `query_ndcg@10`."""
-        rows = []
-        for variant in self.variants:
-            row = asdict(variant)
-            rows.append(row | {f"{name}@{K}": row.pop(name) for name in ("ndcg", "query_ndcg")})
-        told = asdict(self)
-        del told["variants"]
-        return told | {"rows": rows}
+    variants: Annotated[tuple[Variant, ...], Field(serialization_alias="rows")]
 
 
 def print_compress_report(report: CompressReport, console: Console | None = None) -> None:
-    """A row a variant, at most `WIDTH` columns, and where the student lies."""
+    """Print a row per variant, at most `WIDTH` columns wide, and the folder of the student."""
     console = console or Console()
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console = Console(file=console.file, width=width)
@@ -65,8 +57,8 @@ def print_compress_report(report: CompressReport, console: Console | None = None
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.pad_edge, table.collapse_padding = False, True
     table.add_column("variant", no_wrap=True)
-    sizes = ("disk\nMB", "held\nMB", "vector\nbytes")
-    for name in (*sizes, "texts/s", "min\ncosine", "mean\ncosine", f"ndcg\n@{K}", "its change\n95 %", "as\nquery"):
+    sizes = ("disk\nMB", "memory\nMB", "vector\nbytes")
+    for name in (*sizes, "texts/s", "min\ncosine", "mean\ncosine", f"ndcg\n@{K}", "change\n95 %", "query\nndcg"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in report.variants:
         low, high = row.ndcg_change_ci95
@@ -83,8 +75,10 @@ def print_compress_report(report: CompressReport, console: Console | None = None
             f"{row.query_ndcg:.4f}",
         )
     table.caption = (
-        f"Held: weights in memory. Cosines and the change of ndcg@{K}: to {FULL}. As query: ndcg@{K} where all but the "
-        f"queries is by {FULL}. Vectors are stored in fp32 unless the row says."
+        f"memory: of the weights. Cosines and change of ndcg@{K}: compared with {FULL}. query ndcg: ndcg@{K} if only "
+        f"queries are encoded by the variant, all else by {FULL}. Vectors are fp32 unless the row says otherwise."
     )
     console.print(table)
-    console.print(f'queries by the student: encoder.query_model = "{report.student}"', soft_wrap=True, highlight=False)
+    console.print(
+        f'to encode queries with the student: encoder.query_model = "{report.student}"', soft_wrap=True, highlight=False
+    )

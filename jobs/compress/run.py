@@ -1,4 +1,4 @@
-"""What each way to make the encoder smaller costs in quality and buys in speed, on the shop's own texts."""
+"""Quality, size and speed of ways to make the encoder smaller, measured on the shop's texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class _Encoded:
-    """What one model made of the held-out texts, and what that took."""
+    """The held-out texts encoded by one model; its size and speed."""
 
     vectors: np.ndarray
     disk_mb: float
@@ -41,23 +41,22 @@ class _Encoded:
 
 
 def compress(workspace: Workspace, settings: config.Settings, n_runs: int, progress: Progress) -> CompressReport:
-    """Every variant of the encoder in use, measured on held-out pairs; the pruned student is trained first, on the
-    shop's other texts.
+    """Measure every variant of the current encoder on held-out pairs. First trains a pruned student on the other texts.
 
-    A killed training is taken up. Raises DataError as `read_compress` does, EncoderError as `load_encoder` and
+    An interrupted training is resumed. Raises DataError as `read_compress` does, EncoderError as `load_encoder` and
     `pruned` do.
     """
-    own = settings.encoder.model_copy(update={"query_model": "", "precision": "fp32"})
-    own = located(workspace, in_use(own, read_adopted(workspace, own.model)))
-    full = load_encoder(own)
+    base = settings.encoder.model_copy(update={"query_model": "", "precision": "fp32"})
+    base = located(workspace, in_use(base, read_adopted(workspace, base.model)))
+    full = load_encoder(base)
     data = read_compress(Lake(workspace.lake), full, settings)
     student = workspace.students / f"{full.id}-every-{settings.finetune.distill.keep_every}"
-    n_kept, n_layers = _make_student(full, own, student, workspace, data, settings, progress)
-    by_student = own.model_copy(update={"query_model": str(student.absolute())})
-    models = {FULL: own}
+    n_kept, n_layers = _make_student(full, base, student, workspace, data, settings, progress)
+    by_student = base.model_copy(update={"query_model": str(student.absolute())})
+    models = {FULL: base}
     if compute_dtype("auto", compute_device()) == torch.bfloat16:
-        models["bf16"] = own.model_copy(update={"precision": "bf16"})
-    models["int8"] = own.model_copy(update={"precision": "int8"})
+        models["bf16"] = base.model_copy(update={"precision": "bf16"})
+    models["int8"] = base.model_copy(update={"precision": "int8"})
     name = f"{n_kept} of {n_layers} layers"
     models[name] = by_student
     models[f"{name}, int8"] = by_student.model_copy(update={"precision": "int8"})
@@ -66,18 +65,20 @@ def compress(workspace: Workspace, settings: config.Settings, n_runs: int, progr
         progress(f"measure: {variant}", place, len(models))
         encoded[variant] = _encode(load_query_encoder(chosen), _weights_folder(chosen), data.held_out, n_runs)
     dims = [dim for dim in matryoshka_dims(full, settings.finetune.contrastive) if dim < full.dim]
-    variants = [_variant(name, one, one.vectors, 4, encoded, data, settings.seed) for name, one in encoded.items()]
+    variants = [
+        _variant(name, model, model.vectors, 4, encoded, data, settings.seed) for name, model in encoded.items()
+    ]
     for stored, vectors, n_bytes in stored_forms(encoded[FULL].vectors, dims):
         variants.append(_variant(stored, encoded[FULL], vectors, n_bytes, encoded, data, settings.seed))
     return CompressReport(
-        own.model, len(data.held_out.texts), len(data.held_out.targets), str(student.absolute()), tuple(variants)
+        base.model, len(data.held_out.texts), len(data.held_out.targets), str(student.absolute()), tuple(variants)
     )
 
 
 def stored_forms(vectors: np.ndarray, dims: list[int]) -> list[tuple[str, np.ndarray, int]]:
-    """Name, (n, dim) float32 as read back, and bytes of one number, of each smaller form of (n, dim) vectors.
+    """Smaller stored forms of (n, dim) vectors: name, (n, dim) float32 as read back, and bytes per number.
 
-    int8: each vector by its own largest number; cosines need no scale to be kept.
+    int8: each vector is scaled by its largest absolute value; the scale is not stored, as cosines do not need it.
     """
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     whole = np.round(127.0 * vectors / np.where(largest > 0, largest, 1.0)).astype(np.int8)
@@ -90,15 +91,15 @@ def stored_forms(vectors: np.ndarray, dims: list[int]) -> list[tuple[str, np.nda
 
 def _make_student(
     full: Encoder,
-    own: config.EncoderSettings,
+    base: config.EncoderSettings,
     folder: Path,
     workspace: Workspace,
     data: CompressData,
     settings: config.Settings,
     progress: Progress,
 ) -> tuple[int, int]:
-    """Trains the student into `folder`; its layers, and its teacher's."""
-    teacher = load_trainable(own, settings.finetune)
+    """Train the student and save it in `folder`; returns the number of its layers and of the teacher's."""
+    teacher = load_trainable(base, settings.finetune)
     student = pruned(teacher, settings.finetune.distill.keep_every)
     distill(
         teacher,
@@ -120,16 +121,16 @@ def _weights_folder(settings: config.EncoderSettings) -> Path:
 
 
 def _encode(encoder: Encoder, folder: Path, held_out: HeldOut, n_runs: int) -> _Encoded:
-    vectors, told = measure(encoder.encode, encoder.model, held_out.texts, n_runs)
+    vectors, timing = measure(encoder.encode, encoder.model, held_out.texts, n_runs)
     tensors = [*encoder.model.parameters(), *encoder.model.buffers()]
     n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     on_disk = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return _Encoded(vectors, on_disk / 2**20, n_bytes / 2**20, len(vectors) / told["seconds"])
+    return _Encoded(vectors, on_disk / 2**20, n_bytes / 2**20, len(vectors) / timing.seconds)
 
 
 def _variant(
     name: str,
-    one: _Encoded,
+    model: _Encoded,
     vectors: np.ndarray,
     number_bytes: int,
     encoded: dict[str, _Encoded],
@@ -139,19 +140,19 @@ def _variant(
     whole = encoded[FULL].vectors
     filled = np.zeros_like(whole)
     filled[:, : vectors.shape[1]] = vectors
-    nearness = cosines(filled, whole)
-    own, full = (metrics.ndcg(data.held_out.ranks(those, those), K) for those in (vectors, whole))
+    similarities = cosines(filled, whole)
+    ndcgs, full = (metrics.ndcg(data.held_out.ranks(encoded_by, encoded_by), K) for encoded_by in (vectors, whole))
     as_queries = metrics.ndcg(data.held_out.ranks(filled, whole), K)
-    low, high = metrics.bootstrap_difference(own, full, seed)
+    low, high = metrics.bootstrap_difference(ndcgs, full, seed)
     return Variant(
         variant=name,
-        disk_mb=round(one.disk_mb, 3),
-        weights_mb=round(one.weights_mb, 3),
+        disk_mb=round(model.disk_mb, 3),
+        weights_mb=round(model.weights_mb, 3),
         vector_bytes=number_bytes * vectors.shape[1],
-        texts_per_s=round(one.texts_per_s, 2),
-        min_cosine=round(float(nearness.min()), 6),
-        mean_cosine=round(float(nearness.mean()), 6),
-        ndcg=round(float(own.mean()), 6),
+        texts_per_s=round(model.texts_per_s, 2),
+        min_cosine=round(float(similarities.min()), 6),
+        mean_cosine=round(float(similarities.mean()), 6),
+        ndcg=round(float(ndcgs.mean()), 6),
         query_ndcg=round(float(as_queries.mean()), 6),
         ndcg_change_ci95=(round(low, 6), round(high, 6)),
     )

@@ -1,8 +1,9 @@
-"""Whether anything of a shopper is left in a workspace: every byte of its files, and every value of its tables.
+"""Search a workspace for leftovers of an erased shopper: every byte of its files, and every value of its tables.
 
-Tables are compressed, so their bytes alone tell nothing. A text counts as the shopper's alone where no other row of the
-lake or the live database, and no product, holds it. An id that is short, or that others' data hold as a word (as where
-shoppers and products are both numbered), is looked for as a whole value of columns and fields named `user_id` alone.
+Tables are compressed, so searching their bytes is not enough. A text counts as the shopper's only if no other row of
+the lake or the live database, and no product, contains it. An id that is short, or that occurs as a word in the data of
+others (e.g. if shoppers and products are both numbered), is searched only as a whole value of columns and fields named
+`user_id`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from jobs.lake.lake import TABLES, Lake
 from recsys.workspace import Workspace
 
 MIN_ID_BYTES: Final = 5
-"""A shorter one stands somewhere in a hundred megabytes of numbers by chance."""
+"""A shorter id occurs by chance in a hundred megabytes of numbers."""
 
 FIELDS: Final = (".json", ".html")
-"""Files in which an id is marked as one."""
+"""Kinds of files in which user ids are marked as such."""
 
 CHUNK_BYTES: Final = 1 << 26
 _WORD = rb"[0-9A-Za-z_\x80-\xff-]"
@@ -37,7 +38,9 @@ _WORD = rb"[0-9A-Za-z_\x80-\xff-]"
 
 @dataclass(frozen=True)
 class Needles:
-    """What is looked for. texts: those that are the shopper's alone, in every spelling that files have them in."""
+    """What to search for. texts: those that only the shopper wrote, in every spelling that files use; in_bytes: whether
+    the id is searched in the bytes of files; n_texts, n_shared: number of texts that only the shopper wrote, and of
+    those that others wrote, too."""
 
     user_id: str
     in_bytes: bool
@@ -51,24 +54,24 @@ class Needles:
 
 
 @dataclass
-class _Found:
+class _Counts:
     files: int = 0
     bytes: int = 0
     values: int = 0
 
 
 def needles_of(workspace: Workspace, database: LiveDatabase, user_id: str, texts: Collection[str]) -> Needles:
-    """What can be looked for, once the shopper's own rows have left lake and live database."""
-    wanted = sorted(text for text in texts if text.strip())
+    """What to search for, once the shopper's rows have been removed from lake and live database."""
+    texts_to_find = sorted(text for text in texts if text.strip())
     shared: set[str] = set()
     is_word = re.compile(rf"(?<![\w-]){re.escape(user_id)}(?![\w-])")
     is_others = False
     for strings in (*_lake_strings(workspace), *strings_of_others(database)):
-        if wanted:
-            shared.update(strings.str.extract_many(wanted, overlapping=True).explode().drop_nulls())
+        if texts_to_find:
+            shared.update(strings.str.extract_many(texts_to_find, overlapping=True).explode().drop_nulls())
         likely = strings.filter(strings.str.contains(user_id, literal=True))
-        is_others = is_others or any(is_word.search(one) for one in likely)
-    alone = [text for text in wanted if text not in shared]
+        is_others = is_others or any(is_word.search(string) for string in likely)
+    alone = [text for text in texts_to_find if text not in shared]
     in_bytes = len(user_id.encode("utf-8", "replace")) >= MIN_ID_BYTES and not is_others
     return Needles(user_id, in_bytes, tuple(_spellings(alone)), len(alone), len(shared))
 
@@ -76,30 +79,29 @@ def needles_of(workspace: Workspace, database: LiveDatabase, user_id: str, texts
 def search(
     workspace: Workspace, database: LiveDatabase, needles: Needles, left_out: Iterable[Path]
 ) -> tuple[Searched, list[str]]:
-    """What was searched, and every place where something was found. left_out: files and folders that are not
-    searched."""
-    found, places = _Found(), []
+    """What was searched, and every place with a match. left_out: files and folders that are not searched."""
+    counts, places = _Counts(), []
     skipped = [path.absolute() for path in left_out]
     for path in sorted(workspace.root.absolute().rglob("*")):
-        if path.is_file() and not any(path == one or path.is_relative_to(one) for one in skipped):
-            found.files += 1
-            found.bytes += path.stat().st_size
-            if said := _in_bytes(path, needles):
-                places.append(f"{path.relative_to(workspace.root.absolute())} ({said})")
-            if path.suffix == ".parquet" and (said := _in_values(_strings_of(path), needles, found)):
-                places.append(f"{path.relative_to(workspace.root.absolute())} ({said} among its values)")
+        if path.is_file() and not any(path == skip or path.is_relative_to(skip) for skip in skipped):
+            counts.files += 1
+            counts.bytes += path.stat().st_size
+            if match := _in_bytes(path, needles):
+                places.append(f"{path.relative_to(workspace.root.absolute())} ({match})")
+            if path.suffix == ".parquet" and (match := _in_values(_strings_of(path), needles, counts)):
+                places.append(f"{path.relative_to(workspace.root.absolute())} ({match} among its values)")
     for where, rows in words_on_disk(workspace):
-        if said := _in_values(rows, needles, found):
-            places.append(f"{where} ({said} among its values)")
+        if match := _in_values(rows, needles, counts):
+            places.append(f"{where} ({match} among its values)")
     if n_rows := rows_of(database, needles.user_id):
         places.append(f"live database ({n_rows} rows)")
     id_in = "bytes" if needles.in_bytes else "values"
-    told = Searched(found.files, found.bytes, found.values, id_in, needles.n_texts, needles.n_shared)
-    return told, places
+    searched = Searched(counts.files, counts.bytes, counts.values, id_in, needles.n_texts, needles.n_shared)
+    return searched, places
 
 
 def holds_shopper(path: Path, needles: Needles) -> bool:
-    """Whether a file of the shop's own, Parquet or anything plain, has the id as a value or a word."""
+    """Whether a source file of the shop, Parquet or plain text, contains the id as a value or a word."""
     if path.suffix == ".parquet":
         rows = _strings_of(path)
         return any(_flat(rows[name]).eq(needles.user_id).any() for name in rows.columns)
@@ -115,7 +117,7 @@ def _lake_strings(workspace: Workspace) -> Iterator[pl.Series]:
 
 
 def _spellings(texts: Iterable[str]) -> Iterator[str]:
-    """As they are, in JSON, and in HTML, whose pages spell a quote in two ways."""
+    """Each text as it is, in JSON, and in HTML, where pages escape quotes in two ways."""
     for text in texts:
         in_html = html.escape(text)
         forms = (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1], in_html, _by_number(in_html))
@@ -123,30 +125,30 @@ def _spellings(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _by_number(in_html: str) -> str:
-    """As the templates of reports write it."""
+    """Escaped as in the templates of reports, with numeric references for quotes."""
     return in_html.replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
 
 
 def holds_any(path: Path, needles: Needles) -> bool:
-    """Whether a file has the id or a text in its bytes, or, Parquet, among its values."""
-    values = path.suffix == ".parquet" and _in_values(_strings_of(path), needles, _Found())
+    """Whether a file contains the id or a text in its bytes or, for Parquet, among its values."""
+    values = path.suffix == ".parquet" and _in_values(_strings_of(path), needles, _Counts())
     return bool(_in_bytes(path, needles) or values)
 
 
 def word_pattern(word: str) -> re.Pattern[bytes]:
-    """The word in UTF-8, in JSON or in HTML, not as a part of another."""
-    spelled = b"|".join(re.escape(one.encode("utf-8", "replace")) for one in _spellings([word]))
+    """Matches the word in UTF-8, JSON or HTML, but not as part of a longer word."""
+    spelled = b"|".join(re.escape(spelling.encode("utf-8", "replace")) for spelling in _spellings([word]))
     return re.compile(rb"(?<!%s)(?:%s)(?!%s)" % (_WORD, spelled, _WORD))
 
 
 def field_pattern(user_id: str) -> re.Pattern[bytes]:
-    """The id as the whole value of the field `user_id` of JSON, or as the reports of nights mark one."""
-    spelled = b"|".join(re.escape(one.encode("utf-8", "replace")) for one in _spellings([user_id]))
+    """Matches the id as the whole value of a field `user_id` in JSON, or as reports of nightly runs mark it."""
+    spelled = b"|".join(re.escape(spelling.encode("utf-8", "replace")) for spelling in _spellings([user_id]))
     return re.compile(rb'(?:(?<="user_id": ")|(?<="user_id":")|(?<=<b class="user-id">))(?:%s)(?="|</b>)' % spelled)
 
 
 def _in_bytes(path: Path, needles: Needles) -> str:
-    """What was found: "id" or "a text", "" for neither."""
+    """The kind of match: "id" or "a text", "" for none."""
     if path.stat().st_size == 0:
         return ""
     if needles.in_bytes and _matches(path, word_pattern(needles.user_id)):
@@ -162,14 +164,14 @@ def _matches(path: Path, pattern: re.Pattern[bytes]) -> bool:
 
 
 def _any_in(path: Path, texts: tuple[str, ...]) -> bool:
-    """All texts are looked for at once; bytes become the characters of the same numbers for that."""
-    wanted = [text.encode("utf-8", "replace").decode("latin-1") for text in texts]
-    overlap = max(map(len, wanted))
+    """Search all texts at once; bytes are decoded as Latin-1, which maps each to the character of the same number."""
+    patterns = [text.encode("utf-8", "replace").decode("latin-1") for text in texts]
+    overlap = max(map(len, patterns))
     with path.open("rb") as file:
         tail = b""
         while chunk := file.read(CHUNK_BYTES):
-            said = pl.Series([(tail + chunk).decode("latin-1")])
-            if said.str.contains_any(wanted).any():
+            content = pl.Series([(tail + chunk).decode("latin-1")])
+            if content.str.contains_any(patterns).any():
                 return True
             tail = chunk[-overlap:]
     return False
@@ -181,10 +183,10 @@ def _strings_of(path: Path) -> pl.DataFrame:
     return rows.select(columns).collect()
 
 
-def _in_values(rows: pl.DataFrame, needles: Needles, found: _Found) -> str:
+def _in_values(rows: pl.DataFrame, needles: Needles, counts: _Counts) -> str:
     for name in rows.columns:
         for field, values in _fields(name, rows[name]):
-            found.values += len(values)
+            counts.values += len(values)
             if needles.in_bytes and values.str.contains(needles.pattern()).any():
                 return "id"
             if field == "user_id" and values.eq(needles.user_id).any():
@@ -195,7 +197,7 @@ def _in_values(rows: pl.DataFrame, needles: Needles, found: _Found) -> str:
 
 
 def _fields(name: str, column: pl.Series) -> Iterator[tuple[str, pl.Series]]:
-    """The strings of a column, those inside lists and structures by the names of their fields."""
+    """The strings of a column; inside lists and structs, by the name of the field."""
     if isinstance(column.dtype, (pl.List, pl.Array)):
         yield from _fields(name, column.explode(empty_as_null=True).drop_nulls())
     elif isinstance(column.dtype, pl.Struct):

@@ -1,7 +1,7 @@
-"""Erasing a shopper: every place of the workspace, then a search that finds nothing, then a receipt.
+"""Erase a shopper from every place of the workspace, search for leftovers, and write a receipt.
 
-What the shopper wrote is read first and kept in `erasures/pending-*.json` until the end, so that a run that was cut off
-anywhere is finished by the next one, though half of the places know nothing of the shopper by then.
+The shopper's texts are read first and saved in `erasures/pending-*.json` until the end, so that the next run can finish
+an interrupted one, even though half of the places no longer contain the shopper.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PENDING: Final = "pending-"
 
 @checked_dataclass
 class Plan:
-    """An erasure under way: whose it is, what they wrote, and what has left which place so far."""
+    """An erasure in progress: the user, their texts, and what has been removed from which place so far."""
 
     user_id: str
     request_id: str
@@ -66,7 +66,7 @@ _PLAN: Final = TypeAdapter(Plan)
 
 @dataclass
 class _Erasure:
-    """What the steps share."""
+    """State shared by the steps."""
 
     workspace: Workspace
     database: LiveDatabase
@@ -86,7 +86,7 @@ class _Erasure:
         write_atomically(self.path, _PLAN.dump_json(self.plan))
 
     def note(self, place: str, removed: dict[str, int], files: Iterable[Path] = ()) -> None:
-        """Count what has left a place, and what was written there instead."""
+        """Add to the counts of what was removed from a place, and to the files written there instead."""
         counts = self.plan.removed.setdefault(place, {})
         for name, count in removed.items():
             counts[name] = counts.get(name, 0) + count
@@ -98,20 +98,20 @@ class _Erasure:
 def erase(
     workspace: Workspace, settings: Settings, user_id: str, now: datetime, progress: Progress
 ) -> tuple[Receipt, Path]:
-    """Erase the shopper from everything in the workspace and from its live database; the receipt and where it lies.
+    """Erase the shopper from the workspace and its live database; returns the receipt and its path.
 
-    Nobody's id is refused but the empty one: of someone unknown the receipt says so. Raises StoreError where a night,
-    an ingest or a fine-tuning run writes meanwhile, ErasureError where something is left.
+    An unknown user is not an error; the receipt says so. Raises ErasureError for an empty id or if something is left,
+    StoreError while a nightly run, an ingest or a fine-tuning run holds the workspace.
     """
     if not user_id:
-        raise ErasureError("an empty id names nobody; give the shopper's id, as in the column user_id")
+        raise ErasureError("user id must not be empty")
     return _erase(workspace, settings, Plan(user_id, "", None, 0), now, progress)
 
 
 def erase_queued(
     workspace: Workspace, settings: Settings, now: datetime, progress: Progress
 ) -> list[tuple[Receipt, Path]]:
-    """Finish what was cut off, then erase every shopper who waits in the live database; raises as `erase`."""
+    """Finish interrupted erasures, then erase every shopper queued in the live database. Raises as `erase` does."""
     plans = [plan for path in sorted(workspace.erasures.glob(f"{PENDING}*.json")) if (plan := _read_plan(path))]
     database = open_live_database(workspace, settings.serve.events_url)
     try:
@@ -120,7 +120,9 @@ def erase_queued(
         database.close()
     known = {plan.user_id for plan in plans}
     plans += [
-        Plan(one.user_id, one.request_id, one.requested_at, one.n_rows) for one in waiting if one.user_id not in known
+        Plan(request.user_id, request.request_id, request.requested_at, request.n_rows)
+        for request in waiting
+        if request.user_id not in known
     ]
     return [_erase(workspace, settings, plan, now, progress) for plan in plans]
 
@@ -129,7 +131,7 @@ def _erase(
     workspace: Workspace, settings: Settings, plan: Plan, now: datetime, progress: Progress
 ) -> tuple[Receipt, Path]:
     if not workspace.root.is_dir():
-        raise ErasureError(f"{workspace.root}: no such folder; name the workspace with --workspace")
+        raise ErasureError(f"{workspace.root}: no such folder; pass the workspace with --workspace")
     minutes = settings.releases.lease_minutes
     database = open_live_database(workspace, settings.serve.events_url)
     try:
@@ -150,8 +152,8 @@ def _erase(
         database.close()
 
 
-def _keep_out(erasure: _Erasure) -> None:
-    """First of all, so that neither ingest nor the service takes anything of the shopper any more."""
+def _block_user(erasure: _Erasure) -> None:
+    """First, so that neither ingest nor the service accepts data of the shopper any more."""
     erasure.subject = add_erased(erasure.workspace, erasure.plan.user_id, erasure.now)
     begun = _read_plan(erasure.path)
     if begun is not None:
@@ -165,10 +167,10 @@ def _keep_out(erasure: _Erasure) -> None:
 
 
 def _find_traces(erasure: _Erasure) -> None:
-    found = traces_of(erasure.workspace, erasure.database, erasure.plan.user_id) | erasure.plan.traces()
-    erasure.plan.review_ids = sorted(found.review_ids)
-    erasure.plan.texts = sorted(found.texts)
-    erasure.plan.hashes = sorted(found.hashes)
+    traces = traces_of(erasure.workspace, erasure.database, erasure.plan.user_id) | erasure.plan.traces()
+    erasure.plan.review_ids = sorted(traces.review_ids)
+    erasure.plan.texts = sorted(traces.texts)
+    erasure.plan.hashes = sorted(traces.hashes)
     erasure.save()
 
 
@@ -180,9 +182,9 @@ def _embeddings(erasure: _Erasure) -> None:
 def _releases(erasure: _Erasure) -> None:
     change = WithoutShopper(erasure.plan.user_id, frozenset(erasure.plan.review_ids))
     rewritten = rewrite_releases(erasure.workspace, erasure.lease, change, lambda: datetime.now(UTC))
-    for release_id, one in rewritten.items():
+    for release_id, rewrite in rewritten.items():
         manifest = erasure.workspace.releases / release_id / "manifest.json"
-        erasure.note(f"release {release_id}", one.removed, [manifest] if any(one.removed.values()) else ())
+        erasure.note(f"release {release_id}", rewrite.removed, [manifest] if any(rewrite.removed.values()) else ())
 
 
 def _quarantine(erasure: _Erasure) -> None:
@@ -201,12 +203,12 @@ def _live_database(erasure: _Erasure) -> None:
         removed = {**removed, "rows at the request": erasure.plan.n_rows_at_request}
     erasure.note("live database", removed)
     if erasure.database.exists:
-        ErasureQueue(erasure.database).done(erasure.plan.user_id)  # from here on the plan remembers the shopper
+        ErasureQueue(erasure.database).done(erasure.plan.user_id)  # from here on only the plan knows the shopper
 
 
 def _half_done(erasure: _Erasure) -> None:
-    """States of runs that were cut off, and outputs that steps of a night keep for the next: all of them, as they were
-    made of what the shopper did, and are made again when they are needed."""
+    """Remove states of interrupted runs and cached outputs of nightly steps: all of them, because they were computed
+    from the shopper's data. They are computed again when needed."""
     if any(count for counts in erasure.plan.removed.values() for count in counts.values()):
         erasure.note("half-done work", remove_half_done(erasure.workspace))
 
@@ -218,7 +220,7 @@ def _runs(erasure: _Erasure) -> None:
 
 
 def _hidden_reviews(erasure: _Erasure) -> None:
-    """After the releases: a running service must not quote what was hidden until then."""
+    """After the releases: until then, a running service must not quote a hidden review."""
     path = erasure.workspace.hidden_reviews
     hidden = hidden_ids(path).intersection(erasure.plan.review_ids)
     if hidden:
@@ -229,15 +231,15 @@ def _hidden_reviews(erasure: _Erasure) -> None:
 def _search(erasure: _Erasure) -> None:
     assert erasure.needles is not None
     workspace = erasure.workspace
-    for draft in workspace.erasures.glob(f".{PENDING}*"):  # of a run that was killed
+    for draft in workspace.erasures.glob(f".{PENDING}*"):  # of a killed run
         draft.unlink()
     erasure.searched, places = search(
         workspace, erasure.database, erasure.needles, [workspace.sample, erasure.path, *_source_files(workspace)]
     )
     if places:
         raise ErasureError(
-            f"{workspace.root}: something of the shopper is left in {len(places)} places, the first is {places[0]}; "
-            "remove it by hand or run the same again; no receipt was written"
+            f"{workspace.root}: data of the user is left in {len(places)} places, e.g. {places[0]}; delete it by hand "
+            "or run the command again; no receipt was written"
         )
 
 
@@ -272,7 +274,7 @@ def _forget_plan(erasure: _Erasure) -> None:
 
 
 ERASE_STEPS: tuple[tuple[str, Callable[[_Erasure], None]], ...] = (
-    ("keep out", _keep_out),
+    ("block user", _block_user),
     ("find traces", _find_traces),
     ("embeddings", _embeddings),
     ("releases", _releases),
@@ -286,7 +288,7 @@ ERASE_STEPS: tuple[tuple[str, Callable[[_Erasure], None]], ...] = (
     ("receipt", _write_receipt),
     ("forget the plan", _forget_plan),
 )
-"""In order. What the lake alone tells is read first and needed until the end; so it is kept in the plan."""
+"""In order. The traces, which only the lake can tell, are read before anything is removed and saved in the plan."""
 
 
 def _read_plan(path: Path) -> Plan | None:
@@ -295,26 +297,29 @@ def _read_plan(path: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        said = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise ErasureError(f"{path}: damaged ({said}); remove it and erase the same shopper again") from None
+        message = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise ErasureError(f"{path}: damaged ({message}); delete it and erase the same user again") from None
 
 
 def _there(workspace: Workspace, names: Iterable[str]) -> list[str]:
-    """Of the files that were written those that no later step, or run, has replaced."""
+    """The written files that still exist: those that no later step or run has replaced."""
     return [name for name in names if (workspace.root / name).is_file()]
 
 
 def _source_files(workspace: Workspace) -> list[Path]:
-    """The shop's own files that were taken in, as far as they are still there."""
-    taken = {file.path for source in load_seen(workspace.lake) for file in source.files}
+    """The shop's files that were ingested and still exist."""
+    taken = {file.path for entry in load_seen(workspace.lake) for file in entry.files}
     return [path for path in map(Path, sorted(taken)) if path.is_file()]
 
 
-def erase_before_the_night(workspace: Workspace, settings: Settings, now: datetime, progress: Progress) -> int:
-    """Erase who waits; how many. What keeps that from happening is logged, and no reason to leave a shop without a
-    release: they wait on, and are kept out of lists meanwhile."""
+def erase_before_run(workspace: Workspace, settings: Settings, now: datetime, progress: Progress) -> int:
+    """Process all pending erasure requests; returns their number.
+
+    An error is logged, not raised, because the shop still needs a release: the requests stay pending, and these users
+    are excluded from training and lists meanwhile.
+    """
     try:
         return len(erase_queued(workspace, settings, now, progress))
     except RecsysError as error:
-        log.error("shoppers not erased, they wait on error=%s", error)
+        log.error("erasure requests not processed, they stay pending error=%s", error)
         return 0

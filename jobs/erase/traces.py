@@ -1,13 +1,13 @@
-"""What a shopper wrote: found in the lake, the releases and the live database before anything is removed."""
+"""Collect what a shopper wrote from the lake, the releases and the live database, before anything is removed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from features.live.answer_log import AnswerLog
 from features.live.database import LiveDatabase
@@ -25,9 +25,30 @@ _REVIEW_COLUMNS = ("review_id", "user_id", "item_id", "title", "text", "timestam
 
 
 @dataclass(frozen=True)
+class _SessionEvent:
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class _LoggedRequest:
+    text: str | None = None
+    session: tuple[_SessionEvent, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _LoggedAnswer:
+    """The texts of a row of the answer log; its other fields are ignored."""
+
+    request: _LoggedRequest | None = None
+
+
+_LOGGED_ANSWER: Final = TypeAdapter(_LoggedAnswer)
+
+
+@dataclass(frozen=True)
 class Traces:
     """review_ids: of the shopper's reviews; texts: their searches, pages, titles, reviews and the sentences of these;
-    hashes: by which the vectors of such texts are stored."""
+    hashes: keys of the stored vectors of such texts."""
 
     review_ids: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
@@ -38,15 +59,15 @@ class Traces:
 
 
 def traces_of(workspace: Workspace, database: LiveDatabase, user_id: str) -> Traces:
-    """Everything that the shopper wrote, wherever it still is."""
+    """Everything that the shopper wrote, wherever it is still stored."""
     lake = Lake(workspace.lake)
-    theirs = pl.col("user_id") == user_id
-    reviews = [lake.scan("reviews").filter(theirs).select(_REVIEW_COLUMNS).collect()]
+    is_of_user = pl.col("user_id") == user_id
+    reviews = [lake.scan("reviews").filter(is_of_user).select(_REVIEW_COLUMNS).collect()]
     reviews += _published_reviews(workspace, user_id)
-    written = lake.scan("events").filter(theirs & pl.col("text").is_not_null()).select("text").unique().collect()
-    said = {*written["text"], *_live_texts(database, user_id)}
-    found = _of_reviews(pl.concat(reviews).unique())
-    return found | Traces(frozenset(), frozenset(said), frozenset(_hashes(said)))
+    written = lake.scan("events").filter(is_of_user & pl.col("text").is_not_null()).select("text").unique().collect()
+    texts = {*written["text"], *_live_texts(database, user_id)}
+    traces = _of_reviews(pl.concat(reviews).unique())
+    return traces | Traces(frozenset(), frozenset(texts), frozenset(_hashes(texts)))
 
 
 def _of_reviews(reviews: pl.DataFrame) -> Traces:
@@ -76,18 +97,14 @@ def _live_texts(database: LiveDatabase, user_id: str) -> set[str]:
         return set()
     texts = set(EventLog(database).texts_of(user_id))
     for content in AnswerLog(database).contents_of(user_id):
-        texts.update(_texts_in(json.loads(content).get("request", {})))
+        request = _LOGGED_ANSWER.validate_json(content).request or _LoggedRequest()
+        parts = (request.text, *(event.text for event in request.session or ()))
+        texts.update(text for text in parts if text)
     return texts
 
 
-def _texts_in(request: dict[str, Any]) -> Iterator[str]:
-    for part in (request, *request.get("session", ())):
-        if part.get("text"):
-            yield part["text"]
-
-
 def _hashes(texts: Iterable[str]) -> Iterator[str]:
-    """As searches and quoted sentences are stored: cleaned, or as they are."""
+    """Hashes of texts as searches and quoted sentences are stored: cleaned, and as they are."""
     for text in texts:
         yield text_hash(text)
         yield text_hash(clean(text))

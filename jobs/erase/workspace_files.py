@@ -1,4 +1,4 @@
-"""What leaves the folders of a workspace with a shopper: rows of lake and quarantine, half-done work, lines of runs."""
+"""Erase a shopper from the folders of a workspace: rows of lake and quarantine, unfinished work, texts in runs."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ INSTEAD: Final = b"(erased)"
 def erase_from_lake(
     workspace: Workspace, user_id: str, review_ids: Collection[str]
 ) -> tuple[dict[str, int], list[Path]]:
-    """Rows removed by table, and the files that were written, in one commit; half-written files of killed runs go, too.
-    Needs the lease of the lake."""
+    """Remove the shopper's rows in one commit, and incomplete files of killed runs; needs the lease of the lake.
+
+    Returns the number of removed rows by table, and the files that were written.
+    """
     lake = Lake(workspace.lake)
     removed, written = {}, []
     for table in ("events", "reviews"):
-        theirs = pl.col("user_id") == user_id
+        is_of_user = pl.col("user_id") == user_id
         if table == "reviews":
-            theirs = theirs | pl.col("review_id").is_in(list(review_ids))
+            is_of_user = is_of_user | pl.col("review_id").is_in(list(review_ids))
         place = TABLES[table].partition().alias("partition")
-        touched = lake.scan(table).filter(theirs).select(place).unique().collect()["partition"].to_list()
+        touched = lake.scan(table).filter(is_of_user).select(place).unique().collect()["partition"].to_list()
         sizes = {file.partition: file.rows for file in lake.files if file.table == table and file.partition in touched}
         removed[table] = 0
         for partitions in groups(sizes, ROWS_AT_ONCE):
             rows = lake.partitions(table, partitions).collect()
-            stays = rows.filter(~theirs)
+            stays = rows.filter(~is_of_user)
             removed[table] += len(rows) - len(stays)
             written += lake.write(table, stays, partitions)
-    # What an undo would bring back may hold the shopper: from now on no earlier ingest can be undone.
+    # An undo could bring back rows of the shopper, so earlier ingests cannot be undone from now on.
     lake = lake.commit(written, History(lake.history.last_id))
     shutil.rmtree(workspace.lake / "staging", ignore_errors=True)
     files = [workspace.lake / file.path for file in written if file.rows]
@@ -52,16 +54,18 @@ def erase_from_lake(
 
 
 def erase_from_quarantine(workspace: Workspace, user_id: str, texts: Collection[str]) -> tuple[int, list[Path]]:
-    """Rows removed, and the files that were written: rows with the id or a text of the shopper in any field, as no
-    rule says which column of a bad row is whose."""
+    """Remove rows with the id or a text of the shopper in any field, as the columns of rejected rows are arbitrary.
+
+    Returns the number of removed rows, and the files that were written.
+    """
     n_rows, written = 0, []
-    wanted = {user_id, *texts}
+    values = {user_id, *texts}
     for path in workspace.quarantine.rglob("*"):
         if path.suffix == ".tmp" or path.name.startswith("."):
             path.unlink()
         elif path.suffix == ".parquet":
             rows = pl.read_parquet(path)
-            stays = pl.Series([not _is_theirs(data, user_id, wanted) for data in rows["data"]], dtype=pl.Boolean)
+            stays = pl.Series([not _is_of_user(data, user_id, values) for data in rows["data"]], dtype=pl.Boolean)
             if stays.all():
                 continue
             n_rows += int((~stays).sum())
@@ -75,21 +79,22 @@ def erase_from_quarantine(workspace: Workspace, user_id: str, texts: Collection[
     return n_rows, written
 
 
-def _is_theirs(data: str, user_id: str, wanted: Collection[str]) -> bool:
+def _is_of_user(data: str, user_id: str, values: Collection[str]) -> bool:
+    """data: a rejected row, with whatever fields the shop's file had, or a line that could not be parsed."""
     try:
         fields = json.loads(data)
-    except ValueError:  # a line that could not be read at all
+    except ValueError:
         return re.search(rf"(?<![\w-]){re.escape(user_id)}(?![\w-])", data) is not None
-    return any(str(value) in wanted for value in fields.values()) if isinstance(fields, dict) else data in wanted
+    return any(str(value) in values for value in fields.values()) if isinstance(fields, dict) else data in values
 
 
 def remove_half_done(workspace: Workspace) -> dict[str, int]:
-    """Files removed. Needs the leases of the night and of fine-tuning: nobody is at work."""
+    """Remove files of unfinished work; returns their number. Needs the leases of nightly run and fine-tuning."""
     left = [*workspace.training.glob("*"), *workspace.steps.glob("*"), *workspace.runs.glob("staging-*")]
     left += workspace.encoders.glob(".draft-*")
     n_files = 0
     for path in left:
-        n_files += sum(1 for one in path.rglob("*") if one.is_file()) if path.is_dir() else 1
+        n_files += sum(1 for file in path.rglob("*") if file.is_file()) if path.is_dir() else 1
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -98,8 +103,10 @@ def remove_half_done(workspace: Workspace) -> dict[str, int]:
 
 
 def erase_from_runs(workspace: Workspace, needles: Needles) -> tuple[dict[str, int], list[Path]]:
-    """Places of reports and logs that named the shopper or quoted them, and the files that were written; a file of
-    another kind goes as a whole."""
+    """Overwrite the id and texts of the shopper in reports and logs; delete files of other kinds that contain them.
+
+    Returns the number of overwritten places and of deleted files, and the files that were written.
+    """
     n_places, n_files, written = 0, 0, []
     for path in workspace.runs.rglob("*"):
         if not path.is_file() or not holds_any(path, needles):
@@ -113,9 +120,9 @@ def erase_from_runs(workspace: Workspace, needles: Needles) -> tuple[dict[str, i
         content, n_ids = pattern.subn(INSTEAD, content)
         n_places += n_ids
         for text in sorted(needles.texts, key=len, reverse=True):
-            said = text.encode("utf-8", "replace")
-            n_places += content.count(said)
-            content = content.replace(said, INSTEAD)
+            encoded = text.encode("utf-8", "replace")
+            n_places += content.count(encoded)
+            content = content.replace(encoded, INSTEAD)
         write_atomically(path, content)
         written.append(path)
     return {"mentions": n_places, "files": n_files}, written

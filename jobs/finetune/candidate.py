@@ -1,4 +1,4 @@
-"""What fine-tuning made becomes a folder of the workspace, and is measured against the encoder in use."""
+"""Save a fine-tuned encoder in the workspace as a candidate, and compare it with the current encoder."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from recsys.workspace import Workspace
 K: Final = 10
 
 MIN_ANCHORS: Final = 20
-"""Of fewer held-out texts a bootstrap interval says too little: two texts that agree would look certain."""
+"""With fewer held-out texts the bootstrap interval is meaningless: two texts that agree would look certain."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """name: of its folder below `WORKSPACE/encoders`; encoder: the settings that load it, with `workspace:NAME` for the
-    model, or those in use where no stage changed the encoder; has_head: whether the folder has a sentiment head.
+    """name: of its folder in `WORKSPACE/encoders`; encoder: the settings that load it, with `workspace:NAME` as the
+    model, or the current settings if no stage changed the encoder; has_head: whether the folder has a sentiment head.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Candidate:
 class Verdict:
     """Whether the candidate is adopted, and why.
 
-    before, after: mean NDCG@10 over `n_anchors` held-out texts, with the encoder in use and with the candidate; low,
-    high: the 95 % interval of the mean difference, after less before. All 0 where nothing was measured.
+    before, after: mean NDCG@10 over `n_anchors` held-out texts, with the current encoder and with the candidate; low,
+    high: the 95 % interval of the mean difference, after minus before. All 0 if nothing was measured.
     """
 
     adopted: bool
@@ -60,37 +60,37 @@ class Verdict:
     high: float = 0.0
 
 
-def keep_candidate(
-    workspace: Workspace, made: TunedEncoder, current: config.EncoderSettings, as_of: datetime, drafts: Path
+def save_candidate(
+    workspace: Workspace, tuned: TunedEncoder, current: config.EncoderSettings, as_of: datetime, drafts: Path
 ) -> Candidate:
-    """Move what was made to `WORKSPACE/encoders/NAME`, whole or not at all; equal contents have equal names.
+    """Move the result to `WORKSPACE/encoders/NAME` atomically; the name ends with a hash of the contents.
 
-    current: the encoder in use, which a head reads where no stage changed the encoder. drafts: a folder beside NAME.
+    current: the current encoder, which the head reads if no stage changed the encoder. drafts: a folder beside NAME.
     """
-    contents = [path for part in (MODEL, HEAD) for path in sorted((made.folder / part).rglob("*.safetensors"))]
+    contents = [path for part in (MODEL, HEAD) for path in sorted((tuned.folder / part).rglob("*.safetensors"))]
     tail = hashlib.sha256("".join(sha256_of(path) for path in contents).encode()).hexdigest()[:6]
     name = f"finetuned-{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
-    encoder = current.model_copy(update={"model": named(name), "sha256": ""}) if made.changed else current
-    candidate = Candidate(name, encoder, made.changed, made.has_head)
+    encoder = current.model_copy(update={"model": named(name), "sha256": ""}) if tuned.changed else current
+    candidate = Candidate(name, encoder, tuned.changed, tuned.has_head)
     final = workspace.encoders / name
-    if final.exists() or not (made.changed or made.has_head):
+    if final.exists() or not (tuned.changed or tuned.has_head):
         return candidate
     draft = drafts / name
     if candidate.changed:
-        (made.folder / MODEL).rename(draft)
+        (tuned.folder / MODEL).rename(draft)
     draft.mkdir(exist_ok=True)
     if candidate.has_head:
-        own = made.folder / HEAD / READER
-        if own.is_dir():
-            own.rename(draft / READER)
+        reader = tuned.folder / HEAD / READER
+        if reader.is_dir():
+            reader.rename(draft / READER)
         if (draft / READER).is_dir():
             read = current.model_copy(update={"model": str(draft / READER), "sha256": ""})
         elif candidate.changed:
             read = current.model_copy(update={"model": str(draft), "sha256": ""})
         else:
             read = located(workspace, current)
-        # The folder's own name is part of an encoder's id, where it lies is not.
-        replace(SentimentHead.load(made.folder / HEAD), encoder_id=encoder_id(read)).save(draft)
+        # The folder's name is part of an encoder's id, its parent folders are not.
+        replace(SentimentHead.load(tuned.folder / HEAD), encoder_id=encoder_id(read)).save(draft)
     sync_tree(draft)
     draft.rename(final)
     return candidate
@@ -99,31 +99,31 @@ def keep_candidate(
 def judge(
     workspace: Workspace, candidate: Candidate, current: config.EncoderSettings, data: TuningData, settings: Settings
 ) -> Verdict:
-    """The candidate beside the encoder in use, on the pairs that no stage was trained on, by a paired bootstrap.
+    """Compare the candidate with the current encoder on the held-out pairs, by a paired bootstrap over texts.
 
-    A text with several pairs counts once, with their mean: it is texts that are drawn. Where only a sentiment head is
-    new, there is nothing to compare, and it is adopted.
+    A text with several pairs counts once, with their mean. If only a sentiment head is new, it is adopted without a
+    comparison.
     """
     if not candidate.changed:
         if candidate.has_head:
-            return Verdict(True, "a sentiment head on the encoder in use, which stays as it is")
+            return Verdict(True, "new sentiment head, encoder unchanged")
         return Verdict(False, "every stage was skipped")
     if data.pairs is None:
-        return Verdict(False, f"there is nothing to measure it on: {data.no_pairs}")
+        return Verdict(False, f"no pairs to evaluate on: {data.no_pairs}")
     pairs = held_out_pairs(data.pairs, settings.finetune.contrastive.held_out, MAX_HELD_OUT)
     n_anchors = pairs["anchor"].n_unique()
     if n_anchors < MIN_ANCHORS:
-        remedy = "ingest more, or raise finetune.contrastive.held_out"
-        return Verdict(False, f"{n_anchors} held-out texts are too few to tell, {MIN_ANCHORS} are needed; {remedy}")
+        remedy = "ingest more data or raise finetune.contrastive.held_out"
+        return Verdict(False, f"too few held-out texts: {n_anchors}, at least {MIN_ANCHORS} are needed; {remedy}")
     before, after = (_quality(located(workspace, encoder), pairs) for encoder in (current, candidate.encoder))
     low, high = bootstrap_difference(after, before, settings.seed)
     better = low > 0
-    reason = "clearly better at finding held-out texts" if better else "not clearly better at finding held-out texts"
+    reason = f"{'' if better else 'not '}significantly better at retrieving held-out texts"
     return Verdict(better, reason, n_anchors, float(before.mean()), float(after.mean()), low, high)
 
 
 def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> Adopted:
-    """What is to be written where the verdict is to adopt; base: the model that the settings name."""
+    """The record of an adoption; base: the model named in the settings."""
     model = candidate.encoder.model
     in_folders = [model.removeprefix(IN_WORKSPACE)] if model.startswith(IN_WORKSPACE) else []
     in_folders += [candidate.name] if candidate.has_head and not candidate.changed else []
@@ -139,7 +139,7 @@ def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> Adopte
 
 
 def _quality(named: config.EncoderSettings, pairs: pl.DataFrame) -> np.ndarray:
-    """(n_anchors,) NDCG@10 of each distinct anchor, in the order in which they first occur."""
-    found = ndcg(retrieval_ranks(load_encoder(named), pairs), K)
-    by_anchor = pairs.select("anchor").with_columns(ndcg=pl.Series(found))
+    """(n_anchors,) NDCG@10 of each distinct anchor, in order of first occurrence."""
+    of_pairs = ndcg(retrieval_ranks(load_encoder(named), pairs), K)
+    by_anchor = pairs.select("anchor").with_columns(ndcg=pl.Series(of_pairs))
     return by_anchor.group_by("anchor", maintain_order=True).agg(pl.col("ndcg").mean())["ndcg"].to_numpy()

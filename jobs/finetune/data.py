@@ -1,4 +1,4 @@
-"""What the shop gives to tune an encoder on: its texts, pairs of them that belong together, and its reviews."""
+"""The data of fine-tuning: the shop's texts, pairs of texts that belong together, histories and reviews."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ EmbedProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TuningData:
-    """All of it happened or was written before one moment.
+    """All data is from before one point in time.
 
-    texts: of items, reviews, searches and pages read, with repeats; pairs: `features.finetune.pairs.Pairs`, None where
-    there is not one, and `no_pairs` then says why; histories: user_id and text of the items that each shopper dealt
-    with, oldest first; reviews: `recsys.tables.Reviews`.
+    texts: of items, reviews, searches and pages read, with duplicates; pairs: `features.finetune.pairs.Pairs`, or None
+    if there are none, and `no_pairs` then gives the reason; histories: user_id and text of the items of each shopper's
+    events, oldest first; reviews: `recsys.tables.Reviews`.
     """
 
     texts: list[str]
@@ -47,10 +47,10 @@ def read_tuning_data(
     as_of: datetime,
     progress: EmbedProgress,
 ) -> TuningData:
-    """The shop before `as_of`, for this encoder, which the settings `named` load.
+    """Read the shop's data from before `as_of`. named: the settings that load `encoder`.
 
-    The items' vectors, which hard negatives are chosen by, are embedded where the workspace has none of this encoder.
-    Raises DataError where nothing happened before `as_of`.
+    Embeds the items if the workspace has no vectors of this encoder; hard negatives are chosen by these vectors.
+    Raises DataError if there are no events before `as_of`.
     """
     lake = Lake(workspace.lake)
     shop = read_shop(lake, as_of)
@@ -59,7 +59,7 @@ def read_tuning_data(
     described = items.join(
         shop.items.select("item_id", "title", "description"), on="item_id", how="left", maintain_order="left"
     )
-    events, own = _events(lake, shop, as_of), settings.finetune.pairs
+    events, pair_settings = _events(lake, shop, as_of), settings.finetune.pairs
     pairs, no_pairs = None, ""
     try:
         pairs = training_pairs(
@@ -68,17 +68,17 @@ def read_tuning_data(
             shop.reviews,
             load_vectors(workspace, done.encoder_id, items["text_hash"]),
             as_of,
-            own,
+            pair_settings,
             settings.seed,
         )
     except DataError as error:
         no_pairs = str(error)
-    said = [items, review_texts(shop.reviews), browsing_texts(shop.searches)]
-    texts = [text for frame in said for text in frame["text"] if text]
-    return TuningData(texts, pairs, no_pairs, read_histories(events, described, as_of, own), shop.reviews)
+    frames = [items, review_texts(shop.reviews), browsing_texts(shop.searches)]
+    texts = [text for frame in frames for text in frame["text"] if text]
+    return TuningData(texts, pairs, no_pairs, read_histories(events, described, as_of, pair_settings), shop.reviews)
 
 
 def _events(lake: Lake, shop: Shop, as_of: datetime) -> pl.DataFrame:
-    """The lake's events, and the reviews as ratings: a shop of reviews alone has histories, too."""
+    """The lake's events, plus the reviews as ratings, so that a shop with only reviews has histories, too."""
     events = lake.scan("events").filter(pl.col("timestamp") < as_of).collect()
     return pl.concat([events, rating_events(shop.reviews.lazy()).collect()], how="diagonal_relaxed")

@@ -1,16 +1,17 @@
-"""Fine-tuning the encoder of a workspace: the shop's data -> stages -> a candidate -> adopted if clearly better."""
+"""Fine-tune the encoder of a workspace: read data, train the stages, save a candidate, adopt it if clearly better."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+
+from pydantic import TypeAdapter
 
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.selection import adopt, in_use, located, read_adopted
@@ -18,7 +19,7 @@ from features.finetune.loop import Step
 from features.finetune.record import FinetuneRecord, plot_learning_curves, write_record
 from features.workspace.atomic_files import write_atomically
 from features.workspace.lease import hold_lease
-from jobs.finetune.candidate import Verdict, adoption_of, judge, keep_candidate
+from jobs.finetune.candidate import Verdict, adoption_of, judge, save_candidate
 from jobs.finetune.data import read_tuning_data
 from jobs.finetune.stages import train_stages
 from jobs.lake.lake import Lake
@@ -29,15 +30,15 @@ from recsys.workspace import Workspace
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a step's name, what is done of it and what there is to do."""
+"""Called with a step's name, the units done and the total."""
 
 _DRAFTS: Final = ".draft-"
+_VERDICT: Final = TypeAdapter(Verdict)
 
 
 @dataclass(frozen=True)
 class FinetuneReport:
-    """What a run did. name: of the folder below `runs` with the record, the curves and the verdict, and of that below
-    `encoders` with what was made."""
+    """The result of a run. name: of its folder in `runs` (record, curves, verdict) and in `encoders` (the encoder)."""
 
     name: str
     record: FinetuneRecord
@@ -47,11 +48,11 @@ class FinetuneReport:
 def finetune(
     workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
 ) -> FinetuneReport:
-    """Tune the encoder in use on what happened before `as_of`, by default the newest event that is not after `now`.
+    """Fine-tune the current encoder on data from before `as_of`, by default the newest event's time, at most `now`.
 
-    A killed run is taken up when this is called again with the same data and settings. The nightly run embeds with the
-    result from its next start on, where that is clearly better (`judge`). Raises DataError where nothing happened,
-    EncoderError where the encoder in use is missing or altered, StoreError where another run tunes this workspace.
+    An interrupted run is resumed if this is called again with the same data and settings. If the result is clearly
+    better (`judge`), nightly runs use it from then on. Raises DataError if there are no events, EncoderError if the
+    current encoder is missing or altered, StoreError if another run fine-tunes this workspace.
     """
     with hold_lease(workspace.tuning_lease, now, settings.releases.lease_minutes):
         return _run(workspace, settings, as_of, now, progress)
@@ -69,31 +70,31 @@ def _run(
     data = read_tuning_data(
         workspace, encoder, named, settings, as_of, lambda done, total: progress("embed", done, total)
     )
-    del encoder  # the stages load it anew, to be trained
+    del encoder  # the stages load it again, for training
 
-    def told(step: Step) -> None:
+    def on_step(step: Step) -> None:
         progress(f"train {step.stage}", step.number, step.n_steps)
 
     workspace.encoders.mkdir(parents=True, exist_ok=True)
-    for left in workspace.encoders.glob(f"{_DRAFTS}*"):  # by a run that was killed
+    for left in workspace.encoders.glob(f"{_DRAFTS}*"):  # by a killed run
         shutil.rmtree(left)
     with TemporaryDirectory(prefix=_DRAFTS, dir=workspace.encoders, ignore_cleanup_errors=True) as drafts:
-        made_in = Path(drafts) / "made"
-        made_in.mkdir()
-        made = train_stages(
+        folder = Path(drafts) / "tuned"
+        folder.mkdir()
+        result = train_stages(
             data,
             named,
             max_tokens,
             settings.finetune,
             settings.seed,
             checkpoints=workspace.tuning,
-            folder=made_in,
-            told=told,
+            folder=folder,
+            on_step=on_step,
         )
-        candidate = keep_candidate(workspace, made, current, as_of, Path(drafts))
+        candidate = save_candidate(workspace, result, current, as_of, Path(drafts))
     verdict = judge(workspace, candidate, current, data, settings)
     tuned = encoder_id(located(workspace, candidate.encoder)) if candidate.changed else ""
-    report = FinetuneReport(candidate.name, replace(made.record, tuned=tuned), verdict)
+    report = FinetuneReport(candidate.name, replace(result.record, tuned=tuned), verdict)
     _write(report, workspace.runs / candidate.name)
     if verdict.adopted:
         adopt(workspace, adoption_of(workspace, candidate, base))
@@ -105,4 +106,4 @@ def _run(
 def _write(report: FinetuneReport, folder: Path) -> None:
     write_record(report.record, folder / "record.json")
     plot_learning_curves(report.record, folder / "learning-curves.png")
-    write_atomically(folder / "verdict.json", (json.dumps(asdict(report.verdict), indent=2) + "\n").encode())
+    write_atomically(folder / "verdict.json", _VERDICT.dump_json(report.verdict, indent=2) + b"\n")

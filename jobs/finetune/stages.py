@@ -1,4 +1,4 @@
-"""The stages of fine-tuning, on every GPU of the cluster, or in this process where one is all there is."""
+"""Run the stages of fine-tuning on all GPUs of the cluster, or in this process if there is at most one."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _RECORD: Final = "record.json"
 
 @dataclass(frozen=True)
 class TunedEncoder:
-    """What the stages left in `folder`: an encoder under `MODEL` where a stage changed it, a sentiment head under
-    `HEAD` where one was fitted, with its own encoder under `READER` in there if it has one."""
+    """The result of the stages in `folder`: an encoder in `MODEL` if a stage changed it, a sentiment head in `HEAD` if
+    one was fitted, with the head's own encoder in `HEAD/READER` if it has one."""
 
     folder: Path
     record: FinetuneRecord
@@ -56,7 +56,7 @@ class TunedEncoder:
 
 @dataclass(frozen=True)
 class _Work:
-    """What one worker needs. max_tokens: where texts are cut when vectors are made; data: a reference to TuningData."""
+    """Input of one worker. max_tokens: where texts are cut when they are embedded; steps: queue of progress reports."""
 
     data: ray.ObjectRef[TuningData]
     encoder: config.EncoderSettings
@@ -65,7 +65,7 @@ class _Work:
     seed: int
     checkpoints: Path
     folder: Path
-    told: Queue
+    steps: Queue
     n_threads: int
 
 
@@ -78,19 +78,19 @@ def train_stages(
     *,
     checkpoints: Path,
     folder: Path,
-    told: Told,
+    on_step: Told,
 ) -> TunedEncoder:
-    """Runs `settings.stages` on the encoder under Ray Train, one worker for each GPU, or `settings.workers`.
+    """Run `settings.stages` on the encoder under Ray Train, with one worker per GPU, or with `settings.workers`.
 
-    Without GPUs, with one in this machine, or with one worker asked for, they run in this process, and Ray is not
-    started. max_tokens: where texts are cut when the encoder is used; while training, `settings.max_tokens` rules.
-    checkpoints: the folder in which a killed run is taken up; folder: an empty one for the result; on a cluster of
-    several machines both must be on a disk that all share. told: called in this process after every step.
-    Raises as the stages do, but for DataError: a stage without data is skipped, and its record says why.
+    Without GPUs, with one in this machine, or with one worker in the settings, the stages run in this process without
+    Ray. max_tokens: where texts are cut when the encoder is used; training uses `settings.max_tokens`. checkpoints:
+    folder from which an interrupted run is resumed; folder: empty, for the result; on a cluster of several machines
+    both must be on a shared disk. on_step: called in this process after every step.
+    Raises as the stages do, except DataError: a stage without data is skipped, and its record gives the reason.
     """
     n_workers, on_gpus = workers_to_use(settings.workers)
     if n_workers == 1 and (torch.cuda.is_available() or not on_gpus):
-        _run_stages(data, encoder, max_tokens, settings, seed, checkpoints, folder, told)
+        _run_stages(data, encoder, max_tokens, settings, seed, checkpoints, folder, on_step)
     else:
         crew = gather_crew(n_workers, on_gpus)
         queue = report_queue()
@@ -106,7 +106,7 @@ def train_stages(
             queue,
             crew.n_threads,
         )
-        run_workers(_run_worker, work, crew, folder.resolve() / "ray", queue, told)
+        run_workers(_run_worker, work, crew, folder.resolve() / "ray", queue, on_step)
     return TunedEncoder(folder, read_record(folder / _RECORD))
 
 
@@ -124,7 +124,7 @@ def _run_worker(loop_config: dict[str, Any]) -> None:
         work.seed,
         work.checkpoints,
         work.folder,
-        work.told.put,
+        work.steps.put,
     )
 
 
@@ -136,9 +136,9 @@ def _run_stages(
     seed: int,
     checkpoints: Path,
     folder: Path,
-    told: Callable[[Step], None],
+    on_step: Callable[[Step], None],
 ) -> None:
-    """In one process of those that train together; the first leaves the result in `folder`."""
+    """In one of the processes that train together; the first one writes the result to `folder`."""
     encoder = load_trainable(named, settings)
     records: list[StageRecord] = []
     head: Sentiment | None = None
@@ -147,36 +147,38 @@ def _run_stages(
         try:
             match stage:
                 case "mlm":
-                    records.append(tune_mlm(encoder, data.texts, settings, seed, checkpoint=states, told=told))
+                    records.append(tune_mlm(encoder, data.texts, settings, seed, checkpoint=states, told=on_step))
                 case "contrastive":
                     if data.pairs is None:
                         raise DataError(data.no_pairs)
                     state = states / "state.safetensors"
-                    records.append(tune_contrastive(encoder, data.pairs, settings, seed, checkpoint=state, told=told))
+                    records.append(
+                        tune_contrastive(encoder, data.pairs, settings, seed, checkpoint=state, told=on_step)
+                    )
                 case "projection":
                     if data.pairs is None:
                         raise DataError(data.no_pairs)
-                    told_of = (data.pairs, data.histories)
+                    given = (data.pairs, data.histories)
                     state = states / "state.safetensors"
-                    records.append(fit_projection(encoder, *told_of, settings, seed, checkpoint=state, told=told))
+                    records.append(fit_projection(encoder, *given, settings, seed, checkpoint=state, told=on_step))
                 case "sentiment":
                     encode = replace(encoder, max_tokens=max_tokens).encode
                     head = fit_sentiment(
-                        encoder, data.reviews, settings, seed, encode=encode, checkpoint=states, told=told
+                        encoder, data.reviews, settings, seed, encode=encode, checkpoint=states, told=on_step
                     )
                     records.append(head.record)
         except DataError as error:
             records.append(StageRecord(stage, skipped=str(error)))
     if parallel.rank() == 0:
         record = FinetuneRecord(encoder.id, "", seed, _device(encoder), tuple(records))
-        _leave(encoder, head, record, folder, max_tokens)
+        _save(encoder, head, record, folder, max_tokens)
 
 
 def planned(stages: Sequence[Stage]) -> list[Stage]:
     """The stages in the order in which they run.
 
-    A sentiment head reads the vectors of the finished encoder, so it comes last. A projection is fitted before the
-    contrastive stage, which tunes the encoder through it, and anew to what came out.
+    The sentiment head reads vectors of the finished encoder, so it comes last. The projection is fitted before the
+    contrastive stage, which tunes the encoder through it, and again after it.
     """
     order: list[Stage] = []
     for stage in sorted(stages, key=STAGES.index):
@@ -184,9 +186,7 @@ def planned(stages: Sequence[Stage]) -> list[Stage]:
     return order
 
 
-def _leave(
-    encoder: Encoder, sentiment: Sentiment | None, record: FinetuneRecord, folder: Path, max_tokens: int
-) -> None:
+def _save(encoder: Encoder, sentiment: Sentiment | None, record: FinetuneRecord, folder: Path, max_tokens: int) -> None:
     if any(not stage.skipped and stage.stage != "sentiment" for stage in record.stages):
         save_encoder(encoder, folder / MODEL, max_tokens)
     if sentiment is not None:

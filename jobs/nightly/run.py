@@ -14,7 +14,7 @@ from features.encoder.selection import in_use, located, read_adopted
 from features.store.store import Store
 from features.workspace.erasure_receipt import note_release
 from jobs.cluster.ray_cluster import LOCAL, cluster_address
-from jobs.erase.run import erase_before_the_night
+from jobs.erase.run import erase_before_run
 from jobs.gate.records import GATE
 from jobs.nightly.context import NightlyRun, Progress
 from jobs.nightly.plan import Planned, plan
@@ -70,7 +70,7 @@ def nightly(
     """
     _check(choice)
     store = Store(workspace)
-    erase_before_the_night(workspace, settings, now, progress)
+    erase_before_run(workspace, settings, now, progress)
     with plain_disk_errors(workspace.root), store.lease(now, settings.releases.lease_minutes):
         record = _record(workspace, as_of, now, choice)
         resumed = (workspace.runs / record.run_id).exists()

@@ -1,8 +1,8 @@
-"""Load on an HTTP service from one process, over connections that are kept alive.
+"""Generate load on an HTTP service from one process, over keep-alive connections.
 
-Raw sockets behind one epoll, requests encoded beforehand, answers read as far as their status and length: some 40 µs of
-processor a request, where an HTTP library takes several times as much and would be measured in the service's stead on
-a machine that both share. `Load.client_share` tells how near the client came to its own limit.
+Raw sockets behind one epoll; requests are encoded beforehand, and of answers only status and length are parsed. That
+takes 15 to 20 µs of client CPU per request, where httpx takes 280 to 1,450 µs (docs/decisions.md) and would itself be
+measured on a machine that client and service share. `Load.client_share` shows how close the client came to its limit.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Final
 import numpy as np
 
 BROKEN: Final = 0
-"""The status of a request whose connection ended before its answer did, or could not be opened."""
+"""Status of a request whose connection closed before the full answer arrived, or could not be opened."""
 
 READ_BYTES: Final = 1 << 18
 TIMEOUT_S: Final = 30.0
 REOPEN_PAUSE_S: Final = 0.05
-"""Between two attempts to open a connection."""
+"""Pause between two attempts to open a connection."""
 
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
@@ -34,21 +34,21 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class Load:
-    """What came back. latency_ms, status: (n_requests,) in the order in which they were answered."""
+    """The answers. latency_ms, status: (n_requests,) in the order in which they were answered."""
 
     latency_ms: np.ndarray
     status: np.ndarray
     wall_s: float
     client_share: float
-    """Share of one processor that the client itself took: near 1 it is the client that was measured."""
+    """Share of one CPU that the client itself used; near 1, the client is the bottleneck."""
 
     def with_status(self, status: int) -> np.ndarray:
-        """The latencies of the requests that were answered so, ms."""
+        """Latencies of the answers with that status, ms."""
         return self.latency_ms[self.status == status]
 
 
 def request_bytes(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
-    """A request as it is sent."""
+    """An encoded HTTP/1.1 request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
     if body:
         lines.append("Content-Type: application/json")
@@ -56,8 +56,8 @@ def request_bytes(method: str, path: str, body: bytes = b"", headers: dict[str, 
     return "\r\n".join(lines).encode() + _END + body
 
 
-def ask(address: Address, request: bytes) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own."""
+def send_once(address: Address, request: bytes) -> tuple[int, bytes]:
+    """Send one request on a new connection; returns status and body."""
     with socket.create_connection(address, timeout=TIMEOUT_S) as connection:
         connection.sendall(request)
         answer = b""
@@ -72,10 +72,10 @@ def ask(address: Address, request: bytes) -> tuple[int, bytes]:
 def closed_loop(
     address: Address, requests: Iterator[bytes], n_connections: int, seconds: float, *, retries: int = 0
 ) -> Load:
-    """Every connection asks again as soon as it is answered.
+    """Every connection sends the next request as soon as the last one is answered.
 
-    retries: how often a request is sent again, on a new connection, where its own broke or the answer was 5xx; its
-    latency counts from the first time. A connection that is refused is such a break, and opened again after a pause.
+    retries: how often a request is retried on a new connection, after a broken connection or a 5xx answer; its latency
+    counts from the first attempt. A refused connection counts as broken and is opened again after a pause.
     """
     return _Run(address, requests, retries).closed(n_connections, seconds)
 
@@ -83,17 +83,17 @@ def closed_loop(
 def open_loop(
     address: Address, requests: Iterator[bytes], per_second: float, max_connections: int, seconds: float
 ) -> Load:
-    """Requests at a fixed rate, whether or not earlier ones were answered, as shoppers do.
+    """Send requests at a fixed rate, whether or not earlier ones were answered.
 
-    A request that is due while every connection waits for an answer is sent by the next that is free; its latency
-    counts from when it was due.
+    A request that is due while all connections are busy is sent by the next free one; its latency counts from when it
+    was due.
     """
     return _Run(address, requests, retries=0).open(per_second, max_connections, seconds)
 
 
 @dataclass
 class _Connection:
-    """socket: None while it is down, and then not to be opened before `open_at_s`."""
+    """socket: None while the connection is down; it is not opened again before `open_at_s`."""
 
     socket: socket.socket | None = None
     request: bytes = b""
@@ -112,7 +112,7 @@ class _Run:
         self._latency_s: list[float] = []
         self._status: list[int] = []
         self._down: list[_Connection] = []
-        """Connections with a request to send as soon as they can be opened."""
+        """Connections that are down and have a request to send once they are open."""
 
     def closed(self, n_connections: int, seconds: float) -> Load:
         with selectors.DefaultSelector() as selector:
@@ -176,11 +176,11 @@ class _Run:
         if connection.socket is None:
             self._down.append(connection)
             return
-        with suppress(OSError):  # reading finds the connection ended, and that is where it is handled
+        with suppress(OSError):  # a closed connection is handled where it is read
             connection.socket.sendall(connection.request)
 
     def _answered(self, selector: selectors.BaseSelector, wait_s: float) -> list[_Connection]:
-        """The connections whose request has been answered, or was given up, within the wait."""
+        """Connections whose request was answered, or failed for good, within the wait."""
         if self._down:
             soonest_s = min(connection.open_at_s for connection in self._down)
             wait_s = min(wait_s, max(0.0, soonest_s - time.perf_counter()))
@@ -190,7 +190,7 @@ class _Run:
         return answered + [connection for connection in due if self._reopen(selector, connection)]
 
     def _receive(self, selector: selectors.BaseSelector, connection: _Connection) -> bool:
-        """Read what has arrived; whether the request has been answered, or was given up."""
+        """Read what has arrived. Returns whether the request was answered, or failed for good."""
         assert connection.socket is not None
         try:
             received = connection.socket.recv(READ_BYTES)
@@ -206,13 +206,13 @@ class _Run:
         if connection.end is None or len(answer) < connection.end:
             return False
         if _is_last(answer):
-            _close(selector, connection)  # the next request opens it again, as a client of HTTP does
+            _close(selector, connection)  # the next request opens a new one, as any HTTP client does
         return self._ended(connection, _status(answer))
 
     def _reopen(self, selector: selectors.BaseSelector, connection: _Connection) -> bool:
-        """Open a connection that is down and send its request; whether that was given up, as nobody listens.
+        """Open a connection that is down and send its request. Returns whether the request failed for good.
 
-        A pause comes between two attempts, or a service that is gone would be asked thousands of times a second.
+        The pause between two attempts prevents thousands of attempts a second on a service that is down.
         """
         if time.perf_counter() < connection.open_at_s:
             self._down.append(connection)
@@ -226,7 +226,7 @@ class _Run:
         return False
 
     def _ended(self, connection: _Connection, status: int) -> bool:
-        """Note the end of a request, or try it again; whether it was noted."""
+        """Record the result of a request, or retry it. Returns whether it was recorded."""
         if (status == BROKEN or status >= 500) and connection.retries_left:
             connection.retries_left -= 1
             self._send_again(connection)
@@ -244,7 +244,7 @@ def _close(selector: selectors.BaseSelector, connection: _Connection) -> None:
 
 
 def _answer_end(answer: bytes | bytearray) -> int | None:
-    """Where the answer ends; None while that is not known. Raises ValueError for one that will never tell."""
+    """Length of the answer in bytes; None while it is unknown. Raises ValueError if no header gives the length."""
     head = answer.find(_END)
     if head < 0:
         return None
@@ -261,10 +261,10 @@ def _answer_end(answer: bytes | bytearray) -> int | None:
 
 
 def _is_last(answer: bytes | bytearray) -> bool:
-    """Whether the service said that it answers no more on this connection."""
+    """Whether the service will close the connection after this answer."""
     return b"\r\nconnection: close\r\n" in bytes(answer[: answer.find(_END) + 2]).lower()
 
 
 def _status(answer: bytes | bytearray) -> int:
-    """Of `HTTP/1.1 200 OK`."""
+    """The status in `HTTP/1.1 200 OK`."""
     return int(answer[9:12])

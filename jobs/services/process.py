@@ -1,34 +1,32 @@
-"""A service as a process of its own, there as long as a block runs."""
+"""Run a service as a separate process for the length of a block."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Final
 
+import httpx
+
 from recsys.errors import ServeError
 
 START_S: Final = 240.0
-"""The longest wait: Ray takes a minute on a busy laptop."""
+"""Longest wait until the service is ready: Ray takes a minute on a busy laptop."""
 
 STOP_S: Final = 60.0
 LOOPBACK: Final = "127.0.0.1"
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A proxy of the environment would not reach this machine."""
 
 
 @contextmanager
 def running(
     command: Sequence[str], port: int, ready_path: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the command and yield once it answers `ready_path`; end it with the block.
+    """Start the command, yield once `ready_path` answers with 2xx, and stop the process at the end of the block.
 
-    Raises CalledProcessError where it ends before, ServeError where it does not answer in time.
+    Raises CalledProcessError if the process exits before, ServeError if it is not ready in time.
     """
     process = subprocess.Popen(command, env=environment)
     try:
@@ -44,7 +42,7 @@ def running(
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """A port of this machine that is free now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -53,12 +51,15 @@ def free_port() -> int:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], command: Sequence[str], url: str) -> None:
     deadline = monotonic() + START_S
-    while monotonic() < deadline:
-        if process.poll() is not None:
-            raise subprocess.CalledProcessError(process.returncode, list(command))
-        try:
-            with _OPENER.open(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
+    # trust_env=False: a proxy from the environment cannot reach a service on this machine.
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while monotonic() < deadline:
+            if process.poll() is not None:
+                raise subprocess.CalledProcessError(process.returncode, list(command))
+            try:
+                if client.get(url).is_success:
+                    return
+            except httpx.TransportError:
+                pass
             sleep(0.2)
-    raise ServeError(f"{url} did not answer within {START_S:.0f} s; see what {' '.join(command[:4])} printed above")
+    raise ServeError(f"{url} was not ready within {START_S:.0f} s; see the output of {' '.join(command[:4])} above")

@@ -1,1 +1,1 @@
-"""`recsys simulate`: the sample storefront's shoppers live with the system, day by day and night by night."""
+"""`recsys simulate`: simulated shoppers use the running service, day by day, with a nightly run after each day."""

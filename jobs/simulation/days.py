@@ -1,33 +1,37 @@
-"""The files of a simulation: its world, and one file a day that is written as soon as the day is known.
+"""The files of a simulation: its settings, and one file per day, written as soon as the day has been simulated.
 
-A day's file holds its figures and its events before any of them is sent. A run that dies later sends the same events
-again, which changes nothing, so that no day is played twice in two ways.
+A day's file holds its figures and its events before any event is sent. If a run dies later, the rerun sends the same
+events again, which changes nothing, so that no day is simulated twice with different results.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from features.workspace.atomic_files import write_atomically
 from recsys.errors import DataError
 from recsys.simulate.tastes import Ints
 
-_WORLD: Final = "world.json"
+T = TypeVar("T")
+
+_WORLD_FILE: Final = "world.json"
 _FIRST_RELEASE: Final = "first-release.npz"
 
 
 @dataclass(frozen=True)
 class World:
-    """What stays the same from day to day. start: midnight before the first day; shoppers: that visit each day; count:
-    products of a list; rest_after: looks without a click after which a product is left out of a shopper's lists, 0 for
-    never."""
+    """The settings of a simulation, the same on every day.
+
+    start: midnight before the first day; shoppers: who visit each day; count: items per list; rest_after: views without
+    a click after which an item is hidden from a shopper's lists, 0 for never.
+    """
 
     start: datetime
     seed: int
@@ -36,13 +40,37 @@ class World:
     rest_after: int
 
     def begin(self, number: int) -> datetime:
-        """Of day `number`, from 1."""
+        """Midnight at the start of day `number`, counted from 1."""
         return self.start + timedelta(days=number - 1)
 
 
 @dataclass(frozen=True)
-class SimulatedNight:
-    """published: the release that the service answers from after it; None where the night published none."""
+class Figures:
+    """One arm on one day.
+
+    click_rate: clicks by items viewed; purchase_rate: purchases by lists; *_error: half the width of the 95 % interval
+    over visits; coverage, exposure_gini: over the available items; diversity: 1 - the mean cosine of two items' true
+    vectors, over the items of a list that were viewed.
+    """
+
+    n_lists: int
+    n_shown: int
+    n_clicks: int
+    n_carts: int
+    n_purchases: int
+    click_rate: float
+    click_rate_error: float
+    purchase_rate: float
+    purchase_rate_error: float
+    coverage: float
+    diversity: float
+    exposure_gini: float
+
+
+@dataclass(frozen=True)
+class SimulatedRun:
+    """The nightly run after a day. published: the release that the service uses from then on; None if the run published
+    none."""
 
     published: str | None
     seconds: float
@@ -50,13 +78,17 @@ class SimulatedNight:
 
 @dataclass(frozen=True)
 class Day:
-    """figures: by arm; night: None until it is over."""
+    """figures: by arm; events: as `POST /v1/events` takes them; run: None until the nightly run has ended."""
 
     number: int
     release_id: str
-    figures: Mapping[str, Mapping[str, Any]]
+    figures: Mapping[str, Figures]
     events: Sequence[Mapping[str, Any]] = field(repr=False)
-    night: SimulatedNight | None = None
+    run: Annotated[SimulatedRun | None, Field(alias="night")] = None
+
+
+_WORLD: Final = TypeAdapter(World)
+_DAY: Final = TypeAdapter(Day)
 
 
 class Days:
@@ -66,22 +98,23 @@ class Days:
         self.folder = folder
 
     def world(self) -> World | None:
-        """None where nothing was simulated here yet."""
-        told = self._read(self.folder / _WORLD)
-        return World(datetime.fromisoformat(told.pop("start")), **told) if told else None
+        """The saved settings; None if nothing has been simulated here."""
+        return _read(_WORLD, self.folder / _WORLD_FILE)
 
     def begin(self, world: World) -> None:
-        """Keep the world. Raises DataError where the folder holds another one, of which days would be mixed in."""
-        before = self.world()
-        if before is not None and before != world:
-            options = f"--seed {before.seed} --shoppers {before.shoppers} --count {before.count}"
-            options += f" --rest-after {before.rest_after}"
-            raise DataError(f"{self.folder}: holds a simulation with {options}; choose another --out, or these numbers")
+        """Save the settings. Raises DataError if the folder holds a simulation with other settings."""
+        saved = self.world()
+        if saved is not None and saved != world:
+            options = f"--seed {saved.seed} --shoppers {saved.shoppers} --count {saved.count}"
+            options += f" --rest-after {saved.rest_after}"
+            raise DataError(
+                f"{self.folder}: holds a simulation with {options}; choose another --out or use the same options"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(_WORLD, asdict(world) | {"start": world.start.isoformat()})
+        write_atomically(self.folder / _WORLD_FILE, _WORLD.dump_json(world))
 
     def first_release(self) -> Ints | None:
-        """(n_users, n) items that the first release lists for every shopper; None before they were asked for."""
+        """(n_users, n) items that the first release lists for every shopper; None if they have not been saved."""
         path = self.folder / _FIRST_RELEASE
         if not path.exists():
             return None
@@ -89,41 +122,36 @@ class Days:
             rows: Ints = arrays["rows"]
         return rows
 
-    def keep_first_release(self, rows: Ints) -> None:
-        """As `first_release` reads them; a file that is half written is never read."""
+    def save_first_release(self, rows: Ints) -> None:
+        """Save what `first_release` reads. An incomplete file is never read."""
         half = self.folder / f"half-{_FIRST_RELEASE}"
         np.savez(half, rows=rows)
         half.replace(self.folder / _FIRST_RELEASE)
 
     def day(self, number: int) -> Day | None:
-        """None where the day was not played yet."""
-        told = self._read(self._path(number))
-        if not told:
-            return None
-        night = told.pop("night")
-        return Day(**told, night=SimulatedNight(**night) if night else None)
+        """None if the day has not been simulated."""
+        return _read(_DAY, self._path(number))
 
-    def keep(self, day: Day) -> None:
-        self._write(self._path(day.number).name, asdict(day))
+    def save(self, day: Day) -> None:
+        write_atomically(self._path(day.number), _DAY.dump_json(day, by_alias=True))
 
     def played(self) -> list[Day]:
-        """Whole days in their order, without a gap."""
+        """The days whose nightly run has ended, in order, up to the first gap."""
         days: list[Day] = []
-        while (day := self.day(len(days) + 1)) is not None and day.night is not None:
+        while (day := self.day(len(days) + 1)) is not None and day.run is not None:
             days.append(day)
         return days
 
     def _path(self, number: int) -> Path:
         return self.folder / f"day-{number:03d}.json"
 
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        write_atomically(self.folder / name, json.dumps(content).encode())
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            told: dict[str, Any] = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise DataError(f"{path}: damaged ({error}); remove it, and the day is played again") from None
-        return told
+def _read(record: TypeAdapter[T], path: Path) -> T | None:
+    """None if there is no such file. Raises DataError for a damaged one."""
+    try:
+        return record.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        message = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise DataError(f"{path}: damaged ({message}); delete it to simulate the day again") from None

@@ -1,4 +1,4 @@
-"""What shoppers did with the system's lists, as the storefront tells it."""
+"""What shoppers did with the system's lists, as events for the service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recsys.simulate.clock import SECOND
 from recsys.simulate.visitors import Choices, Visits
 
 DWELL_S: Final = 40
-"""Between two products that are looked at."""
+"""Time spent on the page of a clicked item."""
 
 CHECKOUT_S: Final = 260
 _SHOWN_S, _FIRST_VIEW_S, _TO_CART_S = 2, 7, 25
@@ -28,8 +28,8 @@ def events_of(
     recommendation_ids: Sequence[str],
     prefix: str,
 ) -> list[dict[str, Any]]:
-    """The events of a day in the form of `POST /v1/events`: an impression for each item that was looked at, a view for
-    each click, carts and purchases. Ids begin with `prefix` and are the same whenever the same happens."""
+    """The events of a day as `POST /v1/events` takes them: an impression per viewed item, a view per click, carts and
+    purchases. Event ids begin with `prefix` and are deterministic: simulating the same day gives the same ids."""
     events: list[dict[str, Any]] = []
     for visit, user_row in enumerate(visits.user_rows.tolist()):
         user_id = str(truth.user_ids[user_row])
@@ -38,9 +38,9 @@ def events_of(
             "session_id": f"{prefix}-{user_id}",
             "recommendation_id": recommendation_ids[visit],
         }
-        told = _of_visit(choices, visit, truth, prices)
+        actions = _of_visit(choices, visit, truth, prices)
         started = int(visits.started[visit])
-        for number, (after_s, event) in enumerate(told):
+        for number, (after_s, event) in enumerate(actions):
             at = datetime.fromtimestamp((started + after_s * SECOND) / SECOND, tz=UTC)
             event_id = f"{prefix}-{user_id}-{number:03d}"
             events.append({"event_id": event_id, **shared, **event, "timestamp": at.isoformat()})
@@ -50,21 +50,21 @@ def events_of(
 def _of_visit(
     choices: Choices, visit: int, truth: Truth, prices: npt.NDArray[np.float64]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Seconds after the start, and what happened then."""
+    """Seconds after the start of the visit, and the event at that time."""
 
-    def said(event_type: str, place: int) -> dict[str, Any]:
+    def event(event_type: str, place: int) -> dict[str, Any]:
         return {"event_type": event_type, "item_id": str(truth.item_ids[choices.rows[visit, place]]), "position": place}
 
-    told = [(_SHOWN_S, said("impression", place)) for place in np.flatnonzero(choices.is_seen[visit]).tolist()]
+    actions = [(_SHOWN_S, event("impression", place)) for place in np.flatnonzero(choices.is_seen[visit]).tolist()]
     clicked = np.flatnonzero(choices.is_clicked[visit]).tolist()
     checkout_s = _FIRST_VIEW_S + DWELL_S * len(clicked) + CHECKOUT_S
     bought = []
     for nth, place in enumerate(clicked):
         at_s = _FIRST_VIEW_S + DWELL_S * nth
-        told.append((at_s, said("view", place)))
+        actions.append((at_s, event("view", place)))
         if choices.is_carted[visit, place]:
-            told.append((at_s + _TO_CART_S, said("cart", place)))
+            actions.append((at_s + _TO_CART_S, event("cart", place)))
         if choices.is_bought[visit, place]:
             price = float(prices[choices.rows[visit, place]])
-            bought.append((checkout_s, said("purchase", place) | {"value": price}))
-    return told + bought
+            bought.append((checkout_s, event("purchase", place) | {"value": price}))
+    return actions + bought

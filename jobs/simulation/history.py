@@ -1,4 +1,4 @@
-"""What the lake knows of the simulated shoppers on the morning of a day."""
+"""The simulated shoppers' history in the lake at the start of a day."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MET_TYPES: Final = ("view", "click", "cart", "purchase")
 
 @dataclass(frozen=True)
 class History:
-    """met: whether the shopper has ever viewed or bought the item; n_looks: how often they have looked at it in a list;
-    popularity: how many shoppers have met it."""
+    """met: whether the shopper has ever viewed, clicked, put into the cart or bought the item; n_looks: how often the
+    shopper saw it in a list; popularity: number of shoppers who have met the item."""
 
     met: npt.NDArray[np.bool_]  # (n_users, n_items)
     bought: npt.NDArray[np.bool_]  # (n_users, n_items)
@@ -29,11 +29,11 @@ class History:
     popularity: npt.NDArray[np.float32]  # (n_items,)
 
     def rested(self, rest_after: int) -> npt.NDArray[np.bool_]:
-        """(n_users, n_items) what has been looked at so often, and never viewed; nothing where 0."""
+        """(n_users, n_items) items seen in lists at least `rest_after` times and never met; none where that is 0."""
         return (self.n_looks >= rest_after) & ~self.met if rest_after else np.zeros_like(self.met)
 
     def after(self, visits: Visits, choices: Choices) -> History:
-        """With what shoppers did on these visits."""
+        """This history plus what shoppers did on these visits."""
         met, bought, n_looks = self.met.copy(), self.bought.copy(), self.n_looks.copy()
         users = np.broadcast_to(visits.user_rows[:, None], choices.rows.shape)
         met[users[choices.is_clicked], choices.rows[choices.is_clicked]] = True
@@ -44,14 +44,14 @@ class History:
 
 @dataclass(frozen=True)
 class Assortment:
-    """What the catalogue says of the true items, in their order."""
+    """Availability and prices from the catalogue, in the order of the simulation's items."""
 
     available: npt.NDArray[np.bool_]
     prices: npt.NDArray[np.float64]
 
 
 def read_history(lake: Lake, truth: Truth, before: datetime) -> History:
-    """What the lake has of these shoppers and items from before that moment."""
+    """History of these shoppers and items in the lake from before that time."""
     users = pl.DataFrame({"user_id": truth.user_ids}).with_row_index("user")
     items = pl.DataFrame({"item_id": truth.item_ids}).with_row_index("item")
     done = (
@@ -77,14 +77,14 @@ def read_history(lake: Lake, truth: Truth, before: datetime) -> History:
 
 
 def read_assortment(lake: Lake, truth: Truth) -> Assortment:
-    """Raises DataError where the lake's catalogue lacks an item of the storefront."""
+    """Raises DataError if an item of the storefront is missing in the lake's catalogue."""
     catalog = lake.scan("catalog").select("item_id", "available", "price").collect()
-    asked = pl.DataFrame({"item_id": truth.item_ids})
-    rows = asked.join(catalog, on="item_id", how="left", maintain_order="left")
+    items = pl.DataFrame({"item_id": truth.item_ids})
+    rows = items.join(catalog, on="item_id", how="left", maintain_order="left")
     missing = rows.filter(pl.col("available").is_null())
     if not missing.is_empty():
         raise DataError(
-            f"{lake.root}: {missing.height} products of the sample storefront are not in the lake, such as "
+            f"{lake.root}: {missing.height} products of the sample storefront are not in the lake, e.g. "
             f"{missing['item_id'][0]}; run `recsys ingest sample` on this workspace first"
         )
     return Assortment(rows["available"].to_numpy(), rows["price"].fill_null(0.0).to_numpy())

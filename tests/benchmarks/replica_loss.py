@@ -1,4 +1,4 @@
-"""How many requests fail when a replica is killed under load, with and without one retry of the client.
+"""Number of requests that fail when a replica is killed under load, with and without a retry by the client.
 
 python tests/benchmarks/replica_loss.py --workspace out/demo [--seconds 15]
 """
@@ -16,10 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import httpx
 import numpy as np
 
 from jobs.bench.serve import replicas_below
-from jobs.services.load_generator import BROKEN, Address, ask, closed_loop, request_bytes
+from jobs.services.load_generator import BROKEN, Address, closed_loop, request_bytes
 from jobs.services.process import LOOPBACK, free_port, running
 
 
@@ -40,7 +41,7 @@ def main() -> int:
 
 
 def failed(address: Address, seconds: float, retries: int, kill: Callable[[], object]) -> str:
-    """What became of the requests of four connections, while `kill` is called after a third of the time."""
+    """Results of the requests of four connections; `kill` is called after a third of the time."""
     asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
     killer = threading.Timer(seconds / 3, kill)
     killer.start()
@@ -52,10 +53,11 @@ def failed(address: Address, seconds: float, retries: int, kill: Callable[[], ob
 
 
 def wait_for_replicas(address: Address, release_id: str = "") -> None:
-    """Return when both answer from a release, or from that one: a replica takes a while to load it."""
-    scrape, both = request_bytes("GET", "/metrics"), rf'^recsys_release_replicas\{{.*"{release_id}.*\}} 2'.encode()
-    while not re.search(both, ask(address, scrape)[1], re.MULTILINE):
-        time.sleep(0.1)
+    """Return when both replicas use a release, or the given one: loading it takes a while."""
+    url, both = f"http://{address[0]}:{address[1]}/metrics", rf'^recsys_release_replicas\{{.*"{release_id}.*\}} 2'
+    with httpx.Client(timeout=30, trust_env=False) as client:
+        while not re.search(both, client.get(url).text, re.MULTILINE):
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Models of other libraries, each tuned on validation and fitted again on all that precedes the test.
+"""Models of other libraries, each tuned on validation and refitted on all events before the test.
 
 `python -I models.py FOLDER MODEL SEED OUT` runs one of them in the environment of `requirements.txt`, whose versions
-are not ours (NumPy 1), so nothing of the project is imported here. FOLDER is what `BenchData.save` wrote, with
-`validation_asked.parquet` for the users to tune on; OUT.npz and OUT.json are as `jobs.bench.models` writes them.
+differ from ours (NumPy 1), so nothing of the project is imported here. FOLDER is written by `BenchData.save`, with the
+users to tune on in `validation_users.parquet`; OUT.npz and OUT.json are as `jobs.bench.models` writes them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-# A peer's library is imported by the function that fits it: the rest is tested where no peer is installed.
+# A peer's library is imported by the function that fits it, so that the rest can be tested without the peers.
 
 K: Final = 10
 LISTED: Final = 20
-"""Length of the lists that are read: beyond `K`, to see which items tie with the target."""
+"""Length of the lists: longer than `K`, to see which items tie with the target."""
 
 MOST_EVENTS: Final = 50
-"""Of a history, so many are read at most, as by our own sequence model."""
+"""Maximum length of a history, as in our own sequence model."""
 
 Chosen = Mapping[str, Any]
 
@@ -43,32 +43,32 @@ Recommend = Callable[[np.ndarray], PeerLists]
 class Side:
     """One side of the split, users and items by number.
 
-    users, items, times: (n_pairs,), each pair once at its last event, oldest first; times in microseconds. asked:
-    (n_targets,) the users to rank for, -1 for one without a pair; wanted: (n_targets,) their targets. hide: whether
-    what the user had is left out of the lists.
+    users, items, times: (n_pairs,), each pair once at its last event, oldest first; times in microseconds.
+    target_users: (n_targets,) the users to rank for, -1 for one without a pair; target_items: (n_targets,) their
+    targets. hide: whether known items are excluded from the lists.
     """
 
     users: np.ndarray
     items: np.ndarray
     times: np.ndarray
-    asked: np.ndarray
-    wanted: np.ndarray
+    target_users: np.ndarray
+    target_items: np.ndarray
     hide: bool
 
 
 @dataclass(frozen=True)
 class Lists:
-    """items: (n_targets, LISTED), best first, -1 behind the end of a list; scores: alike, -inf there."""
+    """items: (n_targets, LISTED), best first, padded with -1; scores: likewise, padded with -inf."""
 
     items: np.ndarray
     scores: np.ndarray
 
-    def ranks(self, wanted: np.ndarray) -> np.ndarray:
-        """(n_targets,) 0-based, ties against the target; `LISTED` where it is not in the list."""
-        found = (self.items == wanted[:, None]) & (self.items >= 0)
-        own = np.where(found, self.scores, np.inf).min(axis=1)
-        at_least = (self.scores >= own[:, None]).sum(axis=1)
-        ranks: np.ndarray = np.where(found.any(axis=1), at_least - 1, LISTED)
+    def ranks(self, targets: np.ndarray) -> np.ndarray:
+        """(n_targets,) 0-based, ties against the target; `LISTED` if the target is not in the list."""
+        is_target = (self.items == targets[:, None]) & (self.items >= 0)
+        target_scores = np.where(is_target, self.scores, np.inf).min(axis=1)
+        at_least = (self.scores >= target_scores[:, None]).sum(axis=1)
+        ranks: np.ndarray = np.where(is_target.any(axis=1), at_least - 1, LISTED)
         return ranks
 
 
@@ -81,7 +81,7 @@ class Peer:
 
 
 def read_side(folder: Path, name: str, targets: str) -> Side:
-    """name: validation or test; targets: the file of those to rank for. A mere search is no interaction."""
+    """name: validation or test; targets: file of the targets. Searches do not count as interactions."""
     item_ids = pq.read_table(folder / "items.parquet", columns=["item_id"])["item_id"].cast("string").combine_chunks()
     events = pq.read_table(folder / f"{name}_events.parquet", columns=["user_id", "item_id", "timestamp", "event_type"])
     events = events.filter(pc.not_equal(events["event_type"].cast("string"), "search"))
@@ -90,25 +90,25 @@ def read_side(folder: Path, name: str, targets: str) -> Side:
     event_users = _positions(events["user_id"], user_ids)
     times = events["timestamp"].cast("int64").to_numpy()
     newest = last_of_pairs(event_users, event_items, times)
-    asked = pq.read_table(folder / targets, columns=["user_id", "item_id"])
+    pairs = pq.read_table(folder / targets, columns=["user_id", "item_id"])
     return Side(
         event_users[newest],
         event_items[newest],
         times[newest],
-        _positions(asked["user_id"], user_ids),
-        _positions(asked["item_id"], item_ids),
+        _positions(pairs["user_id"], user_ids),
+        _positions(pairs["item_id"], item_ids),
         hide=not json.loads((folder / "meta.json").read_text()).get("repeats", False),
     )
 
 
 def _positions(ids: Any, universe: Any) -> np.ndarray:
-    """(n,) int64 places in `universe`, -1 for null and for what is not in it."""
-    found = pc.index_in(ids.cast("string"), value_set=universe, skip_nulls=True)
-    return found.fill_null(-1).to_numpy().astype(np.int64)
+    """(n,) int64 positions in `universe`, -1 for null and for unknown ids."""
+    places = pc.index_in(ids.cast("string"), value_set=universe, skip_nulls=True)
+    return places.fill_null(-1).to_numpy().astype(np.int64)
 
 
 def last_of_pairs(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Positions of the last event of each pair, oldest first; events without an item (-1) are no pair."""
+    """Positions of the last event of each pair, oldest first, without events that have no item (-1)."""
     order = np.lexsort((times, items, users))
     order = order[items[order] >= 0]
     pairs = np.stack((users[order], items[order]), axis=1)
@@ -117,13 +117,13 @@ def last_of_pairs(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np
     return newest[np.lexsort((items[newest], users[newest], times[newest]))]
 
 
-def lists_of(made: PeerLists, asked: np.ndarray) -> Lists:
-    """A list for each of `asked`, best first; empty for a user to whom nothing is recommended."""
-    users, items, scores = (column[np.isfinite(made[2])] for column in made)
+def lists_of(recommended: PeerLists, users_to_rank: np.ndarray) -> Lists:
+    """A list for each of `users_to_rank`, best first; empty for a user without recommendations."""
+    users, items, scores = (column[np.isfinite(recommended[2])] for column in recommended)
     order = np.lexsort((-scores, users))
     users, items, scores = users[order], items[order], scores[order]
-    starts = np.searchsorted(users, asked, side="left")
-    lengths = np.where(asked >= 0, np.searchsorted(users, asked, side="right") - starts, 0)
+    starts = np.searchsorted(users, users_to_rank, side="left")
+    lengths = np.where(users_to_rank >= 0, np.searchsorted(users, users_to_rank, side="right") - starts, 0)
     places = starts[:, None] + np.arange(LISTED)
     is_listed = np.arange(LISTED) < lengths[:, None]
     places = np.where(is_listed, places, 0)
@@ -132,7 +132,7 @@ def lists_of(made: PeerLists, asked: np.ndarray) -> Lists:
 
 
 def ndcg(ranks: np.ndarray) -> float:
-    """Mean NDCG@K of one target a user."""
+    """Mean NDCG@K of one target per user."""
     return float(np.where(ranks < K, 1.0 / np.log2(ranks + 2.0), 0.0).mean())
 
 
@@ -170,9 +170,9 @@ def _rectools_dataset(side: Side) -> Any:
 
 
 def _rectools_lists(model: Any, dataset: Any, hide: bool, users: np.ndarray) -> PeerLists:
-    # SASRec drops users with one item and the items only they had: whoever knows nothing else gets no list.
-    made = model.recommend(users, dataset, LISTED, filter_viewed=hide, on_unsupported_targets="ignore")
-    return made["user_id"].to_numpy(), made["item_id"].to_numpy(), made["score"].to_numpy()
+    # SASRec drops users with one item, and items that only such users have; these users get no list.
+    recommended = model.recommend(users, dataset, LISTED, filter_viewed=hide, on_unsupported_targets="ignore")
+    return recommended["user_id"].to_numpy(), recommended["item_id"].to_numpy(), recommended["score"].to_numpy()
 
 
 def fit_item_item(side: Side, chosen: Chosen, seed: int) -> Recommend:  # noqa: ARG001 - nothing is drawn
@@ -191,9 +191,15 @@ def fit_item_item(side: Side, chosen: Chosen, seed: int) -> Recommend:  # noqa: 
     pipeline.train(from_interactions_df(pd.DataFrame({"user_id": side.users, "item_id": side.items})))
 
     def lists(users: np.ndarray) -> PeerLists:
-        made = [(key.user_id, listed.ids(), listed.scores()) for key, listed in recommend(pipeline, users, n_jobs=1)]
-        owners = np.repeat([user for user, _, _ in made], [len(items) for _, items, _ in made])
-        return owners, np.concatenate([items for _, items, _ in made]), np.concatenate([own for _, _, own in made])
+        recommended = [
+            (key.user_id, listed.ids(), listed.scores()) for key, listed in recommend(pipeline, users, n_jobs=1)
+        ]
+        owners = np.repeat([user for user, _, _ in recommended], [len(items) for _, items, _ in recommended])
+        return (
+            owners,
+            np.concatenate([items for _, items, _ in recommended]),
+            np.concatenate([scores for _, _, scores in recommended]),
+        )
 
     return lists
 
@@ -224,26 +230,27 @@ PEERS: Final[Mapping[str, Peer]] = {
 
 def run(peer: Peer, folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """ranks and shown, as in `jobs.bench.models.Answer`, and the figures to write."""
-    before = read_side(folder, "validation", "validation_asked.parquet")
-    reached = [ndcg(_listed(peer.fit(before, chosen, seed), before).ranks(before.wanted)) for chosen in peer.grid]
-    best = int(np.argmax(reached))  # of equal ones the first
+    before = read_side(folder, "validation", "validation_users.parquet")
+    reached = [ndcg(_listed(peer.fit(before, chosen, seed), before).ranks(before.target_items)) for chosen in peer.grid]
+    best = int(np.argmax(reached))  # the first of equal ones
     side = read_side(folder, "test", "test_targets.parquet")
     started = monotonic()
     recommend = peer.fit(side, peer.grid[best], seed)
     fit_s = monotonic() - started
     lists = _listed(recommend, side)
     chosen = {**peer.grid[best], "validation": round(reached[best], 4)}
-    return lists.ranks(side.wanted), lists.items[:, :K], {"fit_s": fit_s, "peak_mb": _peak_mb(), "chosen": chosen}
+    figures = {"fit_s": fit_s, "peak_mb": _peak_mb(), "chosen": chosen}
+    return lists.ranks(side.target_items), lists.items[:, :K], figures
 
 
 def _listed(recommend: Recommend, side: Side) -> Lists:
-    known = side.asked[side.asked >= 0]
+    known = side.target_users[side.target_users >= 0]
     nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-    return lists_of(recommend(known) if len(known) else nothing, side.asked)
+    return lists_of(recommend(known) if len(known) else nothing, side.target_users)
 
 
 def _peak_mb() -> float:
-    """Largest resident memory of this process, in MiB; what `ru_maxrss` says may be of the process that started it."""
+    """Peak resident memory of this process, MiB. Not `ru_maxrss`, which may be that of the parent process."""
     status = Path("/proc/self/status")
     if status.exists():
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1024

@@ -40,21 +40,21 @@ def test_the_command_measures_every_path_in_one_run(
     monkeypatch.setenv("RECSYS_ENCODER__QUERY_MODEL", "int8")
     reviews = write_reviews(tmp_path / "reviews.csv", ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w1"])
     out = tmp_path / "out.json"
-    asked = ["--reviews", str(reviews), "--map", "reviews.text=body", "--runs", "1", "--json", str(out)]
-    assert main(["bench", "embed", *asked]) == 0
-    told = json.loads(out.read_text())
-    rows = {row["path"]: row for row in told["rows"]}
-    assert all(set(row) == KEYS for row in told["rows"])
+    options = ["--reviews", str(reviews), "--map", "reviews.text=body", "--runs", "1", "--json", str(out)]
+    assert main(["bench", "embed", *options]) == 0
+    content = json.loads(out.read_text())
+    rows = {row["path"]: row for row in content["rows"]}
+    assert all(set(row) == KEYS for row in content["rows"])
     assert set(PEERS) < set(rows) and rows.keys() <= {*PEERS, *OURS}
     assert rows[REFERENCE]["min_cosine"] == rows[REFERENCE]["mean_cosine"] == 1.0
     assert rows["sentence-transformers"]["min_cosine"] == pytest.approx(1.0, abs=1e-5)
     assert 0.9 < rows["sentence-transformers bf16"]["min_cosine"] < 1.0
     assert 0.9 < rows["recsys int8"]["min_cosine"] == rows["recsys query model"]["min_cosine"] < 1.0
     # 3, 1 and 6 words, each between [CLS] and [SEP], in one batch of 3 rows of 8
-    assert told["n_texts"] == 3
-    assert told["n_tokens"] == 16
+    assert content["n_texts"] == 3
+    assert content["n_tokens"] == 16
     assert rows[REFERENCE]["padding_share"] == rows["sentence-transformers"]["padding_share"] == round(8 / 24, 6)
-    assert all(row["texts_per_s"] > 0 and row["peak_mb"] > 0 for row in told["rows"])
+    assert all(row["texts_per_s"] > 0 and row["peak_mb"] > 0 for row in content["rows"])
     assert "sentence-transformers bf16" in capsys.readouterr().out
 
 
@@ -79,8 +79,8 @@ def test_the_peer_cuts_texts_where_we_do(tiny_bert: Path) -> None:
     settings = EncoderSettings(model=str(tiny_bert), max_tokens=8, dim=4)
     long = [" ".join(f"w{n}" for n in range(30)), "w1"]
     (peer, model), (ours, _) = (load_path(path, settings) for path in ("sentence-transformers", REFERENCE))
-    vectors, told = measure(peer, model, long, 1)
-    assert told["n_tokens"] == 8 + 3
+    vectors, timing = measure(peer, model, long, 1)
+    assert timing.n_tokens == 8 + 3
     assert vectors.shape == (2, 4)
     assert cosines(vectors, ours(long)) == pytest.approx([1.0, 1.0], abs=1e-5)
 

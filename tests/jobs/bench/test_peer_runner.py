@@ -9,10 +9,12 @@ import pytest
 
 from jobs.__main__ import main
 from jobs.bench import peer_runner
-from jobs.bench.measured_process import run_process
+from jobs.bench.data import META, Meta
+from jobs.bench.measured_process import ModelRun, run_process
 from jobs.bench.peer_runner import DETERMINISTIC_PEERS, REQUIREMENTS, SCRIPT, peers_python, run_peer
 from jobs.bench.peers import models
 from jobs.bench.peers.models import LISTED, PEERS, Peer, PeerLists, Side, last_of_pairs, lists_of, ndcg, read_side
+from recsys.config import Settings
 from recsys.errors import DataError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -31,11 +33,11 @@ def stub_install(monkeypatch: pytest.MonkeyPatch, *codes: str) -> None:
 
 def test_an_environment_is_made_once_and_named_by_its_requirements(tmp_path: Path, monkeypatch) -> None:
     stub_install(monkeypatch, TO_LINK)
-    said: list[str] = []
-    python = peers_python(tmp_path / "cache", lambda what, *_: said.append(what))
+    steps: list[str] = []
+    python = peers_python(tmp_path / "cache", lambda what, *_: steps.append(what))
     stub_install(monkeypatch, "raise SystemExit('called again')")
-    assert peers_python(tmp_path / "cache", lambda what, *_: said.append(what)) == python
-    assert said == ["peers: install"]
+    assert peers_python(tmp_path / "cache", lambda what, *_: steps.append(what)) == python
+    assert steps == ["peers: install"]
     assert python.exists() and python.parents[2] == tmp_path / "cache"
     other = tmp_path / "requirements.txt"
     other.write_text("lenskit==2024.1\n")
@@ -46,9 +48,8 @@ def test_an_environment_is_made_once_and_named_by_its_requirements(tmp_path: Pat
 
 def test_a_failed_installation_leaves_nothing_and_says_what_pip_said(tmp_path: Path, monkeypatch) -> None:
     stub_install(monkeypatch, TO_LINK, "print('ERROR: no matching distribution'); print('a hint'); raise SystemExit(1)")
-    with pytest.raises(
-        DataError, match=r"--peers: .* cannot be made: ERROR: no matching distribution; .* leave --peers"
-    ):
+    message = r"--peers: installing the other libraries failed: ERROR: no matching distribution; .* leave out --peers"
+    with pytest.raises(DataError, match=message):
         peers_python(tmp_path, quiet)
     assert [path.name for path in tmp_path.iterdir()] == ["peers.lock"]
 
@@ -139,12 +140,12 @@ def saved(folder: Path, meta: dict[str, object]) -> Path:
         },
         orient="row",
     )
-    asked = {"user_id": ["a", "b", "c"], "item_id": ["z", "x", "y"]}
+    pairs = {"user_id": ["a", "b", "c"], "item_id": ["z", "x", "y"]}
     folder.mkdir()
     pl.DataFrame({"item_id": ["w", "x", "y", "z"]}).write_parquet(folder / "items.parquet")
     for name in ("validation", "test"):
         events.write_parquet(folder / f"{name}_events.parquet")
-        targets = pl.DataFrame({**asked, "timestamp": [START + timedelta(days=1)] * 3})
+        targets = pl.DataFrame({**pairs, "timestamp": [START + timedelta(days=1)] * 3})
         targets.write_parquet(folder / f"{name}_targets.parquet")
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
@@ -156,8 +157,8 @@ def test_a_side_is_read_from_the_folder_that_a_benchmark_writes(tmp_path: Path, 
     assert side.items.tolist() == [2, 1, 2]  # a's y, a's x at its last time, b's y
     assert side.users[0] == side.users[1] != side.users[2]
     assert (np.diff(side.times) == 3_600_000_000).all()
-    assert side.asked.tolist() == [side.users[0], side.users[2], -1]
-    assert side.wanted.tolist() == [3, 1, 2]
+    assert side.target_users.tolist() == [side.users[0], side.users[2], -1]
+    assert side.target_items.tolist() == [3, 1, 2]
     assert side.hide is hide
 
 
@@ -171,12 +172,12 @@ def test_a_peer_is_tuned_on_validation_and_fitted_again(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(models, "PEERS", {"peer": Peer(fit, [{"item": 0}, {"item": 1}, {"item": 2}])})
     folder = saved(tmp_path / "bench", {})
-    pl.read_parquet(folder / "validation_targets.parquet").write_parquet(folder / "validation_asked.parquet")
+    pl.read_parquet(folder / "validation_targets.parquet").write_parquet(folder / "validation_users.parquet")
     assert models.main([str(folder), "peer", "4", str(tmp_path / "out")]) == 0
     assert fitted == [(0, 4), (1, 4), (2, 4), (1, 4)]
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert told["chosen"] == {"item": 1, "validation": round((1 + 1 / np.log2(3)) / 3, 4)}
-    assert told["fit_s"] >= 0 and told["peak_mb"] > 10
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert figures["chosen"] == {"item": 1, "validation": round((1 + 1 / np.log2(3)) / 3, 4)}
+    assert figures["fit_s"] >= 0 and figures["peak_mb"] > 10
     with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
         assert arrays["ranks"].tolist() == [0, 1, LISTED]
         assert arrays["shown"].shape == (3, 10)
@@ -189,7 +190,7 @@ def test_nobody_known_is_asked_nothing(tmp_path: Path) -> None:
 
     nobody = np.array([-1, -1])
     side = Side(nobody[:0], nobody[:0], nobody[:0], nobody, np.array([0, 1]), hide=True)
-    assert models._listed(recommend, side).ranks(side.wanted).tolist() == [LISTED, LISTED]
+    assert models._listed(recommend, side).ranks(side.target_items).tolist() == [LISTED, LISTED]
 
 
 def script(tmp_path: Path, monkeypatch, code: str) -> None:
@@ -199,37 +200,42 @@ def script(tmp_path: Path, monkeypatch, code: str) -> None:
 
 
 def bench_folder(tmp_path: Path, max_targets: int) -> Path:
-    return saved(tmp_path / "bench", {"settings": {"fusion": {"max_targets": max_targets}}})
+    settings = Settings.model_validate({"fusion": {"max_targets": max_targets}})
+    meta = META.dump_json(Meta("temporal", repeats=False, settings=settings, validation=START, test=START))
+    return saved(tmp_path / "bench", json.loads(meta))
 
 
 def test_what_a_peers_process_wrote_is_read_and_its_chatter_is_not_shown(tmp_path: Path, monkeypatch, capfd) -> None:
     code = "print('loud')\nnp.savez(out + '.npz', ranks=np.arange(3), shown=np.zeros((3, 10), dtype=int))\n"
-    code += "json.dump({'fit_s': 1.5, 'model': model, 'seed': seed}, open(out + '.json', 'w'))"
+    code += (
+        "json.dump({'fit_s': 1.5, 'peak_mb': 2.0, 'chosen': {'model': model, 'seed': seed}}, open(out + '.json', 'w'))"
+    )
     script(tmp_path, monkeypatch, code)
     folder = bench_folder(tmp_path, max_targets=2)
-    ranks, shown, told = run_peer(Path(sys.executable), folder, "RecTools ALS", 7)
+    ranks, shown, figures = run_peer(Path(sys.executable), folder, "RecTools ALS", 7)
     assert ranks.tolist() == [0, 1, 2] and shown.shape == (3, 10)
-    assert told == {"fit_s": 1.5, "model": "RecTools ALS", "seed": "7"}
+    assert figures == ModelRun(1.5, 2.0, {"model": "RecTools ALS", "seed": "7"})
     assert "loud" not in capfd.readouterr().out
-    assert len(pl.read_parquet(folder / "validation_asked.parquet")) == 2  # as many as our models are tuned on
+    assert len(pl.read_parquet(folder / "validation_users.parquet")) == 2  # as many as our models are tuned on
 
 
 def test_a_peer_that_fails_is_named_with_its_last_words_and_the_remedy(tmp_path: Path, monkeypatch) -> None:
     script(tmp_path, monkeypatch, "raise ValueError('no gradient')")
-    said = r"model 'RecTools SASRec' failed: ValueError: no gradient; if its libraries are damaged, remove .* and"
-    with pytest.raises(DataError, match=said):
+    message = r"model 'RecTools SASRec' failed: ValueError: no gradient; if its libraries are damaged, delete .* and"
+    with pytest.raises(DataError, match=message):
         run_peer(Path(sys.executable), bench_folder(tmp_path, 9), "RecTools SASRec", 0)
 
 
 def test_objects_in_a_result_are_never_unpickled(tmp_path: Path) -> None:
-    code = "import sys, numpy as np; out = sys.argv[1]; open(out + '.json', 'w').write('{}')\n"
+    code = "import json, sys, numpy as np; out = sys.argv[1]\n"
+    code += "json.dump({'fit_s': 1.0, 'peak_mb': 1.0, 'chosen': {}}, open(out + '.json', 'w'))\n"
     code += "np.savez(out + '.npz', ranks=np.array([{}], dtype=object), shown=np.zeros((1, 10)))"
     with pytest.raises(ValueError, match="allow_pickle=False"):
         run_process([sys.executable, "-c", code], "peer", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--models", "popularity,RecTools ALS"], "--models RecTools ALS: no such model; add --peers"),
         (
@@ -238,11 +244,11 @@ def test_objects_in_a_result_are_never_unpickled(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_peer_is_chosen_by_name_only_with_peers(tmp_path: Path, monkeypatch, capsys, options, said: str) -> None:
+def test_a_peer_is_chosen_by_name_only_with_peers(tmp_path: Path, monkeypatch, capsys, options, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     files = ["--events", "absent.csv", "--json", "out.json", "--workspace", "kept"]
     assert main(["bench", "quality", *files, *options]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 FIVE_USERS = "".join(f"u{user},p{(user + n) % 6},2024-01-{1 + n + user:02}\n" for user in range(5) for n in range(4))

@@ -3,19 +3,31 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from features.encoder.encoder import load_encoder
 from jobs.__main__ import main
 from jobs.bench.data import BenchData, read_bench
+from jobs.bench.measured_process import MeasuredAnswers, ModelRun
 from jobs.bench.models import MODELS
 from jobs.bench.models import main as run_model
 from jobs.bench.product import rank_in
-from jobs.bench.quality import DETERMINISTIC, OF_A_SAMPLE, Measured, Report, bench_quality, pooled, print_report
+from jobs.bench.quality import (
+    DETERMINISTIC,
+    OF_A_SAMPLE,
+    Measured,
+    Report,
+    Results,
+    bench_quality,
+    pooled,
+    print_report,
+)
 from jobs.bench.scoring import read_past
 from jobs.ingest.sources.sample import make_sample
 from jobs.ingest.sources.spec import SourceSpec
@@ -167,11 +179,11 @@ def test_fits_that_models_share_are_made_once(folder: Path, monkeypatch: pytest.
 def test_places_for_new_items_are_told_apart_from_the_ranking(folder: Path) -> None:
     """Half of the places go to items of at most two buyers."""
     data = bench_data()
-    kept = data.settings.new_items.model_copy(update={"share": 0.5, "max_shoppers": 2})
-    asked = replace(data, settings=data.settings.model_copy(update={"new_items": kept}))
+    new_items = data.settings.new_items.model_copy(update={"share": 0.5, "max_shoppers": 2})
+    changed = replace(data, settings=data.settings.model_copy(update={"new_items": new_items}))
     few = read_past(data.test, data.items["item_id"], data.settings, False, None).popularity <= 2
     assert few.any()
-    with_places, without = (MODELS[name](asked, folder, 0).shown for name in ("fused + new", "fused"))
+    with_places, without = (MODELS[name](changed, folder, 0).shown for name in ("fused + new", "fused"))
     assert few[with_places].mean() > few[without].mean()
 
 
@@ -211,10 +223,10 @@ def test_a_visit_is_history_to_every_model_and_a_session_to_the_product() -> Non
     assert past.n_before.tolist() == [5] * 30
     assert (past.had_by == 0).sum() == 6
     assert data.items["item_id"][int(past.had_items[past.had_by == 0][-1])] == fresh
-    asked, *others = requests(data.test, data.read_text)
-    assert [signal.item_id for signal in asked.session] == [fresh, None]
-    assert asked.session[1].text_vector is not None
-    assert [query.user_id for query in (asked, *others)] == data.test.targets["user_id"].to_list()
+    request, *others = requests(data.test, data.read_text)
+    assert [signal.item_id for signal in request.session] == [fresh, None]
+    assert request.session[1].text_vector is not None
+    assert [query.user_id for query in (request, *others)] == data.test.targets["user_id"].to_list()
     assert not any(query.session for query in others)
 
 
@@ -222,8 +234,8 @@ def test_the_list_without_the_visit_is_that_of_the_moment_at_which_the_model_was
     data, _ = bench_data_with_a_visit()
     before = replace(data, test=replace(data.test, since=data.test.since.clear()))
     known, unknown, earlier = (
-        MODELS[name](one, tmp_path, 0).shown
-        for name, one in (("fused", data), ("fused without visit", data), ("fused", before))
+        MODELS[name](data_of_model, tmp_path, 0).shown
+        for name, data_of_model in (("fused", data), ("fused without visit", data), ("fused", before))
     )
     np.testing.assert_array_equal(unknown, earlier)
     assert (known[0] != unknown[0]).any()
@@ -258,19 +270,19 @@ def test_data_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert (again.protocol, again.repeats) == ("leave-one-out", True)
     np.testing.assert_array_equal(again.text, data.text)
     np.testing.assert_array_equal(again.read_text, data.read_text)
-    for mine, theirs in ((data.test, again.test), (data.validation, again.validation)):
-        assert theirs.events.equals(mine.events)
-        assert theirs.targets.equals(mine.targets)
-        assert theirs.as_of == mine.as_of
+    for mine, loaded in ((data.test, again.test), (data.validation, again.validation)):
+        assert loaded.events.equals(mine.events)
+        assert loaded.targets.equals(mine.targets)
+        assert loaded.as_of == mine.as_of
 
 
 def test_a_models_process_leaves_its_lists_and_figures(tmp_path: Path) -> None:
     data = bench_data()
     data.save(tmp_path / "bench")
     assert run_model([str(tmp_path / "bench"), "EASE", "0", str(tmp_path / "out")]) == 0
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert told["fit_s"] > 0 and told["peak_mb"] > 10
-    assert told["chosen"].keys() == {"regularization", "decay", "validation"}
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert figures["fit_s"] > 0 and figures["peak_mb"] > 10
+    assert figures["chosen"].keys() == {"regularization", "decay", "validation"}
     np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["ranks"], MODELS["EASE"](data, tmp_path, 0).ranks)
 
 
@@ -280,11 +292,17 @@ def measured(model: str, ndcg: list[float]) -> Measured:
     return Measured(model, figures, lists, 1.0, 300.0, {"regularization": 100.0, "decay": 0.8, "mix": 0.05})
 
 
+def as_json(report: Report) -> dict[str, Any]:
+    """As `--json` has it."""
+    content: dict[str, Any] = TypeAdapter(Results).dump_python(report.results(), mode="json", by_alias=True)
+    return content
+
+
 def test_the_report_has_a_row_for_each_model_and_slice_and_fits_in_100_columns() -> None:
     slices = {"all": np.array([True] * 3), "target_0": np.array([False, True, True])}
     models = tuple(measured(name, [0.2, 0.4, 0.9]) for name in MODELS)
     report = Report("temporal", 40, False, 0, slices, models)
-    rows = report.to_json()["rows"]
+    rows = as_json(report)["rows"]
     assert [(row["model"], row["slice"]) for row in rows[:3]] == [
         ("popularity", "all"),
         ("popularity", "target_0"),
@@ -306,8 +324,8 @@ def test_the_shoppers_of_several_shops_are_pooled_by_slice() -> None:
     slices = {"all": np.array([True]), "target_0": np.array([True])}
     second = Report("temporal", 40, False, 0, slices, (replace(measured("fused", [0.9]), fit_s=3.0, peak_mb=200.0),))
     both = pooled([first, second])
-    rows = {row["slice"]: row for row in both.to_json()["rows"]}
-    assert both.to_json()["n_users"] == 3
+    rows = {row["slice"]: row for row in as_json(both)["rows"]}
+    assert as_json(both)["n_users"] == 3
     assert (rows["all"]["ndcg@10"], rows["target_0"]["ndcg@10"]) == (0.5, 0.9)
     assert (rows["all"]["fit_s"], rows["all"]["peak_mb"]) == (2.0, 300.0)
 
@@ -331,9 +349,9 @@ def test_several_storefronts_are_measured_as_one(
 def test_more_seeds_are_averaged_and_a_deterministic_model_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def run(folder: Path, model: str, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+    def run(folder: Path, model: str, seed: int) -> MeasuredAnswers:
         calls.append((model, seed))
-        return np.full(30, 20 * seed), np.zeros((30, 10), dtype=np.int64), {"fit_s": 1.0, "peak_mb": 2.0, "chosen": {}}
+        return np.full(30, 20 * seed), np.zeros((30, 10), dtype=np.int64), ModelRun(1.0, 2.0, {})
 
     monkeypatch.setattr("jobs.bench.quality._run", run)
     report = bench_quality(bench_data(), ["EASE", "fused"], 2, lambda *_: None)
@@ -404,10 +422,10 @@ def test_five_users_get_an_answer_from_every_model(tmp_path: Path, tiny_bert: Pa
         assert ((answer.shown >= -1) & (answer.shown < 6)).all(), name
 
 
-def in_this_process(folder: Path, model: str, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+def in_this_process(folder: Path, model: str, seed: int) -> MeasuredAnswers:
     """Stands for `jobs.bench.quality._run`, whose processes take seconds to start."""
     answer = MODELS[model](BenchData.load(folder), folder, seed)
-    return answer.ranks, answer.shown, {"fit_s": answer.fit_s, "peak_mb": 1.0, "chosen": answer.chosen}
+    return answer.ranks, answer.shown, ModelRun(answer.fit_s, 1.0, answer.chosen)
 
 
 def favourites(protocol: Protocol, tmp_path: Path, tiny_bert: Path) -> BenchData:
@@ -431,7 +449,7 @@ def test_purchases_that_repeat_each_other_are_measured_with_repeats(
     assert data.test.targets["item_id"].to_list() == [f"own{user[1:]}" for user in data.test.targets["user_id"]]
     monkeypatch.setattr("jobs.bench.quality._run", in_this_process)
     report = bench_quality(data, ["popularity", "buy it again"], 1, lambda *_: None)
-    assert [(row["model"], row["ndcg@10"]) for row in report.to_json()["rows"] if row["slice"] == "all"] == [
+    assert [(row["model"], row["ndcg@10"]) for row in as_json(report)["rows"] if row["slice"] == "all"] == [
         ("popularity", 0.0),  # twelve things have more buyers than anybody's own
         ("buy it again", 1.0),
     ]
@@ -508,25 +526,25 @@ def test_the_command_prints_the_table_and_writes_the_figures(
     options = ["--workspace", str(tmp_path / "kept"), "--config", str(tmp_path / "recsys.toml")]
     options += ["--protocol", "temporal", "--models", "popularity, EASE"]
     assert main(["bench", "quality", *files, *named, *options]) == 0
-    told = json.loads(out.read_text())
-    assert told.keys() == {"protocol", "n_users", "n_items", "rows"}
-    assert (told["protocol"], told["n_items"]) == ("temporal", 6)
-    assert [row["model"] for row in told["rows"] if row["slice"] == "all"] == ["popularity", "EASE"]
-    assert all(row.keys() == KEYS and row["peak_mb"] > 10 for row in told["rows"])
+    content = json.loads(out.read_text())
+    assert content.keys() == {"protocol", "n_users", "n_items", "rows"}
+    assert (content["protocol"], content["n_items"]) == ("temporal", 6)
+    assert [row["model"] for row in content["rows"] if row["slice"] == "all"] == ["popularity", "EASE"]
+    assert all(row.keys() == KEYS and row["peak_mb"] > 10 for row in content["rows"])
     assert "temporal: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--models", "EASE,svd"], "--models svd: no such model; there are popularity, implicit ALS"),
-        (["--json", "nowhere/out.json"], "no such folder; make it first"),
+        (["--models", "EASE,svd"], "--models svd: no such model; choose from popularity, implicit ALS"),
+        (["--json", "nowhere/out.json"], "does not exist; create it first"),
         (["--events", "absent.csv"], "absent.csv"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments: list[str], said: str) -> None:
+def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments: list[str], message: str) -> None:
     monkeypatch.chdir(tmp_path)
     given = arguments if "--json" in arguments else [*arguments, "--json", "out.json"]
     given = given if "--events" in given else [*given, "--events", "absent.csv"]
     assert main(["bench", "quality", "--workspace", "kept", *given]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -11,21 +11,22 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from features.store.release import load_release
-from jobs.bench.peers.als_server import IDS_FILE, INTERACTIONS_FILE, create_app
+from jobs.bench.peers.als_server import IDS, IDS_FILE, INTERACTIONS_FILE, create_app
 from jobs.bench.serve import Overload, Row, ServeBench, percentiles, shop_of, write_interactions
 from jobs.bench.serve_report import print_serve_report
 from jobs.bench.serve_requests import AFTER_EVENT, BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests
+from jobs.cli.options import write_json
 
 SHOP = Shop(["ann", "bob"], ["boot", "sock"], ["warm", "shoe"], 9.5)
 
 
 def test_every_target_has_requests_and_those_for_ours_name_the_key() -> None:
-    asked = requests(SHOP, 0, {"X-API-Key": "k"})
-    assert list(asked) == [
+    by_target = requests(SHOP, 0, {"X-API-Key": "k"})
+    assert list(by_target) == [
         *(NO_OP, KNOWN_USER, AFTER_EVENT, "session", TEXT, "text cached", "filtered", "explained", BASELINE)
     ]
-    assert b"X-API-Key: k" in next(asked[KNOWN_USER])
-    assert b"X-API-Key" not in next(asked[BASELINE])
+    assert b"X-API-Key: k" in next(by_target[KNOWN_USER])
+    assert b"X-API-Key" not in next(by_target[BASELINE])
 
 
 def test_texts_do_not_repeat_unless_they_are_meant_to_be_cached() -> None:
@@ -42,7 +43,7 @@ def test_equal_seeds_ask_the_same() -> None:
 def test_the_baseline_answers_from_the_histories_of_the_release(published_shop: PublishedShop, tmp_path: Path) -> None:
     recommender = load_release(published_shop.workspace).recommender
     write_interactions(recommender, tmp_path)
-    ids = json.loads((tmp_path / IDS_FILE).read_text())
+    ids = IDS.validate_json((tmp_path / IDS_FILE).read_bytes())
     interactions = sp.csr_matrix(sp.load_npz(tmp_path / INTERACTIONS_FILE))
     user = shop_of(recommender, published_shop.workspace).users[0]
     client = TestClient(create_app(interactions, ids))
@@ -67,8 +68,9 @@ def test_the_table_shows_each_row_beside_the_no_op(capsys: pytest.CaptureFixture
     assert "390/s admitted" in shown and "810/s refused" in shown
 
 
-def test_the_json_holds_null_where_nothing_was_measured() -> None:
+def test_the_json_holds_null_where_nothing_was_measured(tmp_path: Path) -> None:
     row = Row(NO_OP, 1, 0.0, float("nan"), float("nan"), float("nan"), 9, 0.1)
-    told = ServeBench((row,), 900.0, 9000.0, 2000, 2, None).to_json()
-    assert told["rows"][0]["p50_ms"] is None
-    assert told["overload"] is None
+    write_json(tmp_path / "out.json", ServeBench((row,), 900.0, 9000.0, 2000, 2, None))
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["rows"][0]["p50_ms"] is None
+    assert content["overload"] is None

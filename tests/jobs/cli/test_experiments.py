@@ -50,18 +50,18 @@ def test_the_report_shows_lifts_and_warns_of_a_split_that_is_not_as_it_should_be
         and "+100.0%" in printed
         and "+29.0% … +210.0%" in printed
     )
-    assert "p = 7.7e-06" in printed and "do not trust" in printed
-    told = json.loads(out.read_text())
-    assert told["since"] == "2026-01-01T12:00:00+00:00"
-    assert (told["ratio"]["chi_square"], told["ratio"]["is_trusted"]) == (20.0, False)
-    assert told["arms"][1]["rate_lift"]["lift"] == pytest.approx(1.0)
-    assert told["arms"][0]["rate_lift"] is None
+    assert "sample ratio mismatch (p = 7.7e-06)" in printed and "do not trust" in printed
+    content = json.loads(out.read_text())
+    assert content["since"] == "2026-01-01T12:00:00+00:00"
+    assert (content["ratio"]["chi_square"], content["ratio"]["is_trusted"]) == (20.0, False)
+    assert content["arms"][1]["rate_lift"]["lift"] == pytest.approx(1.0)
+    assert content["arms"][0]["rate_lift"] is None
 
 
 def test_an_experiment_that_nobody_has_seen_has_an_empty_report(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiments", "report", "trees", "--workspace", str(shop), "--metric", "click"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "nobody has seen one yet" in printed and "as the weights have it" in printed
+    assert "no exposures yet" in printed and "no sample ratio mismatch" in printed
 
 
 def test_the_experiments_are_listed_with_their_shoppers(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +82,6 @@ def test_an_unknown_experiment_is_one_line_with_the_nearest(
     assert "no experiment 'tree' in the settings; did you mean trees?" in capsys.readouterr().err
     empty = tmp_path / "empty"
     assert main(["experiments", "report", "tree", "--workspace", str(empty)]) == 2
-    assert "the settings have none; see [experiments]" in capsys.readouterr().err
+    assert "the settings define none; see [experiments]" in capsys.readouterr().err
     assert main(["experiments", "report", "mix", "--workspace", str(shop), "--metric", "views"]) == 2
     assert not empty.exists()

@@ -40,15 +40,15 @@ def ingest(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_table_is_ingested_and_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("e.csv").write_text("uid,item_id,timestamp\nu,i,2024-01-01\nu,,2024-01-01\nu,j,2024-01-02\n")
     Path("recsys.toml").write_text("[ingest]\nmax_bad_share = 0.5\n")
-    said = ingest(capsys, "--events", "e.csv", "--map", "events.user_id=uid", "--set", "events.event_type=view")
-    row = next(line.split() for line in said.splitlines() if line.split()[:1] == ["events"])
+    output = ingest(capsys, "--events", "e.csv", "--map", "events.user_id=uid", "--set", "events.event_type=view")
+    row = next(line.split() for line in output.splitlines() if line.split()[:1] == ["events"])
     assert row == ["events", "3", "2", "0", "0", "1", "2"]
-    assert "bad rows of events: names_an_item_or_a_text 1" in said
+    assert "rejected rows of events: names_an_item_or_a_text 1" in output
     assert Lake(tmp_path / "shop" / "lake").n_rows("events") == 2
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "arguments", "said"),
+    ("name", "content", "arguments", "message"),
     [
         ("r.csv", "uid,item_id,rating,timestamp\nu,i,3,1\n", [], "--map reviews.user_id=uid"),
         ("r.parquet", "hello, I am text", [], "not a Parquet file"),
@@ -70,21 +70,21 @@ def test_a_table_is_ingested_and_summed_up(tmp_path: Path, capsys: pytest.Captur
     ],
 )
 def test_a_wrong_input_is_one_line_and_exit_code_2(
-    capsys: pytest.CaptureFixture[str], name: str, content: str, arguments: list[str], said: str
+    capsys: pytest.CaptureFixture[str], name: str, content: str, arguments: list[str], message: str
 ) -> None:
     Path(name).write_text(content)
-    assert said in failure(capsys, "ingest", "table", "--workspace", "shop", "--reviews", name, *arguments)
+    assert message in failure(capsys, "ingest", "table", "--workspace", "shop", "--reviews", name, *arguments)
     assert Lake(Path("shop/lake")).files == ()
 
 
 def test_an_event_without_a_type_column_is_told_of_set(capsys: pytest.CaptureFixture[str]) -> None:
     Path("e.csv").write_text("user_id,item_id,timestamp\nu,i,2024-01-01\n")
-    said = failure(capsys, "ingest", "table", "--workspace", "shop", "--events", "e.csv")
-    assert "--set events.event_type=purchase" in said
+    message = failure(capsys, "ingest", "table", "--workspace", "shop", "--events", "e.csv")
+    assert "--set events.event_type=purchase" in message
 
 
 def test_no_files_no_workspace_and_no_such_command_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no files given" in failure(capsys, "ingest", "table", "--workspace", "shop")
+    assert "no input files" in failure(capsys, "ingest", "table", "--workspace", "shop")
     assert "--workspace" in failure(capsys, "ingest", "table", "--events", "e.csv")
     assert "No such command" in failure(capsys, "ingset")
 
@@ -105,8 +105,8 @@ def test_settings_of_the_workspace_go_before_those_of_the_folder(capsys: pytest.
     Path("shop/recsys.toml").write_text("[ingest]\nmax_bad_share = 0.1\n")
     assert "allows 10.0%" in failure(capsys, "ingest", "table", "--workspace", "shop", "--reviews", "r.csv")
     Path("shop/recsys.toml").write_text("[ingest]\nmax_bad = 0.1\n")
-    said = failure(capsys, "ingest", "table", "--workspace", "shop", "--reviews", "r.csv")
-    assert "unknown setting ingest.max_bad; did you mean ingest.max_bad_share?" in said
+    message = failure(capsys, "ingest", "table", "--workspace", "shop", "--reviews", "r.csv")
+    assert "unknown setting ingest.max_bad; did you mean ingest.max_bad_share?" in message
 
 
 def test_the_sample_storefront_is_simulated_and_ingested(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_the_sample_storefront_is_simulated_and_ingested(capsys: pytest.CaptureF
     lake = Lake(Path("shop/lake"))
     assert lake.n_rows("catalog") == 60
     assert lake.n_rows("events") > 0
-    assert "bad rows" not in capsys.readouterr().out
+    assert "rejected rows" not in capsys.readouterr().out
 
 
 def test_help_needs_neither_ray_nor_torch() -> None:
@@ -133,9 +133,9 @@ class TestRealShops:
         renamed = ["review_id=id", "timestamp=ts", "text=review"]
         maps = [part for name in renamed for part in ("--map", f"reviews.{name}")]
         reviews = str(SHARED_DATA / "hasaki" / "reviews.parquet")
-        said = ingest(capsys, "--reviews", reviews, *maps)
-        assert "rating|min 2" in said
-        assert "timestamp|nullability 1" in said
+        output = ingest(capsys, "--reviews", reviews, *maps)
+        assert "rating|min 2" in output
+        assert "timestamp|nullability 1" in output
         assert Lake(Path("shop/lake")).n_rows("reviews") == 21_575 - 3
 
     def test_a_shop_with_reviews_only(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,21 +153,21 @@ def test_what_came_in_is_told_undone_and_taken_again(capsys: pytest.CaptureFixtu
     for name in ("e.csv", "bad.csv"):
         ingest(capsys, "--events", name)
     assert main(["ingest", "undo", "2", "--workspace", "shop"]) == 0
-    said = capsys.readouterr().out
-    assert f"Undone: ingest 2, events 2 new, {Path('bad.csv').absolute()}\n" in said
-    assert "`recsys ingest again ID`" in said
+    output = capsys.readouterr().out
+    assert f"Undone: ingest 2, events 2 new, {Path('bad.csv').absolute()}\n" in output
+    assert "`recsys ingest again ID`" in output
     assert failure(capsys, "ingest", "undo", "2", "--workspace", "shop").startswith("ingest 2: undone already, ")
     assert main(["ingest", "history", "--workspace", "shop", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [(one["id"], one["rows"]["events"]["new"], one["undone_at"] is None) for one in told] == [
+    changes = json.loads(capsys.readouterr().out)
+    assert [(change["id"], change["rows"]["events"]["new"], change["undone_at"] is None) for change in changes] == [
         (2, 2, False),
         (1, 1, True),
     ]
-    assert told[1]["source"]["files"][0]["path"] == str(Path("e.csv").absolute())
+    assert changes[1]["source"]["files"][0]["path"] == str(Path("e.csv").absolute())
     assert main(["ingest", "again", "2", "--workspace", "shop"]) == 0
-    assert "Taken again: ingest 3, events 2 new" in capsys.readouterr().out
+    assert "Ingested again: ingest 3, events 2 new" in capsys.readouterr().out
     assert main(["ingest", "again", "2", "--workspace", "shop"]) == 0
-    assert "Nothing to take" in capsys.readouterr().out
+    assert "Nothing to ingest" in capsys.readouterr().out
     assert main(["ingest", "history", "--workspace", "shop"]) == 0
     assert [
         line.split()[0]

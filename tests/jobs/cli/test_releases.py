@@ -37,9 +37,9 @@ class Releases:
 def three(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory) -> Releases:
     workspace = Workspace(tmp_path_factory.mktemp("three") / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
-    made = published_shop.trained
+    releases = published_shop.trained
     for hours in (1, 2):
-        publish(Store(workspace), workspace, made, published_shop.settings, NIGHT + timedelta(hours=hours))
+        publish(Store(workspace), workspace, releases, published_shop.settings, NIGHT + timedelta(hours=hours))
     return Releases(workspace, tuple(manifest.release_id for manifest in Store(workspace).releases()))
 
 
@@ -48,31 +48,31 @@ def test_a_release_is_shown_with_what_it_holds_and_what_the_gate_said(three: Rel
     assert (folder / GATE_FILE).is_file()  # its night wrote it
     assert three.run("show", three.ids[0]) == 0
     shown = capsys.readouterr().out
-    for told in (three.ids[0], "items, version", "model/text.npy", "ndcg", "published", "none"):
-        assert told in shown
+    for text in (three.ids[0], "items, version", "model/text.npy", "ndcg", "published", "none"):
+        assert text in shown
     assert three.run("show", "current", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["release_id"] == three.ids[-1] and told["current"] and told["parent"] == three.ids[1]
-    assert told["gate"] is None
-    assert told["file_bytes"]["model/text.npy"] > 0
+    text = json.loads(capsys.readouterr().out)
+    assert text["release_id"] == three.ids[-1] and text["current"] and text["parent"] == three.ids[1]
+    assert text["gate"] is None
+    assert text["file_bytes"]["model/text.npy"] > 0
 
 
 def test_a_diff_of_equal_releases_finds_nothing(three: Releases, capsys) -> None:
     assert three.run("diff", three.ids[0], "current", "--json", "--shoppers", "5") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["a"], told["b"]) == (three.ids[0], three.ids[-1])
-    assert told["settings"] == told["new_items"] == told["gone_items"] == []
-    assert len(told["slates"]) == 5 and sum(slate["churn"] for slate in told["slates"]) == 0
-    assert len(told["neighbours"]) == 80 and sum(item["churn"] for item in told["neighbours"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["a"], content["b"]) == (three.ids[0], three.ids[-1])
+    assert content["settings"] == content["new_items"] == content["gone_items"] == []
+    assert len(content["slates"]) == 5 and sum(slate["churn"] for slate in content["slates"]) == 0
+    assert len(content["neighbours"]) == 80 and sum(item["churn"] for item in content["neighbours"]) == 0
     assert three.run("diff", three.ids[0], three.ids[1], "--shoppers", "5") == 0
     shown = capsys.readouterr().out
-    assert "Settings: 0" in shown and "80 compared, 0% changed in the mean" in shown
+    assert "Settings: 0" in shown and "80 compared, on average 0% changed" in shown
 
 
 def test_another_release_is_served_after_a_rollback(three: Releases, tmp_path: Path, capsys) -> None:
     shop = three.copy(tmp_path)
     assert shop.run("rollback", shop.ids[0]) == 0
-    assert f"release {shop.ids[0]} is served, before {shop.ids[-1]}" in capsys.readouterr().out
+    assert f"now serving release {shop.ids[0]}, before: {shop.ids[-1]}" in capsys.readouterr().out
     assert Store(shop.workspace).current_id() == shop.ids[0]
 
 
@@ -81,12 +81,12 @@ def test_old_releases_go_but_for_those_of_experiments(three: Releases, tmp_path:
     arms = f'[experiments.one.arms.a]\n[experiments.one.arms.b]\nrelease = "{shop.ids[0]}"\n'
     shop.workspace.settings_file.write_text(arms)
     assert shop.run("gc", "--keep", "1", "--dry-run") == 0
-    assert f"would remove 1 releases: {shop.ids[1]}" in capsys.readouterr().out
+    assert f"would delete 1 releases: {shop.ids[1]}" in capsys.readouterr().out
     assert len(Store(shop.workspace).releases()) == 3
     assert shop.run("gc", "--keep", "1") == 0
-    said = capsys.readouterr().out
-    assert f"removed 1 releases: {shop.ids[1]}; " in said
-    n_bytes = int(said.partition("; ")[2].split()[0].replace(",", ""))
+    output = capsys.readouterr().out
+    assert f"deleted 1 releases: {shop.ids[1]}; " in output
+    n_bytes = int(output.partition("; ")[2].split()[0].replace(",", ""))
     assert n_bytes > 0
     assert [manifest.release_id for manifest in Store(shop.workspace).releases()] == [shop.ids[0], shop.ids[2]]
     assert not (shop.workspace.releases / shop.ids[1]).exists()
@@ -118,4 +118,4 @@ def test_an_atlas_is_kept_for_the_service_and_those_of_gone_releases_go(
     places = kept_layout(file, n_items)
     assert places is not None and places.shape == (n_items, 2)
     assert kept_layout(file, n_items - 1) is None
-    assert f"{n_items} items of release {served} are laid out" in capsys.readouterr().out
+    assert f"computed the map of {n_items} items of release {served}" in capsys.readouterr().out

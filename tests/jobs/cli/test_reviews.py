@@ -20,7 +20,7 @@ def test_reviews_are_hidden_listed_and_shown(
     ingest_table(reviews=write_file("r.csv", REVIEWS))
     place = ["--workspace", str(workspace.root)]
     assert main(["reviews", "hide", "r1", "r2", *place]) == 0
-    assert "No review in the lake has the id 'r2';" in capsys.readouterr().err
+    assert "no review in the lake has the id 'r2'; check it" in capsys.readouterr().err
     assert hidden_ids(workspace.hidden_reviews) == {"r1", "r2"}
 
     assert main(["reviews", "list", *place]) == 0
@@ -30,7 +30,7 @@ def test_reviews_are_hidden_listed_and_shown(
     assert main(["reviews", "show", "r2", *place]) == 0
     capsys.readouterr()
     assert main(["reviews", "list", *place, "--json"]) == 0
-    assert [one["review_id"] for one in json.loads(capsys.readouterr().out)] == ["r1"]
+    assert [review["review_id"] for review in json.loads(capsys.readouterr().out)] == ["r1"]
 
 
 def test_a_review_that_is_known_is_hidden_without_a_word(
@@ -42,8 +42,8 @@ def test_a_review_that_is_known_is_hidden_without_a_word(
     ingest_table(reviews=write_file("r.csv", REVIEWS))
     capsys.readouterr()
     assert main(["reviews", "hide", "r1", "--workspace", str(workspace.root)]) == 0
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "")
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "")
 
 
 def test_reviews_are_hidden_before_anything_was_taken_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

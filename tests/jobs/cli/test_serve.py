@@ -43,16 +43,16 @@ def test_releases_as_json(published_shop: PublishedShop, capsys) -> None:
 
 def test_a_list_is_printed_as_a_table(published_shop: PublishedShop, capsys) -> None:
     shown = printed(capsys, "recommend", "--user", "stranger", "--count", "3", *place(published_shop))
-    assert "not personal: unknown user" in shown
+    assert "not personalized: unknown user" in shown
     assert shown.count("trending") + shown.count("popular") == 3
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("recommend",), "pass --user, --text or --items"),
+        (("recommend",), "pass at least one of --user, --text, --items"),
         (("recommend", "--user", "u", "--release", "none"), "no release none; nearest"),
-        (("nightly", "--as-of", "yesterday"), "write it like 2026-03-31T02:00"),
+        (("nightly", "--as-of", "yesterday"), "use ISO 8601 such as 2026-03-31T02:00"),
         (("nightly", "--as-of", "1990-01-02"), "choose a later --as-of"),
         (("recommend", "--user", "u", "--count", "0"), "--count"),
     ],
@@ -71,8 +71,8 @@ def test_a_workspace_without_a_release_says_what_to_run(tmp_path: Path, capsys, 
 def test_an_unknown_setting_names_the_nearest(published_shop: PublishedShop, capsys, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[factors]\ndimension = 3\n")
-    said = refused(capsys, "nightly", "--config", str(file), *place(published_shop))
-    assert "unknown setting factors.dimension; did you mean factors.dim?" in said
+    message = refused(capsys, "nightly", "--config", str(file), *place(published_shop))
+    assert "unknown setting factors.dimension; did you mean factors.dim?" in message
 
 
 def test_serve_becomes_the_service_and_passes_on_what_it_says(tmp_path: Path) -> None:

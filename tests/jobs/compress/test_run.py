@@ -85,9 +85,9 @@ def test_the_command_compares_every_way_and_leaves_a_student(
 ) -> None:
     out = tmp_path / "out.json"
     assert main(["compress", "--workspace", str(shop), "--runs", "1", "--json", str(out)]) == 0
-    told = json.loads(out.read_text())
-    assert all(set(row) == KEYS for row in told["rows"])
-    rows = {row["variant"]: row for row in told["rows"]}
+    content = json.loads(out.read_text())
+    assert all(set(row) == KEYS for row in content["rows"])
+    rows = {row["variant"]: row for row in content["rows"]}
     assert {"full (fp32)", "int8", STUDENT, f"{STUDENT}, int8"} < set(rows)
     assert {"first 8 dimensions", "first 4 dimensions", "vectors in float16", "vectors in int8"} < set(rows)
     full = rows["full (fp32)"]
@@ -105,11 +105,11 @@ def test_the_command_compares_every_way_and_leaves_a_student(
     assert rows[STUDENT]["disk_mb"] < full["disk_mb"]
     assert STUDENT in capsys.readouterr().out
 
-    settings = EncoderSettings(model=str(tiny_bert), precision="fp32", query_model=told["student"])
+    settings = EncoderSettings(model=str(tiny_bert), precision="fp32", query_model=content["student"])
     student = load_query_encoder(settings)
     assert student.id == load_encoder(EncoderSettings(model=str(tiny_bert), precision="fp32")).id
     held = read_compress(Lake(shop / "lake"), student, settings_of(tiny_bert)).held_out
-    small, whole = (one.encode(held.texts) for one in (student, load_encoder(settings)))
+    small, whole = (encoder.encode(held.texts) for encoder in (student, load_encoder(settings)))
     assert rows[STUDENT]["mean_cosine"] == pytest.approx((small * whole).sum(axis=1).mean(), abs=1e-5)
     for figure, ranks in (("ndcg@10", held.ranks(small, small)), ("query_ndcg@10", held.ranks(small, whole))):
         assert rows[STUDENT][figure] == pytest.approx(ndcg(ranks, 10).mean(), abs=1e-6)

@@ -27,7 +27,7 @@ from features.workspace.erased_users import read_erased
 from features.workspace.erasure_receipt import Receipt, receipts, verify_receipt
 from features.workspace.hidden_reviews import hide_reviews, read_hidden
 from features.workspace.lease import hold_lease
-from jobs.erase.run import ERASE_STEPS, erase, erase_before_the_night, erase_queued
+from jobs.erase.run import ERASE_STEPS, erase, erase_before_run, erase_queued
 from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.spec import SourceSpec
@@ -53,8 +53,8 @@ def _no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 def shopper(published_shop: PublishedShop) -> str:
     """Who wrote most reviews."""
     reviews = Lake(published_shop.workspace.lake).scan("reviews").collect()
-    found: str = reviews.group_by("user_id").len().sort("len", "user_id", descending=[True, False])["user_id"][0]
-    return found
+    user_id: str = reviews.group_by("user_id").len().sort("len", "user_id", descending=[True, False])["user_id"][0]
+    return user_id
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def write_traces(workspace: Workspace, shopper: str) -> None:
     vectors = {"text_hash": [text_hash(clean(SEARCH)), "other"], "vector": [[0.0] * 8] * 2}
     pl.DataFrame(vectors).write_parquet(workspace.embeddings / "e-8" / "shard.parquet")
     (workspace.embeddings / "e-8" / ".shard.parquet.1.tmp").write_bytes(b"half")
-    theirs = Lake(workspace.lake).scan("reviews").filter(pl.col("user_id") == shopper).collect()["review_id"]
-    hide_reviews(workspace.hidden_reviews, [theirs[0], "of-others"], NIGHT)
+    review_ids = Lake(workspace.lake).scan("reviews").filter(pl.col("user_id") == shopper).collect()["review_id"]
+    hide_reviews(workspace.hidden_reviews, [review_ids[0], "of-others"], NIGHT)
 
 
 def run(shop: PublishedShop, user_id: str) -> Receipt:
@@ -136,8 +136,8 @@ def values(rows: pl.DataFrame) -> set[str]:
 
 
 def reviews_of(shop: PublishedShop, user_id: str) -> set[str]:
-    found = Lake(shop.workspace.lake).scan("reviews").filter(pl.col("user_id") == user_id).collect()
-    return set(found["review_id"])
+    reviews = Lake(shop.workspace.lake).scan("reviews").filter(pl.col("user_id") == user_id).collect()
+    return set(reviews["review_id"])
 
 
 def n_of_others(workspace: Workspace, user_id: str) -> dict[str, int]:
@@ -149,28 +149,28 @@ def n_of_others(workspace: Workspace, user_id: str) -> dict[str, int]:
 
 
 def test_no_byte_of_an_erased_shopper_is_left_and_others_lose_nothing(shop: PublishedShop, shopper: str) -> None:
-    theirs, others = reviews_of(shop, shopper), n_of_others(shop.workspace, shopper)
+    reviews, others = reviews_of(shop, shopper), n_of_others(shop.workspace, shopper)
     n_users = Store(shop.workspace).releases()[0].rows["users"]
     receipt = run(shop, shopper)
-    assert_nothing_left(shop, shopper, theirs)
+    assert_nothing_left(shop, shopper, reviews)
     assert n_of_others(shop.workspace, shopper) == others
     recommender = load_release(shop.workspace).recommender
     assert len(recommender.users.rows) == n_users - 1
     assert shopper not in recommender.users.rows
-    assert [one.review_id for one in read_hidden(shop.workspace.hidden_reviews)] == ["of-others"]
+    assert [review.review_id for review in read_hidden(shop.workspace.hidden_reviews)] == ["of-others"]
     assert pl.read_parquet(shop.workspace.quarantine / "events" / "bad.parquet")["row"].to_list() == [2]
     report = json.loads((shop.workspace.runs / "r1" / "report.json").read_text())
     assert report["ndcg"] == 0.5 and report["others"] == f"x{shopper} {shopper}-2"
 
     removed = {name: place.removed for name, place in receipt.places.items()}
     release_id = shop.report.release_id
-    assert removed[f"release {release_id}"]["reviews"] == removed["lake"]["reviews"] == len(theirs)
+    assert removed[f"release {release_id}"]["reviews"] == removed["lake"]["reviews"] == len(reviews)
     assert removed[f"release {release_id}"]["users"] == 1
     assert removed["live database"] == {"events": 2, "answers": 1, "exposures": 0, "rows at the request": 0}
     assert removed["quarantine"] == {"rows": 1}
     assert removed["runs"]["files"] == 1 and removed["runs"]["mentions"] == 4
     assert removed["half-done work"]["files"] >= 4
-    assert removed["embeddings"]["vectors"] > len(theirs)
+    assert removed["embeddings"]["vectors"] > len(reviews)
     assert receipt.known and receipt.runs == 1 and receipt.trained_with == (release_id,)
     assert (receipt.searched.id_in, receipt.searched.n_texts > 2) == ("bytes", True)
     assert receipt.sources and all("sample" in name for name in receipt.sources)
@@ -188,7 +188,7 @@ def test_an_unknown_shopper_has_a_receipt_that_says_so(shop: PublishedShop) -> N
 
 
 def test_an_empty_id_and_a_missing_workspace_are_refused(shop: PublishedShop, tmp_path: Path) -> None:
-    with pytest.raises(ErasureError, match="an empty id names nobody"):
+    with pytest.raises(ErasureError, match="user id must not be empty"):
         run(shop, "")
     with pytest.raises(ErasureError, match="no such folder"):
         run(replace(shop, workspace=Workspace(tmp_path / "typo")), "ann")
@@ -215,7 +215,7 @@ def test_an_erasure_that_is_killed_is_finished_by_the_queue_of_the_next(
     def kill(_: object) -> None:
         raise KilledError
 
-    theirs = reviews_of(shop, shopper)
+    reviews = reviews_of(shop, shopper)
     database = open_live_database(shop.workspace, "")
     ErasureQueue(database).add(shopper, "q1", NIGHT)
     database.close()
@@ -225,9 +225,9 @@ def test_an_erasure_that_is_killed_is_finished_by_the_queue_of_the_next(
             erase_queued(shop.workspace, shop.settings, NIGHT, lambda *_: None)
     load_release(shop.workspace)  # serves on, whole
     ((receipt, _),) = erase_queued(shop.workspace, shop.settings, NIGHT, lambda *_: None)
-    assert_nothing_left(shop, shopper, theirs)
+    assert_nothing_left(shop, shopper, reviews)
     assert (receipt.known, receipt.request_id, receipt.requested_at) == (True, "q1", NIGHT)
-    assert receipt.places["lake"].removed["reviews"] == len(theirs)
+    assert receipt.places["lake"].removed["reviews"] == len(reviews)
     assert receipt.runs == (1 if done == 1 else 2)
     assert erase_queued(shop.workspace, shop.settings, NIGHT, lambda *_: None) == []
 
@@ -268,9 +268,9 @@ def test_the_night_erases_who_waits_and_notes_the_release_without_them(
     database = open_live_database(shop.workspace, "")
     ErasureQueue(database).add(shopper, "q1", NIGHT)
     database.close()
-    theirs = reviews_of(shop, shopper)
+    reviews = reviews_of(shop, shopper)
     report = jobs.nightly.run.nightly(shop.workspace, shop.settings, None, NIGHT + timedelta(hours=1), lambda *_: None)
-    assert_nothing_left(shop, shopper, theirs)
+    assert_nothing_left(shop, shopper, reviews)
     (receipt,) = receipts(shop.workspace)
     assert receipt.trained_with == (shop.report.release_id,)
     assert receipt.first_without == report.release_id
@@ -283,9 +283,9 @@ def test_a_night_goes_on_where_who_waits_cannot_be_erased_yet(
     database = open_live_database(shop.workspace, "")
     ErasureQueue(database).add(shopper, "q1", NIGHT)
     with hold_lease(shop.workspace.tuning_lease, NIGHT, 1):
-        assert erase_before_the_night(shop.workspace, shop.settings, NIGHT, lambda *_: None) == 0
-    assert "shoppers not erased, they wait on" in caplog.text
-    assert [one.user_id for one in ErasureQueue(database).waiting()] == [shopper]
+        assert erase_before_run(shop.workspace, shop.settings, NIGHT, lambda *_: None) == 0
+    assert "erasure requests not processed, they stay pending" in caplog.text
+    assert [request.user_id for request in ErasureQueue(database).waiting()] == [shopper]
     database.close()
 
 

@@ -14,7 +14,7 @@ from features.encoder.selection import READER, named
 from features.finetune.export import save_encoder
 from features.finetune.record import FinetuneRecord
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
-from jobs.finetune.candidate import MIN_ANCHORS, Candidate, adoption_of, judge, keep_candidate
+from jobs.finetune.candidate import MIN_ANCHORS, Candidate, adoption_of, judge, save_candidate
 from jobs.finetune.data import TuningData
 from jobs.finetune.stages import HEAD, MODEL, TunedEncoder
 from recsys import config
@@ -60,9 +60,9 @@ def made_in(
     [
         (False, False, None, False, "every stage was skipped"),
         (False, True, None, True, "a sentiment head on the encoder in use"),
-        (True, True, None, False, "nothing to measure it on: no pairs to tune on"),
-        (True, True, MIN_ANCHORS - 1, False, "19 held-out texts are too few to tell, 20 are needed"),
-        (True, True, 2 * MIN_ANCHORS, False, "not clearly better"),
+        (True, True, None, False, "no pairs to evaluate on: no pairs to tune on"),
+        (True, True, MIN_ANCHORS - 1, False, "too few held-out texts: 19, at least 20 are needed"),
+        (True, True, 2 * MIN_ANCHORS, False, "not significantly better"),
     ],
 )
 def test_only_what_is_clearly_better_is_adopted(
@@ -97,8 +97,8 @@ def test_a_head_names_the_encoder_that_it_reads(
     reader: bool, current: config.EncoderSettings, workspace: Workspace, tmp_path: Path
 ) -> None:
     workspace.encoders.mkdir(parents=True)
-    made = made_in(tmp_path / "made", current, model=True, head=True, reader=reader)
-    candidate = keep_candidate(workspace, made, current, AS_OF, tmp_path)
+    tuned = made_in(tmp_path / "made", current, model=True, head=True, reader=reader)
+    candidate = save_candidate(workspace, tuned, current, AS_OF, tmp_path)
     folder = workspace.encoders / candidate.name
     read = current.model_copy(update={"model": str(folder / READER if reader else folder)})
     assert SentimentHead.load(folder).encoder_id == encoder_id(read)
@@ -113,8 +113,8 @@ def test_a_head_alone_reads_the_encoder_in_use(
     current: config.EncoderSettings, workspace: Workspace, tmp_path: Path
 ) -> None:
     workspace.encoders.mkdir(parents=True)
-    made = made_in(tmp_path / "made", current, model=False, head=True)
-    candidate = keep_candidate(workspace, made, current, AS_OF, tmp_path)
+    tuned = made_in(tmp_path / "made", current, model=False, head=True)
+    candidate = save_candidate(workspace, tuned, current, AS_OF, tmp_path)
     assert (candidate.changed, candidate.encoder) == (False, current)
     assert SentimentHead.load(workspace.encoders / candidate.name).encoder_id == encoder_id(current)
     adopted = adoption_of(workspace, candidate, current.model)
@@ -129,7 +129,7 @@ def test_equal_contents_have_equal_names_and_are_kept_once(
     names = []
     for number in range(2):
         drafts = tmp_path / str(number)
-        made = made_in(drafts / "made", current, model=True, head=False)
-        names.append(keep_candidate(workspace, made, current, AS_OF, drafts).name)
+        tuned = made_in(drafts / "made", current, model=True, head=False)
+        names.append(save_candidate(workspace, tuned, current, AS_OF, drafts).name)
     assert names[0] == names[1]
     assert [path.name for path in workspace.encoders.iterdir()] == names[:1]

@@ -125,8 +125,8 @@ def test_the_table_fits_80_columns_and_ends_with_the_verdict(tuned: Tuned) -> No
     for stage, measure in (("mlm", "perplexity"), ("contrastive", "mrr@10"), ("sentiment", "macro_f1")):
         assert any(line.startswith(stage) for line in lines), stage
         assert any(measure in line for line in lines), measure
-    told = " ".join(lines)
-    assert "adopted: clearly better" in told and "95 % interval +0." in told and "…" not in told
+    text = " ".join(lines)
+    assert "adopted: significantly better" in text and "95 % interval +0." in text and "…" not in text
 
 
 def test_the_night_embeds_with_the_adopted_encoder_alone(tuned: Tuned, tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_the_night_embeds_with_the_adopted_encoder_alone(tuned: Tuned, tmp_path:
     assert loaded.release_id == night.release_id
     encoder = load_encoder(loaded.encoder)
     assert Path(loaded.encoder.model).parent == workspace.encoders
-    said = table.head(5)
-    np.testing.assert_allclose(said["vector"].to_numpy(), encoder.encode(said["text"].to_list()), atol=1e-5)
+    rows = table.head(5)
+    np.testing.assert_allclose(rows["vector"].to_numpy(), encoder.encode(rows["text"].to_list()), atol=1e-5)
 
     feelings = reviews().select("review_id", stars="rating").join(table, on="review_id")
     by_stars = dict(feelings.group_by("stars").agg(pl.col("sentiment").mean()).iter_rows())
@@ -158,7 +158,7 @@ def test_settings_that_name_another_encoder_are_obeyed(tuned: Tuned, tiny_bert: 
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"?"), "model.safetensors: altered: its SHA-256 is"),
         (lambda file: file.unlink(), "model.safetensors: missing, 1 of"),
@@ -166,14 +166,14 @@ def test_settings_that_name_another_encoder_are_obeyed(tuned: Tuned, tiny_bert: 
     ],
 )
 def test_a_damaged_encoder_is_refused_in_one_line(
-    harm, said: str, tuned: Tuned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    harm, message: str, tuned: Tuned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace = tuned.copy(tmp_path)
     harm(workspace.encoders / tuned.name / "model.safetensors")
     for command in ("nightly", "finetune"):
         assert main([command, "--workspace", str(workspace.root)]) == 2
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recsys: error:")]
-        assert len(errors) == 1 and said in errors[0] and "run `recsys finetune` again, or delete" in errors[0]
+        assert len(errors) == 1 and message in errors[0] and "run `recsys finetune` again, or delete" in errors[0]
     assert Store(workspace).current_id() is None
 
 
@@ -220,9 +220,9 @@ def test_a_stage_without_data_is_skipped_and_says_so(
     workspace = make_shop(tmp_path, with_reviews=False)
     write_settings(workspace, settings(bert_folder, stages=["sentiment"]))
     assert main(["finetune", "--workspace", str(workspace.root)]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "sentiment skipped: sentiment: 0 reviews, none with a text" in told
-    assert "not adopted: every stage was skipped" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "sentiment skipped: sentiment: 0 reviews, none with a text" in output
+    assert "not adopted: every stage was skipped" in output
     (run,) = workspace.runs.iterdir()
     assert read_record(run / "record.json").stages == (
         StageRecord("sentiment", skipped=read_record(run / "record.json").stages[0].skipped),
@@ -232,8 +232,8 @@ def test_a_stage_without_data_is_skipped_and_says_so(
 
 def test_a_sentiment_head_alone_keeps_the_encoder_in_use(tuned: Tuned, tmp_path: Path) -> None:
     workspace = tuned.copy(tmp_path)
-    own = {**tuned.settings.finetune.sentiment.model_dump(), "epochs": 3}
-    head_alone = settings(Path(tuned.settings.encoder.model), stages=["sentiment"], sentiment=own)
+    sentiment = {**tuned.settings.finetune.sentiment.model_dump(), "epochs": 3}
+    head_alone = settings(Path(tuned.settings.encoder.model), stages=["sentiment"], sentiment=sentiment)
     report = finetune(workspace, head_alone, None, NOW, quiet)
     before, after = (read_adopted(place, tuned.settings.encoder.model) for place in (tuned.workspace, workspace))
     assert before is not None and after is not None
@@ -277,12 +277,12 @@ def test_a_killed_run_is_taken_up_and_ends_alike(tuned: Tuned, tmp_path: Path) -
         run.send_signal(signal.SIGKILL)
     assert len(list(workspace.encoders.iterdir())) == 1  # a draft
 
-    told: list[tuple[str, int]] = []
+    steps: list[tuple[str, int]] = []
     report = finetune(
-        workspace, tuned.settings, None, NOW + timedelta(hours=1), lambda what, done, of: told.append((what, done))
+        workspace, tuned.settings, None, NOW + timedelta(hours=1), lambda what, done, of: steps.append((what, done))
     )
-    assert not any(what.startswith("train mlm") for what, _ in told)
-    assert min(done for what, done in told if what == "train contrastive") == 9
+    assert not any(what.startswith("train mlm") for what, _ in steps)
+    assert min(done for what, done in steps if what == "train contrastive") == 9
     assert report.name == tuned.name  # which tells the digest of its weights
     assert sorted(path.name for path in workspace.encoders.iterdir()) == ["current.json", tuned.name]
     assert not workspace.tuning.exists()
@@ -294,10 +294,10 @@ def test_two_workers_of_ray_train_tune_one_encoder(
 ) -> None:
     workspace = make_shop(tmp_path)
     pair = settings(bert_folder, stages=["contrastive", "sentiment"], workers=2)
-    told: list[str] = []
-    report: FinetuneReport = finetune(workspace, pair, None, NOW, lambda what, *_: told.append(what))
+    stages: list[str] = []
+    report: FinetuneReport = finetune(workspace, pair, None, NOW, lambda what, *_: stages.append(what))
     assert not any(stage.skipped for stage in report.record.stages)
     assert report.verdict.adopted
-    assert {"train contrastive", "train sentiment weighted"} <= set(told)
+    assert {"train contrastive", "train sentiment weighted"} <= set(stages)
     assert sorted(path.name for path in workspace.encoders.iterdir()) == ["current.json", report.name]
     assert capfd.readouterr() == ("", "")

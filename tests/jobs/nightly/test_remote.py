@@ -23,7 +23,7 @@ import jobs.nightly.context
 import jobs.nightly.remote
 import jobs.nightly.step_cache
 from features.store.store import Store
-from jobs.cli.nightly import STOPPED, ended_by_sigterm
+from jobs.cli.scheduler import STOPPED, ended_by_sigterm
 from jobs.ingest.files import ingest
 from jobs.ingest.sources.sample import make_sample
 from jobs.nightly.context import NightlyRun

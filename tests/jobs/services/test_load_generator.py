@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from jobs.services.load_generator import BROKEN, Address, ask, closed_loop, open_loop, request_bytes
+from jobs.services.load_generator import BROKEN, Address, closed_loop, open_loop, request_bytes, send_once
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n"
@@ -55,7 +55,7 @@ def server(answer: Callable[[int], bytes]) -> Iterator[Address]:
 
 def test_one_request_is_asked_and_its_body_read() -> None:
     with server(lambda _: OK) as address:
-        assert ask(address, ASK) == (200, b"ok")
+        assert send_once(address, ASK) == (200, b"ok")
 
 
 def test_a_body_is_sent_with_its_length() -> None:
@@ -140,4 +140,4 @@ def test_an_answer_that_never_tells_its_length_is_refused() -> None:
         server(lambda _: b"HTTP/1.1 200 OK\r\n\r\n") as address,
         pytest.raises(ValueError, match="without a length"),
     ):
-        ask(address, ASK)
+        send_once(address, ASK)

@@ -49,19 +49,19 @@ def visits() -> Visits:
 
 def test_figures_by_hand(truth: Truth, visits: Visits) -> None:
     rows = np.array([[0, 1, 2], [1, 2, 0]])  # bob would have to look at a third place
-    told, choices = figures(visits, rows, truth, np.array([True, True, True, True, False]))
-    assert (told.n_lists, told.n_shown, told.n_clicks, told.n_carts, told.n_purchases) == (2, 4, 1, 1, 1)
-    assert told.click_rate == 0.25
-    assert told.purchase_rate == 0.5
-    assert told.coverage == 0.75  # three of four that can be bought
-    assert told.diversity == pytest.approx(0.5)  # ann sees two alike, bob two unlike
-    assert told.exposure_gini == pytest.approx((0 * -3 + 1 * -1 + 1 * 1 + 2 * 3) / (4 * 4))
+    of_day, choices = figures(visits, rows, truth, np.array([True, True, True, True, False]))
+    assert (of_day.n_lists, of_day.n_shown, of_day.n_clicks, of_day.n_carts, of_day.n_purchases) == (2, 4, 1, 1, 1)
+    assert of_day.click_rate == 0.25
+    assert of_day.purchase_rate == 0.5
+    assert of_day.coverage == 0.75  # three of four that can be bought
+    assert of_day.diversity == pytest.approx(0.5)  # ann sees two alike, bob two unlike
+    assert of_day.exposure_gini == pytest.approx((0 * -3 + 1 * -1 + 1 * 1 + 2 * 3) / (4 * 4))
     assert choices.is_clicked.tolist() == [[True, False, False], [False, False, False]]
 
 
 def test_exposure_is_even_where_each_product_is_seen_once(truth: Truth, visits: Visits) -> None:
-    told, _ = figures(visits, np.array([[0, 1], [2, 3]]), truth, np.array([True, True, True, True, False]))
-    assert (told.coverage, told.exposure_gini) == (1.0, 0.0)
+    of_day, _ = figures(visits, np.array([[0, 1], [2, 3]]), truth, np.array([True, True, True, True, False]))
+    assert (of_day.coverage, of_day.exposure_gini) == (1.0, 0.0)
 
 
 ALL = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))

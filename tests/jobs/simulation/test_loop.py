@@ -107,30 +107,30 @@ def test_two_days_then_a_crash_then_a_third(
     folder = place.root / "simulation"
     assert simulate(place, "--days", "2", "--against", url) == 0
     assert "2 days, mean of the first 2" in capsys.readouterr().out
-    told = json.loads((folder / JSON_FILE).read_text())
-    assert [day["date"] for day in told["days"]] == ["2025-06-01", "2025-06-02"]
-    assert set(told["days"][0]["arms"]) == set(ARMS)
+    content = json.loads((folder / JSON_FILE).read_text())
+    assert [day["date"] for day in content["days"]] == ["2025-06-01", "2025-06-02"]
+    assert set(content["days"][0]["arms"]) == set(ARMS)
     # The second day is answered by what the first night learned.
-    assert told["days"][1]["release_id"] == told["days"][0]["published"]
-    assert Store(place).current_id() == told["days"][1]["published"]
+    assert content["days"][1]["release_id"] == content["days"][0]["published"]
+    assert Store(place).current_id() == content["days"][1]["published"]
     assert [night[night.index("--as-of") + 1][:10] for night in nights] == ["2025-06-02", "2025-06-03"]
     # What was shown and done is what the nights have learned from.
     events = events_of_the_loop(place)
-    n_shown = sum(day["arms"]["system"]["n_shown"] for day in told["days"])
+    n_shown = sum(day["arms"]["system"]["n_shown"] for day in content["days"])
     assert events.filter(pl.col("event_type") == "impression").height == n_shown
     assert (folder / PLOT_FILE).exists()
 
     # A night fails after its day was kept and sent: the day is not played again.
     place.settings_file.write_text("[sequence]\ndim = -1\n")
     assert simulate(place, "--days", "3", "--against", url) == 2
-    assert "the night of 2025-06-04 failed" in capsys.readouterr().err
+    assert "the nightly run of 2025-06-04 failed" in capsys.readouterr().err
     place.settings_file.write_text(NIGHT_SETTINGS)
     days = Days(folder)
     third = days.day(3)
-    assert third is not None and third.night is None
+    assert third is not None and third.run is None
     assert simulate(place, "--days", "3", "--against", url) == 0
     again = days.day(3)
-    assert again is not None and again.night is not None and replace(again, night=None) == third
+    assert again is not None and again.run is not None and replace(again, run=None) == third
     sent = events_of_the_loop(place).filter(pl.col("event_id").str.starts_with("sim-5-003"))
     assert sent["event_id"].is_unique().all() and sent.height == len(third.events)
 
@@ -146,12 +146,12 @@ def test_other_numbers_on_the_same_days_are_refused(place: Workspace, capsys: py
     world = {"start": "2025-06-01T00:00:00+00:00", "seed": 5, "shoppers": 25, "count": 20, "rest_after": 0}
     (out / "world.json").write_text(json.dumps(world))
     assert simulate(place, "--count", "8", "--out", str(out)) == 2
-    assert "--seed 5 --shoppers 25 --count 20 --rest-after 0; choose another --out" in capsys.readouterr().err
+    assert "--seed 5 --shoppers 25 --count 20 --rest-after 0; choose another --out or use" in capsys.readouterr().err
 
 
 def test_days_that_end_after_today_are_refused(place: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate(place, "--days", "100000", "--out", str(place.root / "never")) == 2
-    assert "end after today; give fewer" in capsys.readouterr().err
+    assert "end after today; choose fewer days" in capsys.readouterr().err
 
 
 def test_a_workspace_with_another_shop_is_refused(
@@ -163,4 +163,4 @@ def test_a_workspace_with_another_shop_is_refused(
     assert "no sample storefront here" in capsys.readouterr().err
     make_sample(shop.sample, n_products=120, n_shoppers=10, days=2, seed=9)
     assert simulate(shop) == 2
-    assert "products of the sample storefront are not in the lake, such as" in capsys.readouterr().err
+    assert "products of the sample storefront are not in the lake, e.g." in capsys.readouterr().err

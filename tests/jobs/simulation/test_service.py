@@ -8,10 +8,22 @@ from http import HTTPStatus
 import pytest
 
 from jobs.simulation import service
-from jobs.simulation.service import ShopService, address_of
+from jobs.simulation.service import ShopService, service_url
 from recsys.errors import ConfigError, ServeError
 
 Answers = Sequence[tuple[int, object]]
+
+
+def received(connection: socket.socket) -> bytes:
+    """One request: its headers, and as much as they say of a body."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(1 << 20)
+    head, _, body = request.partition(b"\r\n\r\n")
+    lengths = [int(line[16:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: ")]
+    while len(body) < sum(lengths):
+        body += connection.recv(1 << 20)
+    return head + b"\r\n\r\n" + body
 
 
 @contextmanager
@@ -23,7 +35,7 @@ def answering(answers: Answers, requests: list[bytes]) -> Iterator[ShopService]:
             for status, body in answers:
                 connection, _ = listener.accept()
                 with connection:
-                    requests.append(connection.recv(1 << 20))
+                    requests.append(received(connection))
                     if status:
                         content = json.dumps(body).encode()
                         head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -31,7 +43,8 @@ def answering(answers: Answers, requests: list[bytes]) -> Iterator[ShopService]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield ShopService(("127.0.0.1", listener.getsockname()[1]), "secret")
+        with ShopService(f"http://127.0.0.1:{listener.getsockname()[1]}", "secret") as shop:
+            yield shop
         thread.join()
 
 
@@ -46,8 +59,8 @@ def test_a_list_is_asked_for_with_the_key() -> None:
         assert shop.recommend("ann", 7)["recommendation_id"] == "l1"
         shop.recommend("ann", 7, ["boot"])
     assert requests[0].startswith(b"POST /v1/recommend HTTP") and b"X-API-Key: secret" in requests[0]
-    assert requests[0].endswith(b'{"user_id": "ann", "count": 7}')
-    assert requests[1].endswith(b'{"user_id": "ann", "count": 7, "exclude_ids": ["boot"]}')
+    assert requests[0].endswith(b'{"user_id":"ann","count":7}')
+    assert requests[1].endswith(b'{"user_id":"ann","count":7,"exclude_ids":["boot"]}')
 
 
 def test_a_busy_or_broken_service_is_asked_again() -> None:
@@ -59,15 +72,15 @@ def test_a_busy_or_broken_service_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "message"),
     [
         ([(401, {})], "--api-key"),
         ([(500, {"detail": "broken"})], "answered 500"),
-        ([(0, None)] * service.TRIES, "answered nothing"),
+        ([(0, None)] * service.TRIES, "no answer"),
     ],
 )
-def test_what_cannot_be_mended_by_asking_again_is_told(answers: Answers, said: str) -> None:
-    with answering(answers, []) as shop, pytest.raises(ServeError, match=said):
+def test_what_cannot_be_mended_by_asking_again_is_told(answers: Answers, message: str) -> None:
+    with answering(answers, []) as shop, pytest.raises(ServeError, match=message):
         shop.recommend("ann", 7)
 
 
@@ -75,7 +88,7 @@ def test_a_service_that_is_not_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ServeError, match="refused"):
-        ShopService(("127.0.0.1", port), None).release_id()
+        ShopService(f"http://127.0.0.1:{port}", None).release_id()
 
 
 def test_a_list_that_a_batch_could_not_make_is_told() -> None:
@@ -110,9 +123,9 @@ def test_it_waits_for_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "https://shop", "http://", "http://a:b", "http://shop/v1"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"write it like http://127\.0\.0\.1:8000"):
-        address_of(url)
+        service_url(url)
 
 
 def test_addresses() -> None:
-    assert address_of("http://127.0.0.1:8123") == ("127.0.0.1", 8123)
-    assert address_of("http://shop/") == ("shop", 80)
+    assert service_url("http://127.0.0.1:8123") == "http://127.0.0.1:8123"
+    assert service_url("http://shop/") == "http://shop"
