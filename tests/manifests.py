@@ -31,8 +31,8 @@ def manifests() -> dict[str, Manifest]:
 
 def of_kind(kind: str) -> Manifest:
     """The only manifest of that kind."""
-    (found,) = (manifest for manifest in manifests().values() if manifest["kind"] == kind)
-    return found
+    (manifest,) = (each for each in manifests().values() if each["kind"] == kind)
+    return manifest
 
 
 def pod_specs(node: Any) -> Iterator[Manifest]:

@@ -123,13 +123,13 @@ for _method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
 
 
 def _free_ports(n: int) -> list[int]:
-    found: set[int] = set()
+    ports: set[int] = set()
     port = LOWEST_PORT + int(time.time() * 1000) % 20_000
-    while len(found) < n:
+    while len(ports) < n:
         port = port + 1 if port < HIGHEST_PORT else LOWEST_PORT
         if _is_free(port) and _is_free(port + 10_000):
-            found.add(port)
-    return sorted(found)
+            ports.add(port)
+    return sorted(ports)
 
 
 def _is_free(port: int) -> bool:

@@ -71,19 +71,19 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path.home() / ".cache" / "recsys" / "bench")
     parser.add_argument("--fits", type=Path, help="keeps the fits of the models here, and takes them from here")
     parser.add_argument("--json", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     configure_logging(verbose=False)
-    given = {"events": asked.events, "catalog": asked.catalog}
+    given = {"events": options.events, "catalog": options.catalog}
     paths = {table: (str(Path(path).absolute()),) for table, path in given.items() if path}
-    spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
+    spec = SourceSpec("table", paths, assignments("--map", options.map), constants(options.set))
     with shown_progress() as progress:
-        data = read_bench(spec, asked.protocol, Workspace(asked.workspace), Settings(), datetime.now(UTC), progress)
+        data = read_bench(spec, options.protocol, Workspace(options.workspace), Settings(), datetime.now(UTC), progress)
     with TemporaryDirectory() as place:
-        kept = asked.fits or Path(place)
-        kept.mkdir(parents=True, exist_ok=True)
-        before, _ = fitted_model(data, kept, data.settings, "validation")
-        after, _ = fitted_model(data, kept, data.settings, "test")
-    found = {"everything": ranks(data, before, after, ranked=True)}
+        folder = options.fits or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        before, _ = fitted_model(data, folder, data.settings, "validation")
+        after, _ = fitted_model(data, folder, data.settings, "test")
+    ranks_by_model = {"everything": ranks(data, before, after, ranked=True)}
     trials: dict[str, Callable[[], np.ndarray]] = {
         "without the ranker": lambda: ranks(data, before, after, ranked=False),
         "ranker without item features": lambda: ranks(data, *(blind(model) for model in (before, after)), ranked=True),
@@ -96,24 +96,24 @@ def main() -> None:
     with shown_progress() as progress:
         for place, (name, trial) in enumerate(trials.items()):
             progress(f"trial: {name}", place, len(trials))
-            found[name] = trial()
-    asked.json.write_text(json.dumps(report(found, data.settings.seed), indent=1))
+            ranks_by_model[name] = trial()
+    options.json.write_text(json.dumps(report(ranks_by_model, data.settings.seed), indent=1))
 
 
 def blind(model: Model) -> Model:
     return replace(model, item_features=np.zeros_like(model.item_features))
 
 
-def report(found: dict[str, np.ndarray], seed: int) -> list[dict[str, object]]:
+def report(ranks_by_model: dict[str, np.ndarray], seed: int) -> list[dict[str, object]]:
     table = Table()
     for name in ("", "recall@10", "ndcg@10", "less everything, 95 %"):
         table.add_column(name, justify="right" if name else "left")
     rows: list[dict[str, object]] = []
-    whole = ndcg(found["everything"], 10)
-    for name, places in found.items():
-        own = ndcg(places, 10)
-        low, high = bootstrap_difference(own, whole, seed)
-        figures = {"recall@10": float(recall(places, 10).mean()), "ndcg@10": float(own.mean())}
+    whole = ndcg(ranks_by_model["everything"], 10)
+    for name, places in ranks_by_model.items():
+        ndcgs = ndcg(places, 10)
+        low, high = bootstrap_difference(ndcgs, whole, seed)
+        figures = {"recall@10": float(recall(places, 10).mean()), "ndcg@10": float(ndcgs.mean())}
         rows.append({"left_out": name, **figures, "ci95": [low, high]})
         table.add_row(name, *(f"{value:.4f}" for value in figures.values()), f"{low:+.4f} to {high:+.4f}")
     Console().print(table)

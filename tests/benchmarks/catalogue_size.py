@@ -85,15 +85,15 @@ def measured(n_items: int, index: bool) -> dict[str, float]:
     with threadpool_limits(limits=1, user_api="blas"):
         row["p50"], row["p99"] = timed([lambda query=query: recommender.recommend([query]) for query in queries])
         vectors = model.sequence.item_vectors
-        wanted = unit_rows(vectors[rng.integers(0, n_items, N_LISTS)] + noise(rng, (N_LISTS, DIM)))
-        row["space"], _ = timed([lambda query=query: top_k(vectors @ query, DEPTH) for query in wanted])
+        sought = unit_rows(vectors[rng.integers(0, n_items, N_LISTS)] + noise(rng, (N_LISTS, DIM)))
+        row["space"], _ = timed([lambda query=query: top_k(vectors @ query, DEPTH) for query in sought])
         if index:
-            row |= measured_index(vectors, wanted)
+            row |= measured_index(vectors, sought)
     row["peak MB"] = peak_memory_mb()
     return row
 
 
-def measured_index(vectors: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+def measured_index(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
     """Search of the nearest 100 by an index, and which share of the true ones it finds: with the shortest lists of
     candidates (`ef`) that find enough, by doubling."""
     with tempfile.TemporaryDirectory() as folder:
@@ -106,18 +106,18 @@ def measured_index(vectors: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
         built_s = time.perf_counter() - start
 
         def search(query: np.ndarray, ef: int) -> np.ndarray:
-            asked = table.search(query).distance_type("dot").nprobes(partitions).ef(ef).limit(DEPTH)
+            request = table.search(query).distance_type("dot").nprobes(partitions).ef(ef).limit(DEPTH)
             # The index holds bytes: the best of it are compared once more by their vectors.
-            asked = asked.refine_factor(REFINED)
-            found: np.ndarray = asked.select(["row", "_distance"]).to_arrow()["row"].to_numpy()
-            return found
+            request = request.refine_factor(REFINED)
+            rows: np.ndarray = request.select(["row", "_distance"]).to_arrow()["row"].to_numpy()
+            return rows
 
         recall, ef = 0.0, DEPTH
         while recall < ENOUGH and ef < MAX_EF:
             ef *= 2
-            of_query = [np.intersect1d(search(query, ef), top_k(vectors @ query, DEPTH)) for query in wanted]
-            recall = float(np.mean([len(found) for found in of_query])) / DEPTH
-        p50_ms, _ = timed([lambda query=query: search(query, ef) for query in wanted])
+            of_query = [np.intersect1d(search(query, ef), top_k(vectors @ query, DEPTH)) for query in queries]
+            recall = float(np.mean([len(matches) for matches in of_query])) / DEPTH
+        p50_ms, _ = timed([lambda query=query: search(query, ef) for query in queries])
     return {"index": p50_ms, "recall": recall, "ef": ef, "build s": built_s}
 
 

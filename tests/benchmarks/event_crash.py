@@ -1,4 +1,4 @@
-"""A server that takes events is killed -9 at random moments and started again: is each acknowledged event stored once?
+"""Kill a server that stores events with SIGKILL at random times: is each acknowledged event stored exactly once?
 
 python tests/benchmarks/event_crash.py [--events 10000] [--kills 10] [--seed 0] [--url postgresql://…] [--json OUT]
 """
@@ -13,10 +13,10 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def serve(folder: Path, url: str, port: int) -> None:
-    """The service's own routes for events, without the recommender, which takes seconds to start."""
+    """Only the service's routes for events: the recommender would take seconds to start."""
     app = FastAPI()
     answer_problems(app)
     app.include_router(event_routes(EventWriter(EventLog(open_live_database(Workspace(folder), url))), Settings()))
@@ -62,12 +62,12 @@ def serve(folder: Path, url: str, port: int) -> None:
 
 
 class Storm:
-    """Clients that send each batch until it is acknowledged, and a server that dies meanwhile."""
+    """Clients that send each batch until it is acknowledged, and a server that is killed meanwhile."""
 
     def __init__(self, folder: Path, url: str, seed: int) -> None:
         self.folder, self.url = folder, url
         self.draw = random.Random(seed)
-        # Servers are forked from a process that has imported everything: a start takes no seconds.
+        # Servers are forked from a process that has imported everything, so that they start at once.
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["uvicorn", "serving.routes.events"])
         with socket.socket() as probe:
@@ -82,7 +82,7 @@ class Storm:
         batches = self._batches(n_events)
         moments = sorted(self.draw.randrange(4 * n_events // 5) for _ in range(n_kills))
         server = self._start()
-        threads = [threading.Thread(target=self._send, args=(batches[one::N_CLIENTS],)) for one in range(N_CLIENTS)]
+        threads = [threading.Thread(target=self._send, args=(batches[first::N_CLIENTS],)) for first in range(N_CLIENTS)]
         for thread in threads:
             thread.start()
         for moment in moments:
@@ -126,37 +126,33 @@ class Storm:
                 return server
             time.sleep(0.02)
         server.kill()
-        raise SystemExit("the server does not start")
+        raise SystemExit("the server did not start")
 
     def _send(self, batches: list[list[str]]) -> None:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        for batch in batches:
-            events = [{"event_id": one, "user_id": "ann", "event_type": "view", "item_id": "boot"} for one in batch]
-            body = json.dumps({"events": events})
-            while not self._acknowledged(connection, body):
-                connection.close()
-                self.n_retries += 1
-                time.sleep(0.02)
-            with self.changed:
-                self.acknowledged += batch
-                self.n_requests += 1
-                self.changed.notify_all()
-        connection.close()
+        fields = {"user_id": "ann", "event_type": "view", "item_id": "boot"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False) as client:
+            for batch in batches:
+                events = [{"event_id": event_id, **fields} for event_id in batch]
+                while not self._acknowledged(client, events):
+                    self.n_retries += 1
+                    time.sleep(0.02)
+                with self.changed:
+                    self.acknowledged += batch
+                    self.n_requests += 1
+                    self.changed.notify_all()
 
     @staticmethod
-    def _acknowledged(connection: HTTPConnection, body: str) -> bool:
+    def _acknowledged(client: httpx.Client, events: list[dict[str, str]]) -> bool:
         try:
-            connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
-            response = connection.getresponse()
-            response.read()
-        except (OSError, HTTPException):
+            response = client.post("/v1/events", json={"events": events})
+        except httpx.TransportError:
             return False
-        if response.status not in (202, 503):
-            raise SystemExit(f"answered {response.status}")
-        return response.status == 202
+        if response.status_code not in (202, 503):
+            raise SystemExit(f"answered {response.status_code}")
+        return response.status_code == 202
 
     def _stored(self) -> list[str]:
-        """The ids in the log, by its own reader."""
+        """The ids in the event log."""
         events = EventLog(open_live_database(Workspace(self.folder), self.url))
         rows, _ = events.batch(0, events.newest(), 10**9)
         events.database.close()

@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
-    for url in filter(lambda one: one is not None, ["", options.url or None]):
+    for url in ["", *([options.url] if options.url else [])]:
         with tempfile.TemporaryDirectory() as folder:
             database = open_live_database(Workspace(Path(folder)), url)
             name = "PostgreSQL" if url else "SQLite"
@@ -117,14 +117,14 @@ async def stored(
     """Milliseconds of each request, and seconds of all."""
     taken_ms: list[float] = []
 
-    async def client(own: list[list[LoggedEvent]]) -> None:
-        for batch in own:
+    async def client(client_batches: list[list[LoggedEvent]]) -> None:
+        for batch in client_batches:
             start = time.perf_counter()
             await append(batch)
             taken_ms.append(1000 * (time.perf_counter() - start))
 
     started = time.perf_counter()
-    await asyncio.gather(*(client(batches[one::n_clients]) for one in range(n_clients)))
+    await asyncio.gather(*(client(batches[first::n_clients]) for first in range(n_clients)))
     return taken_ms, time.perf_counter() - started
 
 

@@ -44,9 +44,9 @@ def main() -> int:
             changes.put([ItemChange(f"gnome-{number}", fields)], datetime.now(UTC))
             stored = time.perf_counter()
             catalogue.poll()
-            made = time.perf_counter()
+            created_at = time.perf_counter()
             stored_ms.append(1000 * (stored - start))
-            made_ms.append(1000 * (made - stored))
+            made_ms.append(1000 * (created_at - stored))
             assert catalogue.live is not None
             query = Query(text_vector=texts.encode_now([title])[0])
             (slate,) = catalogue.live.release.recommender.recommend([query])

@@ -1,7 +1,7 @@
 """A night is killed -9 at random moments of every step and resumed: is the live release whole each time, and does the
 same come out as of an undisturbed night?
 
-python tests/benchmarks/night_crash.py [--kills 50] [--seed 0] [--json OUT]
+python tests/benchmarks/nightly_crash.py [--kills 50] [--seed 0] [--json OUT]
 
 Kills go through the steps in turn. A night that has ended is compared with an undisturbed one, and another begins.
 Every second one learns all from the start, the others take over what the served release has learned.
@@ -92,7 +92,7 @@ class Storm:
         self.undisturbed = [self._copy(f"undisturbed-{share}") for share in SHARES]
         for workspace, share in zip(self.undisturbed, SHARES, strict=True):
             self._whole_night(workspace, share, self.as_of)
-        self.seconds = [{step.name: step.seconds for step in read_runs(one)[-1].steps} for one in self.undisturbed]
+        self.seconds = [{step.name: step.seconds for step in read_runs(place)[-1].steps} for place in self.undisturbed]
 
     def run(self, n_kills: int) -> dict[str, object]:
         started = time.monotonic()
@@ -144,7 +144,7 @@ class Storm:
         """Whether the night has come to that step; False where it ended before."""
         while night.is_alive():
             runs = [run for run in read_runs(workspace) if run.asked_as_of == self.as_of]
-            if runs and any(one.name == step and one.status == "running" for one in runs[-1].steps):
+            if runs and any(recorded.name == step and recorded.status == "running" for recorded in runs[-1].steps):
                 return True
             time.sleep(0.002)
         self._ended(night)
@@ -172,17 +172,19 @@ class Storm:
 def differences(release: Release, other: Release) -> list[str]:
     """The files and tables in which two releases differ."""
     names = release.manifest.files.keys() | other.manifest.files.keys()
-    found = [name for name in sorted(names) if release.manifest.files.get(name) != other.manifest.files.get(name)]
-    found = [name for name in found if not _close(release.model_dir.parent / name, other.model_dir.parent / name)]
-    return found + [name for name in release.manifest.tables if not release.table(name).equals(other.table(name))]
+    differing = [name for name in sorted(names) if release.manifest.files.get(name) != other.manifest.files.get(name)]
+    differing = [
+        name for name in differing if not _close(release.model_dir.parent / name, other.model_dir.parent / name)
+    ]
+    return differing + [name for name in release.manifest.tables if not release.table(name).equals(other.table(name))]
 
 
 def _close(path: Path, other: Path) -> bool:
     """Arrays may differ in the last bit where a library adds up in another order."""
     if path.suffix != ".npy" or not other.exists():
         return False
-    one, two = np.load(path), np.load(other)
-    return one.shape == two.shape and bool(np.allclose(one, two, rtol=1e-5, atol=1e-7))
+    array, two = np.load(path), np.load(other)
+    return array.shape == two.shape and bool(np.allclose(array, two, rtol=1e-5, atol=1e-7))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How time, memory and disk of a first night grow with the shop: `recsys ingest`, then `recsys nightly`.
 
-python tests/benchmarks/night_growth.py [SHOP …] [--json OUT] [--folder F]
+python tests/benchmarks/nightly_growth.py [SHOP …] [--json OUT] [--folder F]
 
 SHOP is PRODUCTSxSHOPPERS of the sample storefront over 60 days (about 47 acts a shopper, impressions aside), or
 completejourney. Each shop gets a workspace of its own, which is removed afterwards unless --folder is given. A shop's
@@ -99,8 +99,8 @@ def sizes(lake: Lake) -> dict[str, int]:
 def steps(workspace: Workspace) -> dict[str, float]:
     """Seconds by step, as the newest report tells them."""
     reports = sorted(workspace.runs.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
-    told = json.loads(reports[-1].read_text()).get("seconds", {}) if reports else {}
-    return {name: seconds for name, seconds in told.items() if isinstance(seconds, int | float)}
+    by_step = json.loads(reports[-1].read_text()).get("seconds", {}) if reports else {}
+    return {name: seconds for name, seconds in by_step.items() if isinstance(seconds, int | float)}
 
 
 def run(command: Sequence[str]) -> Cost:
@@ -109,7 +109,7 @@ def run(command: Sequence[str]) -> Cost:
     used: dict[int, float] = {}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            looked = [(pid, *found) for pid in tree(process.pid) if (found := memory_and_time(pid)) is not None]
+            looked = [(pid, *usage) for pid in tree(process.pid) if (usage := memory_and_time(pid)) is not None]
             used |= {pid: cpu_s for pid, _, cpu_s in looked}
             peak, most = max(peak, sum(held for _, held, _ in looked)), max(most, len(looked))
             time.sleep(EVERY_S)

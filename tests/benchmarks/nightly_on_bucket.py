@@ -1,6 +1,6 @@
 """What a workspace on object storage costs a night and a service, against a server of this machine.
 
-PYTHONPATH=.:tests python tests/benchmarks/bucket_nights.py --workspace W
+PYTHONPATH=.:tests python tests/benchmarks/nightly_on_bucket.py --workspace W
 
 A copy of W goes into the bucket; then a night, a night with nothing new, a service's first copy and its poll. Printed:
 seconds, of these fetching and sending, requests, megabytes.
@@ -59,7 +59,7 @@ def main() -> None:
         print(row.format("", "s", "pull", "push", "sweep", "requests", "MB"))
 
         @contextmanager
-        def told(what: str) -> Iterator[None]:
+        def measured(what: str) -> Iterator[None]:
             spent.clear()
             endpoint.requests.clear()
             endpoint.n_bytes = 0
@@ -69,25 +69,25 @@ def main() -> None:
             n_bytes = f"{endpoint.n_bytes / 1e6:.2f}"
             print(row.format(what, f"{monotonic() - started:.2f}", *took, len(endpoint.requests), n_bytes), flush=True)
 
-        measure(workspace, folder, told)
+        measure(workspace, folder, measured)
 
 
-def measure(workspace: Path, folder: str, told: Callable[[str], AbstractContextManager[None]]) -> None:
-    with told("everything for the first time"), working(URL, NIGHT, clock) as place:
+def measure(workspace: Path, folder: str, measured: Callable[[str], AbstractContextManager[None]]) -> None:
+    with measured("everything for the first time"), working(URL, NIGHT, clock) as place:
         shutil.copytree(workspace, place.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("live"))
-    with told("a command that changes nothing"), working(URL, NIGHT, clock):
+    with measured("a command that changes nothing"), working(URL, NIGHT, clock):
         pass
     for what in ("a night", "a night with nothing new"):
-        with told(what):
+        with measured(what):
             if recsys(["nightly", "--workspace", URL]):
                 raise SystemExit("the night failed")
     os.environ["RECSYS_CACHE"] = f"{folder}/two"
-    with told("a service's first copy"):
+    with measured("a service's first copy"):
         _, mirror = served(URL)
     assert mirror is not None
-    with told("a poll of the service"):
+    with measured("a poll of the service"):
         follow(mirror)
-    with told("a command on another machine"), working(URL, NIGHT, clock):
+    with measured("a command on another machine"), working(URL, NIGHT, clock):
         pass
 
 

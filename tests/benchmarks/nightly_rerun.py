@@ -1,6 +1,6 @@
 """What the second night costs, and whether it is as good: nothing new, and a hundredth of the events new.
 
-python tests/benchmarks/next_night.py --workspace W [--new-share .01] [--set sequence.epochs=6] [--json OUT]
+python tests/benchmarks/nightly_rerun.py --workspace W [--new-share .01] [--set sequence.epochs=6] [--json OUT]
 
 W needs a lake. A first night knows all but the newest events, and embeds every text. The second is run on copies of it:
 as of the same moment, as of now, and as of now with everything learned from the start.

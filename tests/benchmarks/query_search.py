@@ -60,17 +60,17 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--json", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     configure_logging(verbose=False)
-    settings = load_settings(asked.config, {})
+    settings = load_settings(options.config, {})
     keys = pl.col("query").cast(pl.String), pl.col("upc_key").cast(pl.String)
-    sessions = pl.read_parquet(asked.sessions).with_columns(*keys)
+    sessions = pl.read_parquet(options.sessions).with_columns(*keys)
     shown = sessions["upc_key"].unique()
-    catalog = products(pl.read_parquet(asked.products), shown, asked.sample, settings.seed)
+    catalog = products(pl.read_parquet(options.products), shown, options.sample, settings.seed)
     relevant = {name: by_query(gained(sessions), catalog["item_id"]) for name, gained in RELEVANCE.items()}
     queries = sorted(relevant["clicks"])
     order = np.random.default_rng(settings.seed).permutation(len(queries))
-    folds = {queries[row]: place % asked.folds for place, row in enumerate(order)}
+    folds = {queries[row]: place % options.folds for place, row in enumerate(order)}
     encoder = load_encoder(settings.encoder)
     read = {
         name: item_texts(table, no_reviews(), settings.text, encoder.count_tokens)["text"].to_list()
@@ -80,12 +80,12 @@ def main() -> None:
     for name, texts in read.items():
         scores["BM25", name] = bm25(texts, queries)[None]
         scores["encoder", name] = by_encoder(encoder, texts, queries)[None]
-        scores["tuned", name] = np.zeros((asked.runs, len(queries), len(texts)), dtype=np.float32)
+        scores["tuned", name] = np.zeros((options.runs, len(queries), len(texts)), dtype=np.float32)
     with shown_progress() as progress:
-        for run, fold in product(range(asked.runs), range(asked.folds)):
+        for run, fold in product(range(options.runs), range(options.folds)):
             others = sessions.filter(pl.col("query").replace_strict(folds, default=-1) != fold)
             seeded = settings.model_copy(update={"seed": settings.seed + run})
-            tuned_encoder = tune(asked.workspace, f"run-{run}-fold-{fold}", catalog, others, seeded, progress)
+            tuned_encoder = tune(options.workspace, f"run-{run}-fold-{fold}", catalog, others, seeded, progress)
             rows = [row for row, query in enumerate(queries) if folds[query] == fold]
             for name, texts in read.items():
                 scores["tuned", name][run, rows] = by_encoder(tuned_encoder, texts, [queries[row] for row in rows])
@@ -94,10 +94,10 @@ def main() -> None:
     for name, candidates in (("shown", is_shown), ("all", np.ones(len(catalog), dtype=bool))):
         for measure, gains in relevant.items():
             judged = np.stack([gains[query][candidates] for query in queries])
-            found = {method: mean_ndcg(runs[:, :, candidates], judged) for method, runs in scores.items()}
-            told = show(f"{name}, by {measure}", queries, folds, found, settings.seed)
-            report[f"{name}, by {measure}"] = {"n_candidates": int(candidates.sum())} | told
-    asked.json.write_text(json.dumps(report, indent=1))
+            by_method = {method: mean_ndcg(runs[:, :, candidates], judged) for method, runs in scores.items()}
+            results = show(f"{name}, by {measure}", queries, folds, by_method, settings.seed)
+            report[f"{name}, by {measure}"] = {"n_candidates": int(candidates.sum())} | results
+    options.json.write_text(json.dumps(report, indent=1))
 
 
 def products(table: pl.DataFrame, shown: pl.Series, sample: int, seed: int) -> pl.DataFrame:
@@ -138,13 +138,13 @@ RELEVANCE = {"attraction": attraction, "clicks": clicks}
 
 def by_query(gains: pl.DataFrame, item_ids: pl.Series) -> dict[str, np.ndarray]:
     """By query, (n_items,): the gain of each product, 1 for the query's best, 0 where nobody was shown it."""
-    found = {}
-    for (query,), own in gains.group_by("query"):
-        counted = dict(own.select("upc_key", "gain").iter_rows())
-        told = np.array([counted.get(item_id, 0.0) for item_id in item_ids])
-        if told.any():
-            found[str(query)] = told / told.max()
-    return found
+    gains_by_query = {}
+    for (query,), of_query in gains.group_by("query"):
+        counted = dict(of_query.select("upc_key", "gain").iter_rows())
+        of_items = np.array([counted.get(item_id, 0.0) for item_id in item_ids])
+        if of_items.any():
+            gains_by_query[str(query)] = of_items / of_items.max()
+    return gains_by_query
 
 
 def bm25(texts: list[str], queries: list[str]) -> np.ndarray:
@@ -186,7 +186,7 @@ def tune(
 def events(sessions: pl.DataFrame) -> pl.DataFrame:
     """A search a session, and its clicks after it."""
     at = pl.lit(START) + pl.col("sess_id").cast(pl.Int64) * timedelta(minutes=1)
-    told = sessions.select(
+    shown = sessions.select(
         user_id=pl.col("sess_id").cast(pl.String),
         session_id=pl.col("sess_id").cast(pl.String),
         item_id="upc_key",
@@ -195,10 +195,10 @@ def events(sessions: pl.DataFrame) -> pl.DataFrame:
         clicked="clicked",
         timestamp=at,
     )
-    searches = told.unique("session_id", keep="first", maintain_order=True).with_columns(
+    searches = shown.unique("session_id", keep="first", maintain_order=True).with_columns(
         item_id=pl.lit(None, dtype=pl.String), event_type=pl.lit("search")
     )
-    clicks = told.filter("clicked").with_columns(
+    clicks = shown.filter("clicked").with_columns(
         text=pl.lit(None, dtype=pl.String),
         event_type=pl.lit("click"),
         timestamp=pl.col("timestamp") + (pl.col("rank") + 1) * timedelta(seconds=1),
@@ -208,7 +208,7 @@ def events(sessions: pl.DataFrame) -> pl.DataFrame:
 
 def mean_ndcg(runs: np.ndarray, gains: np.ndarray) -> np.ndarray:
     """(n_queries,) over the runs. runs: (n_runs, n_queries, n_items) scores; gains: (n_queries, n_items)."""
-    return np.array([[ndcg_of(*told) for told in zip(scores, gains, strict=True)] for scores in runs]).mean(axis=0)
+    return np.array([[ndcg_of(*pair) for pair in zip(scores, gains, strict=True)] for scores in runs]).mean(axis=0)
 
 
 def ndcg_of(scores: np.ndarray, gains: np.ndarray) -> float:
@@ -219,30 +219,31 @@ def ndcg_of(scores: np.ndarray, gains: np.ndarray) -> float:
 
 
 def show(
-    name: str, queries: list[str], folds: dict[str, int], found: dict[tuple[str, str], np.ndarray], seed: int
+    name: str, queries: list[str], folds: dict[str, int], ndcgs: dict[tuple[str, str], np.ndarray], seed: int
 ) -> dict[str, object]:
-    """found: by method and what it reads, the NDCG of each query."""
+    """ndcgs: by method and what it reads, the NDCG of each query."""
     table = Table(title=f"NDCG@10, candidates: {name}", title_justify="left")
     table.add_column("query", no_wrap=True)
     table.add_column("fold", justify="right")
-    for method, read in found:
+    for method, read in ndcgs:
         table.add_column(f"{method}\n{read}", justify="right", no_wrap=True)
     for row, query in enumerate(queries):
-        table.add_row(query, str(folds[query]), *(f"{own[row]:.3f}" for own in found.values()))
-    table.add_row("mean", "", *(f"{own.mean():.4f}" for own in found.values()))
+        table.add_row(query, str(folds[query]), *(f"{figures[row]:.3f}" for figures in ndcgs.values()))
+    table.add_row("mean", "", *(f"{figures.mean():.4f}" for figures in ndcgs.values()))
     console = Console(width=110)
     console.print(table)
     intervals = {}
-    for read in dict.fromkeys(read for _, read in found):
-        for other, others_read in found:
+    for read in dict.fromkeys(read for _, read in ndcgs):
+        for other, others_read in ndcgs:
             if other == "tuned":
                 continue
-            low, high = bootstrap_difference(found["tuned", read], found[other, others_read], seed)
+            low, high = bootstrap_difference(ndcgs["tuned", read], ndcgs[other, others_read], seed)
             intervals[f"tuned, {read} less {other}, {others_read}"] = [low, high]
-            said = f"tuned on {read} less {other} on {others_read}"
-            console.print(f"{said}, 95 %: {low:+.4f} to {high:+.4f}", highlight=False)
+            text = f"tuned on {read} less {other} on {others_read}"
+            console.print(f"{text}, 95 %: {low:+.4f} to {high:+.4f}", highlight=False)
     by_method = {
-        f"{method}, {read}": dict(zip(queries, own.tolist(), strict=True)) for (method, read), own in found.items()
+        f"{method}, {read}": dict(zip(queries, figures.tolist(), strict=True))
+        for (method, read), figures in ndcgs.items()
     }
     return {"by_query": by_method, "ci95": intervals}
 

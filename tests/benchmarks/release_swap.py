@@ -1,9 +1,9 @@
-"""How long until every replica serves the release that a rollback names, and how many requests fail meanwhile.
+"""Time until every replica serves the release of a rollback, and number of requests that fail meanwhile.
 
 python tests/benchmarks/release_swap.py --workspace W [--seconds 20] [--swaps 4]
 
-W needs two releases at least. Under load of four connections, `recsys releases rollback` goes to the one before
-the served one, and back again; W serves at the end what it served at the start where the swaps are even.
+W needs at least two releases. Under load of four connections, `recsys releases rollback` switches to the release before
+the served one, and back. After an even number of swaps, W serves the same release as before.
 """
 
 import argparse
@@ -33,29 +33,29 @@ def main() -> int:
     options = parser.parse_args()
     store = Store(Workspace(options.workspace))
     served = store.current_id()
-    other = next(one.release_id for one in store.releases() if one.release_id != served)
+    other = next(release.release_id for release in store.releases() if release.release_id != served)
     port = free_port()
     command = [sys.executable, "-m", "serving", "--workspace", str(options.workspace), "--port", str(port)]
     asks = itertools.repeat(request_bytes("POST", "/v1/recommend", json.dumps({"user_id": "anybody"}).encode()))
     with running(command, port, "/readyz", os.environ | {"RECSYS_SERVE__REPLICAS": "2"}):
         wait_for_replicas((LOOPBACK, port))
         for target in itertools.islice(itertools.cycle((other, served)), options.swaps):
-            told: list[float] = []
-            swap = threading.Thread(target=roll_back, args=(options.workspace, str(target), port, told))
+            seconds: list[float] = []
+            swap = threading.Thread(target=roll_back, args=(options.workspace, str(target), port, seconds))
             swap.start()
             load = closed_loop((LOOPBACK, port), asks, 4, options.seconds)
             swap.join()
             failed = int(((load.status == BROKEN) | (load.status >= 500)).sum())
             p99 = float(np.quantile(load.latency_ms, 0.99))
             print(
-                f"to {target}: command {told[0]:.1f} s, both replicas {told[1]:.1f} s after it; "
+                f"to {target}: command {seconds[0]:.1f} s, both replicas {seconds[1]:.1f} s after it; "
                 f"{failed} of {len(load.status):,} requests failed, p99 {p99:.1f} ms",
                 flush=True,
             )
     return 0
 
 
-def roll_back(workspace: Path, target: str, port: int, told: list[float]) -> None:
+def roll_back(workspace: Path, target: str, port: int, seconds: list[float]) -> None:
     """Append the seconds of the command, and those from its end until two replicas serve the release."""
     time.sleep(1)
     started = time.monotonic()
@@ -63,7 +63,7 @@ def roll_back(workspace: Path, target: str, port: int, told: list[float]) -> Non
     subprocess.run(command, check=True, capture_output=True)
     ended = time.monotonic()
     wait_for_replicas((LOOPBACK, port), target)
-    told += [ended - started, time.monotonic() - ended]
+    seconds += [ended - started, time.monotonic() - ended]
 
 
 if __name__ == "__main__":

@@ -44,11 +44,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--config", type=Path)
     parser.add_argument("--json", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     configure_logging(verbose=False)
-    settings = load_settings(asked.config, {})
-    paths = {"reviews": (str(asked.reviews.absolute()),)}
-    spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
+    settings = load_settings(options.config, {})
+    paths = {"reviews": (str(options.reviews.absolute()),)}
+    spec = SourceSpec("table", paths, assignments("--map", options.map), constants(options.set))
     with TemporaryDirectory() as folder, shown_progress() as progress:
         place = Workspace(Path(folder))
         ingest(place, spec, settings.ingest, datetime.now(UTC), progress)
@@ -61,17 +61,17 @@ def main() -> None:
     ours, named = head.probabilities(vectors, texts), head.classes(head.logits(vectors, texts))
     words, chosen = by_words(data, settings)
     labels = data.labels[data.rows(2)]
-    told = {
+    by_model = {
         "recsys": classification(ours, labels, named),
         "TF-IDF + logistic regression": classification(words, labels),
         "commonest class": sentiment.majority,
     }
     low, high = difference(named, words.argmax(axis=1), labels, settings.seed)
-    show(told, sentiment.record.details, chosen, (low, high))
-    rows = [{"model": name, **asdict(one)} for name, one in told.items()]
+    show(by_model, sentiment.record.details, chosen, (low, high))
+    rows = [{"model": name, **asdict(figures)} for name, figures in by_model.items()]
     details = {"head": sentiment.record.details, "regression": chosen, "macro_f1_difference_ci95": [low, high]}
     sizes = {name: len(data.rows(part)) for part, name in enumerate(("learned", "validation", "test"))}
-    asked.json.write_text(json.dumps({"n_reviews": sizes, "rows": rows, **details}, indent=1))
+    options.json.write_text(json.dumps({"n_reviews": sizes, "rows": rows, **details}, indent=1))
 
 
 def by_words(data: Labelled, settings: Settings) -> tuple[np.ndarray, dict[str, object]]:
@@ -80,14 +80,14 @@ def by_words(data: Labelled, settings: Settings) -> tuple[np.ndarray, dict[str, 
     best, best_f1, chosen = None, -1.0, {}
     for n_grams in ((1, 1), (1, 2)):
         words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=n_grams).fit(learned)
-        features, judged, asked = (words.transform(texts) for texts in (learned, validation, test))
+        features, judged, tested = (words.transform(texts) for texts in (learned, validation, test))
         for strength, weighed in product((0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0), (None, "balanced")):
             regression = LogisticRegression(
                 C=strength, class_weight=weighed, max_iter=2000, random_state=settings.seed
             ).fit(features, data.labels[data.rows(0)])
             reached = classification(spread(regression, judged, data.n_classes), data.labels[data.rows(1)]).macro_f1
             if reached > best_f1:
-                best, best_f1 = spread(regression, asked, data.n_classes), reached
+                best, best_f1 = spread(regression, tested, data.n_classes), reached
                 chosen = {
                     "C": strength,
                     "class_weight": weighed,
@@ -105,14 +105,14 @@ def spread(regression: LogisticRegression, features: object, n_classes: int) -> 
     return probabilities
 
 
-def difference(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, float]:
+def difference(ours: np.ndarray, others: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, float]:
     """The 95 % interval of macro-F1 of these (n,) classes, ours less theirs, over draws of reviews."""
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(N_DRAWS)]
     one_hot = np.eye(int(labels.max()) + 1)
     gains = [
         classification(one_hot[ours[rows]], labels[rows]).macro_f1
-        - classification(one_hot[theirs[rows]], labels[rows]).macro_f1
+        - classification(one_hot[others[rows]], labels[rows]).macro_f1
         for rows in drawn
     ]
     low, high = np.percentile(gains, [2.5, 97.5])
@@ -120,21 +120,26 @@ def difference(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray, seed: i
 
 
 def show(
-    told: dict[str, Classification], head: dict[str, object], chosen: dict[str, object], interval: tuple[float, float]
+    by_model: dict[str, Classification],
+    head: dict[str, object],
+    chosen: dict[str, object],
+    interval: tuple[float, float],
 ) -> None:
     table = Table()
     for name in ("model", "accuracy", "macro-F1", "calibration error", "precision", "recall", "F1 by class"):
         table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
-    for name, one in told.items():
-        by_class = (" ".join(f"{value:.3f}" for value in values) for values in (one.precision, one.recall, one.f1))
-        figures = (f"{value:.4f}" for value in (one.accuracy, one.macro_f1, one.calibration_error))
+    for name, result in by_model.items():
+        by_class = (
+            " ".join(f"{value:.3f}" for value in values) for values in (result.precision, result.recall, result.f1)
+        )
+        figures = (f"{value:.4f}" for value in (result.accuracy, result.macro_f1, result.calibration_error))
         table.add_row(name, *figures, *by_class)
     console = Console(width=140)
     console.print(table)
     console.print(f"head: {head['variant']}, validation macro-F1 {head['validation_macro_f1']}", highlight=False)
     console.print(f"regression: {chosen}", highlight=False)
     console.print(f"macro-F1, recsys less regression, 95 %: {interval[0]:+.4f} to {interval[1]:+.4f}", highlight=False)
-    console.print(f"confusion of recsys (rows: true class): {told['recsys'].confusion}", highlight=False)
+    console.print(f"confusion of recsys (rows: true class): {by_model['recsys'].confusion}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -54,21 +54,23 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--json", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     configure_logging(verbose=False)
-    workspace, settings = Workspace(asked.workspace), load_settings(asked.config, {})
-    paths = {"events": (str(asked.events.absolute()),), "catalog": (str(asked.catalog.absolute()),)}
-    spec = SourceSpec("table", paths, assignments("--map", asked.map), constants(asked.set))
+    workspace, settings = Workspace(options.workspace), load_settings(options.config, {})
+    paths = {"events": (str(options.events.absolute()),), "catalog": (str(options.catalog.absolute()),)}
+    spec = SourceSpec("table", paths, assignments("--map", options.map), constants(options.set))
     with shown_progress() as progress:
         data = read_bench(spec, "leave-one-out", workspace, settings, datetime.now(UTC), progress)
         if not Lake(workspace.lake).n_rows("events"):
-            ingest(workspace, training_only(spec, data, asked.workspace), settings.ingest, datetime.now(UTC), progress)
+            ingest(
+                workspace, training_only(spec, data, options.workspace), settings.ingest, datetime.now(UTC), progress
+            )
         started = monotonic()
         report = finetune(workspace, settings, None, datetime.now(UTC), progress)
         seconds = monotonic() - started
     print_report(report, workspace)
     rows = compare(data, texts_by_method(data, workspace, report, settings), settings)
-    asked.json.write_text(
+    options.json.write_text(
         json.dumps({"n_users": len(data.test.targets), "finetune_s": seconds, "rows": rows}, indent=1)
     )
 
@@ -108,22 +110,22 @@ def compare(data: BenchData, by_method: dict[str, Vectors], settings: Settings) 
         read_past(held_out, data.items["item_id"], settings, data.repeats, None)
         for held_out in (data.validation, data.test)
     )
-    found, chosen = {}, {}
+    ranks_by_method, chosen = {}, {}
     for name, vectors in by_method.items():
         chosen[name] = max(DECAYS, key=lambda decay, of=vectors: float(ndcg(ranks(validation, of, decay), 10).mean()))
-        found[name] = ranks(test, vectors, chosen[name])
+        ranks_by_method[name] = ranks(test, vectors, chosen[name])
     table = Table()
     for column in ("text", "decay", "recall@10", "ndcg@10", "less encoder whitened, 95 %"):
         table.add_column(column, justify="left" if column == "text" else "right", no_wrap=True)
     rows: list[dict[str, object]] = []
-    whitened = ndcg(found["encoder, whitened"], 10)
-    for name, places in found.items():
-        own = ndcg(places, 10)
-        low, high = bootstrap_difference(own, whitened, settings.seed)
-        figures = {"recall@10": float(recall(places, 10).mean()), "ndcg@10": float(own.mean())}
+    whitened = ndcg(ranks_by_method["encoder, whitened"], 10)
+    for name, places in ranks_by_method.items():
+        ndcgs = ndcg(places, 10)
+        low, high = bootstrap_difference(ndcgs, whitened, settings.seed)
+        figures = {"recall@10": float(recall(places, 10).mean()), "ndcg@10": float(ndcgs.mean())}
         rows.append({"text": name, "decay": chosen[name], **figures, "ci95": [low, high]})
-        told = (f"{value:.4f}" for value in figures.values())
-        table.add_row(name, str(chosen[name]), *told, f"{low:+.4f} to {high:+.4f}")
+        cells = (f"{value:.4f}" for value in figures.values())
+        table.add_row(name, str(chosen[name]), *cells, f"{low:+.4f} to {high:+.4f}")
     Console(width=100).print(table)
     return rows
 

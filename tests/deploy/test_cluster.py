@@ -65,8 +65,8 @@ def cluster() -> Iterator[Cluster]:
             yield Cluster(f"{LOOPBACK}:{ports['port']}", dashboard, environment)
         finally:
             # All of it at once: told to end, it waits for half a minute.
-            for one in (*psutil.Process(process.pid).children(recursive=True), process):
-                one.kill()
+            for child in (*psutil.Process(process.pid).children(recursive=True), process):
+                child.kill()
     shutil.rmtree(folder, ignore_errors=True)
 
 

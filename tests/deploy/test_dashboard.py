@@ -26,8 +26,8 @@ def labels_of(metric: str) -> set[str]:
 
 
 def queries() -> list[str]:
-    asked = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
-    return asked + [v["query"]["query"] for v in BOARD["templating"]["list"] if isinstance(v["query"], dict)]
+    expressions = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
+    return expressions + [v["query"]["query"] for v in BOARD["templating"]["list"] if isinstance(v["query"], dict)]
 
 
 @pytest.mark.parametrize("query", queries())

@@ -29,7 +29,7 @@ def instructions(name: str) -> list[str]:
 
 def stages() -> dict[str, str]:
     """Stage -> what it is built from."""
-    return {made: source for source, made in (line.split(" AS ") for line in instructions("FROM"))}
+    return {name: source for source, name in (line.split(" AS ") for line in instructions("FROM"))}
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +76,19 @@ def test_the_wheel_runs_away_from_the_repository(wheel: Path, tmp_path: Path) ->
         f"sys.exit(main(['ingest', 'sample', '-w', {str(tmp_path / 'shop')!r}, "
         "'--products', '30', '--shoppers', '5', '--days', '3']))"
     )
-    asked = {
+    lines = {
         "sample": [sys.executable, "-c", code],
         "service": [sys.executable, "-m", "serving", "--help"],
         "exporter": [sys.executable, "-m", "serving.telemetry.exporter", "--help"],
     }
-    for name, command in asked.items():
+    for name, command in lines.items():
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{name}: {done.stderr}"
     pages = "import serving; from serving.routes.pages import web_files; print(serving.__file__, len(web_files()))"
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", pages], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert said.split() == [str(tmp_path / "installed" / "serving" / "__init__.py"), str(len(web_files()))]
+    assert output.split() == [str(tmp_path / "installed" / "serving" / "__init__.py"), str(len(web_files()))]
 
 
 def test_what_is_copied_is_there_and_nothing_else_goes_to_the_builder() -> None:
@@ -121,11 +121,13 @@ def test_libraries_of_the_image_are_those_of_the_project() -> None:
     (line,) = [line for line in instructions("RUN") if "requirements.txt" in line and "--requirement" not in line]
     code = re.search(r'python -c "(.+)" >', line)
     assert code is not None
-    made = subprocess.run([sys.executable, "-c", code[1].strip()], cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code[1].strip()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     run_time = [extra for extra in project["optional-dependencies"] if extra not in ("dev", "bench", "notebooks")]
-    wanted = [line for extra in run_time for line in project["optional-dependencies"][extra]]
-    assert sorted(made.stdout.splitlines()) == sorted([*project["dependencies"], *wanted])
+    expected = [line for extra in run_time for line in project["optional-dependencies"][extra]]
+    assert sorted(result.stdout.splitlines()) == sorted([*project["dependencies"], *expected])
 
 
 def test_the_default_command_serves_and_its_health_is_asked_for() -> None:

@@ -70,8 +70,8 @@ def served() -> dict[str, Any]:
     config = json.dumps(yaml.safe_load(of_kind("RayService")["spec"]["serveConfigV2"]))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RECSYS_WORKSPACE": "/shop", "RECSYS_SERVE__REPLICAS": "3"}
     command = [sys.executable, "-c", SERVE]
-    made = subprocess.run(command, input=config, env=environment, cwd="/", capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(made.stdout)
+    result = subprocess.run(command, input=config, env=environment, cwd="/", capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
 
@@ -111,14 +111,14 @@ def test_ports_are_those_of_the_service(served: dict[str, Any]) -> None:
 
 def test_probes_ask_for_routes_that_there_are() -> None:
     paths = {exporter.PATH, *create_app(lambda: None, Settings()).openapi()["paths"]}
-    asked = [
+    probes = [
         (container, container[probe]["httpGet"])
         for container in CONTAINERS
         for probe in ("readinessProbe", "livenessProbe", "startupProbe")
         if probe in container
     ]
-    assert len(asked) == 2
-    for container, get in asked:
+    assert len(probes) == 2
+    for container, get in probes:
         assert get["path"] in paths
         assert get["port"] in {port["name"] for port in container["ports"]}
 
@@ -135,11 +135,11 @@ def test_variables_are_settings_and_a_worker_runs_for_each_replica() -> None:
 
 def test_ray_is_switched_as_the_service_switches_it_for_itself(served: dict[str, Any], tmp_path: Path) -> None:
     """Ports, sockets and folders aside, which a pod has for itself."""
-    own = {"RAY_SERVE_HAPROXY_NBTHREAD", METRICS_VARIABLE}
+    settings = {"RAY_SERVE_HAPROXY_NBTHREAD", METRICS_VARIABLE}
     switches = {
         name: value
         for name, value in ray_environment(ServeSettings(), tmp_path).items()
-        if name not in own and not re.search("PORT$|PATH$|FILE|BASE$|LOC$", name)
+        if name not in settings and not re.search("PORT$|PATH$|FILE|BASE$|LOC$", name)
     }
     cluster = of_kind("RayService")["spec"]["rayClusterConfig"]
     for container in containers(cluster):
@@ -154,7 +154,11 @@ def test_haproxy_is_started_by_the_command_of_the_image_that_adds_the_door() -> 
     assert project["scripts"][COMMAND] == "serving.ingress.haproxy:main"
     assert "COPY --from=libraries-cpu /libraries /usr/local" in (ROOT / "Dockerfile").read_text()
     cluster = of_kind("RayService")["spec"]["rayClusterConfig"]
-    started = [values(one)["RAY_SERVE_HAPROXY_BINARY_PATH"] for one in containers(cluster) if "envFrom" in one]
+    started = [
+        values(container)["RAY_SERVE_HAPROXY_BINARY_PATH"]
+        for container in containers(cluster)
+        if "envFrom" in container
+    ]
     assert set(started) == {f"/usr/local/bin/{COMMAND}"}
 
 
@@ -185,7 +189,7 @@ def test_monitor_budget_and_policy_select_the_pods() -> None:
 
 def _templates(node: Any) -> list[Manifest]:
     if isinstance(node, list):
-        return [found for value in node for found in _templates(value)]
+        return [template for value in node for template in _templates(value)]
     if not isinstance(node, dict):
         return []
     here = [value for key, value in node.items() if key in ("template", "submitterPodTemplate")]
@@ -236,8 +240,8 @@ def test_images_are_targets_of_the_dockerfile_and_named_by_the_overlays() -> Non
     assert used == {"recsys:cpu", "recsys-cuda:cuda"}
     assert {image.partition(":")[2] for image in used} <= targets
     for overlay in ("cpu", "gpu"):
-        told = yaml.safe_load((DEPLOY / "overlays" / overlay / "kustomization.yaml").read_text())
-        renamed = {image["name"]: image["newTag"] for image in told["images"]}
+        content = yaml.safe_load((DEPLOY / "overlays" / overlay / "kustomization.yaml").read_text())
+        renamed = {image["name"]: image["newTag"] for image in content["images"]}
         night = yaml.safe_load((DEPLOY / "overlays" / overlay / "nightly.yaml").read_text())
         for image in {"recsys:cpu", *(container["image"] for container in containers(night))}:
             name, _, target = image.partition(":")

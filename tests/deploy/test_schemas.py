@@ -88,7 +88,9 @@ def test_an_overlay_renders_to_what_a_cluster_takes(overlay: str, registry: Regi
 
 @pytest.mark.parametrize("path", sorted(DEPLOY.rglob("kustomization.yaml")), ids=lambda path: path.parent.name)
 def test_kustomize_finds_the_files_it_is_told_of(path: Path) -> None:
-    told = yaml.safe_load(path.read_text())
-    files = [entry.partition("=")[2] for made in told.get("configMapGenerator", ()) for entry in made["files"]]
-    for name in [*told["resources"], *told.get("components", ()), *files]:
+    content = yaml.safe_load(path.read_text())
+    files = [
+        entry.partition("=")[2] for generator in content.get("configMapGenerator", ()) for entry in generator["files"]
+    ]
+    for name in [*content["resources"], *content.get("components", ()), *files]:
         assert (path.parent / name).exists(), name
