@@ -75,7 +75,7 @@ def bar_plot(title: str, bars: Sequence[Bar], shown: Shown) -> str:
     """Bars from the left, a line across each for the range of earlier runs; "" without a bar."""
     if not bars:
         return ""
-    left, right = 74, 60
+    left, right = 74, 84
     most = max(max(bar.value, bar.usual.high if bar.usual else 0.0) for bar in bars) or 1.0
 
     def x(value: float) -> float:
@@ -122,10 +122,19 @@ def _ticks(values: Sequence[float]) -> list[float]:
 
 def _grid(ticks: Sequence[float], y: Callable[[float], float], shown: Shown) -> str:
     parts = []
-    for tick in ticks:
+    for tick, label in zip(ticks, _tick_labels(ticks, shown), strict=True):
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 6, y(tick) + 4, shown(tick), "end"))
+        parts.append(_text(LEFT - 6, y(tick) + 4, label, "end"))
     return "".join(parts)
+
+
+def _tick_labels(ticks: Sequence[float], shown: Shown) -> list[str]:
+    """With as many decimals as tell the ticks apart, where `shown` rounds several to the same text."""
+    labels = [shown(tick) for tick in ticks]
+    if len(set(labels)) == len(labels):
+        return labels
+    n_decimals = math.ceil(-math.log10(ticks[1] - ticks[0])) + 1
+    return [f"{tick:.{min(max(n_decimals, 0), 9)}f}".replace("0.", ".", 1) for tick in ticks]
 
 
 def _x_labels(points: Sequence[Point], x: Callable[[int], float], name: str) -> str:

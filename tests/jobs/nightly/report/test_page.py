@@ -135,7 +135,7 @@ def test_a_held_back_run_names_the_finding_and_the_remedy(
     text = words(render_report(workspace, run))
     assert text.startswith(f"Held back Not published: {who} “{finding['name']}” failed: {finding['says']} (expected ")
     assert f"{finding['name']}: {finding['remedy']}" in text
-    assert "`recsys nightly --force` publishes anyway" in text
+    assert "recsys nightly --force publishes anyway" in text
 
 
 def test_a_forced_run_says_so(workspace: Workspace) -> None:
@@ -322,6 +322,18 @@ def test_every_point_stands_within_its_plot(values: list[float]) -> None:
     assert "a &lt;b&gt;" in plot and "<b>" not in plot and "nan" not in plot
     for across, down in re.findall(r'c[xy]="([-\d.]+)" c[xy]="([-\d.]+)"', plot):
         assert 40 <= float(across) <= 340 and 0 <= float(down) <= 170
+
+
+def test_ticks_of_a_narrow_range_have_different_labels() -> None:
+    plot = line_plot("", [Line("", [Point("1", 0.02270), Point("2", 0.02275)])], lambda value: f"{value:.3f}")
+    labels = re.findall(r'text-anchor="end">(\.\d+)<', plot)
+    assert len(labels) >= 3 and len(set(labels)) == len(labels)
+
+
+def test_commands_are_set_as_code_and_titles_stay_text(workspace: Workspace) -> None:
+    run = run_of(workspace, 0, "read", status="failed", error="`<i>` failed")
+    page = render_report(workspace, run)
+    assert "<code>recsys nightly --resume</code>" in page and "<code>&lt;i&gt;</code>" in page
 
 
 def test_bars_end_within_their_plot_and_nothing_is_drawn_of_nothing() -> None:
