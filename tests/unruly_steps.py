@@ -28,14 +28,14 @@ def tell(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
     log.info("telling bytes=%d", len(held))
     log.debug("not shown")
     run.progress("tell", 2, 2)
-    run.warnings.append("warning: of a step")
+    run.messages.append("warning: of a step")
     where = {"pid": os.getpid(), "folder": str(Path.cwd()), "node": ray.get_runtime_context().get_node_id()}
     (draft.folder / "where.json").write_text(json.dumps(where))
     return {"steps": 1}
 
 
 def hold_back(run: NightlyRun, draft: StepOutputWriter) -> Mapping[str, int]:
-    run.warnings.append("warning: before the end")
+    run.messages.append("warning: before the end")
     raise GateError("run held back by a test: so it is")
 
 

@@ -88,7 +88,7 @@ def print_summary(report: Report, workspace: Workspace) -> None:
     console.print(Columns([_counts(report), _times(report)], padding=(0, 4)))
     if report.metrics:
         console.print(_quality(report))
-    for line in report.warnings:
+    for line in report.messages:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print(_outcome(report, workspace), highlight=False, soft_wrap=True, markup=False)
     page = workspace.runs / report.run_id / REPORT_FILE

@@ -91,7 +91,7 @@ class NightlyRun:
     """One run's view of the workspace. encoder: settings of the selected encoder, with the path of its folder; adopted:
     the selection, None where the settings name the encoder themselves. asked_as_of: as requested, None for the newest
     event; moment: when the run first started, newer data is not used without `asked_as_of`; now: the machine's clock.
-    anew: steps that run even where an earlier result could be reused; forced: checks and gate stop nothing; warnings:
+    anew: steps that run even where an earlier result could be reused; forced: checks and gate stop nothing; messages:
     of checks and gate, and what was forced; outputs: of finished steps, by name; peak_mb: of a step that ran in another
     process, its largest resident memory, MiB.
 
@@ -109,7 +109,7 @@ class NightlyRun:
     anew: frozenset[str]
     progress: Progress
     forced: bool = False
-    warnings: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     outputs: dict[str, Output] = field(default_factory=dict)
     peak_mb: float | None = None
 

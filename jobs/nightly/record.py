@@ -34,9 +34,9 @@ StepStatus = Literal["running", "made", "reused", "failed"]
 
 
 FORCED: Final = "forced past"
-"""Prefix of the warnings for findings that would have stopped the run without --force."""
+"""Prefix of the messages for findings that would have stopped the run without --force."""
 
-Warnings = Annotated[list[str], Field(validation_alias=AliasChoices("warnings", "told"))]
+Messages = Annotated[list[str], Field(validation_alias=AliasChoices("messages", "told"))]
 """Lines of text; records of earlier versions call the field `told`."""
 
 
@@ -56,7 +56,7 @@ class StepRun:
 class RunRecord:
     """One run. asked_as_of, until, anew: the requested options; moment: the time of its first start, which a resumed
     run keeps; status "finished": nothing new to publish, or only some steps were requested; "held back": checks or gate
-    stopped it, see `error`. forced: checks and gate do not stop it; warnings: their findings that did not stop it."""
+    stopped it, see `error`. forced: checks and gate do not stop it; messages: their findings that did not stop it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -68,7 +68,7 @@ class RunRecord:
     status: RunStatus = "running"
     release_id: str = ""
     forced: bool = False
-    warnings: Warnings = field(default_factory=list)
+    messages: Messages = field(default_factory=list)
     error: str = ""
     steps: list[StepRun] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Report:
 
     published: whether a new release is live; release_id: the release that was made, now or (without changes) before; ""
     where the run ended earlier. taken_from: the release whose weights and ranker were reused; reused: the steps whose
-    earlier results were; resumed: whether it continued an unfinished run. gate: its verdict; warnings: of checks and
+    earlier results were; resumed: whether it continued an unfinished run. gate: its verdict; messages: of checks and
     gate, and what was forced.
     """
 
@@ -109,12 +109,12 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     gate: str = ""
-    warnings: Warnings = field(default_factory=list)
+    messages: Messages = field(default_factory=list)
 
     @property
     def forced(self) -> bool:
         """Whether checks or gate would have stopped it."""
-        return any(line.startswith(FORCED) for line in self.warnings)
+        return any(line.startswith(FORCED) for line in self.messages)
 
 
 _JSON: Final = TypeAdapter(RunRecord)

@@ -58,7 +58,7 @@ _PACKAGES: Final = ("recsys", "features", "jobs")
 def on_cluster(steps: Iterable[Step[NightlyRun]]) -> Iterator[list[Step[NightlyRun]]]:
     """The steps, each run by a task of the cluster. Every `make` must be importable on all machines.
 
-    Log records, progress, `run.warnings` and peak memory of a step are sent to this process, and its exceptions are
+    Log records, progress, `run.messages` and peak memory of a step are sent to this process, and its exceptions are
     raised here. A step starts again where its machine or process was lost. Raises ClusterError where that happened too
     often or a machine runs other code, StoreError where a machine cannot read the workspace.
     """
@@ -79,9 +79,9 @@ class _Progress:
 
 @dataclass(frozen=True)
 class _Ended:
-    """What the step reports at its end, whether it succeeds or not. warnings: lines for `run.warnings`."""
+    """What the step reports at its end, whether it succeeds or not. messages: lines for `run.messages`."""
 
-    warnings: list[str]
+    messages: list[str]
     peak_mb: float
 
 
@@ -162,8 +162,8 @@ def _handle(run: NightlyRun, report: object) -> None:
             logger = logging.getLogger(report.name)
             if logger.isEnabledFor(report.levelno):
                 logger.handle(report)
-        case _Ended(warnings, peak_mb):
-            run.warnings += warnings
+        case _Ended(messages, peak_mb):
+            run.messages += messages
             run.peak_mb = peak_mb
 
 
@@ -186,7 +186,7 @@ def _run(
 ) -> Mapping[str, int]:
     """The step, in the process of a task. folder: working directory of the main process, for relative paths."""
     forget_peak_memory()
-    n_warnings, n_threads = len(run.warnings), _n_threads(requested_threads)
+    n_messages, n_threads = len(run.messages), _n_threads(requested_threads)
     with ExitStack() as stack:
         if folder.is_dir():
             stack.enter_context(chdir(folder))
@@ -200,7 +200,7 @@ def _run(
             sync_tree(draft.folder)  # so that other machines see it
             return counts
         finally:
-            queue.put(_Ended(run.warnings[n_warnings:], peak_memory_mb()))
+            queue.put(_Ended(run.messages[n_messages:], peak_memory_mb()))
 
 
 def _check_machine(name: str, run: NightlyRun, draft: StepOutputWriter) -> None:

@@ -159,7 +159,7 @@ def _run_steps(run: NightlyRun, record: RunRecord) -> Report:
             with _step(run, record, step.name) as step_run:
                 output = _run_or_reuse(run, step, step_run)
             run.outputs[step.name] = output
-            record.warnings = run.warnings
+            record.messages = run.messages
             report.counts |= step_run.counts
             report.seconds[step.name] = step_run.seconds
             report.reused += [step.name] if step_run.status == "reused" else []
@@ -171,7 +171,7 @@ def _run_steps(run: NightlyRun, record: RunRecord) -> Report:
         report.taken_from = run.taken_from
     if "evaluate" in run.outputs:
         report.metrics = run.metrics
-    report.warnings = run.warnings
+    report.messages = run.messages
     if "gate" in run.outputs:
         report.gate = GATE.read(run.output_folder("gate")).outcome
     if "publish" in run.outputs:

@@ -110,7 +110,7 @@ def _judged(run: NightlyRun, served_id: str | None) -> tuple[Verdict, ServedAuc 
     findings, figures = fairness_findings(
         candidate, _group_quality(run, pair), run.as_of, settings.fairness, settings.seed
     )
-    run.warnings += [f"{finding.name}: {finding.says}" for finding in findings if finding.severity == "ok"]
+    run.messages += [f"{finding.name}: {finding.says}" for finding in findings if finding.severity == "ok"]
     verdict = replace(verdict, findings=(*verdict.findings, *findings), figures=verdict.figures | figures)
     return replace(verdict, forced=run.forced), trial_auc
 
@@ -164,7 +164,7 @@ def _served_trial(run: NightlyRun, served: LoadedRelease | None) -> Model | None
     try:
         return Model.load(trial_folder(run.workspace, served.release_id))
     except StoreError as error:
-        run.warnings.append(f"quality not compared: release {served.release_id} has no trial model")
+        run.messages.append(f"quality not compared: release {served.release_id} has no trial model")
         log.warning("quality_not_compared reason=%s", error)
         return None
 
@@ -181,7 +181,7 @@ def _warn_or_stop(run: NightlyRun, who: str, findings: Sequence[Finding]) -> Non
     lines = [f"warning: {finding.line()}" for finding in warnings(findings)]
     if stopping and run.forced:
         lines += [f"{FORCED} {who}: {finding.line()}" for finding in stopping]
-    run.warnings += lines
+    run.messages += lines
     for line in lines:
         log.warning("run_warning %s", line)
     if stopping and not run.forced:

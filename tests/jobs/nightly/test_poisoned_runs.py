@@ -188,7 +188,7 @@ def test_a_worse_candidate_is_held_back_and_forced_only_when_asked(
     assert "fit" in report.reused
     assert Store(workspace).current_id() == report.release_id != first
     run = read_runs(workspace)[-1]
-    assert run.forced and run.warnings[-1].startswith("forced past the gate: quality, all")
+    assert run.forced and run.messages[-1].startswith("forced past the gate: quality, all")
     verdict = json.loads((workspace.runs / report.release_id / GATE_FILE).read_text())
     assert verdict["outcome"] == "forced" and verdict["reasons"]
 
@@ -208,4 +208,4 @@ def test_a_candidate_beyond_a_limit_of_fairness_is_held_back(
     severities = {finding["name"]: finding["severity"] for finding in verdict["findings"]}
     assert severities["fairness, gini"] == "stop" and severities["fairness, miscalibration"] == "ok"
     assert 0 < verdict["figures"]["fairness_coverage"] <= 1
-    assert [line for line in run.warnings if line.startswith("fairness, miscalibration: miscalibration is ")]
+    assert [line for line in run.messages if line.startswith("fairness, miscalibration: miscalibration is ")]

@@ -20,14 +20,14 @@ def test_a_run_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     record |= {"status": "published", "release_id": "r1", "forced": True, "told": ["warning: x"], "error": ""}
     (folder / "run.json").write_text(json.dumps(record | {"steps": [step]}))
     (run,) = read_runs(workspace)
-    assert run.warnings == ["warning: x"]
+    assert run.messages == ["warning: x"]
     assert run.steps == [StepRun("ingest", "made", "k", 0.1, 5.0, {"new rows": 0})]
     write_run(workspace, run)
     assert read_runs(workspace) == [run]
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
-    run = RunRecord("run-1", NOON, None, "publish", ["fit"], warnings=["a"], steps=[StepRun("fit")])
+    run = RunRecord("run-1", NOON, None, "publish", ["fit"], messages=["a"], steps=[StepRun("fit")])
     write_run(Workspace(tmp_path), run)
     assert read_runs(Workspace(tmp_path)) == [run]
 

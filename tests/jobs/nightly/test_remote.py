@@ -94,10 +94,10 @@ def test_progress_log_warnings_and_memory_of_a_step_arrive(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     heard: list[tuple[str, int, int | None]] = []
-    night, output = make("tell", lambda *report: heard.append(report), warnings=["warning: of a step before"])
+    night, output = make("tell", lambda *report: heard.append(report), messages=["warning: of a step before"])
     assert heard == [("tell", 1, 2), ("tell", 2, 2)]
     assert output.counts == {"steps": 1}
-    assert night.warnings == ["warning: of a step before", "warning: of a step"]
+    assert night.messages == ["warning: of a step before", "warning: of a step"]
     assert night.peak_mb is not None and night.peak_mb > 150
     lines = [record.getMessage() for record in caplog.records if record.name == unruly_steps.log.name]
     assert lines == ["telling bytes=104857600"]
@@ -107,11 +107,11 @@ def test_progress_log_warnings_and_memory_of_a_step_arrive(
 
 
 def test_exceptions_of_a_step_are_raised_in_the_main_process(make: Callable[..., tuple[NightlyRun, Output]]) -> None:
-    warnings: list[str] = []
+    messages: list[str] = []
     with pytest.raises(GateError, match=r"^run held back by a test: so it is$") as held_back:
-        make("hold_back", warnings=warnings)
+        make("hold_back", messages=messages)
     assert type(held_back.value) is GateError
-    assert warnings == ["warning: before the end"]
+    assert messages == ["warning: before the end"]
     with pytest.raises(KeyError, match="no such key") as defect:
         make("fail")
     assert "unruly_steps.py" in str(defect.value.__cause__)  # where it happened
@@ -201,7 +201,7 @@ def test_a_run_on_a_cluster_publishes_what_a_run_on_one_machine_does(
     report = nightly(workspace, settings, None, NIGHT, lambda what, *_: bars.append(what))
     assert report.published
     assert report.release_id == expected.release_id
-    assert (report.metrics, report.counts, report.warnings) == (expected.metrics, expected.counts, expected.warnings)
+    assert (report.metrics, report.counts, report.messages) == (expected.metrics, expected.counts, expected.messages)
     (run,), (run_alone,) = read_runs(workspace), read_runs(alone)
     for step, step_alone in zip(run.steps, run_alone.steps, strict=True):
         # the key is of all that the steps before have made
