@@ -1,7 +1,7 @@
-"""Which items a request wants at all: conditions on their properties, joined by and, or, not.
+"""Filters: conditions on item properties, joined by and, or, not.
 
-An unknown value fulfils no condition, and its negation does: an item without a price is neither below 10 nor above,
-and it is among those that are "not below 10".
+An unknown value fulfils no condition, but fulfils the negation of any: an item without a price is neither below 10 nor
+above 10, and it is "not below 10".
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Or:
 
 @dataclass(frozen=True)
 class Not:
-    """What the filter leaves out."""
+    """Every item that does not fulfil the filter."""
 
     filter: Filter
 
 
 @dataclass(frozen=True)
 class InCategory:
-    """In one of the categories, each with all that is below it: "Home" has "Home > Lamps"."""
+    """In one of the categories or below it: "Home" includes "Home > Lamps"."""
 
     paths: tuple[str, ...]
 
@@ -57,14 +57,14 @@ class PriceBetween:
 
 @dataclass(frozen=True)
 class IsAvailable:
-    """As the catalogue said when the release was made. What is unavailable is in no list, whatever a filter says."""
+    """As in the catalogue when the release was made. An unavailable item is in no list, whatever a filter says."""
 
     available: bool = True
 
 
 @dataclass(frozen=True)
 class HasAttribute:
-    """The attribute of that name has one of these values; where the catalogue has a list, one of it."""
+    """The attribute has one of these values; where the catalogue holds a list, one entry of the list has."""
 
     name: str
     values: tuple[Scalar, ...]
@@ -72,7 +72,7 @@ class HasAttribute:
 
 @dataclass(frozen=True)
 class UpdatedAfter:
-    """The catalogue's row changed after that moment (UTC)."""
+    """The item's catalogue row changed after that moment (UTC)."""
 
     moment: datetime
 
@@ -80,21 +80,21 @@ class UpdatedAfter:
 Filter = And | Or | Not | InCategory | OfBrand | PriceBetween | IsAvailable | HasAttribute | UpdatedAfter
 
 
-def matching(wanted: Filter, items: Properties) -> np.ndarray:
+def matching(condition: Filter, items: Properties) -> np.ndarray:
     """(n_items,) bool: which items fulfil the filter. Names and values are compared without case."""
-    match wanted:
+    match condition:
         case And(filters):
-            found = np.ones(items.n_items, dtype=bool)
-            for one in filters:
-                found &= matching(one, items)
-            return found
+            matches = np.ones(items.n_items, dtype=bool)
+            for each in filters:
+                matches &= matching(each, items)
+            return matches
         case Or(filters):
-            found = np.zeros(items.n_items, dtype=bool)
-            for one in filters:
-                found |= matching(one, items)
-            return found
-        case Not(one):
-            return ~matching(one, items)
+            matches = np.zeros(items.n_items, dtype=bool)
+            for each in filters:
+                matches |= matching(each, items)
+            return matches
+        case Not(inner):
+            return ~matching(inner, items)
         case InCategory(paths):
             roots = {category_path(path) for path in paths}
             below = [any(path[:depth] in roots for depth in range(1, len(path) + 1)) for path in items.category.paths]
@@ -114,9 +114,9 @@ def matching(wanted: Filter, items: Properties) -> np.ndarray:
 
 
 def _with_attribute(name: str, values: set[str], items: Properties) -> np.ndarray:
-    found = np.zeros(items.n_items, dtype=bool)
+    matches = np.zeros(items.n_items, dtype=bool)
     for value in values:
         rows = items.attribute_rows.get((name, value))
         if rows is not None:
-            found[rows] = True
-    return found
+            matches[rows] = True
+    return matches

@@ -1,6 +1,6 @@
-"""What was worked out for the last shoppers, by all that it was worked out from.
+"""A cache of recent results, by everything that a result depends on.
 
-The shelves of one page ask with the same history, and many shoppers do nothing between two of their requests.
+The lists of one page share a history, and many shoppers do nothing between two of their requests.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ T = TypeVar("T")
 
 
 class ResultCache(Generic[T]):
-    """Results by key, first in first out. size: how many are kept."""
+    """Results by key, first in first out. size: the largest number of results. Threads may share it without a lock."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._found: dict[Hashable, T] = {}
+        self._results: dict[Hashable, T] = {}
 
-    def of(self, key: Hashable, work_out: Callable[[], T]) -> T:
-        """What `work_out` answered for this key last, or answers now. Callers must not change it."""
-        found = self.find(key)
-        if found is None:
-            found = work_out()
-            self.keep(key, found)
-        return found
+    def of(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The cached result of this key, else what `compute` returns, which is cached. Callers must not change it."""
+        result = self.find(key)
+        if result is None:
+            result = compute()
+            self.keep(key, result)
+        return result
 
-    def keep(self, key: Hashable, found: T) -> None:
-        """Keep this under the key, whatever was kept there."""
-        if len(self._found) >= self._size:
-            # Not `popitem`: another thread may be at the same.
-            self._found.pop(next(iter(self._found), b""), None)
-        self._found[key] = found
+    def keep(self, key: Hashable, result: T) -> None:
+        """Cache the result under this key, in place of any that is there."""
+        if len(self._results) >= self._size:
+            # Not `popitem`: another thread may be doing the same.
+            self._results.pop(next(iter(self._results), b""), None)
+        self._results[key] = result
 
     def find(self, key: Hashable) -> T | None:
-        """What is kept under this key."""
-        return self._found.get(key)
+        """The cached result of this key; None where there is none."""
+        return self._results.get(key)
 
 
 def digest_of(*arrays: np.ndarray) -> bytes:
-    """Of the arrays' content, and of how it is divided among them."""
+    """A digest of the arrays' content and of their sizes."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for array in arrays:
         digest.update(array.size.to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""What a request may ask of its list beyond who it is for: what goes in, what goes first, how mixed it is."""
+"""The rules of a list: which items it may hold, which come first, and how diverse it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recsys.filters import Filter
 
 @dataclass(frozen=True)
 class Boost:
-    """Items that fulfil the filter are lifted (factor above 1) or lowered (below 1); 0 puts them after all others.
+    """Items that fulfil the filter move up (factor above 1) or down (below 1); 0 puts them after all others.
 
     `factor` multiplies the odds of an item against one of equal score, see `recsys.rerank`.
     """
@@ -21,7 +21,7 @@ class Boost:
 
 @dataclass(frozen=True)
 class Pin:
-    """An item and the place it takes, from 1."""
+    """An item and its fixed place, counted from 1."""
 
     item_id: str
     position: int
@@ -29,11 +29,12 @@ class Pin:
 
 @dataclass(frozen=True)
 class Rules:
-    """The plain ones change nothing.
+    """The defaults change nothing.
 
-    filter: what may be shown at all; diversity: 0 to 1, how much unlikeness counts against the score; max_per_category
-    and max_per_brand: most items of one in the list, 0 for no limit; collapse_variants: of a product's sizes and
-    colours one at most; new_items: share of places kept for new items, None as the shop has it.
+    filter: which items may be shown; diversity: 0 to 1, how much dissimilarity counts against the score;
+    max_per_category and max_per_brand: most items of one category or brand in the list, 0 for no limit;
+    collapse_variants: show at most one of a product's sizes and colours; new_items: share of places reserved for new
+    items, None for the shop's setting.
     """
 
     filter: Filter | None = None

@@ -1,4 +1,4 @@
-"""What is answered: a list of items, best first, and why each is in its place."""
+"""The ranked list that is returned: items, best first, and why each has its place."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from recsys.explain import Explanation
 
 @dataclass(frozen=True)
 class RankedItem:
-    """One place of a slate; `rank` starts at 1, `source` names the evidence that counted most, or is "new" in a place
-    that is kept for new items and "pinned" in one that was asked for; `explanation` is there where it was asked for."""
+    """One place of a slate.
+
+    `rank` starts at 1. `source` names the source that added most to the score; it is "new" in a place reserved for new
+    items, and "pinned" for an item that the request pinned. `explanation` is set where the query asks for it.
+    """
 
     item_id: str
     score: float
@@ -22,7 +25,7 @@ class RankedItem:
 
 @dataclass(frozen=True)
 class Slate:
-    """Best first. `fallback` is None, or a word on why the list is not personal; `n_matched`, where there was a filter,
+    """Items, best first. `fallback` is None, or one word for why the list is not personal. With a filter, `n_matched`
     counts the items that fulfil it and may be shown to this shopper."""
 
     items: tuple[RankedItem, ...]
