@@ -174,14 +174,14 @@ export interface SlateResponse {
   took_ms: number;
 }
 
-/** A list made again from its release; `same` says whether it holds `given_ids`, what was answered. */
+/** A list made again from its release; `reproduced` says whether it holds `served_item_ids`, the items served. */
 export interface ExplainResponse {
   recommendation_id: string;
   asked_at: string;
   user_id: string | null;
   release_id: string;
-  same: boolean;
-  given_ids: string[];
+  reproduced: boolean;
+  served_item_ids: string[];
   items: SlateItem[];
   fallback: string | null;
   experiment?: string | null;

@@ -21,7 +21,7 @@ from recsys.fusion import QUERY_TEXT, Fused
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.query import Profile, Query
-from recsys.rerank import NEW, PINNED, Kept
+from recsys.rerank import NEW, PINNED, Placement
 from recsys.review_quotes import Evidence, Quote
 from recsys.tables import EVENT_TYPES
 
@@ -84,7 +84,7 @@ class ExplanationData:
 def explanations(
     query: Query,
     profile: Profile,
-    placed: Sequence[tuple[int, Kept | None]],
+    placed: Sequence[tuple[int, Placement | None]],
     fused: Fused,
     names: Sequence[str],
     model: Model,
@@ -123,7 +123,7 @@ class ReasonWriter:
         self.event_types = dict(zip(read.item_rows.tolist(), read.event_types.tolist(), strict=True))
         self.page = {model.item_ids[int(row)] for row in self.history_rows} & set(query.item_ids)
 
-    def reason(self, place: int, slot: Kept | None, leading: str) -> Reason:
+    def reason(self, place: int, slot: Placement | None, leading: str) -> Reason:
         """slot: why the item was given its place, None where by its score; leading: the source that added most."""
         if slot == PINNED:
             return Reason("pinned", "our pick")

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from recsys.batch_scoring import shown_rows
 from recsys.embedding_health import sampled_rows
 from recsys.errors import DataError
 from recsys.fairness import category_mix, exposure_by_group, fairness_figures, miscalibration
@@ -70,4 +71,4 @@ def reach(recommender: Recommender, as_of: datetime, seed: int = 0) -> ListExpos
         raise DataError("the release knows no shopper whose list could be looked at; ingest events first")
     user_ids = [known[row] for row in sampled_rows(np.arange(len(known)), seed, MAX_LISTS)]
     queries = [Query(user_id=user_id, count=COUNT, asked_at=as_of) for user_id in user_ids]
-    return ListExposure(recommender, user_ids, recommender.shown_rows(queries, COUNT))
+    return ListExposure(recommender, user_ids, shown_rows(recommender, queries, COUNT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recsys.batch_scoring import ranker_proposals
 from recsys.query import Query
 from recsys.recommend import Recommender
 from recsys.slate import Slate
@@ -24,14 +25,14 @@ def feature_shares(recommender: Recommender, query: Query, slate: Slate) -> list
     ranker = recommender.ranker
     if ranker is None or not recommender.is_ranked(query):
         return [[] for _ in slate.items]
-    (proposals, _), *_ = recommender.proposals([query])
-    at = {int(row): place for place, row in enumerate(proposals.item_rows)}
+    (proposed, _), *_ = ranker_proposals(recommender, [query])
+    at = {int(row): place for place, row in enumerate(proposed.item_rows)}
     shares = []
     for item in slate.items:
         place = at.get(recommender.rows[item.item_id])
         item_shares: list[FeatureShare] = []
         if place is not None:
-            features = proposals.features[[place]]
+            features = proposed.features[[place]]
             added = ranker.contributions(features)[0, :-1].tolist()
             named = zip(ranker.names, features[0].tolist(), added, strict=True)
             item_shares = sorted(

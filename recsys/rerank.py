@@ -1,4 +1,4 @@
-"""A list under rules: what is boosted, pinned, limited and mixed, place by place.
+"""Lists under rules: boosts, pins, limits and diversity, place by place.
 
 Boosts work on the final score, that of the fused z-scores with the ranker's order on top. A factor f adds ln f standard
 deviations of the scores that may be shown: scores are read as log odds (as LambdaMART's are), so that f multiplies the
@@ -8,8 +8,8 @@ largest
     (1 - diversity) * score - diversity * cosine to the nearest item that has a place already
 
 (maximal marginal relevance: Carbonell and Goldstein 1998) with the cosine in the fused item space and scores put
-between 0 and 1 over the best few times `count` candidates. Limits are kept on the way: what would exceed one is passed
-over, and where the candidates are spent the next best follow, so that a list is short only where the shop has no more.
+between 0 and 1 over the best few times `count` candidates. Limits apply at each place: an item that would exceed one is
+skipped. Where the candidates run out the next best follow, so a list is short only where the shop has no more items.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ POOL_FACTOR: Final = 5
 MAX_POOL_EXTRA: Final = 400
 """Candidates of a long list beyond its own length: bounds the time of a list of 1,000."""
 
-Kept = Literal["new", "pinned"]
-NEW: Final[Kept] = "new"
-PINNED: Final[Kept] = "pinned"
-"""The `source` of an item in a place that is kept for new items, and of one whose place was asked for."""
+Placement = Literal["new", "pinned"]
+NEW: Final[Placement] = "new"
+PINNED: Final[Placement] = "pinned"
+"""The `source` of an item in a place reserved for new items, and of one that the request pinned to its place."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def arrange(
     diversity: float,
     count: int,
     new_item_share: float,
-) -> Iterator[tuple[int, Kept | None]]:
-    """(row, why it has its place, None where by its score), at most `count` and none twice.
+) -> Iterator[tuple[int, Placement | None]]:
+    """(row, why it has its place; None: by its score), at most `count` and none twice.
 
     scores: (n_items,), -inf for what may not be shown; new_ranked: rows of new items, the most promising first, for the
-    places that are kept for them; pinned: rows by 0-based place, shown whatever their score and counted by the limits;
-    vectors: (n_items, dim) of norm 1 or zero. Without pins, limits and diversity this is
+    places reserved for them; pinned: rows by 0-based place, shown whatever their score and counted by the limits;
+    vectors: (n_items, dim) of norm 1 or zero. Without pins, limits and diversity the result is that of
     `recsys.new_items.with_new_items`.
     """
     candidates = _Candidates(scores, limits, vectors, diversity, count)
@@ -85,19 +85,19 @@ def arrange(
             yield left.pop(place), PINNED
             continue
         # What does not fit now never will: the iterator need not go back.
-        kept = next((row for row in new if candidates.fits(row)), None) if is_slot(place, new_item_share) else None
-        row = candidates.best() if kept is None else kept
+        new_row = next((row for row in new if candidates.fits(row)), None) if is_slot(place, new_item_share) else None
+        row = candidates.best() if new_row is None else new_row
         if row is None:
             break
         candidates.take(row)
-        yield row, None if kept is None else NEW
+        yield row, None if new_row is None else NEW
     for place in sorted(left):
         if place < count:
             yield left[place], PINNED
 
 
 class _Candidates:
-    """What may still take a place, and how near it is to what has one."""
+    """Items that may still take a place, and how near each is to those that have one."""
 
     def __init__(
         self, scores: np.ndarray, limits: Sequence[Limit], vectors: np.ndarray, diversity: float, count: int
@@ -114,7 +114,7 @@ class _Candidates:
         self._load(np.zeros(0, dtype=np.int64))
 
     def fits(self, row: int) -> bool:
-        """Whether the row has no place yet and no limit is reached by what has."""
+        """Whether the row has no place yet and would exceed no limit."""
         if row in self.taken:
             return False
         return all(
@@ -123,7 +123,7 @@ class _Candidates:
         )
 
     def best(self) -> int | None:
-        """The row that should come next; None where nothing is left that fits."""
+        """The row that comes next; None where nothing is left that fits."""
         while not self._free.any():
             if not self._next_best():
                 return None
@@ -133,7 +133,7 @@ class _Candidates:
         return int(self._rows[value.argmax()])
 
     def take(self, row: int) -> None:
-        """The row has a place now."""
+        """Give the row a place."""
         self.taken[row] = None
         self._free[self._rows == row] = False
         for limit, counts in zip(self.limits, self._counts, strict=True):

@@ -42,11 +42,11 @@ EXIT_REFUSED: Final = 2
 RAY_DIR: Final = "ray"
 READY_TIMEOUT_S: Final = 30.0
 MAX_TEMP_DIR_CHARS: Final = 17
-"""With a run's own folder below it, what Unix sockets (107 characters) and HAProxy's (97) leave after Ray's part."""
+"""Paths of Unix sockets may have 107 characters, HAProxy's 97; this is what the run's folder and Ray's part leave."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 after a clean end, 2 where the user has something to mend (one line on stderr)."""
+    """Exit status: 0 after a clean end, 2 for an error that the user can fix (one line on stderr)."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -78,17 +78,17 @@ def _settings(options: argparse.Namespace, workspace: Workspace) -> Settings:
     environ = dict(os.environ)
     given = {"RECSYS_SERVE__HOST": options.host, "RECSYS_SERVE__PORT": options.port}
     environ |= {name: value for name, value in given.items() if value is not None}
-    asked = options.config or (Path(environ["RECSYS_CONFIG"]) if "RECSYS_CONFIG" in environ else None)
-    return load_settings(find_settings(asked, workspace.settings_file), environ)
+    config = options.config or (Path(environ["RECSYS_CONFIG"]) if "RECSYS_CONFIG" in environ else None)
+    return load_settings(find_settings(config, workspace.settings_file), environ)
 
 
 def _serve(options: argparse.Namespace) -> None:
-    """All that can be refused is refused before Ray, whose start takes seconds."""
+    """Checks everything that can be checked before it starts Ray, which takes seconds."""
     workspace, _ = served(checked_place(options.workspace))
     settings = _settings(options, workspace)
     if workspace.url and not settings.serve.events_url:
         raise ServeError(
-            f"{workspace.url}: object storage cannot hold the database of events; set RECSYS_SERVE__EVENTS_URL (or "
+            f"{workspace.url}: object storage cannot hold the live database; set RECSYS_SERVE__EVENTS_URL (or "
             "serve.events_url) to postgresql://user:password@host/name"
         )
     # Not through the store: lancedb must not be loaded in the process that starts Ray (serving/releases/active.py).
@@ -118,15 +118,15 @@ def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir:
     if address is not None:
         environment.pop(BINARY_VARIABLE, None)  # another machine's commands may lie elsewhere
     os.environ.update({name: value for name, value in environment.items() if name != METRICS_VARIABLE})
-    # Only here: ray reads these variables as it is imported.
+    # Imported here: ray reads these variables when it is imported.
     from serving.app import deploy, ray_cluster
 
-    # Only now: this process imports what counts, but it is no replica (serving/telemetry/metrics.py).
+    # Set only now: this process imports the metrics, but it is not a replica (serving/telemetry/metrics.py).
     os.environ[METRICS_VARIABLE] = environment[METRICS_VARIABLE]
 
-    # A folder of its own for Ray, which opens it to every user of the machine; `run_dir` stays closed.
+    # Ray gets its own folder, as it opens it to every user of the machine; `run_dir` stays private.
     with ray_cluster(address, run_dir / RAY_DIR, environment):
-        # Ray has put its own handlers in place.
+        # Ray has installed its own handlers.
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, _interrupt)
         deploy(workspace, settings)
@@ -137,7 +137,7 @@ def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir:
 
 
 def _served_release(workspace: Workspace, port: int) -> str:
-    """Asked as a client would, proxy included. Raises ServeError where no release is loaded."""
+    """The id of the release, read through the proxy as a client would. Raises ServeError where no release is loaded."""
     connection = HTTPConnection(LOOPBACK, port, timeout=READY_TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
@@ -146,13 +146,13 @@ def _served_release(workspace: Workspace, port: int) -> str:
     finally:
         connection.close()
     if response.status != HTTPStatus.OK:
-        raise ServeError(f"{workspace.shown}: its current release does not load")
+        raise ServeError(f"{workspace.shown}: its current release could not be loaded")
     release_id: str = json.loads(body)["release_id"]
     return release_id
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """End by unwinding, so that every process started is ended; a second signal must not cut that short."""
+    """Raise KeyboardInterrupt, so that every process started is ended on the way out; further signals are ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt

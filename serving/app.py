@@ -36,6 +36,7 @@ from serving.live.catalogue import LiveCatalogue
 from serving.releases.active import ActiveRelease, ReleaseWatch, workspace_source
 from serving.releases.arms import ArmReleases
 from serving.releases.replay import PastReleases
+from serving.state import ServiceState
 from serving.telemetry.access_log import AccessLog
 from serving.telemetry.tracing import start_tracing
 from serving.watch.erased_users import ErasedUsersWatch
@@ -47,21 +48,21 @@ APP_NAME: Final = "recsys"
 DEPLOYMENT_NAME: Final = "storefront"
 QUIET: Final = LoggingConfig(enable_access_log=False, log_level="WARNING")
 MAX_ONGOING: Final = 10_000
-"""Never reached: a request too many is refused by `serving.ingress.access`, at less cost than by Ray."""
+"""Never reached: `serving.ingress.access` refuses excess requests at less cost than Ray would."""
 
 SWITCH_S: Final = 0.0005
-"""After so long a list that is being made lets the event loop look at what has arrived; Python's own 5 ms are several
+"""A thread that makes a list lets the event loop run after so long; Python's default of 5 ms is the time of several
 lists."""
 
 OBJECT_STORE_BYTES: Final = 80 * 2**20
-"""Near the least that Ray takes: nothing goes through its object store here, and it claims 30 % of memory if let."""
+"""About the smallest that Ray accepts: the service does not use the object store, whose default is 30 % of memory."""
 
 
 class Storefront:
-    """One replica: a live release, kept up to date, behind the HTTP contract."""
+    """One replica: it follows the published releases and serves the HTTP API."""
 
     def __init__(self, place: str, settings: Settings) -> None:
-        # A replica is a process of its own. Not `sys.stderr`, which Serve has turned into its own log, of warnings.
+        # A replica is a process of its own. Not `sys.stderr`, which Ray Serve redirects to its own log of warnings.
         handler = logging.StreamHandler(sys.__stderr__)
         handler.addFilter(RequestIdFilter())
         form = "%(levelname)s %(name)s %(message)s%(request)s"
@@ -69,7 +70,7 @@ class Storefront:
         sys.setswitchinterval(SWITCH_S)
         start_tracing(os.environ)
         self._settings = settings
-        # Here and not where Ray is started: a replica on another machine has a copy of its own.
+        # Here and not where Ray is started: a replica on another machine has its own copy of the workspace.
         workspace, mirror = served(place)
         self._mirror = MirrorWatch(mirror, settings.serve.release_poll_s) if mirror else None
         if self._mirror:
@@ -92,9 +93,9 @@ class Storefront:
         self._arms.poll()
         self._arms.start()
         self._database = open_live_database(workspace, settings.serve.events_url)
-        self._forgotten = ErasedUsersWatch(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
-        self._forgotten.poll()
-        self._forgotten.start()
+        self._erased_users = ErasedUsersWatch(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
+        self._erased_users.poll()
+        self._erased_users.start()
         changes = ItemChanges(self._database)
         self._catalogue = LiveCatalogue(lambda: self._watch.live, changes, settings.serve.items_poll_s)
         self._catalogue.start()
@@ -106,42 +107,42 @@ class Storefront:
             catalogue.start()
         self._past = PastReleases(source, self._loaded, settings.serve.text_cache)
 
-    def _beside(self, release_id: str) -> ActiveRelease | None:
+    def _arm_release(self, release_id: str) -> ActiveRelease | None:
         return self._arm_catalogues[release_id].live
 
     def _loaded(self) -> list[ActiveRelease]:
-        """With the day's changes of products, and as they were published."""
+        """Every loaded release, once with the item changes since it was published and once without."""
         catalogues = [self._catalogue, *self._arm_catalogues.values()]
         published = [self._watch.live, *map(self._arms.get, self._arm_catalogues)]
-        found = [*(catalogue.live for catalogue in catalogues), *published]
-        return list({id(live): live for live in found if live is not None}.values())
+        loaded = [*(catalogue.live for catalogue in catalogues), *published]
+        return list({id(active): active for active in loaded if active is not None}.values())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         access_log = AccessLog(Path(self._settings.serve.access_log)) if self._settings.serve.access_log else None
-        return create_app(
-            lambda: self._catalogue.live,
-            self._settings,
-            self._database,
-            lambda: self._keys.keys,
-            access_log,
-            beside=self._beside,
-            past=self._past.get,
-            forgotten=self._forgotten,
+        state = ServiceState(
+            active=lambda: self._catalogue.live,
+            database=self._database,
+            keys=lambda: self._keys.keys,
+            access_log=access_log,
+            arm_release=self._arm_release,
+            past_releases=self._past.get,
+            erased_users=self._erased_users,
             lake=self._lake,
             atlases=self._atlases,
-            echo_request_id=False,  # Ray Serve's server does
+            echo_request_id=False,  # Ray Serve's server adds it
         )
+        return create_app(self._settings, state)
 
 
 @contextmanager
 def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """A connection to the cluster at `address`, or, with None, to one of this process's own that ends with it.
+    """A connection to the cluster at `address`; with None, to a new cluster that ends with this process.
 
-    environment: variables of every worker; on a cluster of others they are not inherited from this process.
+    environment: variables for every worker; workers of a running cluster do not inherit them from this process.
     """
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        # "local" and not None: None would join whatever cluster last started on this machine.
+        # "local" and not None: None would join the cluster that started last on this machine.
         options |= {
             "address": "local",
             "include_dashboard": False,
@@ -161,17 +162,17 @@ def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, s
 
 
 def deploy(workspace: Workspace, settings: Settings) -> None:
-    """Start the replicas and the proxy; returns when they answer. Needs `ray_cluster`."""
+    """Start the replicas and the proxy; returns when they are ready. Call it within `ray_cluster`."""
     http = HTTPOptions(host=settings.serve.host, port=settings.serve.port)
     serve.start(http_options=http, logging_config=QUIET)
     serve.run(_bound(workspace, settings), name=APP_NAME, route_prefix="/")
 
 
 def application(_arguments: dict[str, str]) -> Application:
-    """The service for a cluster that runs Ray Serve by itself (`import_path: serving.app:application`, deploy/).
+    """The service for a cluster that runs Ray Serve itself (`import_path: serving.app:application`, deploy/).
 
-    Workspace and settings come from the environment, RECSYS_WORKSPACE and RECSYS_CONFIG among it. The proxies of a
-    cluster listen on every interface, so each call needs a key, whatever `serve.host` says; a release may be
+    Workspace and settings come from the environment (RECSYS_WORKSPACE, RECSYS_CONFIG and others). The proxies of a
+    cluster listen on every interface, so each call needs a key, whatever `serve.host` says. The first release may be
     published later. Raises ServeError where no workspace is named, ConfigError where its name or a setting is wrong.
     """
     named, config = os.environ.get("RECSYS_WORKSPACE"), os.environ.get("RECSYS_CONFIG")

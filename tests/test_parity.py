@@ -16,6 +16,7 @@ from recsys.query import Query
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
+from serving.state import ServiceState
 
 SENTENCE = "a warm jacket for rainy days"
 
@@ -24,7 +25,7 @@ SENTENCE = "a warm jacket for rainy days"
 def service(published_shop: PublishedShop) -> Iterator[TestClient]:
     release = load_release(published_shop.workspace)
     texts = TextVectors(lambda: load_encoder(release.encoder), size=10)
-    yield TestClient(create_app(lambda: ActiveRelease(release, texts), published_shop.settings))
+    yield TestClient(create_app(published_shop.settings, ServiceState(lambda: ActiveRelease(release, texts))))
     texts.close()
 
 

@@ -13,6 +13,7 @@ from features.explore.rule_steps import rule_steps
 from features.explore.showing import as_html, as_text
 from features.explore.what_if import recommender_with_weight, recommender_without
 from recsys import config
+from recsys.batch_scoring import shoppers, source_scores
 from recsys.errors import QueryError
 from recsys.fusion import z_scores
 from recsys.query import Query, Signal
@@ -77,7 +78,7 @@ class ExplainedSlate:
 
     def candidates(self, count: int = 10) -> pl.DataFrame:
         """source, place, item_id, title, z_score, in_slate: the best of each source that speaks, that may be shown."""
-        scores, allowed, _ = self.recommender.score([self.query])
+        scores, allowed, _ = source_scores(self.recommender, [self.query])
         standard = z_scores(scores)[:, 0]
         places = {item.item_id: item.rank for item in self.slate.items}
         rows = [
@@ -99,7 +100,7 @@ class ExplainedSlate:
 
     def query_neighbours(self, count: int = 10) -> pl.DataFrame:
         """place, item_id, title, cosine: what lies nearest to what the sequence model expects next."""
-        wanted = unit_rows(self.recommender.shoppers([self.query]).query_vectors)[0]
+        wanted = unit_rows(shoppers(self.recommender, [self.query]).query_vectors)[0]
         cosines = self.recommender.vectors @ wanted
         rows = top_k(cosines, count).tolist() if wanted.any() else []
         titles, ids = self.recommender.properties.titles, self.recommender.item_ids

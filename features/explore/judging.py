@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from recsys.batch_scoring import shown_rows
 from recsys.errors import DataError, QueryError
 from recsys.interactions import positions, rating_events
 from recsys.item_groups import GROUPINGS, fewer, item_groups
@@ -105,7 +106,7 @@ def judged(
     if len(targets) > MAX_USERS:
         targets = targets.sample(MAX_USERS, seed=seed).sort("user_id")
     queries = _queries(targets, done.filter(pl.col("timestamp") >= as_of))
-    shown = recommender.shown_rows(queries, K)
+    shown = shown_rows(recommender, queries, K)
     ranks = shown_ranks(shown, positions(targets["item_id"], item_ids))
     known = [recommender.users.history(user_id).item_rows for user_id in targets["user_id"]]
     return Judged(recommender, targets, ranks, shown, np.array([(rows >= 0).sum() for rows in known]))

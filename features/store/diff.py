@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from features.store.release import LoadedRelease
+from recsys.batch_scoring import slates
 from recsys.config import Settings
 from recsys.embedding_health import nearest, sampled_rows
 from recsys.errors import StoreError
@@ -120,7 +121,7 @@ def slate_churn(before: Recommender, after: Recommender, user_ids: Sequence[str]
 
 def _lists(recommender: Recommender, user_ids: Sequence[str], count: int) -> list[list[str]]:
     queries = [Query(user_id=user_id, count=count) for user_id in user_ids]
-    return [[item.item_id for item in slate.items] for slate in recommender.slates(queries)]
+    return [[item.item_id for item in slate.items] for slate in slates(recommender, queries)]
 
 
 def _title(recommender: Recommender, item_id: str) -> str:

@@ -23,12 +23,12 @@ from jobs.bench.data import BenchData
 from jobs.bench.measured_process import MODEL_RUN, ModelRun
 from jobs.bench.product import buy_it_again, sequence, serve, true_taste
 from jobs.bench.scoring import Answer, K, Past, answer_of, hide, past_of_test, read_past
+from recsys.batch_scoring import batches
 from recsys.candidates import Factors
 from recsys.errors import RecsysError
 from recsys.hardware import peak_memory_mb
 from recsys.linear import fit_linear
 from recsys.metrics import ndcg, target_ranks
-from recsys.recommend import batches
 from recsys.sparse_rows import ItemRows
 from recsys.whitening import fit_whitening
 

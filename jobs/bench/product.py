@@ -17,6 +17,7 @@ from jobs.bench.scoring import Answer, K, answer_of, past_of_test
 from jobs.training.fit import fit_model, learn_fusion, learn_ranker, recommender, users_of, whiten
 from jobs.training.held_out_requests import requests
 from jobs.training.warm_start import SequenceFits, histories_of
+from recsys.batch_scoring import query_batches
 from recsys.config import Settings
 from recsys.fusion import Fusion
 from recsys.interactions import matrix, positions
@@ -155,7 +156,7 @@ def served_lists(served: Recommender, held_out: HeldOut, read_text: np.ndarray) 
     """Ranks and shown rows, as in `Answer`, of requests whose session is the current visit."""
     queries, item_ids = requests(held_out, read_text, SERVED), held_out.targets["item_id"].to_list()
     ranks, shown = np.zeros(len(queries), dtype=np.int64), np.full((len(queries), K), -1)
-    for rows in served.batches(len(queries)):
+    for rows in query_batches(served, len(queries)):
         for place, slate in enumerate(served.recommend(queries[rows]), start=rows.start):
             listed = [served.rows[item.item_id] for item in slate.items[:K]]
             shown[place, : len(listed)] = listed

@@ -13,10 +13,10 @@ import scipy.sparse as sp
 from jobs.bench.data import BenchData
 from jobs.training.fit import history_of
 from jobs.training.held_out_requests import sampled
+from recsys.batch_scoring import batches
 from recsys.config import Settings
 from recsys.interactions import event_weights, interactions, matrix, positions
 from recsys.metrics import target_ranks
-from recsys.recommend import batches
 from recsys.split import HeldOut
 from recsys.top_k import top_k
 

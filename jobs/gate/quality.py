@@ -20,6 +20,7 @@ from jobs.gate.findings import Finding, Severity
 from jobs.training.fit import Inputs, users_of
 from jobs.training.held_out_requests import requests, sampled
 from recsys import config
+from recsys.batch_scoring import shown_rows
 from recsys.config import Settings
 from recsys.interactions import positions
 from recsys.metrics import bootstrap_difference, ndcg, shown_ranks
@@ -164,7 +165,7 @@ def _coverage(comparison: Comparison, settings: config.GateSettings) -> Finding:
 
 def _gains(recommender: Recommender, queries: Sequence[Query], target_ids: pl.Series) -> tuple[np.ndarray, int]:
     """(n,) NDCG of each list, and the number of distinct items in all lists."""
-    shown = recommender.shown_rows(queries, K)
+    shown = shown_rows(recommender, queries, K)
     ranks = shown_ranks(shown, positions(target_ids, recommender.model.item_ids))
     return ndcg(ranks, K), len(np.unique(shown[shown >= 0]))
 

@@ -20,6 +20,7 @@ from jobs.gate.quality import Comparison, quality_findings
 from jobs.gate.records import ChangedSlate, GateRecord
 from jobs.gate.served_auc import ServedAuc
 from recsys import config
+from recsys.batch_scoring import source_scores
 from recsys.model import Model
 from recsys.query import Query
 from recsys.recommend import Recommender
@@ -199,7 +200,7 @@ def _fault(candidate: Recommender, item_ids: Sequence[str], query: Query) -> str
     rows = [candidate.rows[item_id] for item_id in item_ids]
     if not candidate.properties.available[rows].all():
         return "contains an unavailable item"
-    _, allowed, _ = candidate.score([query])
+    _, allowed, _ = source_scores(candidate, [query])
     return "is empty" if not item_ids and (allowed.any() or query.user_id is None) else ""
 
 

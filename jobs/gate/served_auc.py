@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from jobs.training.held_out_requests import sample_rows
+from recsys.batch_scoring import fused_scores, query_batches
 from recsys.interactions import positions
 from recsys.query import Query
 from recsys.recommend import Recommender
@@ -40,8 +41,8 @@ def served_auc(recommender: Recommender, done: pl.DataFrame, max_users: int, see
     item_ids_of = dict(pairs.group_by("user_id").agg("item_id").iter_rows())
     areas = []
     queries = [Query(user_id=user_id) for user_id in sample["user_id"]]
-    for batch in recommender.batches(len(queries)):
-        for query, fused in zip(queries[batch], recommender.fused(queries[batch]), strict=True):
+    for batch in query_batches(recommender, len(queries)):
+        for query, fused in zip(queries[batch], fused_scores(recommender, queries[batch]), strict=True):
             is_own = np.isin(rows, [recommender.rows[item_id] for item_id in item_ids_of[query.user_id]])
             area = _auc(fused.totals[rows], is_own, counts - is_own)
             areas += [] if area is None else [area]

@@ -21,12 +21,13 @@ from features.workspace.record_file import RecordFile
 from jobs.embedding.embed import EMPTY, load_vectors
 from jobs.lake.snapshot import Shop
 from jobs.training.warm_start import save_warm_start
+from recsys.batch_scoring import batches, shoppers
 from recsys.config import Settings
 from recsys.cooccurrence import learn_together
 from recsys.errors import StoreError
 from recsys.model import Model
 from recsys.query import Query
-from recsys.recommend import Recommender, batches
+from recsys.recommend import Recommender
 from recsys.review_quotes import Evidence
 from recsys.sequence import SequenceModel
 from recsys.workspace import Workspace
@@ -160,9 +161,9 @@ def users_table(trained: TrainedRelease) -> pl.DataFrame:
     dim, cf_dim = recommender.vectors.shape[1], trained.model.factors.item_factors.shape[1]
     fused, factors = np.zeros((len(table), dim), np.float32), np.zeros((len(table), cf_dim), np.float32)
     for batch in batches(len(table), dim + cf_dim):
-        shoppers = recommender.shoppers([Query(user_id=user_id) for user_id in table["user_id"][batch]])
-        fused[batch] = shoppers.query_vectors
-        factors[batch] = trained.model.factors.user_factors(shoppers.history)
+        read = shoppers(recommender, [Query(user_id=user_id) for user_id in table["user_id"][batch]])
+        fused[batch] = read.query_vectors
+        factors[batch] = trained.model.factors.user_factors(read.history)
     return table.with_columns(
         vectors("vector", fused),
         vectors("cf_vector", factors),

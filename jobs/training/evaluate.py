@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from jobs.training.held_out_requests import requests, sampled
+from recsys.batch_scoring import query_batches, source_scores
 from recsys.interactions import positions
 from recsys.metrics import bootstrap_interval, ndcg, quality, shown_ranks
 from recsys.recommend import Recommender
@@ -36,8 +37,8 @@ def evaluate(
     names = ["fused", "popularity", *(recommender.sources[place].name for place in alone)]
     shown = {name: np.full((len(targets), K), -1, dtype=np.int64) for name in names}
     queries = requests(held_out, read_text, K)
-    for batch in recommender.batches(len(queries)):
-        scores, allowed, _ = recommender.score(queries[batch])
+    for batch in query_batches(recommender, len(queries)):
+        scores, allowed, _ = source_scores(recommender, queries[batch])
         for row, slate in enumerate(recommender.recommend(queries[batch])):
             place = batch.start + row
             _fill(shown["fused"][place], np.array([recommender.rows[item.item_id] for item in slate.items]))

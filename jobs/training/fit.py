@@ -15,6 +15,7 @@ from features.factors import fit_factors
 from features.text.browsing_profile import browsing_profiles
 from jobs.training.held_out_requests import requests, sampled
 from recsys import candidates
+from recsys.batch_scoring import query_batches, ranker_proposals, source_scores
 from recsys.config import Settings
 from recsys.fusion import DECAYS, Fusion, Pool, fit_fusion, join_pools, make_pool
 from recsys.interactions import histories, interactions, matrix, positions, time_decay
@@ -188,8 +189,8 @@ def learn_ranker(inputs: Inputs, model: Model, users: Users, held_out: HeldOut, 
     trial = recommender(inputs, model, users, settings)
     queries = requests(held_out, inputs.read_text)
     proposals, sums = [], []
-    for batch in trial.batches(len(queries)):
-        for proposal, total in trial.proposals(queries[batch]):
+    for batch in query_batches(trial, len(queries)):
+        for proposal, total in ranker_proposals(trial, queries[batch]):
             proposals.append(proposal)
             sums.append(total)
     teaches = np.random.default_rng(settings.seed).permutation(len(queries)) % 2 == 0
@@ -218,8 +219,8 @@ def _chosen(rows: list[T], mask: np.ndarray) -> list[T]:
 def _pool(trial: Recommender, queries: list[Query], target_rows: np.ndarray, size: int) -> Pool:
     names, popularity = [source.name for source in trial.sources], trial.model.popularity
     pools = []
-    for batch in trial.batches(len(queries)):
-        scores, allowed, text_weights = trial.score(queries[batch])
+    for batch in query_batches(trial, len(queries)):
+        scores, allowed, text_weights = source_scores(trial, queries[batch])
         pools.append(make_pool(names, scores, allowed, text_weights, popularity, target_rows[batch], size))
     return join_pools(pools)
 

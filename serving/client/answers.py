@@ -165,14 +165,14 @@ class ReleaseResponse:
 
 @dataclass(frozen=True)
 class ExplainResponse:
-    """A list made again from its release; `same` says whether it holds `given_ids`, what was answered."""
+    """A list made again from its release; `reproduced` says whether it holds `served_item_ids`, the items served."""
 
     recommendation_id: str
     asked_at: datetime
     user_id: str | None
     release_id: str
-    same: bool
-    given_ids: tuple[str, ...]
+    reproduced: bool
+    served_item_ids: tuple[str, ...]
     items: tuple[SlateItem, ...]
     fallback: str | None
     took_ms: float

@@ -1,58 +1,62 @@
-"""The lists of the last minute. Who asks the same again, while nothing has happened, gets the same list again."""
+"""A cache of the lists of the last minute: the same request gets the same list while nothing has changed."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from recsys.result_cache import ResultCache
 from recsys.slate import Slate
-from serving.lists.conversion import SettledRequest
+from serving.lists.request import SettledRequest
 from serving.releases.active import ActiveRelease
 
-KEPT_FOR: Final = timedelta(minutes=1)
-"""How long ago something was counts in days, so that a list of a minute ago is the list of now."""
+CACHED_FOR: Final = timedelta(minutes=1)
+"""The age of events counts in days, so a list of a minute ago is still right."""
 
 LISTS: Final = 4_096
 MAX_ITEMS: Final = 25
-"""Of longer lists so many would take too much memory: an item with its reason takes one to two kilobytes."""
+"""Longer lists are not cached, for their memory: an item with its explanation takes one to two kilobytes."""
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """live: held weakly, as a release that was replaced must leave the memory."""
+class CachedSlate:
+    """A slate and the time of the request that it was made for.
 
-    live: weakref.ref[ActiveRelease]
+    active: the release, held weakly, as a release that was replaced must be freed.
+    """
+
+    active: weakref.ref[ActiveRelease]
     at: datetime
     slate: Slate
 
 
 class SlateCache:
-    """Lists by all that was asked, the shopper's recent events and the items that are gone among it. A list that quotes
-    a review which was hidden since is made anew. Ids of shoppers are not kept."""
+    """Slates by `SettledRequest.key`, which covers the shopper's recent events and the unavailable items. A list that
+    quotes a review which was hidden since does not count. Ids of shoppers are not stored."""
 
     def __init__(self) -> None:
-        self._recent: ResultCache[_Kept] = ResultCache(LISTS)
+        self._slates: ResultCache[CachedSlate] = ResultCache(LISTS)
 
-    def find(self, asked: SettledRequest, live: ActiveRelease) -> tuple[SettledRequest, Slate] | None:
-        """The list that was made of the same request, and the request as it was asked then: from it the list can be
-        made again."""
-        kept = self._recent.find(asked.key)
-        if kept is None or kept.live() is not live or not timedelta(0) <= asked.at - kept.at < KEPT_FOR:
+    def find(self, settled: SettledRequest, active: ActiveRelease) -> CachedSlate | None:
+        """The slate of an equal request to the same release; None where there is none, or it is too old."""
+        cached = self._slates.find(settled.key)
+        if cached is None or cached.active() is not active:
             return None
-        if asked.request.explain and _quotes_any(kept.slate, live.release.recommender.facts.hidden):
+        if not timedelta(0) <= settled.at - cached.at < CACHED_FOR:
             return None
-        return replace(asked, at=kept.at), kept.slate
+        if settled.request.explain and _quotes_any(cached.slate, active.release.recommender.facts.hidden):
+            return None
+        return cached
 
-    def keep(self, asked: SettledRequest, live: ActiveRelease, slate: Slate) -> None:
-        """Keep a list that was just made."""
+    def keep(self, settled: SettledRequest, active: ActiveRelease, slate: Slate) -> None:
+        """Cache a new slate."""
         if len(slate.items) <= MAX_ITEMS:
-            self._recent.keep(asked.key, _Kept(weakref.ref(live), asked.at, slate))
+            self._slates.keep(settled.key, CachedSlate(weakref.ref(active), settled.at, slate))
 
 
 def _quotes_any(slate: Slate, review_ids: Container[str]) -> bool:
-    told = (item.explanation for item in slate.items)
-    return any(one is not None and one.quote is not None and one.quote.review_id in review_ids for one in told)
+    quotes = (item.explanation.quote for item in slate.items if item.explanation is not None)
+    return any(quote is not None and quote.review_id in review_ids for quote in quotes)

@@ -1,5 +1,4 @@
-"""How an answered request is written down, and read again: JSON in the column `content` of
-`features/live/answer_log.py`."""
+"""The stored form of a served list: JSON in the column `content` of `features/live/answer_log.py`, and back."""
 
 from __future__ import annotations
 
@@ -10,35 +9,38 @@ from pydantic import BaseModel, ConfigDict
 
 from features.live.answer_log import Answer
 from recsys.experiments import Assignment
-from serving.lists.conversion import SettledRequest
+from serving.lists.request import SettledRequest
 from serving.schemas.list_options import ListRequest
 from serving.schemas.lists import SessionEvent
 
 
 @dataclass(frozen=True)
 class ServedList:
-    """A list as it was given. assignment: the shopper's part in an experiment, if any."""
+    """A list as it was served. assignment: the shopper's arm of an experiment, None outside experiments."""
 
     recommendation_id: str
     release_id: str
-    asked: SettledRequest
+    settled: SettledRequest
     item_ids: tuple[str, ...]
     assignment: Assignment | None
 
 
 class StoredEvent(SessionEvent):
+    """An event of a stored session, whose text was cleaned when it arrived."""
+
     text: str | None = None
 
 
 class StoredRequest(ListRequest):
-    """Checked when it came: texts are not cleaned again, and events of the log may have lengthened the session."""
+    """A request that was validated when it arrived: texts are not cleaned again, and the session may be longer than a
+    client may send, as events from the event log precede it."""
 
     session: tuple[StoredEvent, ...] = ()
     text: str | None = None
 
 
 class Content(BaseModel):
-    """What is kept of an answer beside the columns. Fields of another version are left unread."""
+    """What is stored of a list beside the columns. Fields that another version added are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -49,27 +51,27 @@ class Content(BaseModel):
     experiment: str | None = None
     arm: str | None = None
 
-    def asked(self, answer: Answer) -> SettledRequest:
-        """The request as it was answered."""
+    def settled(self, answer: Answer) -> SettledRequest:
+        """The request as it was served; answer: the row that holds this content."""
         return SettledRequest(self.request, answer.at, answer.left_out, self.is_search, self.by_ranker)
 
 
-def to_answer(answered: ServedList) -> Answer:
-    """As it is stored."""
-    asked, part = answered.asked, answered.assignment
+def to_answer(served: ServedList) -> Answer:
+    """The row of the list."""
+    settled, assignment = served.settled, served.assignment
     content = {
-        "request": asked.request.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        "is_search": asked.is_search,
-        "by_ranker": asked.by_ranker,
-        "item_ids": answered.item_ids,
-        "experiment": part and part.experiment,
-        "arm": part and part.arm,
+        "request": settled.request.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "is_search": settled.is_search,
+        "by_ranker": settled.by_ranker,
+        "item_ids": served.item_ids,
+        "experiment": assignment and assignment.experiment,
+        "arm": assignment and assignment.arm,
     }
     return Answer(
-        recommendation_id=answered.recommendation_id,
-        at=asked.at,
-        user_id=asked.request.user_id,
-        release_id=answered.release_id,
-        left_out=asked.gone,
+        recommendation_id=served.recommendation_id,
+        at=settled.at,
+        user_id=settled.request.user_id,
+        release_id=served.release_id,
+        left_out=settled.unavailable_ids,
         content=json.dumps(content, ensure_ascii=False),
     )

@@ -1,5 +1,5 @@
-"""Answered lists on their way to the live database: beside the request path, in groups, and dropped rather than waited
-for."""
+"""Writes served lists to the live database, off the request path and in groups. Under pressure it drops lists rather
+than delay requests."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ log = logging.getLogger(__name__)
 
 PAUSE_S: Final = 0.25
 GROUP_ANSWERS: Final = 500
-"""A transaction takes so many: events wait for it in SQLite."""
+"""Most lists of one transaction: in SQLite, events wait until it ends."""
 
 MAX_WAITING: Final = 10_000
 PRUNED_EVERY: Final = timedelta(hours=1)
 
 
 class AnswerRecorder:
-    """Adding costs a request microseconds; a thread writes what was added every `PAUSE_S` seconds.
+    """Adding a list takes microseconds; a thread writes the added lists every `PAUSE_S` seconds.
 
-    What was added last before a process is killed is lost, and so is what the database does not take: no shopper waits
-    for a record. forgotten: shoppers whose lists are not written, though they were made.
+    Lists that wait when the process is killed are lost, and so are those that the database does not take: no shopper
+    waits for a record. erased_users: shoppers whose lists are not written, even if they were served.
     """
 
-    def __init__(self, answers: AnswerLog, settings: config.ServeSettings, forgotten: Container[object] = ()) -> None:
+    def __init__(
+        self, answers: AnswerLog, settings: config.ServeSettings, erased_users: Container[object] = ()
+    ) -> None:
         self._answers = answers
-        self._forgotten = forgotten
+        self._erased_users = erased_users
         self._replay = timedelta(days=settings.replay_days)
         self._exposure = timedelta(days=settings.exposure_days)
         self._waiting: deque[ServedList] = deque()
@@ -45,26 +47,26 @@ class AnswerRecorder:
         self._failing = False
         self._poller = Poller(self.flush, PAUSE_S, "answer-writer")
 
-    def add(self, answered: ServedList) -> None:
-        """Take a list to be recorded; never waits. Dropped and counted where too many wait."""
-        if not self._replay and answered.assignment is None:
+    def add(self, served: ServedList) -> None:
+        """Take a list to be recorded; never waits. It is dropped and counted where too many wait."""
+        if not self._replay and served.assignment is None:
             return
         if len(self._waiting) >= MAX_WAITING:
             ANSWERS_DROPPED.inc()
             return
-        self._waiting.append(answered)
+        self._waiting.append(served)
 
     def start(self) -> None:
-        """Write from now on, in a thread of its own."""
+        """Start the thread that writes."""
         self._poller.start()
 
     def close(self) -> None:
-        """Return when what was added is written."""
+        """Return when all added lists are written."""
         self._poller.close()
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; when this returns, what was added before is in the database or dropped."""
+        """Write the lists that wait; when this returns, all lists added before are in the database or dropped."""
         with self._writing:
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(GROUP_ANSWERS, len(self._waiting)))]
@@ -72,16 +74,16 @@ class AnswerRecorder:
                     return
 
     def _write(self, group: list[ServedList]) -> bool:
-        newest_at = group[-1].asked.at
-        group = [one for one in group if one.asked.request.user_id not in self._forgotten]
+        newest_at = group[-1].settled.at
+        group = [served for served in group if served.settled.request.user_id not in self._erased_users]
         try:
             self._answers.record(
-                [to_answer(one) for one in group] if self._replay else [],
-                [exposure for one in group if (exposure := _exposure(one)) is not None],
+                [to_answer(served) for served in group] if self._replay else [],
+                [exposure for served in group if (exposure := _exposure(served)) is not None],
             )
             self._prune(newest_at)
         except Exception as error:
-            # Whatever it is, the thread must live on; the next group comes after a pause.
+            # Whatever the error, the thread must go on; the next group comes after a pause.
             ANSWERS_DROPPED.inc(len(group))
             if not self._failing:
                 trace = None if isinstance(error, StoreError) else error
@@ -100,8 +102,8 @@ class AnswerRecorder:
         log.info("answers pruned n=%d", n_pruned)
 
 
-def _exposure(answered: ServedList) -> Exposure | None:
-    part, user_id = answered.assignment, answered.asked.request.user_id
-    if part is None or user_id is None:
+def _exposure(served: ServedList) -> Exposure | None:
+    assignment, user_id = served.assignment, served.settled.request.user_id
+    if assignment is None or user_id is None:
         return None
-    return Exposure(answered.recommendation_id, answered.asked.at, user_id, part.experiment, part.arm)
+    return Exposure(served.recommendation_id, served.settled.at, user_id, assignment.experiment, assignment.arm)

@@ -1,170 +1,173 @@
-"""A request for a list, from the shopper's part in an experiment to the record of what was answered."""
+"""Serving a list, from the request to the record: /v1/recommend, its batches, and /v1/search."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Container
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
-from recsys.recommend import PreparedList
 from recsys.slate import Slate
 from serving.lists.cache import SlateCache
-from serving.lists.conversion import (
-    SettledRequest,
-    begun_of,
-    check_count,
-    finished,
-    known_query_of,
-    query_of,
-    slate_of,
-    to_response,
-    told_items,
-)
+from serving.lists.executor import ListExecutor
+from serving.lists.query import known_query_of, query_of
 from serving.lists.record import ServedList
 from serving.lists.recorder import AnswerRecorder
+from serving.lists.request import SettledRequest, check_count
+from serving.lists.response import response_items, to_response
 from serving.live.context import LiveContext
 from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import ListRequest, SearchRequest, settled
 from serving.schemas.lists import SlateResponse
 from serving.telemetry.metrics import count_slate
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class ListPlan:
+    """What is decided before anything is read. request: settled; at: its time, UTC; active: the release that it is
+    served from; assignment: the shopper's arm of an experiment, None outside experiments."""
+
+    request: ListRequest
+    at: datetime
+    active: ActiveRelease
+    assignment: Assignment | None
+
+    def settle(self, request: ListRequest, unavailable_ids: frozenset[str]) -> SettledRequest:
+        """With live data: the request, its session completed, and the items that the list may not hold."""
+        is_search = isinstance(request, SearchRequest)
+        by_ranker = self.assignment is None or self.assignment.settings.ranker == "learned"
+        return SettledRequest(request, self.at, unavailable_ids, is_search, by_ranker)
 
 
-async def in_turn(turn: asyncio.Lock, work: Callable[[], T]) -> T:
-    """What `work` returns, in an iteration of the event loop in which no other piece of work is done: first come, first
-    served. Without it as many pieces as had arrived would be done in one iteration, and what came after them, were it
-    only to be refused, would wait for all."""
-    await turn.acquire()
-    try:
-        return work()
-    finally:
-        asyncio.get_running_loop().call_soon(turn.release)
+@dataclass(frozen=True)
+class PreparedList:
+    """A list on its way. query: None where texts have to be encoded first, or where the list was cached; slate: None
+    where it has yet to be made."""
+
+    settled: SettledRequest
+    query: Query | None
+    slate: Slate | None
 
 
 class ListService:
-    """Answers /v1/recommend, its batches, and searches.
+    """Serves lists.
 
-    ready: the release that answers now, or an error; beside: a release that an arm is served from, None where it is not
-    loaded; moment: what has happened since a release was made; writer: None where nothing is recorded; forgotten:
-    shoppers who are answered as guests are.
+    ready: the release that answers, or an error; arm_release: the release that an arm is served from, None where it is
+    not loaded; live: the live database, None without one; recorder: None where lists are not recorded; erased_users:
+    shoppers who get the lists of guests.
     """
 
     def __init__(
         self,
         ready: Callable[[], ActiveRelease],
-        beside: Callable[[str], ActiveRelease | None],
+        arm_release: Callable[[str], ActiveRelease | None],
         settings: Settings,
-        moment: LiveContext | None,
-        writer: AnswerRecorder | None,
-        forgotten: Container[object] = (),
+        live: LiveContext | None,
+        recorder: AnswerRecorder | None,
+        erased_users: Container[object] = (),
     ) -> None:
         self._ready = ready
-        self._beside = beside
+        self._arm_release = arm_release
         self._settings = settings
-        self._moment = moment
-        self._writer = writer
-        self._forgotten = forgotten
-        self._turn = asyncio.Lock()
-        self._kept = SlateCache()
-        self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
+        self._live = live
+        self._recorder = recorder
+        self._erased_users = erased_users
+        self._cache = SlateCache()
+        self._executor = ListExecutor(reads_in_thread=live is not None and live.reads_in_thread)
+        self._max_texts = settings.embed.max_browsing_texts
 
     def close(self) -> None:
-        """Return when no list is being made any more."""
-        self._thread.shutdown()
+        """Return when the lists under way are finished."""
+        self._executor.close()
 
-    async def answer(self, request: ListRequest) -> SlateResponse:
+    async def serve(self, request: ListRequest) -> SlateResponse:
         """The list. Raises ProblemError for more items than a list may have, and where no release is loaded."""
         start_s = time.perf_counter()
-        now = datetime.now(UTC)
-        if request.user_id in self._forgotten:
-            request = request.model_copy(update={"user_id": None})
-        part = assigned(self._settings.experiments, request.user_id)
-        part, current = self._served(part)
-        request = settled(request, self._settings.scenarios, None if part is None else part.settings)
-        check_count(request.count, self._settings.recommend.max_count)
-        by_ranker = part is None or part.settings.ranker == "learned"
-        asked, slate = await self._asked(request, now, by_ranker, current)
-        if not isinstance(slate, Slate):
-            making = partial(copy_context().run, self._made, await self._making(asked, slate, current))
-            slate = await asyncio.get_running_loop().run_in_executor(self._thread, making)
-        if asked.at == now:  # else it was made for an earlier request
-            self._kept.keep(asked, current, slate)
-        count_slate(slate.fallback)
-        items = told_items(slate, current.release.recommender, request.return_properties)
-        release_id = current.release.release_id
-        response = to_response(slate, release_id, now, 1000 * (time.perf_counter() - start_s), items, part)
-        if self._writer is not None:
-            item_ids = tuple(item.item_id for item in slate.items)
-            self._writer.add(ServedList(response.recommendation_id, release_id, asked, item_ids, part))
+        plan = self._plan(request)
+        prepared = await self._executor.run_first_steps(partial(self._read_live, plan))
+        slate = await self._cached_or_new(plan, prepared)
+        response = self._respond(plan, slate, start_s)
+        self._record(plan, prepared.settled, response)
         return response
 
-    async def _asked(
-        self, request: ListRequest, now: datetime, by_ranker: bool, current: ActiveRelease
-    ) -> tuple[SettledRequest, Slate | PreparedList | None]:
-        """The request with what has happened since the release was made; and as much of its list as could be made on
-        the way: all of it where little was to do, or where a thread reads a database on another machine anyway."""
-        is_search, max_texts = isinstance(request, SearchRequest), self._settings.embed.max_browsing_texts
+    async def query_for(self, user_id: str, count: int, active: ActiveRelease) -> Query:
+        """The query of a shopper's list with explanations as of now, outside experiments. Nothing is recorded."""
+        plan = ListPlan(ListRequest(user_id=user_id, count=count, explain=True), datetime.now(UTC), active, None)
+        settled = None
+        if self._live is not None and user_id not in self._erased_users:
+            settled = await self._live.read(plan.request, active.release.manifest, plan.settle)
+        return await query_of(settled or self._settle_without(plan), active, self._max_texts)
 
-        def made(
-            make: Callable[[Query, ActiveRelease], Slate | PreparedList | None],
-            known: ListRequest,
-            gone: frozenset[str],
-        ) -> tuple[SettledRequest, Slate | PreparedList | None]:
-            asked = SettledRequest(known, now, gone, is_search, by_ranker)
-            kept = self._kept.find(asked, current)
-            if kept is not None:
-                return kept
-            query = known_query_of(asked, current, max_texts)
-            return asked, None if query is None else make(query, current)
+    def _plan(self, request: ListRequest) -> ListPlan:
+        """The shopper's arm and release, and the request with its presets."""
+        now = datetime.now(UTC)
+        if request.user_id in self._erased_users:
+            request = request.model_copy(update={"user_id": None})
+        assignment, active = self._arm(assigned(self._settings.experiments, request.user_id))
+        request = settled(request, self._settings.scenarios, None if assignment is None else assignment.settings)
+        check_count(request.count, self._settings.recommend.max_count)
+        return ListPlan(request, now, active, assignment)
 
-        moment, manifest = self._moment, current.release.manifest
-        if moment is None:
-            return await in_turn(self._turn, lambda: made(begun_of, request, frozenset()))
-        if moment.is_quick:
-            return await in_turn(self._turn, lambda: made(begun_of, *moment.of_now(request, manifest)))
-        in_thread = partial(made, lambda query, live: self._made(lambda: slate_of(query, live)))
-        found = await moment.of_then(request, manifest, in_thread)
-        return found or (SettledRequest(request, now, moment.last_gone(manifest), is_search, by_ranker), None)
+    def _arm(self, assignment: Assignment | None) -> tuple[Assignment | None, ActiveRelease]:
+        """The assignment and the release of its arm.
 
-    async def _making(
-        self, asked: SettledRequest, begun: PreparedList | None, current: ActiveRelease
-    ) -> Callable[[], Slate]:
-        """What makes the list; waits for texts to be encoded."""
-        if begun is not None:
-            return lambda: finished(begun, current)
-        query = await query_of(asked, current, self._settings.embed.max_browsing_texts)
-        return lambda: slate_of(query, current)
+        While that release is not loaded, its shoppers are in no arm, all of them: the sample ratio check then reports a
+        mismatch. Counting lists of another release would hide it.
+        """
+        active = self._ready()
+        if assignment is None or not assignment.settings.release:
+            return assignment, active
+        arm_release = self._arm_release(assignment.settings.release)
+        return (None, active) if arm_release is None else (assignment, arm_release)
 
-    def _made(self, make: Callable[[], Slate]) -> Slate:
-        """Not on the event loop, which meanwhile looks at what arrives, and refuses it if need be; and one at a time,
-        as several would share one interpreter lock. Replicas are the parallelism."""
-        with self._lock:
-            return make()
+    async def _read_live(self, plan: ListPlan) -> PreparedList:
+        """The list with live data, prepared where these are read; without them where the database cannot be read."""
+        if self._live is None:
+            return self._prepare(plan, plan.request, frozenset())
+        manifest = plan.active.release.manifest
+        prepared = await self._live.read(plan.request, manifest, partial(self._prepare, plan))
+        return prepared or PreparedList(self._settle_without(plan), query=None, slate=None)
 
-    async def asked_by(self, user_id: str, count: int, current: ActiveRelease) -> Query:
-        """What a shopper's list, explained, would be asked with now, outside experiments; nothing is recorded."""
-        request, gone = ListRequest(user_id=user_id, count=count, explain=True), frozenset[str]()
-        if self._moment is not None and user_id not in self._forgotten:
-            request, gone = await self._moment.of(request, current.release.manifest)
-        asked = SettledRequest(request, datetime.now(UTC), gone, is_search=False, by_ranker=True)
-        return await query_of(asked, current, self._settings.embed.max_browsing_texts)
+    def _prepare(self, plan: ListPlan, request: ListRequest, unavailable_ids: frozenset[str]) -> PreparedList:
+        """The list as far as it can be made without waiting: cached, or new where its query is known and the executor
+        makes it at once."""
+        settled = plan.settle(request, unavailable_ids)
+        cached = self._cache.find(settled, plan.active)
+        if cached is not None:
+            # The time of the cached list is recorded: only at that time a replay gives the same list.
+            return PreparedList(replace(settled, at=cached.at), query=None, slate=cached.slate)
+        query = known_query_of(settled, plan.active, self._max_texts)
+        slate = None if query is None else self._executor.make_at_once(query, plan.active)
+        return PreparedList(settled, query, slate)
 
-    def _served(self, part: Assignment | None) -> tuple[Assignment | None, ActiveRelease]:
-        """The part and the release of its arm. Where that is missing the shopper is in no arm, as every other shopper
-        of the arm: the ratio check then tells, where counting them would hide what the other list does."""
-        current = self._ready()
-        if part is None or not part.settings.release:
-            return part, current
-        beside = self._beside(part.settings.release)
-        return (None, current) if beside is None else (part, beside)
+    async def _cached_or_new(self, plan: ListPlan, prepared: PreparedList) -> Slate:
+        """The list; a new one is cached."""
+        slate, settled = prepared.slate, prepared.settled
+        if slate is None:
+            query = prepared.query or await query_of(settled, plan.active, self._max_texts)
+            slate = await self._executor.make_in_thread(query, plan.active)
+        if settled.at == plan.at:
+            self._cache.keep(settled, plan.active, slate)
+        count_slate(slate.fallback)
+        return slate
+
+    def _respond(self, plan: ListPlan, slate: Slate, start_s: float) -> SlateResponse:
+        release = plan.active.release
+        items = response_items(slate, release.recommender, plan.request.return_properties)
+        took_ms = 1000 * (time.perf_counter() - start_s)
+        return to_response(slate, release.release_id, plan.at, took_ms, items, plan.assignment)
+
+    def _record(self, plan: ListPlan, settled: SettledRequest, response: SlateResponse) -> None:
+        if self._recorder is not None:
+            item_ids = tuple(item.item_id for item in response.items)
+            release_id, recommendation_id = response.release_id, response.recommendation_id
+            self._recorder.add(ServedList(recommendation_id, release_id, settled, item_ids, plan.assignment))
+
+    def _settle_without(self, plan: ListPlan) -> SettledRequest:
+        """Without live data: with the unavailable items as last read."""
+        last = frozenset[str]() if self._live is None else self._live.last_unavailable_ids(plan.active.release.manifest)
+        return plan.settle(plan.request, last)

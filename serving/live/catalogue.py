@@ -1,13 +1,13 @@
-"""The release that answers now, with products as they have become since it was made.
+"""The release that answers now, with the item changes since it was published.
 
-Another recommender is made beside the one that answers and swapped in by reference, as a release is.
+A new recommender is built beside the current one and replaces it in one assignment, as a new release does.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -29,50 +29,60 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHARS_PER_TOKEN: Final = 4
-"""Only where a new product's text is cut depends on it; the night counts tokens as the encoder does."""
+"""An estimate, which only decides where a new product's text is cut; the nightly run counts the encoder's tokens."""
+
+
+@dataclass(frozen=True)
+class UpdatedRelease:
+    """`base` with the item changes up to `version`."""
+
+    release: ActiveRelease
+    base: ActiveRelease
+    version: int
 
 
 class LiveCatalogue(Watch):
     """Follows the item changes.
 
-    base: what to answer from where no item has changed. What fails is logged once and tried again; meanwhile the
-    release goes on as it is.
+    base: the release that answers where no item has changed. A failure is logged once and tried again; meanwhile the
+    release answers unchanged.
     """
 
     def __init__(self, base: Callable[[], ActiveRelease | None], changes: ItemChanges, poll_s: float) -> None:
         super().__init__(poll_s, "live-catalogue")
         self._base = base
         self._changes = changes
-        self._made: tuple[ActiveRelease, ActiveRelease, int] | None = None
-        """What was made, of what, with the changes up to which version."""
+        self._updated: UpdatedRelease | None = None
         self._vectors: dict[str, np.ndarray] = {}
         self._encoded_by: TextVectors | None = None
         self._failing = False
 
     @property
     def live(self) -> ActiveRelease | None:
-        """What to answer from; take it once for each request."""
-        base, made = self._base(), self._made
-        return made[0] if made is not None and made[1] is base else base
+        """The release to answer from; call it once for each request."""
+        base, updated = self._base(), self._updated
+        return updated.release if updated is not None and updated.base is base else base
 
     def poll(self) -> bool:
-        """Look once; True where changed products are in the lists from now on."""
+        """Read the changes once; True where lists have changed products from now on."""
         base = self._base()
         if base is None or base.release.catalogue is None:
             return False
         try:
             version = self._changes.version()
-            if self._made is not None and self._made[1] is base and self._made[2] == version:
+            updated = self._updated
+            if updated is not None and updated.base is base and updated.version == version:
                 return False
             live = base.release.manifest.live
             after = live.item_version if live.database_id == self._changes.database.id else 0
             changed = self._changes.after(after) if version > after else None
             if changed is None or changed.is_empty():
-                self._made = None
+                self._updated = None
                 return False
-            self._made = (replace(base, release=self._changed(base.release, changed, base.texts)), base, version)
+            release = self._changed(base.release, changed, base.texts)
+            self._updated = UpdatedRelease(replace(base, release=release), base, version)
         except Exception as error:
-            # The thread must live on, and lists are made of the release as it is.
+            # The thread must go on, and lists are made from the release without the changes.
             if not self._failing:
                 log.error("item changes not applied error=%s", error, exc_info=not isinstance(error, RecsysError))
             self._failing = True
@@ -85,9 +95,9 @@ class LiveCatalogue(Watch):
         assert release.catalogue is not None
         items, settings = release.catalogue.items, release.catalogue.settings
         added = changed.join(items, on="item_id", how="anti").filter(~pl.col("deleted"))
-        nothing_said = Reviews.create_empty()
-        read = item_texts(added, nothing_said, settings.text, _estimated_tokens).filter(pl.col("text") != "")
-        # Without a word nothing can be said of a product that nobody has bought: it waits for the night.
+        no_reviews = Reviews.create_empty()
+        read = item_texts(added, no_reviews, settings.text, _estimated_tokens).filter(pl.col("text") != "")
+        # A product without text that nobody has bought cannot be ranked: it waits for the next nightly run.
         added = read.join(added, on="item_id", how="left", maintain_order="left")
         priced = dict(changed.filter(pl.col("price").is_not_null()).select("item_id", "price").iter_rows())
         model = with_prices(release.recommender.model, priced)
@@ -104,19 +114,19 @@ class LiveCatalogue(Watch):
         recommender.properties.prepare()
         return replace(release, recommender=recommender)
 
-    def _encoded(self, texts: TextVectors, wanted: Sequence[str]) -> np.ndarray:
-        """(n, dim); a text is encoded once, however often its product changes its price."""
-        if self._encoded_by is not texts:  # vectors of two encoders never meet
+    def _encoded(self, texts: TextVectors, new: Sequence[str]) -> np.ndarray:
+        """(n, dim) vectors of the new texts; a text is encoded once, however often the price of its product changes."""
+        if self._encoded_by is not texts:  # vectors of two encoders are never mixed
             self._vectors, self._encoded_by = {}, texts
-        missing = [text for text in dict.fromkeys(wanted) if text not in self._vectors]
+        missing = [text for text in dict.fromkeys(new) if text not in self._vectors]
         if missing:
             self._vectors |= zip(missing, texts.encode_now(missing), strict=True)
-        self._vectors = {text: self._vectors[text] for text in wanted}
-        return np.stack([self._vectors[text] for text in wanted])
+        self._vectors = {text: self._vectors[text] for text in new}
+        return np.stack([self._vectors[text] for text in new])
 
 
 def _updated(items: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
-    """The items with the fields that were given, in their order."""
+    """The items with the fields of the changes, in the order of `items`."""
     names = [name for name in FIELDS if name in items.columns]
     both = items.join(changed.select("item_id", *names), on="item_id", how="left", suffix="_new", maintain_order="left")
     return both.with_columns(pl.coalesce(f"{name}_new", name).alias(name) for name in names).select(items.columns)

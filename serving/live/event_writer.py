@@ -1,4 +1,4 @@
-"""Events on their way to the disk: what arrives while one transaction is written shares the next (group commit)."""
+"""Writes events to the disk with group commit: events that arrive during a transaction share the next one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from features.live.event_log import EventLog, LoggedEvent
 log = logging.getLogger(__name__)
 
 GROUP_EVENTS: Final = 5_000
-"""A transaction takes no further request once it has so many."""
+"""A transaction takes no further request once it holds so many events."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class _Request:
 
 
 class EventWriter:
-    """One thread that stores the events of all requests under way.
+    """One thread stores the events of all requests under way.
 
-    A flush to the disk costs milliseconds whatever it holds, and the event loop never waits for it.
+    A flush to the disk takes milliseconds, however much it writes; the event loop never waits for it.
     """
 
     def __init__(self, events: EventLog) -> None:
@@ -38,13 +38,13 @@ class EventWriter:
         self._thread.start()
 
     async def append(self, events: Sequence[LoggedEvent]) -> None:
-        """Return when the events are on the disk. Raises StoreError where they are not."""
+        """Return when the events are on the disk. Raises StoreError where they could not be stored."""
         done: Future[None] = Future()
         self._waiting.put(_Request(events, done))
         await asyncio.wrap_future(done)
 
     def close(self) -> None:
-        """Return when all that was handed over is stored; nothing may be appended any more."""
+        """Return when all appended events are stored; `append` must not be called any more."""
         self._waiting.put(None)
         self._thread.join()
 
@@ -56,7 +56,7 @@ class EventWriter:
                 return
 
     def _group(self, first: _Request) -> tuple[list[_Request], bool]:
-        """The request with those that wait behind it; and whether the end is among them."""
+        """The request with those that wait behind it, and whether `close` was called after them."""
         group, n_events = [first], len(first.events)
         while n_events < GROUP_EVENTS:
             try:
@@ -70,12 +70,12 @@ class EventWriter:
         return group, False
 
     def _write(self, group: list[_Request]) -> None:
-        # A client that has gone meanwhile was promised nothing.
+        # A request that was cancelled meanwhile got no response, so its events need not be stored.
         group = [request for request in group if request.done.set_running_or_notify_cancel()]
         try:
             self._events.append([event for request in group for event in request.events])
         except Exception as error:
-            # Whatever it is, the requests must be answered and the thread live on.
+            # Whatever the error, the requests must be answered and the thread must go on.
             log.error("events not stored requests=%d error=%s", len(group), error)
             for request in group:
                 request.done.set_exception(error)

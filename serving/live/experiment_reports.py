@@ -1,4 +1,4 @@
-"""What has come of the experiments so far: worked out beside the event loop, and again only after a while."""
+"""Reports of the experiments: computed in a thread, and cached for a while."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from recsys.errors import DataError, StoreError
 log = logging.getLogger(__name__)
 
 FRESH_S: Final = 10.0
-"""So long at least an answer is given again."""
+"""A report is cached at least so long."""
 
 FRESH_TIMES: Final = 20.0
-"""And as many times as long as it took: whoever watches a large shop costs its lists 5 % of a processor at most."""
+"""And this many times as long as it took to compute, so that reports take at most 5 % of a processor from lists."""
 
 
 @dataclass(frozen=True)
 class Reports:
-    """The reports by experiment, as they stood at a moment."""
+    """The reports of all experiments, computed at `at`."""
 
     at: datetime
     reports: tuple[ExperimentReport, ...]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CachedReports:
     reports: Reports
     until_s: float
 
 
 class ExperimentReports:
-    """The experiments of the settings. lake: its folder, which need not be there."""
+    """Of the experiments in the settings. lake: the lake's folder, which need not exist."""
 
     def __init__(
         self,
@@ -55,34 +55,34 @@ class ExperimentReports:
         self._database = database
         self._lake = lake
         self._clock = clock
-        self._kept: dict[str, _Kept] = {}
+        self._cached: dict[str, _CachedReports] = {}
         self._working = asyncio.Lock()
 
     async def of(self, metric: str) -> Reports:
-        """By a type of event. Whoever asks while they are worked out waits for the same ones.
+        """The reports; metric: the type of event that counts as an outcome. Concurrent calls share one computation.
 
         Raises StoreError where the database or the lake cannot be read.
         """
         async with self._working:
-            kept = self._kept.get(metric)
-            if kept is None or self._clock() >= kept.until_s:
-                kept = await asyncio.to_thread(self._made, metric)
-                self._kept[metric] = kept
-        return kept.reports
+            cached = self._cached.get(metric)
+            if cached is None or self._clock() >= cached.until_s:
+                cached = await asyncio.to_thread(self._computed, metric)
+                self._cached[metric] = cached
+        return cached.reports
 
-    def _made(self, metric: str) -> _Kept:
+    def _computed(self, metric: str) -> _CachedReports:
         start_s = self._clock()
         try:
             reports = self._read(metric)
         except (DataError, OSError, pl.exceptions.PolarsError) as error:
-            # A night may just have replaced files of the lake that were about to be read: then others are there now.
+            # A nightly run may have replaced files of the lake while they were read: the new ones are there now.
             log.info("experiments read again metric=%s error=%s", metric, error)
             try:
                 reports = self._read(metric)
             except (DataError, OSError, pl.exceptions.PolarsError) as again:
                 raise StoreError(f"the lake cannot be read: {again}") from None
         end_s = self._clock()
-        return _Kept(reports, end_s + max(FRESH_S, FRESH_TIMES * (end_s - start_s)))
+        return _CachedReports(reports, end_s + max(FRESH_S, FRESH_TIMES * (end_s - start_s)))
 
     def _read(self, metric: str) -> Reports:
         return Reports(

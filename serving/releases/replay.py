@@ -16,7 +16,7 @@ KEPT: Final = 2
 
 
 class ReleaseGoneError(StoreError):
-    """A release that has left the workspace."""
+    """A release that has been deleted."""
 
 
 class PastReleases:
@@ -70,7 +70,7 @@ class PastReleases:
 
     def _check(self, release_id: str) -> None:
         if self._source.digest(release_id) is None:
-            raise ReleaseGoneError(f"release {release_id} has left the workspace")
+            raise ReleaseGoneError(f"release {release_id} has been deleted")
 
 
 def served_alone(live: Callable[[], ActiveRelease | None]) -> Callable[[str], Awaitable[Sequence[ActiveRelease]]]:

@@ -1,10 +1,10 @@
-"""`POST /v1/recommend:batch`: many lists in one call, such as those of a mailing."""
+"""`POST /v1/recommend:batch`: many lists in one call, for example for a mailing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -15,6 +15,9 @@ from features.workspace.api_keys import Scope
 from recsys.errors import EncoderError, QueryError
 from serving.ingress.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled
 from serving.ingress.scopes import needs
+from serving.lists.service import ListService
+from serving.routes.responses import BODY_PROBLEMS
+from serving.routes.services import AppServices
 from serving.schemas.list_options import ListRequest
 from serving.schemas.lists import Request, SlateResponse
 
@@ -39,7 +42,7 @@ class BatchRequest(Request):
 
 
 class BatchProblem(BaseModel):
-    """Why one request has no list."""
+    """Why a request of the batch has no list."""
 
     status: int
     detail: str
@@ -54,49 +57,44 @@ class BatchResult(BaseModel):
 
 
 class BatchResponse(BaseModel):
-    """One result for each request, in their order."""
+    """One result for each request, in the same order."""
 
     results: list[BatchResult]
     n_failed: int
     took_ms: float
 
 
-def batch_routes(
-    recommend: Callable[[ListRequest], Awaitable[SlateResponse]], responses: Mapping[int | str, dict[str, Any]]
-) -> APIRouter:
-    """recommend: what answers /v1/recommend; responses: those that a batch may have, documented."""
-    routes = APIRouter()
-
-    @routes.post(
-        "/recommend:batch",
-        summary="Lists for many shoppers",
-        responses=dict(responses),
-        response_model_exclude_unset=True,
-        openapi_extra=needs(Scope.READ),
-    )
-    async def recommend_batch(
-        batch: Annotated[BatchRequest, Body(openapi_examples=BATCH_EXAMPLES)],
-    ) -> BatchResponse:
-        start_s = time.perf_counter()
-        results = []
-        for raw in batch.requests:
-            results.append(await _result(raw, recommend))
-            await asyncio.sleep(0)  # whoever else waits for a list comes in between
-        n_failed = sum(result.problem is not None for result in results)
-        took_ms = round(1000 * (time.perf_counter() - start_s), 3)
-        return BatchResponse(results=results, n_failed=n_failed, took_ms=took_ms)
-
-    return routes
+batch_routes = APIRouter(prefix="/v1", tags=["recommendations"])
 
 
-async def _result(raw: Mapping[str, Any], recommend: Callable[[ListRequest], Awaitable[SlateResponse]]) -> BatchResult:
+@batch_routes.post(
+    "/recommend:batch",
+    summary="Recommendations for many shoppers",
+    responses=BODY_PROBLEMS,
+    response_model_exclude_unset=True,
+    openapi_extra=needs(Scope.READ),
+)
+async def recommend_batch(
+    batch: Annotated[BatchRequest, Body(openapi_examples=BATCH_EXAMPLES)], services: AppServices
+) -> BatchResponse:
+    start_s = time.perf_counter()
+    results = []
+    for raw in batch.requests:
+        results.append(await _result(raw, services.lists))
+        await asyncio.sleep(0)  # other requests that wait for a list come in between
+    n_failed = sum(result.problem is not None for result in results)
+    took_ms = round(1000 * (time.perf_counter() - start_s), 3)
+    return BatchResponse(results=results, n_failed=n_failed, took_ms=took_ms)
+
+
+async def _result(raw: Mapping[str, Any], lists: ListService) -> BatchResult:
     try:
-        return BatchResult(slate=await recommend(ListRequest.model_validate(raw)), problem=None)
+        return BatchResult(slate=await lists.serve(ListRequest.model_validate(raw)), problem=None)
     except ValidationError as error:
         fields = [field_problem(each, each["loc"]) for each in error.errors()[:MAX_FIELD_PROBLEMS]]
         return _failed(HTTPStatus.UNPROCESSABLE_ENTITY, spelled(fields[0]), fields)
     except ProblemError as error:
-        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # so would all the others be
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # so would all the other requests
             raise
         return _failed(error.status, str(error), list(error.errors))
     except QueryError as error:

@@ -1,9 +1,8 @@
-"""`GET /v1/items/{item_id}` and `GET /v1/categories`: what a shop's pages read of the catalogue itself."""
+"""`GET /v1/items/{item_id}` and `GET /v1/categories`: the catalogue, for the pages of a shop."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -16,7 +15,7 @@ from features.workspace.api_keys import Scope
 from recsys.properties import PATH_SEPARATOR, Coded
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.releases.active import ActiveRelease
+from serving.routes.services import AppServices
 from serving.schemas.lists import Evidence, Id, ItemProperties
 
 CATEGORIES_EXAMPLE: Final[dict[str, Any]] = {
@@ -29,7 +28,7 @@ CATEGORIES_EXAMPLE: Final[dict[str, Any]] = {
 
 
 class ItemDetail(BaseModel):
-    """One item. `quotes` are sentences of its reviews, word for word, the most telling first."""
+    """One item. `quotes` are sentences of its reviews, word for word, the most informative first."""
 
     item_id: Id
     properties: ItemProperties
@@ -38,7 +37,7 @@ class ItemDetail(BaseModel):
 
 
 class Category(BaseModel):
-    """A category and all below it. `path` is what a filter takes; `n_items` counts what may be shown."""
+    """A category with all categories below it. A filter takes its `path`; `n_items` counts items that may be shown."""
 
     path: str
     name: str
@@ -47,58 +46,55 @@ class Category(BaseModel):
 
 
 class Categories(BaseModel):
-    """Every category that has an item to show, each before those below it."""
+    """Every category with an item that may be shown, each before the categories below it."""
 
     categories: list[Category]
     release_id: str
 
 
-def catalogue_routes(
-    ready: Callable[[], ActiveRelease], gone: Callable[[ActiveRelease], Awaitable[frozenset[str]]]
-) -> APIRouter:
-    """ready: what answers now; gone: ids that are sold no more, whatever that says."""
-    routes = APIRouter()
+catalogue_routes = APIRouter(prefix="/v1", tags=["recommendations"])
 
-    @routes.get(
-        "/items/{item_id:path}",
-        summary="What is known of an item",
-        description="As the lists know it, changes of the day included. An item that is sold out is told, too, with "
-        "`available` false.",
-        responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
-        openapi_extra=needs(Scope.READ),
-    )
-    async def item(item_id: Annotated[Id, Path(description="the shop's id of the product")]) -> ItemDetail:
-        current = ready()
-        recommender = current.release.recommender
-        row = recommender.row_of(item_id)
-        properties = ItemProperties(**recommender.properties.of_row(row))
-        properties.available = properties.available and item_id not in await gone(current)
-        said = recommender.facts.evidence.said_of(row, recommender.facts.hidden)
-        quotes = [Evidence(**asdict(quote)) for quote in said]
-        return ItemDetail(item_id=item_id, properties=properties, quotes=quotes, release_id=current.release.release_id)
 
-    @routes.get(
-        "/categories",
-        summary="The shop's categories",
-        responses={
-            200: {"content": {"application/json": {"example": CATEGORIES_EXAMPLE}}},
-            **documented(HTTPStatus.SERVICE_UNAVAILABLE),
-        },
-        openapi_extra=needs(Scope.READ),
-    )
-    async def categories() -> Categories:
-        current = ready()
-        recommender = current.release.recommender
-        shown = recommender.properties.available.copy()
-        shown[recommender.known_rows(await gone(current))] = False
-        found = categories_of(recommender.properties.category, shown)
-        return Categories(categories=found, release_id=current.release.release_id)
+@catalogue_routes.get(
+    "/items/{item_id:path}",
+    summary="An item of the catalogue",
+    description="With all changes since the release was published. An item that is sold out is returned with "
+    "`available` false.",
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    openapi_extra=needs(Scope.READ),
+)
+async def item(
+    item_id: Annotated[Id, Path(description="the shop's id of the product")], services: AppServices
+) -> ItemDetail:
+    active = services.ready()
+    recommender = active.release.recommender
+    row = recommender.row_of(item_id)
+    properties = ItemProperties(**recommender.properties.of_row(row))
+    properties.available = properties.available and item_id not in await services.unavailable_ids(active)
+    quotes = [Evidence(**asdict(quote)) for quote in recommender.facts.evidence.said_of(row, recommender.facts.hidden)]
+    return ItemDetail(item_id=item_id, properties=properties, quotes=quotes, release_id=active.release.release_id)
 
-    return routes
+
+@catalogue_routes.get(
+    "/categories",
+    summary="The shop's categories",
+    responses={
+        200: {"content": {"application/json": {"example": CATEGORIES_EXAMPLE}}},
+        **documented(HTTPStatus.SERVICE_UNAVAILABLE),
+    },
+    openapi_extra=needs(Scope.READ),
+)
+async def categories(services: AppServices) -> Categories:
+    active = services.ready()
+    recommender = active.release.recommender
+    shown = recommender.properties.available.copy()
+    shown[recommender.known_rows(await services.unavailable_ids(active))] = False
+    category = recommender.properties.category
+    return Categories(categories=categories_of(category, shown), release_id=active.release.release_id)
 
 
 def categories_of(category: Coded, shown: np.ndarray) -> list[Category]:
-    """Every category with an item that is shown, ascending by path; shown: (n_items,) bool."""
+    """Every category with a shown item, ascending by path; shown: (n_items,) bool."""
     codes = category.codes[shown]
     counts = np.bincount(codes[codes >= 0], minlength=len(category.names))
     n_items: Counter[tuple[str, ...]] = Counter()

@@ -1,4 +1,4 @@
-"""`POST /v1/events`."""
+"""`POST /v1/events`: what shoppers do, reported by the storefront."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fastapi import APIRouter, Body
 
 from features.live.event_log import LoggedEvent
 from features.workspace.api_keys import Scope
-from recsys.config import Settings
 from recsys.errors import StoreError
-from serving.ingress.problems import FieldProblem, ProblemError, documented
+from serving.ingress.problems import FieldProblem, ProblemError
 from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
-from serving.live.event_writer import EventWriter
+from serving.routes.responses import BODY_PROBLEMS
+from serving.routes.services import AppDatabase, AppServices
 from serving.schemas.events import (
     EVENT_EXAMPLES,
     EVENTS_EXAMPLE,
@@ -29,55 +29,51 @@ from serving.schemas.partial_batch import Refused, sorted_out
 RETRY_S: Final = 2
 
 
-def event_routes(writer: EventWriter, settings: Settings, forgotten: Container[object] = ()) -> APIRouter:
-    """The routes through which shoppers' events come in. forgotten: shoppers of whom none are taken."""
-    routes = APIRouter(prefix="/v1", tags=["events"])
-    slack = timedelta(hours=settings.ingest.future_slack_hours)
-
-    @routes.post(
-        "/events",
-        status_code=HTTPStatus.ACCEPTED,
-        summary="What shoppers did",
-        openapi_extra=needs(Scope.WRITE),
-        description='One event, or `{"events": [...]}` with up to 1,000. The answer comes when the events are on the '
-        "disk: the shopper's next list reads them, and the next night learns from them. An `event_id` that is known "
-        "changes nothing, so a request without an answer may be sent again. Of a mixed batch the good events are "
-        "stored and the others listed; 422 says that none was good. Events of a shopper who was erased are refused.",
-        responses={
-            202: {"content": {"application/json": {"example": EVENTS_EXAMPLE}}},
-            **documented(
-                HTTPStatus.BAD_REQUEST,
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                HTTPStatus.SERVICE_UNAVAILABLE,
-            ),
-        },
-    )
-    async def events(batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)]) -> EventsResponse:
-        now = datetime.now(UTC)
-        good, errors = sorted_out([_taken(event, now + slack, forgotten) for event in batch.events], "events")
-        logged = {index: _logged(event, now) for index, event in good.items()}
-        try:
-            await writer.append(list(logged.values()))
-        except StoreError as error:
-            raise ProblemError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "events-not-stored",
-                f"nothing was stored: {error}; send the same events again",
-                retry_s=RETRY_S,
-            ) from None
-        ids = [logged[index].event_id if index in logged else None for index in range(len(batch.events))]
-        return EventsResponse(accepted=len(logged), event_ids=ids, errors=errors)
-
-    return routes
+event_routes = APIRouter(prefix="/v1", tags=["events"])
 
 
-def _taken(event: ShopEvent | Refused, latest: datetime, forgotten: Container[object]) -> ShopEvent | Refused:
-    """The event, refused where it has not happened yet or its shopper was erased."""
+@event_routes.post(
+    "/events",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Report shoppers' events",
+    openapi_extra=needs(Scope.WRITE),
+    description='One event, or `{"events": [...]}` with up to 1,000. The response is sent when the events are stored: '
+    "the shopper's next list reads them, and the next nightly run trains on them. An `event_id` that is already stored "
+    "changes nothing, so a request without a response may be sent again. Where some events are invalid, the valid ones "
+    "are stored and `errors` lists the others; 422 means that all are invalid. Events of erased shoppers are refused.",
+    responses={
+        202: {"content": {"application/json": {"example": EVENTS_EXAMPLE}}},
+        **BODY_PROBLEMS,
+    },
+)
+async def events(
+    batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)], services: AppServices, database: AppDatabase
+) -> EventsResponse:
+    now = datetime.now(UTC)
+    latest = now + timedelta(hours=services.settings.ingest.future_slack_hours)
+    valid, errors = sorted_out([_checked(event, latest, services.erased_users) for event in batch.events], "events")
+    logged = {index: _logged(event, now) for index, event in valid.items()}
+    try:
+        await database.event_writer.append(list(logged.values()))
+    except StoreError as error:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "events-not-stored",
+            f"no event was stored: {error}; send the same events again",
+            retry_s=RETRY_S,
+        ) from None
+    ids = [logged[index].event_id if index in logged else None for index in range(len(batch.events))]
+    return EventsResponse(accepted=len(logged), event_ids=ids, errors=errors)
+
+
+def _checked(event: ShopEvent | Refused, latest: datetime, erased_users: Container[object]) -> ShopEvent | Refused:
+    """The event, refused where it lies in the future or its shopper was erased."""
     if isinstance(event, Refused):
         return event
-    if event.user_id in forgotten:
-        return Refused((FieldProblem(field="user_id", message="this shopper was erased: nothing of theirs is taken"),))
+    if event.user_id in erased_users:
+        return Refused(
+            (FieldProblem(field="user_id", message="this shopper was erased; their events are not accepted"),)
+        )
     if event.timestamp is None or event.timestamp <= latest:
         return event
     return Refused((FieldProblem(field="timestamp", message="lies in the future; send UTC, or leave it out"),))

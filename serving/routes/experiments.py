@@ -1,4 +1,4 @@
-"""`GET /v1/experiments`: what is tried on shoppers, and what has come of it."""
+"""`GET /v1/experiments`: the A/B experiments and their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recsys.errors import StoreError
 from recsys.experiments import Lift
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
-from serving.live.experiment_reports import ExperimentReports
+from serving.routes.services import AppDatabase
 
 RETRY_S: Final = 2
 Metric = Literal["click", "cart", "purchase"]
@@ -64,7 +64,7 @@ EXPERIMENTS_EXAMPLE: Final[dict[str, Any]] = {
 
 
 class LiftInterval(BaseModel):
-    """How much more than the first arm's, as a share of it, with the ends of the 95 % interval."""
+    """The relative difference from the first arm, with the ends of its 95 % interval."""
 
     lift: float
     low: float
@@ -72,13 +72,13 @@ class LiftInterval(BaseModel):
 
 
 class ExperimentArm(BaseModel):
-    """Shoppers count by what they did after their first list of the arm. `n_converted` of `n_users` have any outcome,
-    which is `rate`; the lifts are null for the first arm, and where there is too little to tell."""
+    """Outcomes count from a shopper's first list of the arm. `n_converted` of the `n_users` shoppers have at least one
+    outcome; `rate` is their share. The lifts are null for the first arm, and where there is too little data."""
 
     arm: str
     weight: float
     n_users: int
-    n_exposures: int = Field(description="lists of the arm that were answered")
+    n_exposures: int = Field(description="lists served in the arm")
     n_converted: int
     n_outcomes: int
     rate: float
@@ -88,7 +88,8 @@ class ExperimentArm(BaseModel):
 
 
 class SampleRatio(BaseModel):
-    """How likely a split as uneven as this is. Where it is not to be trusted (p below .001), no lift is."""
+    """The sample ratio check: how likely a split as uneven as this one is. Below p = .001 `is_trusted` is false, and no
+    lift should be trusted."""
 
     chi_square: float
     p_value: float
@@ -96,9 +97,9 @@ class SampleRatio(BaseModel):
 
 
 class ExperimentResult(BaseModel):
-    """The first arm is what the others are compared with. `share` of the shoppers take part; `since` is the first list
-    of any arm, null before there is one; `n_switched` were shown a second arm and count in their first; `n_other` are
-    of an arm that the settings no longer have, and count in none."""
+    """The other arms are compared with the first. `share` of the shoppers take part; `since` is the time of the first
+    list of any arm, null before there is one. `n_switched` shoppers were shown a second arm, and count in their first;
+    `n_other` shoppers are in an arm that is no longer in the settings, and count in none."""
 
     name: str
     share: float
@@ -110,44 +111,43 @@ class ExperimentResult(BaseModel):
 
 
 class ExperimentsResponse(BaseModel):
-    """The experiments of the settings, as they stood at `as_of`."""
+    """The results of the experiments in the settings, as of `as_of`."""
 
     metric: str
     as_of: datetime
     experiments: list[ExperimentResult]
 
 
-def experiment_routes(reports: ExperimentReports) -> APIRouter:
-    """The route that tells how experiments go."""
-    routes = APIRouter(prefix="/v1", tags=["experiments"])
-
-    @routes.get(
-        "/experiments",
-        summary="What has come of the experiments",
-        description="The same figures as `recsys experiments report`, of the lists that were answered for "
-        "`serve.exposure_days`. They are worked out at most every ten seconds.",
-        responses={
-            200: {"content": {"application/json": {"example": EXPERIMENTS_EXAMPLE}}},
-            **documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
-        },
-        openapi_extra=needs(Scope.READ),
-    )
-    async def experiments(
-        metric: Annotated[Metric, Query(description="the type of event that counts as an outcome")] = "purchase",
-    ) -> ExperimentsResponse:
-        try:
-            found = await reports.of(metric)
-        except StoreError as error:
-            raise ProblemError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "experiments-not-read", f"{error}; ask again", retry_s=RETRY_S
-            ) from None
-        told = [_told(report, reports.experiments[report.experiment]) for report in found.reports]
-        return ExperimentsResponse(metric=metric, as_of=found.at, experiments=told)
-
-    return routes
+experiment_routes = APIRouter(prefix="/v1", tags=["experiments"])
 
 
-def _told(report: ExperimentReport, experiment: config.ExperimentSettings) -> ExperimentResult:
+@experiment_routes.get(
+    "/experiments",
+    summary="Results of the experiments",
+    description="The same figures as `recsys experiments report`, for the lists served within "
+    "`serve.exposure_days`. They are computed at most every ten seconds.",
+    responses={
+        200: {"content": {"application/json": {"example": EXPERIMENTS_EXAMPLE}}},
+        **documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    },
+    openapi_extra=needs(Scope.READ),
+)
+async def experiments(
+    database: AppDatabase,
+    metric: Annotated[Metric, Query(description="the type of event that counts as an outcome")] = "purchase",
+) -> ExperimentsResponse:
+    try:
+        computed = await database.experiments.of(metric)
+    except StoreError as error:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "experiments-not-read", f"{error}; try again", retry_s=RETRY_S
+        ) from None
+    settings = database.experiments.experiments
+    results = [_result(report, settings[report.experiment]) for report in computed.reports]
+    return ExperimentsResponse(metric=metric, as_of=computed.at, experiments=results)
+
+
+def _result(report: ExperimentReport, experiment: config.ExperimentSettings) -> ExperimentResult:
     ratio = report.ratio
     return ExperimentResult(
         name=report.experiment,
@@ -175,5 +175,5 @@ def _arm(arm: ArmResult, weight: float) -> ExperimentArm:
     )
 
 
-def _interval(found: Lift | None) -> LiftInterval | None:
-    return None if found is None else LiftInterval(lift=found.lift, low=found.low, high=found.high)
+def _interval(lift: Lift | None) -> LiftInterval | None:
+    return None if lift is None else LiftInterval(lift=lift.lift, low=lift.low, high=lift.high)

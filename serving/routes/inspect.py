@@ -1,10 +1,10 @@
-"""`GET /v1/inspect/…`: what the page `/inspect` shows. Slow beside lists, so all of it is worked out in threads."""
+"""`GET /v1/inspect/…`: the data of the page `/inspect`. It takes longer than lists do, so it is computed in threads."""
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Container
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,16 +17,16 @@ from starlette.responses import Response
 from features.workspace.api_keys import Scope
 from recsys.nearest_ids import nearest_ids
 from recsys.neighbours import SPACES, nearest_items, space_vectors
-from recsys.query import Query as AskedQuery
+from recsys.query import Query as ListQuery
 from recsys.ranker_shares import feature_shares
 from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 from serving.ingress.problems import ProblemError, documented
 from serving.ingress.scopes import needs
-from serving.lists.conversion import told_items
+from serving.lists.response import response_items
 from serving.releases.active import ActiveRelease
-from serving.releases.item_map import ItemMaps
+from serving.routes.services import AppServices
 from serving.schemas.inspect import (
     FOUND_EXAMPLE,
     MAP_EXAMPLE,
@@ -45,111 +45,111 @@ from serving.schemas.lists import MAX_TEXT_CHARS, Evidence, Id, ItemProperties
 
 N_NEIGHBOURS: Final = 10
 MAX_HISTORY: Final = 100
-"""Newest entries that are told of a history."""
+"""Only the newest entries of a history are returned."""
 
 MAX_FEATURES: Final = 6
 
 
-def inspect_routes(
-    ready: Callable[[], ActiveRelease],
-    asked_by: Callable[[str, int, ActiveRelease], Awaitable[AskedQuery]],
-    maps: ItemMaps,
-    forgotten: Container[object] = (),
-) -> APIRouter:
-    """ready: what answers now; asked_by: what a shopper's list of so many items is asked with, their last events
-    included; forgotten: shoppers who are not told of."""
-    routes = APIRouter(prefix="/inspect", tags=["inspect"])
-    refusals = documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
-    missing = documented(HTTPStatus.NOT_FOUND)
+REFUSALS: Final = documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+MISSING: Final = documented(HTTPStatus.NOT_FOUND)
 
-    @routes.get(
-        "/find",
-        summary="Items and shoppers by id or words",
-        responses={200: {"content": {"application/json": {"example": FOUND_EXAMPLE}}}, **refusals},
-        openapi_extra=needs(Scope.ADMIN),
-    )
-    async def find(
-        words: Annotated[
-            str, Query(min_length=1, max_length=MAX_TEXT_CHARS, description="an id, or words of an item's title")
-        ],
-        count: Annotated[int, Query(ge=1, le=50)] = 8,
-    ) -> Found:
-        return await asyncio.to_thread(found, ready(), words.strip(), count, forgotten)
-
-    @routes.get(
-        "/items/{item_id:path}",
-        summary="An item and its neighbours in each space",
-        responses={**refusals, **missing},
-        openapi_extra=needs(Scope.ADMIN),
-    )
-    async def item(item_id: Annotated[Id, Path(description="the shop's id of the product")]) -> InspectedItem:
-        return await asyncio.to_thread(inspected_item, ready(), item_id)
-
-    @routes.get(
-        "/shoppers/{user_id:path}",
-        summary="A shopper's history and the reasons of a list",
-        description="The list is made as /v1/recommend makes it, outside experiments, and is not recorded.",
-        responses={**refusals, **missing},
-        openapi_extra=needs(Scope.ADMIN),
-    )
-    async def shopper(
-        user_id: Annotated[Id, Path(description="the shop's id of the shopper")],
-        count: Annotated[int, Query(ge=1, le=50)] = 10,
-    ) -> InspectedShopper:
-        current = ready()
-        query = await asked_by(user_id, count, current)
-        known = current.release.recommender.users.rows
-        if user_id in forgotten or (user_id not in known and not query.session):
-            near = await asyncio.to_thread(nearest_shoppers, current.release.recommender, user_id, forgotten)
-            told = f"; nearest ids: {', '.join(near)}" if near else ""
-            said = f"shopper {user_id!r} has no history here{told}"
-            raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-shopper", said)
-        return await asyncio.to_thread(inspected_shopper, current, query)
-
-    @routes.get(
-        "/map",
-        summary="Where every item lies among the others",
-        response_model=ItemMap,
-        responses={200: {"content": {"application/json": {"example": MAP_EXAMPLE}}}, **refusals},
-        openapi_extra=needs(Scope.ADMIN),
-    )
-    async def item_map() -> Response:
-        return Response(await maps.of(ready()), media_type="application/json")
-
-    return routes
+inspect_routes = APIRouter(prefix="/v1/inspect", tags=["recommendations", "inspect"])
 
 
-def found(live: ActiveRelease, words: str, count: int, forgotten: Container[object]) -> Found:
-    """By exact id first."""
-    recommender = live.release.recommender
+@inspect_routes.get(
+    "/find",
+    summary="Find items and shoppers by id or title",
+    responses={200: {"content": {"application/json": {"example": FOUND_EXAMPLE}}}, **REFUSALS},
+    openapi_extra=needs(Scope.ADMIN),
+)
+async def find(
+    words: Annotated[
+        str, Query(min_length=1, max_length=MAX_TEXT_CHARS, description="an id, or words of an item's title")
+    ],
+    services: AppServices,
+    count: Annotated[int, Query(ge=1, le=50)] = 8,
+) -> Found:
+    active = services.ready()
+    return await asyncio.to_thread(matches_of, active, words.strip(), count, services.erased_users)
+
+
+@inspect_routes.get(
+    "/items/{item_id:path}",
+    summary="An item and its neighbours in each space",
+    responses={**REFUSALS, **MISSING},
+    openapi_extra=needs(Scope.ADMIN),
+)
+async def item(
+    item_id: Annotated[Id, Path(description="the shop's id of the product")], services: AppServices
+) -> InspectedItem:
+    return await asyncio.to_thread(inspected_item, services.ready(), item_id)
+
+
+@inspect_routes.get(
+    "/shoppers/{user_id:path}",
+    summary="A shopper's history, and their list with reasons",
+    description="The list is made as /v1/recommend makes it, outside experiments, and is not recorded.",
+    responses={**REFUSALS, **MISSING},
+    openapi_extra=needs(Scope.ADMIN),
+)
+async def shopper(
+    user_id: Annotated[Id, Path(description="the shop's id of the shopper")],
+    services: AppServices,
+    count: Annotated[int, Query(ge=1, le=50)] = 10,
+) -> InspectedShopper:
+    active, erased_users = services.ready(), services.erased_users
+    query = await services.lists.query_for(user_id, count, active)
+    known = active.release.recommender.users.rows
+    if user_id in erased_users or (user_id not in known and not query.session):
+        near = await asyncio.to_thread(nearest_shoppers, active.release.recommender, user_id, erased_users)
+        hint = f"; nearest ids: {', '.join(near)}" if near else ""
+        detail = f"shopper {user_id!r} has no history here{hint}"
+        raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-shopper", detail)
+    return await asyncio.to_thread(inspected_shopper, active, query)
+
+
+@inspect_routes.get(
+    "/map",
+    summary="The map of all items",
+    response_model=ItemMap,
+    responses={200: {"content": {"application/json": {"example": MAP_EXAMPLE}}}, **REFUSALS},
+    openapi_extra=needs(Scope.ADMIN),
+)
+async def item_map(services: AppServices) -> Response:
+    return Response(await services.item_maps.of(services.ready()), media_type="application/json")
+
+
+def matches_of(active: ActiveRelease, words: str, count: int, erased_users: Container[object]) -> Found:
+    """Items and shoppers that match; an item with exactly this id comes first."""
+    recommender = active.release.recommender
     scores = recommender.properties.words.scores(words)
     rows = [row for row in top_k(scores, count).tolist() if scores[row] > 0]
-    own = recommender.rows.get(words)
-    if own is not None:
-        rows = [own, *(row for row in rows if row != own)][:count]
+    exact = recommender.rows.get(words)
+    if exact is not None:
+        rows = [exact, *(row for row in rows if row != exact)][:count]
     user_ids = sorted(recommender.users.rows)
     first = bisect_left(user_ids, words)
     beginning = [user_id for user_id in user_ids[first : first + count] if user_id.startswith(words)]
-    shoppers = [user_id for user_id in beginning if user_id not in forgotten]
-    is_lost = not rows and not shoppers
+    shoppers = [user_id for user_id in beginning if user_id not in erased_users]
+    has_no_match = not rows and not shoppers
     return Found(
         items=[FoundItem(item_id=recommender.item_ids[row], **_named(recommender, row)) for row in rows],
         user_ids=shoppers,
-        nearest_item_ids=nearest_ids(words, sorted(recommender.item_ids)) if is_lost else [],
-        nearest_user_ids=nearest_shoppers(recommender, words, forgotten) if is_lost else [],
-        release_id=live.release.release_id,
+        nearest_item_ids=nearest_ids(words, sorted(recommender.item_ids)) if has_no_match else [],
+        nearest_user_ids=nearest_shoppers(recommender, words, erased_users) if has_no_match else [],
+        release_id=active.release.release_id,
     )
 
 
-def nearest_shoppers(recommender: Recommender, user_id: str, forgotten: Container[object]) -> list[str]:
-    """At most three known ids."""
+def nearest_shoppers(recommender: Recommender, user_id: str, erased_users: Container[object]) -> list[str]:
+    """At most three ids of known shoppers, the nearest first."""
     near = nearest_ids(user_id, sorted(recommender.users.rows))
-    return [one for one in near if one not in forgotten and one != user_id]
+    return [known_id for known_id in near if known_id not in erased_users and known_id != user_id]
 
 
-def inspected_item(live: ActiveRelease, item_id: str) -> InspectedItem:
+def inspected_item(active: ActiveRelease, item_id: str) -> InspectedItem:
     """Raises UnknownItemError, naming the nearest ids."""
-    recommender = live.release.recommender
+    recommender = active.release.recommender
     row = recommender.row_of(item_id)
     near = {space: nearest_items(space_vectors(recommender, space), row, N_NEIGHBOURS) for space in SPACES}
     listed = {space: set(rows.tolist()) for space, (rows, _) in near.items()}
@@ -166,26 +166,26 @@ def inspected_item(live: ActiveRelease, item_id: str) -> InspectedItem:
         ]
         has_vector = bool(space_vectors(recommender, space)[row].any())
         spaces.append(SpaceNeighbours(space=space, has_vector=has_vector, neighbours=neighbours))
-    told = [space for space in SPACES if listed[space]]
+    filled = [space for space in SPACES if listed[space]]
     agreement = [
-        SpaceAgreement(one=one, other=other, share=len(listed[one] & listed[other]) / len(listed[one]))
-        for one, other in combinations(told, 2)
+        SpaceAgreement(one=first, other=second, share=len(listed[first] & listed[second]) / len(listed[first]))
+        for first, second in combinations(filled, 2)
     ]
-    said = recommender.facts.evidence.said_of(row, recommender.facts.hidden)
+    quotes = recommender.facts.evidence.said_of(row, recommender.facts.hidden)
     return InspectedItem(
         item_id=item_id,
         properties=ItemProperties(**recommender.properties.of_row(row)),
-        quotes=[Evidence(**asdict(quote)) for quote in said],
+        quotes=[Evidence(**asdict(quote)) for quote in quotes],
         n_shoppers=int(recommender.model.popularity[row]),
         spaces=spaces,
         agreement=agreement,
-        release_id=live.release.release_id,
+        release_id=active.release.release_id,
     )
 
 
-def inspected_shopper(live: ActiveRelease, query: AskedQuery) -> InspectedShopper:
-    """query: explained, with the shopper's last events as its session."""
-    recommender = live.release.recommender
+def inspected_shopper(active: ActiveRelease, query: ListQuery) -> InspectedShopper:
+    """query: with explanations, and with the shopper's recent events as its session."""
+    recommender = active.release.recommender
     (slate,) = recommender.recommend([query])
     shares = feature_shares(recommender, query, slate)
     history = _since(recommender, query) + _before(recommender, query.user_id)
@@ -193,15 +193,15 @@ def inspected_shopper(live: ActiveRelease, query: AskedQuery) -> InspectedShoppe
         user_id=query.user_id or "",
         n_history=len(query.session) + len(recommender.users.history(query.user_id)),
         history=history[:MAX_HISTORY],
-        items=told_items(slate, recommender, return_properties=False),
+        items=response_items(slate, recommender, return_properties=False),
         is_ranked=recommender.is_ranked(query),
-        ranker=[[RankerFeature(**asdict(one)) for one in own[:MAX_FEATURES]] for own in shares],
+        ranker=[[RankerFeature(**asdict(share)) for share in of_item[:MAX_FEATURES]] for of_item in shares],
         fallback=slate.fallback,
-        release_id=live.release.release_id,
+        release_id=active.release.release_id,
     )
 
 
-def _since(recommender: Recommender, query: AskedQuery) -> list[HistoryEntry]:
+def _since(recommender: Recommender, query: ListQuery) -> list[HistoryEntry]:
     return [
         HistoryEntry(
             timestamp=signal.timestamp,

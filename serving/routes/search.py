@@ -1,8 +1,7 @@
-"""`POST /v1/search`: words in titles and the meaning of texts together, ordered for the shopper who asks."""
+"""`POST /v1/search`: matches title words and the meaning of texts, ordered for the shopper."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body
@@ -10,8 +9,10 @@ from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
 from serving.ingress.scopes import needs
-from serving.lists.conversion import sent
-from serving.schemas.list_options import ListRequest, SearchRequest
+from serving.lists.response import json_response
+from serving.routes.responses import LIST_RESPONSES
+from serving.routes.services import AppServices
+from serving.schemas.list_options import SearchRequest
 from serving.schemas.lists import SlateResponse
 
 SEARCH_EXAMPLES: Final[dict[str, Any]] = {
@@ -27,21 +28,17 @@ SEARCH_EXAMPLES: Final[dict[str, Any]] = {
     },
 }
 
+search_routes = APIRouter(prefix="/v1", tags=["recommendations"])
 
-def search_routes(
-    recommend: Callable[[ListRequest], Awaitable[SlateResponse]], responses: Mapping[int | str, dict[str, Any]]
-) -> APIRouter:
-    """recommend: what answers /v1/recommend; responses: those that a list may have, documented."""
-    routes = APIRouter()
 
-    @routes.post(
-        "/search",
-        summary="What a shopper looks for",
-        response_model=SlateResponse,
-        responses=dict(responses),
-        openapi_extra=needs(Scope.READ),
-    )
-    async def search(request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)]) -> Response:
-        return sent(await recommend(request))
-
-    return routes
+@search_routes.post(
+    "/search",
+    summary="Search results for a shopper",
+    response_model=SlateResponse,
+    responses=LIST_RESPONSES,
+    openapi_extra=needs(Scope.READ),
+)
+async def search(
+    request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)], services: AppServices
+) -> Response:
+    return json_response(await services.lists.serve(request))

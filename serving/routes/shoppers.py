@@ -1,8 +1,7 @@
-"""`GET /v1/shoppers`: a few shoppers of the release, for whoever tries the service out or looks into a list."""
+"""`GET /v1/shoppers`: a sample of the release's shoppers, to try the service out and to look into lists."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -15,14 +14,14 @@ from recsys.recommend import Recommender
 from recsys.tables import EVENT_TYPES
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
-from serving.releases.active import ActiveRelease
+from serving.routes.services import AppServices
 
 MAX_SHOPPERS: Final = 100
 N_RECENT: Final = 3
 
 
 class ShopperItem(BaseModel):
-    """What a shopper last did with an item."""
+    """A shopper's latest event with an item."""
 
     item_id: str
     title: str | None
@@ -31,7 +30,7 @@ class ShopperItem(BaseModel):
 
 
 class Shopper(BaseModel):
-    """A shopper whom the release knows; `recent` are the newest items of the history, the newest first."""
+    """A shopper whom the release knows; `recent` holds the latest items of the history, the latest first."""
 
     user_id: str
     n_items: int
@@ -39,39 +38,37 @@ class Shopper(BaseModel):
 
 
 class Shoppers(BaseModel):
-    """In the order of the release."""
+    """The sample, in the order of the release; `n_shoppers` counts all shoppers that the release knows."""
 
     shoppers: list[Shopper]
     n_shoppers: int
     release_id: str
 
 
-def shopper_routes(ready: Callable[[], ActiveRelease], forgotten: Container[object] = ()) -> APIRouter:
-    """ready: what answers now; forgotten: shoppers who are left out."""
-    routes = APIRouter()
+shopper_routes = APIRouter(prefix="/v1", tags=["recommendations"])
 
-    @routes.get(
-        "/shoppers",
-        summary="A few known shoppers",
-        description="Spread evenly over those with a history, the same ones for the same release. Ids and histories of "
-        "shoppers are personal data: where keys are needed, this takes one with the scope `admin`.",
-        responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
-        openapi_extra=needs(Scope.ADMIN),
+
+@shopper_routes.get(
+    "/shoppers",
+    summary="A sample of known shoppers",
+    description="Spread evenly over the shoppers with a history; the same shoppers for the same release. Ids and "
+    "histories of shoppers are personal data: where keys are required, this route needs one with the scope `admin`.",
+    responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    openapi_extra=needs(Scope.ADMIN),
+)
+async def shoppers(services: AppServices, count: Annotated[int, Query(ge=1, le=MAX_SHOPPERS)] = 8) -> Shoppers:
+    release = services.ready().release
+    users = release.recommender.users
+    sample = some_shoppers(release.recommender, count)
+    return Shoppers(
+        shoppers=[shopper for shopper in sample if shopper.user_id not in services.erased_users],
+        n_shoppers=len(users.rows),
+        release_id=release.release_id,
     )
-    async def shoppers(count: Annotated[int, Query(ge=1, le=MAX_SHOPPERS)] = 8) -> Shoppers:
-        release = ready().release
-        users = release.recommender.users
-        return Shoppers(
-            shoppers=[one for one in some_shoppers(release.recommender, count) if one.user_id not in forgotten],
-            n_shoppers=len(users.rows),
-            release_id=release.release_id,
-        )
-
-    return routes
 
 
 def some_shoppers(recommender: Recommender, count: int) -> list[Shopper]:
-    """At most `count` of the shoppers who dealt with an item, evenly spread over them."""
+    """At most `count` of the shoppers with an item in their history, evenly spread over them."""
     users = recommender.users
     n_before = np.concatenate([[0], np.cumsum(users.entries.item_rows >= 0)])
     n_items = np.diff(n_before[users.indptr])

@@ -16,7 +16,7 @@ import pytest
 from manifests import ROOT
 
 from recsys.config import ServeSettings
-from serving.routes.pages import web_files
+from serving.routes.web_files import web_files
 
 PACKAGES = ("recsys", "features", "jobs", "serving")
 DOCKERFILE = re.sub(r"\\\n\s*", " ", (ROOT / "Dockerfile").read_text())
@@ -84,7 +84,7 @@ def test_the_wheel_runs_away_from_the_repository(wheel: Path, tmp_path: Path) ->
     for name, command in lines.items():
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{name}: {done.stderr}"
-    pages = "import serving; from serving.routes.pages import web_files; print(serving.__file__, len(web_files()))"
+    pages = "import serving; from serving.routes.web_files import web_files; print(serving.__file__, len(web_files()))"
     output = subprocess.run(
         [sys.executable, "-c", pages], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     ).stdout

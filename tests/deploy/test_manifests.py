@@ -20,6 +20,7 @@ from recsys.settings_file import load_settings
 from serving.api import create_app
 from serving.ingress.haproxy import COMMAND, COUNTS_VARIABLE, LISTS_VARIABLE
 from serving.ingress.ray_proxy import METRICS_VARIABLE, ray_environment
+from serving.state import ServiceState
 from serving.telemetry import exporter
 
 PODS = [pod for manifest in manifests().values() for pod in pod_specs(manifest)]
@@ -110,7 +111,7 @@ def test_ports_are_those_of_the_service(served: dict[str, Any]) -> None:
 
 
 def test_probes_ask_for_routes_that_there_are() -> None:
-    paths = {exporter.PATH, *create_app(lambda: None, Settings()).openapi()["paths"]}
+    paths = {exporter.PATH, *create_app(Settings(), ServiceState(lambda: None)).openapi()["paths"]}
     probes = [
         (container, container[probe]["httpGet"])
         for container in CONTAINERS

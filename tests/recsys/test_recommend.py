@@ -18,6 +18,7 @@ from storefronts import (
     users_with,
 )
 
+from recsys.batch_scoring import ranker_proposals, shoppers, source_scores
 from recsys.config import NewItemsSettings, RecommendSettings
 from recsys.errors import QueryError
 from recsys.filters import HasAttribute, OfBrand
@@ -25,7 +26,7 @@ from recsys.fusion import Fusion, z_scores
 from recsys.new_items import is_slot
 from recsys.query import Query, Signal
 from recsys.ranking import Ranker
-from recsys.recommend import Recommender, batches
+from recsys.recommend import Recommender
 from recsys.repeats import Repeats
 from recsys.rules import Boost, Rules
 from recsys.scorer import Scorer
@@ -246,7 +247,7 @@ def test_what_the_session_says_is_had_counts_as_bought(event_type: str) -> None:
 
 def weights_after(*session: Signal, **of_the_shop) -> dict[str, float]:
     """How much each item says of ann's wishes, before a root and recency."""
-    reader = tiny_recommender(**of_the_shop)._reader
+    reader = tiny_recommender(**of_the_shop).reader
     entries, _ = reader._with_session(reader.users.history("ann"), session)
     return {ITEM_IDS[row]: float(weight) for row, weight in zip(entries.item_rows, entries.weights, strict=True)}
 
@@ -269,7 +270,7 @@ def test_what_was_only_shown_or_searched_for_was_not_seen(event_type: str) -> No
 
 def bought(query: Query, **of_the_shop) -> dict[str, float]:
     """How much each item calls for being bought again."""
-    (row,) = tiny_recommender(repeats=BUYS, **of_the_shop).shoppers([query]).bought.toarray()
+    (row,) = shoppers(tiny_recommender(repeats=BUYS, **of_the_shop), [query]).bought.toarray()
     return {item_id: float(value) for item_id, value in zip(ITEM_IDS, row, strict=True) if value}
 
 
@@ -352,7 +353,7 @@ def test_kept_places_hold_new_items_and_none_is_hidden_or_shown_twice(
 def test_a_silent_sequence_model_and_no_ranker_leave_the_weighted_sum_of_the_others() -> None:
     """Of the default weights 1.7 are personal; for ann 0.5 of these speak and take over the others' share."""
     recommender = tiny_recommender()
-    scores, _, _ = recommender.score([Query(user_id="ann")])
+    scores, _, _ = source_scores(recommender, [Query(user_id="ann")])
     standard = dict(zip([source.name for source in recommender.sources], z_scores(scores)[:, 0], strict=True))
     assert not standard["sequence"].any() and not standard["browsing"].any()
     fading = 1 / (1 + np.array([3, 5, 0, 4, 2]) / 30)
@@ -454,12 +455,14 @@ def test_a_ranker_of_other_sources_is_left_out() -> None:
 def test_the_ranker_learns_from_what_it_will_be_given() -> None:
     recommender = tiny_recommender(repeats=BUYS)
     queries = [Query(user_id="ann"), Query(user_id="ann", asked_at=NOON + 9 * DAY), Query()]
-    bought_lately, bought_long_ago, stranger = recommender.proposals(queries)
+    bought_lately, bought_long_ago, stranger = ranker_proposals(recommender, queries)
     assert [ITEM_IDS[row] for row in bought_lately[0].item_rows] == ["kettle", "lamp", "mouse", "teapot"]
     assert [ITEM_IDS[row] for row in bought_long_ago[0].item_rows] == ITEM_IDS
     assert [ITEM_IDS[row] for row in stranger[0].item_rows] == ITEM_IDS
     assert bought_long_ago[0].features.shape == (5, len(recommender.feature_names))
-    for (proposals, sums), slate in zip(recommender.proposals(queries), recommender.recommend(queries), strict=True):
+    for (proposals, sums), slate in zip(
+        ranker_proposals(recommender, queries), recommender.recommend(queries), strict=True
+    ):
         told = {ITEM_IDS[row]: value for row, value in zip(proposals.item_rows, sums, strict=True)}
         assert {item.item_id: item.score for item in slate.items} == pytest.approx(told, abs=1e-5)
 
@@ -470,7 +473,7 @@ Read = tuple[str | np.ndarray, str, datetime]
 
 def wanted(*queries: Query, **of_the_shop) -> np.ndarray:
     """(n, dim) query vectors that the shop's sequence source is given."""
-    return tiny_recommender(sequence=READER, **of_the_shop).shoppers(queries).query_vectors
+    return shoppers(tiny_recommender(sequence=READER, **of_the_shop), queries).query_vectors
 
 
 def reading(entries: Sequence[Read]) -> np.ndarray:
@@ -566,7 +569,7 @@ def test_an_item_of_session_and_stored_history_moves_to_its_newest_place() -> No
     query = Query(user_id="ann", session=(Signal("view", NOON + HOUR, "keyboard"),))
     moved = [("mouse", "view", NOON + MINUTE), ("keyboard", "purchase", NOON + HOUR)]  # a view does not undo a purchase
     np.testing.assert_allclose(wanted(query, users=users), reading(moved), atol=1e-6)
-    (history,) = tiny_recommender(users=users).shoppers([query]).history.toarray()
+    (history,) = shoppers(tiny_recommender(users=users), [query]).history.toarray()
     steps_back = np.array([0, 1, 0, 0.8 * np.sqrt(1 / 5), 0])  # weights 5 + 1, at most 5, and 1
     np.testing.assert_allclose(history, steps_back, rtol=1e-6)
 
@@ -600,11 +603,6 @@ def test_top_k_is_the_start_of_a_stable_sort(values: list[float], k: int) -> Non
     scores = np.array(values, dtype=np.float32)
     expected = [row for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf][:k]
     assert top_k(scores, k).tolist() == expected
-
-
-def test_batches_cover_all_queries_once() -> None:
-    assert [row for part in batches(7, 3_000_000) for row in range(7)[part]] == list(range(7))
-    assert len(list(batches(7, 3_000_000))) == 4
 
 
 def test_what_was_disliked_or_returned_does_not_come_back_even_where_repeats_are_allowed() -> None:
@@ -660,48 +658,19 @@ def test_what_a_shopper_has_not_changed_is_not_scored_again(monkeypatch: pytest.
     assert recommender.recommend([Query(user_id="ann", count=2)])[0].items == first[0].items[:2]
 
 
-def test_quick_is_what_was_worked_out_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recsys.recommend.SMALL_CATALOGUE", 4)
+def test_scored_is_what_sources_and_ranker_scored_before() -> None:
     recommender = ranked(sequence=READER)
 
-    def is_quick(query: Query) -> bool:
-        begun = recommender.begin(query)
-        assert begun is not None
-        before = begun.is_quick
-        assert recommender.finish(begun) == ranked(sequence=READER).recommend([query])[0]
-        again = recommender.begin(query)
-        assert again is not None and again.is_quick
+    def was_scored(query: Query) -> bool:
+        before = recommender.is_scored(query)
+        assert recommender.recommend([query]) == ranked(sequence=READER).recommend([query])
+        assert recommender.is_scored(query)
         return before
 
     query = Query(user_id="ann", asked_at=NOON + DAY)
-    assert not is_quick(query)
-    assert is_quick(replace(query, by_ranker=False))
-    assert not is_quick(replace(query, exclude_ids=frozenset({"lamp"})))  # whose order the ranker has not seen
-
-
-def test_all_is_quick_in_a_small_catalogue() -> None:
-    begun = tiny_recommender().begin(Query(user_id="ann"))
-    assert begun is not None and begun.is_quick
-
-
-def test_begun_is_only_what_is_plain() -> None:
-    recommender = ranked(sequence=READER)
-    query = Query(user_id="ann", asked_at=NOON + DAY)
-    for dear in (
-        replace(query, explain=True),
-        replace(query, rules=Rules(filter=OfBrand(("Type",)))),
-        replace(query, text_vector=LAMP, text="lamp", search=True),
-        replace(query, count=400),
-    ):
-        recommender.recommend([dear])
-        assert recommender.begin(dear) is None
-
-
-def test_nothing_is_begun_in_a_large_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    recommender = tiny_recommender()
-    recommender.recommend([Query(user_id="ann")])
-    monkeypatch.setattr("recsys.recommend.AT_ONCE_ITEMS", 4)
-    assert recommender.begin(Query(user_id="ann")) is None
+    assert not was_scored(query)
+    assert was_scored(replace(query, by_ranker=False))
+    assert not was_scored(replace(query, exclude_ids=frozenset({"lamp"})))  # whose order the ranker has not seen
 
 
 def test_a_filter_is_matched_once_and_not_taken_for_another() -> None:

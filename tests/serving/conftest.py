@@ -34,6 +34,7 @@ from serving.api import create_app
 from serving.live import reader
 from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
+from serving.state import ServiceState
 from serving.watch.keys import Keys
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
@@ -190,7 +191,7 @@ def client_of() -> Callable[..., TestClient]:
     """Makes a client of the service for what is live and for settings."""
 
     def make(live: ActiveRelease | None, settings: Settings | None = None, **edge: Any) -> TestClient:
-        app = create_app(lambda: live, settings or Settings(), **edge)
+        app = create_app(settings or Settings(), ServiceState(lambda: live, **edge))
         return TestClient(app, raise_server_exceptions=False)
 
     return make

@@ -20,6 +20,7 @@ from serving.releases.active import ActiveRelease
 from serving.schemas.items import MAX_ATTRIBUTE_DEPTH, MAX_ATTRIBUTES_CHARS, MAX_DESCRIPTION_CHARS
 from serving.schemas.list_options import MAX_CONDITIONS, MAX_DEPTH
 from serving.schemas.lists import MAX_EXCLUDE_IDS, MAX_ITEM_IDS, MAX_SESSION_EVENTS, MAX_TEXT_CHARS
+from serving.state import ServiceState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LISTS = {
@@ -34,7 +35,9 @@ FILTERED = ("/v1/recommend", "/v1/search", "/v1/complements")
 @pytest.fixture
 def shop(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[TestClient]:
     """The service with a live database."""
-    with TestClient(create_app(lambda: live, Settings(), live_database), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(Settings(), ServiceState(lambda: live, live_database)), raise_server_exceptions=False
+    ) as client:
         yield client
 
 

@@ -263,7 +263,7 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
                 break
         assert found["title"] == "umbrella for rainy days"
         rainy = service.post("/v1/recommend", text="umbrella for rainy days")
-        assert service.get(f"/v1/explain/{rainy['recommendation_id']}")["same"]
+        assert service.get(f"/v1/explain/{rainy['recommendation_id']}")["reproduced"]
 
         port = int(service.url.rpartition(":")[2])
         assert listening_addresses(port) == {"0100007F"}
@@ -280,7 +280,7 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         arms = {service.post("/v1/recommend", user_id=f"u{n}", count=1)["release_id"] for n in range(20)}
         assert arms == {"r1", "r2"}
         before = service.get(f"/v1/explain/{sentence['recommendation_id']}")
-        assert (before["release_id"], before["same"], before["items"][0]["item_id"]) == ("r1", True, "vase")
+        assert (before["release_id"], before["reproduced"], before["items"][0]["item_id"]) == ("r1", True, "vase")
 
         with ThreadPoolExecutor(64) as callers:  # more than there are places
             texts = [f"lamp number {n} for the desk" for n in range(64)]

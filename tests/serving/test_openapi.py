@@ -13,6 +13,7 @@ from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 from serving.watch.keys import Keys
 
 CHECKS = {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]}}}
@@ -35,7 +36,7 @@ def test_whatever_is_sent_gets_an_answer_that_the_description_tells(
     live: ActiveRelease, live_database: LiveDatabase, keys_of: Callable[..., Keys], mode: GenerationMode
 ) -> None:
     keys = keys_of(requests_per_s=1e6)
-    app = create_app(lambda: live, Settings(), live_database, lambda: keys)
+    app = create_app(Settings(), ServiceState(lambda: live, live_database, keys=lambda: keys))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=SchemathesisConfig.from_dict(CHECKS))
     answered: set[int] = set()
     asked: set[str] = set()

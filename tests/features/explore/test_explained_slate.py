@@ -4,6 +4,7 @@ import pytest
 
 from features.explore import OpenedRelease
 from features.explore.charts import features_chart, sources_chart
+from recsys.batch_scoring import shoppers
 from recsys.errors import QueryError
 from recsys.filters import InCategory
 from recsys.query import Query
@@ -61,7 +62,7 @@ def test_candidates_are_the_best_of_each_source_that_speaks(latest: OpenedReleas
 
 def test_the_neighbours_of_the_query_vector_are_nearest_to_it(latest: OpenedRelease, shopper: str) -> None:
     slate = latest.slate(shopper)
-    wanted = latest.recommender.shoppers([slate.query]).query_vectors[0]
+    wanted = shoppers(latest.recommender, [slate.query]).query_vectors[0]
     best = int(np.argmax(latest.vectors("fused") @ wanted))
     assert slate.query_neighbours(2)["item_id"][0] == latest.item_ids[best]
 

@@ -31,6 +31,7 @@ from jobs.training.evaluate import evaluate
 from jobs.training.fit import Inputs, fit_model, recommender, users_of, whiten
 from jobs.training.warm_start import SequenceFits
 from recsys import config
+from recsys.batch_scoring import ranker_proposals
 from recsys.config import Settings
 from recsys.errors import DataError, StoreError
 from recsys.fusion import Fusion
@@ -186,7 +187,7 @@ def test_nothing_after_as_of_is_used(published_shop: PublishedShop, tmp_path: Pa
         model = fit_model(known, users, whiten(known, FIT), Fusion(), None, cut, FIT, fit)
         queries = [Query(user_id=user_id, asked_at=cut) for user_id in users.rows]
         served = recommender(known, model, users, FIT)
-        models.append((table, users, model, served.proposals(queries), served.recommend(queries)))
+        models.append((table, users, model, ranker_proposals(served, queries), served.recommend(queries)))
     (table, users, model, proposals, slates), (table2, users2, model2, proposals2, slates2) = models
     assert table.equals(table2)
     assert users.rows == users2.rows
@@ -250,7 +251,7 @@ def test_a_ranker_is_measured_published_and_served(
 
     def made_up(inputs: Inputs, model: Model, users: Users, *rest) -> Ranker:
         served = recommender(inputs, model, users, published_shop.settings)
-        proposed = served.proposals([Query(user_id=user_id) for user_id in users.rows])
+        proposed = ranker_proposals(served, [Query(user_id=user_id) for user_id in users.rows])
         column = served.feature_names.index("shoppers")
         proposals = [rows for rows, _ in proposed]
         chosen = np.array([rows.item_rows[rows.features[:, column].argmin()] for rows in proposals])

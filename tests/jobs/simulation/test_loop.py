@@ -30,6 +30,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.releases.active import ReleaseWatch, workspace_source
+from serving.state import ServiceState
 from serving.watch.hidden_reviews import HiddenWatch
 
 NIGHT_SETTINGS = """\
@@ -68,7 +69,7 @@ def url(place: Workspace) -> Iterator[str]:
     watch.poll()
     watch.start()
     database = open_live_database(place, "")
-    app = create_app(lambda: watch.live, settings, database)
+    app = create_app(settings, ServiceState(lambda: watch.live, database))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listener],))

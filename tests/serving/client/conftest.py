@@ -17,6 +17,7 @@ from recsys.config import Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 from serving.watch.keys import Keys
 
 
@@ -32,7 +33,7 @@ def live_database(tmp_path: Path) -> Iterator[LiveDatabase]:
 def url(live: ActiveRelease, live_database: LiveDatabase, keys_of: Callable[..., Keys]) -> Iterator[str]:
     """Of the service with its keys, as `serving.__main__` serves it but for Ray and HAProxy."""
     keys = keys_of()
-    app = create_app(lambda: live, Settings(), live_database, lambda: keys)
+    app = create_app(Settings(), ServiceState(lambda: live, live_database, keys=lambda: keys))
     with socket.create_server(("127.0.0.1", 0)) as listener:  # what comes before it accepts waits in its queue
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -45,7 +46,7 @@ def url(live: ActiveRelease, live_database: LiveDatabase, keys_of: Callable[...,
 @pytest.fixture
 def described(live: ActiveRelease, live_database: LiveDatabase) -> dict[str, Any]:
     """The service's OpenAPI document."""
-    return create_app(lambda: live, Settings(), live_database).openapi()
+    return create_app(Settings(), ServiceState(lambda: live, live_database)).openapi()
 
 
 class Script:

@@ -39,6 +39,7 @@ from serving.ingress.haproxy import (
 from serving.ingress.problems import Problem
 from serving.ingress.ray_proxy import METRICS_VARIABLE
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 from serving.telemetry.metrics import n_refused
 
 HAPROXY = real_haproxy()
@@ -228,7 +229,7 @@ def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service,
 
 def test_every_route_that_is_no_list_is_spared(live: ActiveRelease, live_database: LiveDatabase) -> None:
     """`serving/ingress/access.py` refuses by scope, the door by method and path."""
-    paths = create_app(lambda: live, Settings(), live_database).openapi()["paths"]
+    paths = create_app(Settings(), ServiceState(lambda: live, live_database)).openapi()["paths"]
     stores = [
         (method.upper(), path)
         for path, operations in paths.items()

@@ -15,6 +15,7 @@ from recsys.config import Settings
 from recsys.recommend import Recommender
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 
 
 @pytest.fixture
@@ -25,22 +26,22 @@ def lives(live: ActiveRelease) -> list[ActiveRelease]:
 
 @pytest.fixture
 def client(lives: list[ActiveRelease], live_database: LiveDatabase) -> Iterator[TestClient]:
-    with TestClient(create_app(lambda: lives[-1], Settings(), live_database)) as client:
+    with TestClient(create_app(Settings(), ServiceState(lambda: lives[-1], live_database))) as client:
         yield client
 
 
 @pytest.fixture
 def n_made(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many lists have been made."""
-    made: list[None] = []
+    calls: list[None] = []
     make = Recommender._slate
 
     def counted(*arguments: object) -> object:
-        made.append(None)
+        calls.append(None)
         return make(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Recommender, "_slate", counted)
-    return lambda: len(made)
+    return lambda: len(calls)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_another_release_makes_its_own(
 def test_after_a_while_it_is_made_anew(
     client: TestClient, n_made: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving.lists.cache, "KEPT_FOR", timedelta(0))
+    monkeypatch.setattr(serving.lists.cache, "CACHED_FOR", timedelta(0))
     recommend(client, user_id="ann")
     recommend(client, user_id="ann")
     assert n_made() == 2
@@ -123,5 +124,5 @@ def test_a_list_that_was_given_again_can_be_made_again(client: TestClient) -> No
     recommend(client, user_id="ann")
     again = recommend(client, user_id="ann")
     explained = client.get(f"/v1/explain/{again['recommendation_id']}").json()
-    assert explained["same"]
+    assert explained["reproduced"]
     assert explained["user_id"] == "ann"

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from recsys.query import Query
-from serving.lists.conversion import SettledRequest, known_query_of, query_of
+from serving.lists.query import known_query_of, query_of
+from serving.lists.request import SettledRequest
 from serving.releases.active import ActiveRelease
 from serving.schemas.list_options import ListRequest
 
@@ -11,18 +12,18 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def query(live: ActiveRelease, max_texts: int = 9, **request: Any) -> Query:
-    asked = SettledRequest(ListRequest.model_validate(request), NOW, frozenset(), is_search=False, by_ranker=True)
-    found = asyncio.run(query_of(asked, live, max_texts))
-    at_once = known_query_of(asked, live, max_texts)  # now that every text is in the cache
-    assert at_once is not None and at_once.session == found.session
-    return found
+    settled = SettledRequest(ListRequest.model_validate(request), NOW, frozenset(), is_search=False, by_ranker=True)
+    query = asyncio.run(query_of(settled, live, max_texts))
+    at_once = known_query_of(settled, live, max_texts)  # now that every text is in the cache
+    assert at_once is not None and at_once.session == query.session
+    return query
 
 
 def test_what_has_to_be_encoded_first_is_not_known_at_once(live: ActiveRelease) -> None:
-    asked = SettledRequest(ListRequest(text="never asked before"), NOW, frozenset(), is_search=False, by_ranker=True)
-    assert known_query_of(asked, live, 9) is None
-    asyncio.run(query_of(asked, live, 9))
-    assert known_query_of(asked, live, 9) is not None
+    settled = SettledRequest(ListRequest(text="never asked before"), NOW, frozenset(), is_search=False, by_ranker=True)
+    assert known_query_of(settled, live, 9) is None
+    asyncio.run(query_of(settled, live, 9))
+    assert known_query_of(settled, live, 9) is not None
 
 
 def test_the_request_itself_is_the_moment_from_which_things_are_long_ago(live: ActiveRelease) -> None:
@@ -53,6 +54,6 @@ def test_an_event_is_a_view_and_a_text_alone_a_search_unless_it_says_otherwise(l
 
 def test_of_many_texts_the_newest_are_read_and_the_request_own_always(live: ActiveRelease) -> None:
     session = [{"text": "shoes"}, {"text": "clothes", "item_id": "coat"}, {"text": "home"}]
-    asked = query(live, max_texts=1, session=session, text="shoes")
-    assert [(signal.item_id, signal.text_vector is None) for signal in asked.session] == [("coat", True), (None, False)]
-    assert asked.text_vector is not None and asked.text_vector.tolist() == [1, 0, 0]
+    read = query(live, max_texts=1, session=session, text="shoes")
+    assert [(signal.item_id, signal.text_vector is None) for signal in read.session] == [("coat", True), (None, False)]
+    assert read.text_vector is not None and read.text_vector.tolist() == [1, 0, 0]

@@ -9,9 +9,9 @@ from features.live.database import LiveDatabase
 from recsys.config import ArmSettings, ServeSettings
 from recsys.errors import StoreError
 from recsys.experiments import Assignment
-from serving.lists.conversion import SettledRequest
 from serving.lists.record import ServedList
 from serving.lists.recorder import AnswerRecorder
+from serving.lists.request import SettledRequest
 from serving.schemas.list_options import ListRequest
 from serving.telemetry.metrics import ANSWERS_DROPPED, ANSWERS_RECORDED
 
@@ -25,9 +25,9 @@ def log(live_database: LiveDatabase) -> Iterator[AnswerLog]:
 
 
 def answered(recommendation_id: str, at: datetime = NOON, arm: str = "") -> ServedList:
-    asked = SettledRequest(ListRequest(user_id="ann"), at, frozenset(), is_search=False, by_ranker=True)
+    settled = SettledRequest(ListRequest(user_id="ann"), at, frozenset(), is_search=False, by_ranker=True)
     part = Assignment("mix", arm, ArmSettings()) if arm else None
-    return ServedList(recommendation_id, "r1", asked, ("boot",), part)
+    return ServedList(recommendation_id, "r1", settled, ("boot",), part)
 
 
 def test_what_is_added_is_written_with_its_exposure(log: AnswerLog) -> None:
@@ -36,8 +36,8 @@ def test_what_is_added_is_written_with_its_exposure(log: AnswerLog) -> None:
     writer.add(answered("2"))
     assert log.find("1") is None
     writer.flush()
-    found = log.find("1")
-    assert found is not None and (found.user_id, found.release_id, found.at) == ("ann", "r1", NOON)
+    answer = log.find("1")
+    assert answer is not None and (answer.user_id, answer.release_id, answer.at) == ("ann", "r1", NOON)
     assert log.find("2") is not None
     assert log.exposed("mix").to_dicts() == [{"user_id": "ann", "arm": "a", "first_at": NOON, "n_exposures": 1}]
 

@@ -12,6 +12,7 @@ from recsys.config import Settings
 from recsys.experiments import arm_of
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 
 ARMS = {
     "as-is": {},
@@ -41,14 +42,16 @@ class Reversed:
 
 
 @pytest.fixture
-def beside(live: ActiveRelease, release_of: Callable[..., LoadedRelease]) -> dict[str, ActiveRelease]:
+def arm_releases(live: ActiveRelease, release_of: Callable[..., LoadedRelease]) -> dict[str, ActiveRelease]:
     """The releases of arms that are loaded."""
     return {"r9": ActiveRelease(release_of("r9"), live.texts)}
 
 
 @pytest.fixture
-def client(live: ActiveRelease, beside: dict[str, ActiveRelease], live_database: LiveDatabase) -> Iterator[TestClient]:
-    app = create_app(lambda: live, SETTINGS, live_database, beside=beside.get)
+def client(
+    live: ActiveRelease, arm_releases: dict[str, ActiveRelease], live_database: LiveDatabase
+) -> Iterator[TestClient]:
+    app = create_app(SETTINGS, ServiceState(lambda: live, live_database, arm_release=arm_releases.get))
     with TestClient(app) as client:
         yield client
 
@@ -65,8 +68,8 @@ def test_a_shopper_gets_the_list_of_their_arm_and_is_told_which(client: TestClie
     assert (mixed["experiment"], mixed["arm"]) == ("mix", "mixed")
     assert len(item_ids(control)) == 6
     assert len(item_ids(mixed)) == 4  # one of each category
-    own = recommend(client, user_id=someone_in("mixed"), diversity=0, max_per_category=0)
-    assert item_ids(own) == item_ids(control)
+    overridden = recommend(client, user_id=someone_in("mixed"), diversity=0, max_per_category=0)
+    assert item_ids(overridden) == item_ids(control)
 
 
 def test_who_is_outside_the_share_and_who_has_no_id_is_in_no_experiment(
@@ -75,27 +78,27 @@ def test_who_is_outside_the_share_and_who_has_no_id_is_in_no_experiment(
     outside, guest = recommend(client, user_id=someone_in(None)), recommend(client, text="shoes")
     for answer in (outside, guest):
         assert not {"experiment", "arm"} & answer.keys()
-        assert client.get(f"/v1/explain/{answer['recommendation_id']}").json()["same"]
+        assert client.get(f"/v1/explain/{answer['recommendation_id']}").json()["reproduced"]
     assert exposures(live_database) == []
 
 
 def test_every_list_of_an_arm_is_an_exposure(client: TestClient, live_database: LiveDatabase) -> None:
-    one, other = someone_in("as-is"), someone_in("mixed")
-    for user_id in (one, one, other):
+    first, second = someone_in("as-is"), someone_in("mixed")
+    for user_id in (first, first, second):
         last = recommend(client, user_id=user_id)
-    client.post("/v1/search", json={"text": "rug", "user_id": other})
-    client.post("/v1/recommend:batch", json={"requests": [{"user_id": one}, {"user_id": someone_in(None)}]})
+    client.post("/v1/search", json={"text": "rug", "user_id": second})
+    client.post("/v1/recommend:batch", json={"requests": [{"user_id": first}, {"user_id": someone_in(None)}]})
     explained = client.get(f"/v1/explain/{last['recommendation_id']}").json()
-    assert (explained["experiment"], explained["arm"], explained["same"]) == ("mix", "mixed", True)
-    assert sorted(exposures(live_database)) == sorted([(one, "as-is", 3), (other, "mixed", 2)])
+    assert (explained["experiment"], explained["arm"], explained["reproduced"]) == ("mix", "mixed", True)
+    assert sorted(exposures(live_database)) == sorted([(first, "as-is", 3), (second, "mixed", 2)])
 
 
 def test_an_arm_may_be_another_release_and_the_live_one_stands_in_without_being_counted(
-    client: TestClient, beside: dict[str, ActiveRelease], live_database: LiveDatabase
+    client: TestClient, arm_releases: dict[str, ActiveRelease], live_database: LiveDatabase
 ) -> None:
     user_id = someone_in("other")
     assert recommend(client, user_id=user_id)["release_id"] == "r9"
-    beside.clear()
+    arm_releases.clear()
     answer = recommend(client, user_id=user_id)
     assert answer["release_id"] == "r1"
     assert "arm" not in answer
@@ -109,14 +112,14 @@ def test_an_arm_may_leave_the_order_to_the_weighted_sum(
     """The trees know shoppers with a history only, so both have looked at a lamp."""
     monkeypatch.setattr(live.release.recommender, "ranker", Reversed())
     session = [{"item_id": "lamp", "event_type": "view"}]
-    with TestClient(create_app(lambda: live, SETTINGS, live_database)) as client:
+    with TestClient(create_app(SETTINGS, ServiceState(lambda: live, live_database))) as client:
         by_trees = recommend(client, user_id=someone_in("as-is"), session=session)
         by_sum = recommend(client, user_id=someone_in("sum"), session=session)
         assert item_ids(by_trees) == ["vase", "sock", "rug", "coat", "boot"]
         assert item_ids(by_sum) != item_ids(by_trees)
         for answer in (by_trees, by_sum):
             explained = client.get(f"/v1/explain/{answer['recommendation_id']}").json()
-            assert explained["same"]
+            assert explained["reproduced"]
     monkeypatch.setattr(live.release.recommender, "ranker", None)
-    with TestClient(create_app(lambda: live, Settings(), live_database)) as client:
+    with TestClient(create_app(Settings(), ServiceState(lambda: live, live_database))) as client:
         assert item_ids(recommend(client, user_id="nobody", session=session)) == item_ids(by_sum)

@@ -10,6 +10,7 @@ import pytest
 from features.live.database import LiveDatabase
 from features.live.item_changes import ItemChange, ItemChanges
 from features.store.manifest import LivePosition
+from recsys.batch_scoring import source_scores
 from recsys.errors import StoreError
 from recsys.filters import PriceBetween
 from recsys.new_products import PRICE_COLUMN
@@ -89,8 +90,8 @@ def test_the_old_items_score_as_before(catalogue: LiveCatalogue, changes: ItemCh
     put(changes, "clog", title="wooden shoes")
     catalogue.poll()
     assert catalogue.live is not None
-    before, _, _ = live.release.recommender.score([Query(user_id="ann")])
-    after, _, _ = catalogue.live.release.recommender.score([Query(user_id="ann")])
+    before, _, _ = source_scores(live.release.recommender, [Query(user_id="ann")])
+    after, _, _ = source_scores(catalogue.live.release.recommender, [Query(user_id="ann")])
     np.testing.assert_allclose(after[:, :, :6], before, atol=1e-6)
 
 

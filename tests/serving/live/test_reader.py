@@ -16,19 +16,19 @@ SHORT_S = 0.1
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveReader]:
     monkeypatch.setattr("serving.live.reader.TIMEOUT_S", SHORT_S)
-    reader = LiveReader()
+    reader = LiveReader(in_thread=True)
     yield reader
     reader.close()
 
 
-def read_then(reader: LiveReader, call: Callable[[], int], then: Callable[[int], str]) -> str | None:
-    return asyncio.run(reader.read_then(call, then))
+def read(reader: LiveReader, call: Callable[[], int], then: Callable[[int], str]) -> str | None:
+    return asyncio.run(reader.read(call, then))
 
 
 def test_what_is_made_of_a_read_is_made_in_its_thread(reader: LiveReader) -> None:
-    found = read_then(reader, threading.get_ident, lambda ident: f"{ident == threading.get_ident()}")
-    assert found == "True"
-    assert read_then(reader, threading.get_ident, lambda ident: f"{ident == threading.main_thread().ident}") == "False"
+    is_same_thread = read(reader, threading.get_ident, lambda ident: f"{ident == threading.get_ident()}")
+    assert is_same_thread == "True"
+    assert read(reader, threading.get_ident, lambda ident: f"{ident == threading.main_thread().ident}") == "False"
 
 
 def test_what_is_made_may_take_longer_than_a_read_may(reader: LiveReader) -> None:
@@ -36,8 +36,8 @@ def test_what_is_made_may_take_longer_than_a_read_may(reader: LiveReader) -> Non
         time.sleep(2 * SHORT_S)
         return str(number)
 
-    assert read_then(reader, lambda: 7, slowly) == "7"
-    assert read_then(reader, lambda: 8, str) == "8"
+    assert read(reader, lambda: 7, slowly) == "7"
+    assert read(reader, lambda: 8, str) == "8"
 
 
 def test_a_read_that_hangs_is_given_up_and_then_left_alone(reader: LiveReader) -> None:
@@ -47,22 +47,22 @@ def test_a_read_that_hangs_is_given_up_and_then_left_alone(reader: LiveReader) -
         released.wait()
         return 1
 
-    assert read_then(reader, hang, str) is None
-    assert read_then(reader, lambda: pytest.fail("asked while it is left alone"), str) is None
+    assert read(reader, hang, str) is None
+    assert read(reader, lambda: pytest.fail("asked while it is left alone"), str) is None
     released.set()
 
 
 def test_a_read_that_fails_answers_nothing_and_is_not_tried_again_at_once() -> None:
     now = [0.0]
-    reader = LiveReader(clock=lambda: now[0])
+    reader = LiveReader(in_thread=True, clock=lambda: now[0])
 
     def fail() -> int:
         raise StoreError("live.sqlite: gone")
 
-    assert read_then(reader, fail, str) is None
-    assert read_then(reader, lambda: 1, str) is None
+    assert read(reader, fail, str) is None
+    assert read(reader, lambda: 1, str) is None
     now[0] = 2 * PAUSE_S
-    assert read_then(reader, lambda: 1, str) == "1"
+    assert read(reader, lambda: 1, str) == "1"
     reader.close()
 
 
@@ -72,30 +72,30 @@ def test_what_goes_wrong_behind_the_read_is_no_failure_of_the_database(reader: L
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        read_then(reader, lambda: 1, wrong)
-    assert read_then(reader, lambda: 1, str) == "1"
+        read(reader, lambda: 1, wrong)
+    assert read(reader, lambda: 1, str) == "1"
 
 
 def test_a_quick_read_stays_in_its_thread_and_one_that_was_slow_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    reader = LiveReader(clock=lambda: now[0])
+    reader = LiveReader(in_thread=False, clock=lambda: now[0])
     monkeypatch.setattr("serving.live.reader.TIMEOUT_S", SHORT_S)
-    assert reader.read_now(threading.get_ident) == threading.get_ident()
+    assert read(reader, threading.get_ident, str) == str(threading.get_ident())
 
     def slowly() -> int:
         time.sleep(2 * SHORT_S)
         return 1
 
-    assert reader.read_now(slowly) == 1  # it is there now, and the next reads wait for nothing
-    assert reader.read_now(lambda: pytest.fail("asked while it is left alone")) is None
+    assert read(reader, slowly, str) == "1"  # it is there now, and the next reads wait for nothing
+    assert read(reader, lambda: pytest.fail("asked while it is left alone"), str) is None
     now[0] = 2 * PAUSE_S
-    assert reader.read_now(lambda: 2) == 2
+    assert read(reader, lambda: 2, str) == "2"
 
     def fail() -> int:
         raise StoreError("live.sqlite: gone")
 
-    assert reader.read_now(fail) is None
-    assert reader.read_now(lambda: 3) is None
+    assert read(reader, fail, str) is None
+    assert read(reader, lambda: 3, str) is None
     reader.close()

@@ -18,6 +18,7 @@ from serving.live.context import LiveContext, RecentEvents, after_events
 from serving.live.reader import LOGGED_EVERY_S, PAUSE_S, LiveReader
 from serving.releases.active import ActiveRelease
 from serving.schemas.lists import RecommendRequest, SessionEvent
+from serving.state import ServiceState
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 """Of the shop's release."""
@@ -34,9 +35,9 @@ def log(live_database: LiveDatabase) -> EventLog:
 @pytest.fixture
 def replicas(live: ActiveRelease, log: EventLog) -> Iterator[list[TestClient]]:
     """Two of them, on one log."""
-    apps = [create_app(lambda: live, Settings(), log.database) for _ in range(2)]
-    with TestClient(apps[0]) as one, TestClient(apps[1]) as other:
-        yield [one, other]
+    apps = [create_app(Settings(), ServiceState(lambda: live, log.database)) for _ in range(2)]
+    with TestClient(apps[0]) as first, TestClient(apps[1]) as second:
+        yield [first, second]
 
 
 def tell(client: TestClient, **event: Any) -> None:
@@ -127,11 +128,11 @@ class BrokenLog:
 
     def __init__(self, log: EventLog) -> None:
         self.database = log.database
-        self.asked = 0
+        self.n_reads = 0
         self.is_mended = False
 
     def recent(self, *_: object) -> list[RecentEvent]:
-        self.asked += 1
+        self.n_reads += 1
         if self.is_mended:
             return [RecentEvent("boot", "view", LATER, None, None)]
         raise StoreError("live.sqlite: the live database cannot be read (gone)")
@@ -142,18 +143,18 @@ def test_a_broken_log_is_no_outage_is_left_alone_for_a_moment_and_told_of_seldom
 ) -> None:
     now = [0.0]
     broken = BrokenLog(log)
-    reader = LiveReader(clock=lambda: now[0])
+    reader = LiveReader(in_thread=True, clock=lambda: now[0])
     monkeypatch.setattr(EventLog, "recent", broken.recent)
-    moment = LiveContext(log.database, Settings(), reader)
+    context = LiveContext(log.database, Settings(), reader)
 
     def n_read(at_s: float) -> int:
         now[0] = at_s
-        request, _ = asyncio.run(moment.of(request_with(), MANIFEST))
-        return len(request.session)
+        length = asyncio.run(context.read(request_with(), MANIFEST, lambda request, _: len(request.session)))
+        return length or 0
 
     with caplog.at_level(logging.WARNING):
         assert [n_read(at_s) for at_s in (0.0, 0.5 * PAUSE_S, 1.5 * PAUSE_S)] == [0, 0, 0]
-        assert broken.asked == 2
+        assert broken.n_reads == 2
         assert len(caplog.records) == 1
         assert n_read(LOGGED_EVERY_S) == 0
         assert len(caplog.records) == 2
@@ -167,12 +168,12 @@ def test_lists_are_made_where_the_log_is_gone(
     live: ActiveRelease, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EventLog, "recent", BrokenLog(log).recent)
-    with TestClient(create_app(lambda: live, Settings(), log.database)) as client:
+    with TestClient(create_app(Settings(), ServiceState(lambda: live, log.database))) as client:
         assert recommended(client, user_id="ann")["items"]
 
 
 def test_no_recent_events_where_the_shop_wants_none(live: ActiveRelease, log: EventLog) -> None:
     settings = Settings.model_validate({"serve": {"recent_events": 0}})
-    with TestClient(create_app(lambda: live, settings, log.database)) as client:
+    with TestClient(create_app(settings, ServiceState(lambda: live, log.database))) as client:
         tell(client, event_type="cart", item_id="boot")
         assert recommended(client)["fallback"] == "unknown_user"

@@ -8,6 +8,7 @@ from recsys import config
 from recsys.config import Settings
 from serving.api import create_app
 from serving.releases.active import ReleaseWatch
+from serving.state import ServiceState
 from serving.watch.polling import LONGEST_PAUSE_POLLS
 
 
@@ -18,7 +19,7 @@ def watch(shelf: Shelf) -> ReleaseWatch:
 
 @pytest.fixture
 def client(watch: ReleaseWatch) -> TestClient:
-    return TestClient(create_app(lambda: watch.live, Settings()))
+    return TestClient(create_app(Settings(), ServiceState(lambda: watch.live)))
 
 
 def test_ready_once_a_first_release_is_published(shelf: Shelf, watch: ReleaseWatch, client: TestClient) -> None:

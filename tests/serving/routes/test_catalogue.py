@@ -11,11 +11,12 @@ from recsys.properties import Coded
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.routes.catalogue import categories_of
+from serving.state import ServiceState
 
 
 @pytest.fixture
 def client_with_items(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[TestClient]:
-    with TestClient(create_app(lambda: live, Settings(), live_database)) as client:
+    with TestClient(create_app(Settings(), ServiceState(lambda: live, live_database))) as client:
         yield client
 
 

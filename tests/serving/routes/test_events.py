@@ -14,6 +14,7 @@ from recsys.tables import EVENT_TYPES
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.schemas.events import EVENT_EXAMPLES, MAX_EVENTS
+from serving.state import ServiceState
 
 VIEW = {"user_id": "zoe", "event_type": "view", "item_id": "boot"}
 
@@ -26,7 +27,9 @@ def log(live_database: LiveDatabase) -> EventLog:
 @pytest.fixture
 def shop(live: ActiveRelease, log: EventLog) -> Iterator[TestClient]:
     """The service with an event log."""
-    with TestClient(create_app(lambda: live, Settings(), log.database), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(Settings(), ServiceState(lambda: live, log.database)), raise_server_exceptions=False
+    ) as client:
         yield client
 
 
@@ -180,7 +183,7 @@ def test_without_a_log_no_events_are_taken(client_of: Callable[..., TestClient],
 
 
 def test_events_need_no_release(log: EventLog) -> None:
-    with TestClient(create_app(lambda: None, Settings(), log.database)) as client:
+    with TestClient(create_app(Settings(), ServiceState(lambda: None, log.database))) as client:
         assert client.post("/v1/events", json=VIEW).status_code == 202
 
 

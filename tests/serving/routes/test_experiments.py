@@ -18,6 +18,7 @@ from serving.api import create_app
 from serving.live import experiment_reports
 from serving.live.experiment_reports import ExperimentReports
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 from serving.watch.keys import Keys
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -49,7 +50,7 @@ def exposed(live_database: LiveDatabase) -> LiveDatabase:
 
 @pytest.fixture
 def shop(live: ActiveRelease, exposed: LiveDatabase) -> Iterator[TestClient]:
-    with TestClient(create_app(lambda: live, SETTINGS, exposed)) as client:
+    with TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed))) as client:
         yield client
 
 
@@ -78,7 +79,7 @@ def test_another_outcome(shop: TestClient) -> None:
 
 
 def test_without_experiments_there_is_nothing_to_tell(live: ActiveRelease, exposed: LiveDatabase) -> None:
-    client = TestClient(create_app(lambda: live, Settings(), exposed))
+    client = TestClient(create_app(Settings(), ServiceState(lambda: live, exposed)))
     assert client.get("/v1/experiments").json()["experiments"] == []
 
 
@@ -86,7 +87,7 @@ def test_who_may_read_lists_may_read_this(
     live: ActiveRelease, exposed: LiveDatabase, keys_of: Callable[..., Keys]
 ) -> None:
     keys = keys_of()
-    client = TestClient(create_app(lambda: live, SETTINGS, exposed, lambda: keys))
+    client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed, keys=lambda: keys)))
     assert client.get("/v1/experiments").status_code == 401
     assert client.get("/v1/experiments", headers={"X-API-Key": "writer"}).status_code == 403
     assert client.get("/v1/experiments", headers={"X-API-Key": "reader"}).status_code == 200
@@ -100,7 +101,7 @@ def test_events_of_the_lake_count_too(live: ActiveRelease, exposed: LiveDatabase
     bought(other, "as-is99")
     ingest_log(place, EventLog(other), IngestSettings(), datetime(2026, 1, 2, tzinfo=UTC))
     other.close()
-    client = TestClient(create_app(lambda: live, SETTINGS, exposed, lake=place.lake))
+    client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed, lake=place.lake)))
     assert client.get("/v1/experiments").json()["experiments"][0]["arms"][0]["n_converted"] == 11
 
 
@@ -171,13 +172,13 @@ def test_a_lake_that_changes_while_it_is_read_is_read_again(
         return original(*given)
 
     monkeypatch.setattr(experiment_reports, "experiment_report", failing)
-    client = TestClient(create_app(lambda: live, SETTINGS, exposed))
+    client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed)))
     assert client.get("/v1/experiments").status_code == 200
     failures += [DataError("damaged"), DataError("damaged")]
-    client = TestClient(create_app(lambda: live, SETTINGS, exposed))
+    client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed)))
     response = client.get("/v1/experiments")
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
     assert "the lake cannot be read: damaged; ask again" in response.json()["detail"]
     failures += [StoreError("the database is away")]
-    client = TestClient(create_app(lambda: live, SETTINGS, exposed))
+    client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed)))
     assert client.get("/v1/experiments").status_code == 503

@@ -15,6 +15,7 @@ from recsys.errors import StoreError
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.releases.replay import ReleaseGoneError
+from serving.state import ServiceState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -33,12 +34,12 @@ def shop(
 
     async def past(release_id: str) -> Sequence[ActiveRelease]:
         if release_id == "r0":
-            raise ReleaseGoneError("release r0 has left the workspace")
+            raise ReleaseGoneError("release r0 has been deleted")
         if release_id == "r2":
             raise StoreError("release r2: damaged")
         return lives[release_id]
 
-    app = create_app(lambda: live, Settings(), live_database, past=past)
+    app = create_app(Settings(), ServiceState(lambda: live, live_database, past_releases=past))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -59,11 +60,11 @@ def explain(client: TestClient, answer: dict[str, Any]) -> dict[str, Any]:
 
 def assert_replays(explained: dict[str, Any], answer: dict[str, Any]) -> None:
     """The same items in the same order by the same scores, each with its reason."""
-    assert explained["same"]
+    assert explained["reproduced"]
     plain = [{name: item[name] for name in ("item_id", "score", "rank", "source", "title")} for item in answer["items"]]
     told = [{name: item[name] for name in plain[0]} for item in explained["items"]]
     assert told == plain
-    assert explained["given_ids"] == [item["item_id"] for item in answer["items"]]
+    assert explained["served_item_ids"] == [item["item_id"] for item in answer["items"]]
     assert all(item["reason"]["text"] and item["scores"] for item in explained["items"])
     for name in ("recommendation_id", "release_id", "fallback"):
         assert explained[name] == answer[name]
@@ -132,7 +133,7 @@ def test_the_day_is_replayed_as_it_was_then(shop: TestClient, live_database: Liv
     changes.put([ItemChange("vase", {"available": True}), ItemChange("sock", {}, deleted=True)], NOON)
     shop.post("/v1/events", json={"user_id": "zoe", "event_type": "search", "text": "home"})
     assert_replays(explain(shop, answer), answer)
-    assert explain(shop, recommend(shop, user_id="zoe"))["given_ids"] != explain(shop, answer)["given_ids"]
+    assert explain(shop, recommend(shop, user_id="zoe"))["served_item_ids"] != explain(shop, answer)["served_item_ids"]
 
 
 def test_a_session_that_the_log_made_longer_than_a_client_may_send_is_replayed(shop: TestClient) -> None:
@@ -152,11 +153,11 @@ def test_a_list_that_is_another_now_says_so_with_both(
     answer = recommend(shop, user_id="ann")
     users = release_of().recommender.users
     changed = release_of()
-    changed.recommender._reader.users = replace(users, rows={})
+    changed.recommender.reader.users = replace(users, rows={})
     lives["r1"] = [ActiveRelease(changed, live.texts)]
     explained = explain(shop, answer)
-    assert not explained["same"]
-    assert explained["given_ids"][0] == "sock"
+    assert not explained["reproduced"]
+    assert explained["served_item_ids"][0] == "sock"
     assert explained["items"][0]["item_id"] == "lamp"
     lives["r1"].append(live)
     assert_replays(explain(shop, answer), answer)
@@ -190,12 +191,12 @@ def test_a_list_that_another_version_has_kept_is_told_as_such(shop: TestClient, 
         connection.execute(ANSWERS.update().values(content='{"another": "form"}'))
     response = shop.get(f"/v1/explain/{answer['recommendation_id']}")
     assert response.status_code == 410
-    assert "wrote it otherwise" in response.json()["detail"]
+    assert "stored in an incompatible format by another version" in response.json()["detail"]
 
 
 def test_where_no_lists_are_kept_the_setting_is_named(live: ActiveRelease, live_database: LiveDatabase) -> None:
     settings = Settings.model_validate({"serve": {"replay_days": 0}})
-    with TestClient(create_app(lambda: live, settings, live_database)) as client:
+    with TestClient(create_app(settings, ServiceState(lambda: live, live_database))) as client:
         answer = recommend(client, user_id="ann")
         response = client.get(f"/v1/explain/{answer['recommendation_id']}")
     assert response.status_code == 404
@@ -218,7 +219,7 @@ def test_a_database_that_fails_delays_and_fails_no_list(
 
 
 def test_the_last_lists_are_written_when_the_service_ends(live: ActiveRelease, live_database: LiveDatabase) -> None:
-    with TestClient(create_app(lambda: live, Settings(), live_database)) as client:
+    with TestClient(create_app(Settings(), ServiceState(lambda: live, live_database))) as client:
         answer = recommend(client, user_id="ann")
     found = AnswerLog(live_database).find(answer["recommendation_id"])
     assert found is not None and found.user_id == "ann"

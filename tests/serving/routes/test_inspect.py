@@ -14,6 +14,7 @@ from recsys.config import Settings
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.releases.item_map import item_map
+from serving.state import ServiceState
 
 
 def test_an_item_has_its_neighbours_in_each_space_and_their_agreement(client: TestClient) -> None:
@@ -58,7 +59,7 @@ def test_a_shopper_is_told_with_history_and_reasons(client: TestClient) -> None:
 def test_what_was_done_since_the_release_counts_and_nothing_is_recorded(
     live: ActiveRelease, live_database: LiveDatabase
 ) -> None:
-    app = create_app(lambda: live, Settings(), live_database)
+    app = create_app(Settings(), ServiceState(lambda: live, live_database))
     with TestClient(app) as client:
         event = {"user_id": "new", "event_type": "view", "item_id": "vase", "timestamp": datetime.now(UTC).isoformat()}
         assert client.post("/v1/events", json={"events": [event]}).status_code == 202
@@ -88,7 +89,7 @@ def test_an_erased_shopper_is_not_told_of(live: ActiveRelease) -> None:
         def __contains__(self, user_id: object) -> bool:
             return user_id == "ann"
 
-    app = create_app(lambda: live, Settings(), forgotten=OfAnn())  # type: ignore[arg-type]
+    app = create_app(Settings(), ServiceState(lambda: live, erased_users=OfAnn()))  # type: ignore[arg-type]
     client = TestClient(app)
     assert client.get("/v1/inspect/shoppers/ann").status_code == 404
     found = client.get("/v1/inspect/find", params={"words": "ann"}).json()

@@ -11,12 +11,13 @@ from recsys.errors import StoreError
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.schemas.items import ITEM_BATCH_EXAMPLES, ITEM_EXAMPLES, MAX_ITEMS
+from serving.state import ServiceState
 
 
 @pytest.fixture
 def replicas(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[list[TestClient]]:
     """Two of them, on one database."""
-    apps = [create_app(lambda: live, Settings(), live_database) for _ in range(2)]
+    apps = [create_app(Settings(), ServiceState(lambda: live, live_database)) for _ in range(2)]
     with TestClient(apps[0], raise_server_exceptions=False) as one, TestClient(apps[1]) as other:
         yield [one, other]
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.releases.active import ActiveRelease
-from serving.routes.pages import MAP_SOURCE, POINT_MAP, web_files
+from serving.routes.web_files import MAP_SOURCE, POINT_MAP, web_files
 from serving.watch.keys import Keys
 
 ROOT = Path(__file__).parents[3]

@@ -10,6 +10,7 @@ from recsys.config import Settings
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.routes.shoppers import some_shoppers
+from serving.state import ServiceState
 from serving.watch.keys import Keys
 
 
@@ -38,7 +39,7 @@ def test_only_an_administrators_key_lists_shoppers(
     live: ActiveRelease, keys_of: Callable[..., Keys], scope: Scope, status: int
 ) -> None:
     key = ApiKey(name="k", sha256=digest(b"secret"), scopes=(scope,), created_at=NOON)
-    app = create_app(lambda: live, Settings(), keys=lambda: Keys({key.sha256: key}, are_required=True))
+    app = create_app(Settings(), ServiceState(lambda: live, keys=lambda: Keys({key.sha256: key}, are_required=True)))
     response = TestClient(app).get("/v1/shoppers", headers={"X-API-Key": "secret"})
     assert response.status_code == status
 

@@ -16,6 +16,7 @@ from recsys.errors import StoreError
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
+from serving.state import ServiceState
 from serving.watch.erased_users import ErasedUsersWatch
 from serving.watch.keys import Keys
 
@@ -37,7 +38,7 @@ def forgotten(live_database: LiveDatabase, workspace: Workspace) -> list[ErasedU
 def replicas(
     live: ActiveRelease, live_database: LiveDatabase, forgotten: list[ErasedUsersWatch]
 ) -> Iterator[list[TestClient]]:
-    apps = [create_app(lambda: live, Settings(), live_database, forgotten=one) for one in forgotten]
+    apps = [create_app(Settings(), ServiceState(lambda: live, live_database, erased_users=one)) for one in forgotten]
     clients = [TestClient(app, raise_server_exceptions=False) for app in apps]
     with clients[0], clients[1]:
         yield clients
@@ -150,7 +151,7 @@ def test_only_an_administrators_key_erases(
 ) -> None:
     key = ApiKey(name="k", sha256=digest(b"secret"), scopes=(scope,), created_at=NOW)
     keys = Keys({key.sha256: key}, are_required=True)
-    app = create_app(lambda: live, Settings(), live_database, lambda: keys)
+    app = create_app(Settings(), ServiceState(lambda: live, live_database, keys=lambda: keys))
     with TestClient(app) as client:
         assert client.delete("/v1/users/ann", headers={"X-API-Key": "secret"}).status_code == status
 

@@ -45,7 +45,7 @@ def test_a_request_has_its_parts(
     assert whole.kind is SpanKind.SERVER
     parts = [span for span in found.values() if span.parent and span.parent.span_id == whole.context.span_id]
     assert {span.name: dict(span.attributes or {}) for span in parts} == {
-        "read the moment": {"recsys.recent_events": 1, "recsys.items_gone": 0},
+        "read live data": {"recsys.recent_events": 1, "recsys.unavailable_items": 0},
         "encode texts": {"recsys.texts": 1},
         "recommend": {
             "recsys.count": 2,
@@ -164,10 +164,10 @@ def test_fastapis_own_spans_are_not_made() -> None:
         "from opentelemetry.sdk.trace.export import SimpleSpanProcessor;"
         "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter;"
         "from starlette.testclient import TestClient; from recsys.config import Settings;"
-        "from serving.api import create_app;"
+        "from serving.api import create_app; from serving.state import ServiceState;"
         "exporter = InMemorySpanExporter(); provider = TracerProvider();"
         "provider.add_span_processor(SimpleSpanProcessor(exporter)); trace.set_tracer_provider(provider);"
-        "status = TestClient(create_app(lambda: None, Settings())).get('/healthz?user=ann').status_code;"
+        "status = TestClient(create_app(Settings(), ServiceState(lambda: None))).get('/healthz?user=ann').status_code;"
         "print(json.dumps([status, len(exporter.get_finished_spans())]))"
     )
     assert told_by(code) == [200, 0]

@@ -24,6 +24,7 @@ from serving.api import create_app
 from serving.live.catalogue import LiveCatalogue
 from serving.releases.active import ActiveRelease
 from serving.releases.text_vectors import TextVectors
+from serving.state import ServiceState
 from serving.watch.keys import NO_KEYS, Keys
 
 ARTIFACTS = Path(__file__).parents[3] / "out" / "test-artifacts"
@@ -71,7 +72,7 @@ class Shop:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        app = create_app(lambda: self._catalogue.live, Settings(), self._database, lambda: self.keys)
+        app = create_app(Settings(), ServiceState(lambda: self._catalogue.live, self._database, keys=lambda: self.keys))
         ready = threading.Event()
 
         class Told(uvicorn.Server):

@@ -1,0 +1,119 @@
+"""What the routes work with, and the FastAPI dependencies that hand it to them.
+
+`create_app` puts it into the application's state (`app.state`). It is not in the state that a lifespan yields, as Ray
+Serve's replicas do not pass that on to requests. Each dependency is one cheap coroutine: FastAPI would run a plain
+function in a thread, which costs more than a quick list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from features.live.answer_log import AnswerLog
+from features.live.database import LiveDatabase
+from features.live.erasure_queue import ErasureQueue
+from features.live.event_log import EventLog
+from features.live.item_changes import ItemChanges
+from recsys.config import Settings
+from serving.lists.recorder import AnswerRecorder
+from serving.lists.service import ListService
+from serving.live.context import LiveContext
+from serving.live.event_writer import EventWriter
+from serving.live.experiment_reports import ExperimentReports
+from serving.releases.active import ActiveRelease, _ready
+from serving.releases.item_map import ItemMaps
+from serving.releases.replay import served_alone
+from serving.routes.web_files import WebFile, web_files
+from serving.state import ServiceState
+from serving.watch.erased_users import ErasedUsersWatch
+
+
+@dataclass(frozen=True)
+class DatabaseServices:
+    """What needs the live database."""
+
+    context: LiveContext
+    recorder: AnswerRecorder
+    answers: AnswerLog
+    event_writer: EventWriter
+    erasure_queue: ErasureQueue
+    item_changes: ItemChanges
+    experiments: ExperimentReports
+
+    @classmethod
+    def of(cls, settings: Settings, state: ServiceState, database: LiveDatabase) -> DatabaseServices:
+        return cls(
+            context=LiveContext(database, settings),
+            recorder=AnswerRecorder(AnswerLog(database), settings.serve, state.erased_users),
+            answers=AnswerLog(database),
+            event_writer=EventWriter(EventLog(database)),
+            erasure_queue=ErasureQueue(database),
+            item_changes=ItemChanges(database),
+            experiments=ExperimentReports(settings.experiments, database, state.lake),
+        )
+
+
+@dataclass(frozen=True)
+class Services:
+    """active, past_releases, erased_users: as in `ServiceState`; database: None without a live database; web_files: of
+    the pages, by path."""
+
+    settings: Settings
+    active: Callable[[], ActiveRelease | None]
+    past_releases: Callable[[str], Awaitable[Sequence[ActiveRelease]]]
+    erased_users: ErasedUsersWatch
+    lists: ListService
+    item_maps: ItemMaps
+    web_files: Mapping[str, WebFile]
+    database: DatabaseServices | None
+
+    @classmethod
+    def of(cls, settings: Settings, state: ServiceState) -> Services:
+        database = None if state.database is None else DatabaseServices.of(settings, state, state.database)
+        return cls(
+            settings=settings,
+            active=state.active,
+            past_releases=state.past_releases or served_alone(state.active),
+            erased_users=state.erased_users,
+            lists=ListService(
+                lambda: _ready(state.active),
+                state.arm_release,
+                settings,
+                None if database is None else database.context,
+                None if database is None else database.recorder,
+                state.erased_users,
+            ),
+            item_maps=ItemMaps(state.atlases),
+            web_files=web_files(),
+            database=database,
+        )
+
+    def ready(self) -> ActiveRelease:
+        """The release that answers now. Raises ProblemError (503) while none is loaded."""
+        return _ready(self.active)
+
+    async def unavailable_ids(self, active: ActiveRelease) -> frozenset[str]:
+        """Ids of items that no list may hold, whatever the release says."""
+        if self.database is None:
+            return frozenset()
+        return await self.database.context.unavailable_ids(active.release.manifest)
+
+
+async def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def database_services_of(request: Request) -> DatabaseServices:
+    """For routes that `create_app` includes only where there is a live database."""
+    database: DatabaseServices | None = request.app.state.services.database
+    assert database is not None
+    return database
+
+
+AppServices = Annotated[Services, Depends(services_of)]
+AppDatabase = Annotated[DatabaseServices, Depends(database_services_of)]
