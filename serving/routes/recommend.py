@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
@@ -16,7 +16,7 @@ from serving.ingress.scopes import needs
 from serving.lists.request import check_count
 from serving.lists.response import json_response, response_items, to_response
 from serving.routes.responses import LIST_RESPONSES
-from serving.routes.services import AppServices
+from serving.routes.services import AppServices, services_of
 from serving.schemas.list_options import ListRequest
 from serving.schemas.lists import RECOMMEND_EXAMPLES, SIMILAR_EXAMPLES, ReleaseResponse, SimilarRequest, SlateResponse
 from serving.telemetry.tracing import span
@@ -32,9 +32,9 @@ recommend_routes = APIRouter(prefix="/v1", tags=["recommendations"])
     openapi_extra=needs(Scope.READ),
 )
 async def recommended(
-    request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)], services: AppServices
+    request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)], http_request: Request
 ) -> Response:
-    return json_response(await services.lists.serve(request))
+    return json_response(await services_of(http_request).lists.serve(request))
 
 
 @recommend_routes.post(

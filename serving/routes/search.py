@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
 from serving.ingress.scopes import needs
 from serving.lists.response import json_response
 from serving.routes.responses import LIST_RESPONSES
-from serving.routes.services import AppServices
+from serving.routes.services import services_of
 from serving.schemas.list_options import SearchRequest
 from serving.schemas.lists import SlateResponse
 
@@ -39,6 +39,6 @@ search_routes = APIRouter(prefix="/v1", tags=["recommendations"])
     openapi_extra=needs(Scope.READ),
 )
 async def search(
-    request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)], services: AppServices
+    request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)], http_request: Request
 ) -> Response:
-    return json_response(await services.lists.serve(request))
+    return json_response(await services_of(http_request).lists.serve(request))

@@ -1,8 +1,8 @@
 """What the routes work with, and the FastAPI dependencies that hand it to them.
 
 `create_app` puts it into the application's state (`app.state`). It is not in the state that a lifespan yields, as Ray
-Serve's replicas do not pass that on to requests. Each dependency is one cheap coroutine: FastAPI would run a plain
-function in a thread, which costs more than a quick list.
+Serve's replicas do not pass that on to requests. The dependencies are coroutines: FastAPI would run plain functions in
+a thread, which costs more than a quick list.
 """
 
 from __future__ import annotations
@@ -103,17 +103,24 @@ class Services:
         return await self.database.context.unavailable_ids(active.release.manifest)
 
 
-async def services_of(request: Request) -> Services:
+def services_of(request: Request) -> Services:
+    """The services of the app that received the request.
+
+    Routes of lists call it themselves: FastAPI takes 9 µs to resolve a dependency, 5 % of the time of a cached list.
+    """
     services: Services = request.app.state.services
     return services
 
 
-async def database_services_of(request: Request) -> DatabaseServices:
-    """For routes that `create_app` includes only where there is a live database."""
-    database: DatabaseServices | None = request.app.state.services.database
-    assert database is not None
+async def _services(request: Request) -> Services:
+    return services_of(request)
+
+
+async def _database(request: Request) -> DatabaseServices:
+    database = services_of(request).database
+    assert database is not None, "create_app includes these routes only where there is a live database"
     return database
 
 
-AppServices = Annotated[Services, Depends(services_of)]
-AppDatabase = Annotated[DatabaseServices, Depends(database_services_of)]
+AppServices = Annotated[Services, Depends(_services)]
+AppDatabase = Annotated[DatabaseServices, Depends(_database)]

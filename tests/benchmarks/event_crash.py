@@ -18,15 +18,13 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 
 from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from recsys.config import Settings
 from recsys.workspace import Workspace
-from serving.ingress.problems import answer_problems
-from serving.live.event_writer import EventWriter
-from serving.routes.events import event_routes
+from serving.api import create_app
+from serving.state import ServiceState
 
 N_CLIENTS = 4
 MAX_BATCH = 20
@@ -54,10 +52,8 @@ def main() -> int:
 
 
 def serve(folder: Path, url: str, port: int) -> None:
-    """Only the service's routes for events: the recommender would take seconds to start."""
-    app = FastAPI()
-    answer_problems(app)
-    app.include_router(event_routes(EventWriter(EventLog(open_live_database(Workspace(folder), url))), Settings()))
+    """The service without a release, which would take seconds to load."""
+    app = create_app(Settings(), ServiceState(lambda: None, open_live_database(Workspace(folder), url)))
     uvicorn.run(app, port=port, log_level="error", access_log=False)
 
 
@@ -69,7 +65,7 @@ class Storm:
         self.draw = random.Random(seed)
         # Servers are forked from a process that has imported everything, so that they start at once.
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["uvicorn", "serving.routes.events"])
+        self.processes.set_forkserver_preload(["uvicorn", "serving.api"])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

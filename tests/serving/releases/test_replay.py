@@ -62,7 +62,7 @@ def test_texts_are_read_by_what_is_live_where_the_encoder_is_the_same(
 
 def test_one_that_was_collected_is_gone_and_a_damaged_one_is_named(shelf: Shelf, past: PastReleases) -> None:
     shelf.damaged.add("r2")
-    with pytest.raises(ReleaseGoneError, match="release r0 has left the workspace"):
+    with pytest.raises(ReleaseGoneError, match="release r0 has been deleted"):
         get(past, "r0")
     with pytest.raises(StoreError, match="release r2: damaged") as raised:
         get(past, "r2")

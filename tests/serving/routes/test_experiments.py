@@ -178,7 +178,7 @@ def test_a_lake_that_changes_while_it_is_read_is_read_again(
     client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed)))
     response = client.get("/v1/experiments")
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
-    assert "the lake cannot be read: damaged; ask again" in response.json()["detail"]
+    assert "the lake cannot be read: damaged; try again" in response.json()["detail"]
     failures += [StoreError("the database is away")]
     client = TestClient(create_app(SETTINGS, ServiceState(lambda: live, exposed)))
     assert client.get("/v1/experiments").status_code == 503

@@ -165,5 +165,5 @@ def test_a_database_that_fails_is_told_with_when_to_come_again(
     monkeypatch.setattr(ErasureQueue, "add", fail)
     response = replicas[0].delete("/v1/users/ann")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
-    assert "nobody was queued" in response.json()["detail"]
+    assert "the erasure was not queued" in response.json()["detail"]
     assert list_of(replicas[0])["fallback"] is None

@@ -37,7 +37,7 @@ def test_a_problem_names_the_request(client: TestClient) -> None:
 def test_a_defect_names_the_request_in_problem_and_log(
     live: ActiveRelease, client_of: Clients, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(live.release.recommender), "finish", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(live.release.recommender), "recommend", lambda *_: 1 / 0)
     caplog.handler.addFilter(RequestIdFilter())
     with caplog.at_level(logging.ERROR):
         response = client_of(live).post("/v1/recommend", json=ASK, headers={"X-Request-ID": "r-2"})

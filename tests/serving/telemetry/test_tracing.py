@@ -103,7 +103,7 @@ def test_a_span_tells_how_the_request_ended(
 ) -> None:
     client = client_of(live)
     client.post("/v1/similar", json={"item_id": "unknown"}, headers={"X-Request-ID": "r-1"})
-    monkeypatch.setattr(type(live.release.recommender), "finish", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(live.release.recommender), "recommend", lambda *_: 1 / 0)
     client.post("/v1/recommend", json={"user_id": "ann"})
     refused, failed = spans()["POST /v1/similar"], spans()["POST /v1/recommend"]
     assert dict(refused.attributes or {}) == {
@@ -131,7 +131,7 @@ def test_no_span_tells_who_the_shopper_is(
         client.post("/v1/recommend?who=bob", json={"user_id": "ann", "text": "clothes"}, headers=headers)
         client.put("/v1/items/carol", json={"title": "secret"}, headers=headers)
         client.get("/v1/users/dave", headers=headers)
-        monkeypatch.setattr(type(live.release.recommender), "finish", lambda *_: [][len("ann")])
+        monkeypatch.setattr(type(live.release.recommender), "recommend", lambda *_: [][len("ann")])
         client.post("/v1/recommend", json={"user_id": "ann"}, headers=headers)
     told = " ".join(span.to_json() for span in spans().values())
     assert len(spans()) >= 5

@@ -48,7 +48,7 @@ def test_a_review_is_hidden_and_shown_while_the_service_runs(
     assert quoted() is None
     show_reviews(file, ["r1"], NOW)
     watch.poll()
-    monkeypatch.setattr(serving.lists.cache, "KEPT_FOR", timedelta(0))  # a minute later
+    monkeypatch.setattr(serving.lists.cache, "CACHED_FOR", timedelta(0))  # a minute later
     assert quoted() == "r1"
 
 
