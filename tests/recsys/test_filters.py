@@ -27,12 +27,12 @@ from recsys.rules import Rules
 SHOP = Properties.of_table(catalogue((True, True, True, False, True)))
 
 
-def found(wanted: Filter) -> list[str]:
-    return [ITEM_IDS[row] for row in np.flatnonzero(matching(wanted, SHOP))]
+def matches(condition: Filter) -> list[str]:
+    return [ITEM_IDS[row] for row in np.flatnonzero(matching(condition, SHOP))]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "item_ids"),
+    ("condition", "item_ids"),
     [
         (InCategory(("Home",)), ["kettle", "lamp", "teapot"]),
         (InCategory(("home > KITCHEN",)), ["kettle", "teapot"]),
@@ -59,22 +59,22 @@ def found(wanted: Filter) -> list[str]:
         (Or(()), []),
     ],
 )
-def test_a_filter_finds_what_fulfils_it(wanted: Filter, item_ids: list[str]) -> None:
-    assert found(wanted) == item_ids
+def test_a_filter_finds_what_fulfils_it(condition: Filter, item_ids: list[str]) -> None:
+    assert matches(condition) == item_ids
 
 
-def naive(wanted: Filter, item: dict) -> bool:
+def naive(condition: Filter, item: dict) -> bool:
     """The same, one item at a time, in the plainest words."""
-    match wanted:
+    match condition:
         case And(filters):
-            return all(naive(one, item) for one in filters)
+            return all(naive(inner, item) for inner in filters)
         case Or(filters):
-            return any(naive(one, item) for one in filters)
-        case Not(one):
-            return not naive(one, item)
+            return any(naive(inner, item) for inner in filters)
+        case Not(inner):
+            return not naive(inner, item)
         case InCategory(paths):
-            own = (item["category"] or "").lower()
-            return any(own == path.lower() or own.startswith(path.lower() + " > ") for path in paths)
+            category = (item["category"] or "").lower()
+            return any(category == path.lower() or category.startswith(path.lower() + " > ") for path in paths)
         case OfBrand(brands):
             return (item["brand"] or "").lower() in {brand.lower() for brand in brands}
         case PriceBetween(least, most):
@@ -83,8 +83,8 @@ def naive(wanted: Filter, item: dict) -> bool:
         case IsAvailable(available):
             return item["available"] is available
         case HasAttribute(name, values):
-            own = (item["attributes"] or {}).get(name, [])
-            return bool({comparable(value) for value in values} & {comparable(value) for value in own})
+            category = (item["attributes"] or {}).get(name, [])
+            return bool({comparable(value) for value in values} & {comparable(value) for value in category})
         case UpdatedAfter(moment):
             return item["updated_at"] is not None and item["updated_at"] > moment
 
@@ -128,7 +128,7 @@ FILTERS = st.recursive(
 
 
 @given(ITEMS, FILTERS)
-def test_a_mask_is_what_asking_each_item_would_give(items: list[dict], wanted: Filter) -> None:
+def test_a_mask_is_what_asking_each_item_would_give(items: list[dict], condition: Filter) -> None:
     import json
 
     texts = [None if item["attributes"] is None else json.dumps(item["attributes"]) for item in items]
@@ -150,7 +150,7 @@ def test_a_mask_is_what_asking_each_item_would_give(items: list[dict], wanted: F
             }
         )
     )
-    assert matching(wanted, shop).tolist() == [naive(wanted, item) for item in items]
+    assert matching(condition, shop).tolist() == [naive(condition, item) for item in items]
 
 
 def test_a_strict_filter_still_fills_the_list_and_counts_what_matched() -> None:

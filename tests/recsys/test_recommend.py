@@ -63,9 +63,9 @@ def test_what_was_seen_is_left_out_unless_the_shop_wants_it() -> None:
 
 def test_without_hiding_what_was_seen_what_was_bought_is_still_left_out() -> None:
     view = Signal("view", NOON, "lamp")
-    found = ids(Query(user_id="ann", session=(view,)), settings=RecommendSettings(exclude_seen=False))
-    assert "lamp" in found
-    assert "keyboard" not in found
+    shown = ids(Query(user_id="ann", session=(view,)), settings=RecommendSettings(exclude_seen=False))
+    assert "lamp" in shown
+    assert "keyboard" not in shown
 
 
 def test_a_guest_is_known_by_the_session() -> None:
@@ -91,9 +91,12 @@ def test_what_was_searched_for_a_moment_ago_goes_before_the_history() -> None:
 
 def test_how_much_a_search_of_the_session_counts_is_learned_but_not_for_a_text_of_the_request() -> None:
     deaf = Fusion(session_text=0.02)
-    session, own = Query(user_id="ann", session=(Signal("search", NOON, text_vector=LAMP),)), Query(text_vector=LAMP)
+    session, with_text = (
+        Query(user_id="ann", session=(Signal("search", NOON, text_vector=LAMP),)),
+        Query(text_vector=LAMP),
+    )
     assert ids(session, fusion=deaf)[0] == "mouse"
-    assert ids(own, fusion=deaf)[0] == "lamp"
+    assert ids(with_text, fusion=deaf)[0] == "lamp"
 
 
 def test_of_searches_at_one_time_the_last_in_the_session_counts() -> None:
@@ -112,9 +115,9 @@ def test_a_stored_browsing_profile_counts() -> None:
 
 
 def test_an_item_page_shows_what_goes_with_the_item_and_not_the_item() -> None:
-    found = ids(Query(item_ids=("teapot",)))
-    assert found[0] == "kettle"
-    assert "teapot" not in found
+    shown = ids(Query(item_ids=("teapot",)))
+    assert shown[0] == "kettle"
+    assert "teapot" not in shown
 
 
 def test_the_items_of_the_page_count_more_than_the_history() -> None:
@@ -146,8 +149,8 @@ def test_a_list_that_is_not_personal_says_why_and_shows_what_sells(query: Query,
 
 def test_unavailable_and_excluded_items_are_never_shown() -> None:
     available = tuple(item_id != "mouse" for item_id in ITEM_IDS)
-    found = ids(Query(user_id="ann", exclude_ids=frozenset({"lamp", "unheard-of"})), available=available)
-    assert sorted(found) == ["kettle", "teapot"]
+    shown = ids(Query(user_id="ann", exclude_ids=frozenset({"lamp", "unheard-of"})), available=available)
+    assert sorted(shown) == ["kettle", "teapot"]
 
 
 def test_all_filtered_out_is_an_empty_list_not_an_error() -> None:
@@ -172,8 +175,8 @@ def test_a_query_answers_the_same_alone_and_in_a_batch() -> None:
 
 
 def test_a_returned_or_disliked_item_is_hidden_but_recommends_nothing() -> None:
-    found = ids(Query(user_id="bob"))
-    assert "kettle" not in found
+    shown = ids(Query(user_id="bob"))
+    assert "kettle" not in shown
     assert fallback(Query(user_id="bob")) == "no_history"
 
 
@@ -214,9 +217,9 @@ BUYS = Repeats(allowed=True, after_days=7.0)
 def test_what_was_bought_comes_back_only_where_that_is_usual_and_late_enough(
     repeats: Repeats, age: timedelta, comes_back: bool, exclude_seen: bool
 ) -> None:
-    asked = Query(user_id="ann", asked_at=NOON + age)
-    found = ids(asked, repeats=repeats, settings=RecommendSettings(exclude_seen=exclude_seen))
-    assert ("keyboard" in found) is comes_back
+    query = Query(user_id="ann", asked_at=NOON + age)
+    shown = ids(query, repeats=repeats, settings=RecommendSettings(exclude_seen=exclude_seen))
+    assert ("keyboard" in shown) is comes_back
 
 
 def test_it_comes_back_as_what_was_bought() -> None:
@@ -277,8 +280,8 @@ def bought(query: Query, **of_the_shop) -> dict[str, float]:
 def test_purchases_of_the_session_add_to_the_stored_ones() -> None:
     users = users_with({"ann": [item_entry("keyboard", n_bought=2), item_entry("kettle")]})
     again = Signal("purchase", NOON + 10 * DAY, "keyboard")
-    told = bought(Query(user_id="ann", session=(again,), asked_at=NOON + 20 * DAY), users=users)
-    assert told == pytest.approx({"keyboard": np.log(4) * 2 ** (-10 / 90), "kettle": np.log(2) * 2 ** (-20 / 90)})
+    strengths = bought(Query(user_id="ann", session=(again,), asked_at=NOON + 20 * DAY), users=users)
+    assert strengths == pytest.approx({"keyboard": np.log(4) * 2 ** (-10 / 90), "kettle": np.log(2) * 2 ** (-20 / 90)})
 
 
 def test_purchases_of_one_session_add_up() -> None:
@@ -433,9 +436,9 @@ def test_a_ranker_that_has_met_searches_orders_what_a_search_asks_for() -> None:
 def test_what_the_ranker_was_not_shown_follows_in_the_order_of_the_weighted_sum() -> None:
     """With one proposal a source, ann is proposed the mouse, and the teapot by what trends."""
     shop = {"trend": np.array([0.3, 0.9, 0.0, 0.4, 2.0], dtype=np.float32), "ranker_pool": 1}
-    found = [item.item_id for item in ranked(**shop).recommend([Query(user_id="ann")])[0].items]
+    shown = [item.item_id for item in ranked(**shop).recommend([Query(user_id="ann")])[0].items]
     others = [item_id for item_id in ids(Query(user_id="ann"), **shop) if item_id not in ("teapot", "mouse")]
-    assert found == ["teapot", "mouse", *others]
+    assert shown == ["teapot", "mouse", *others]
 
 
 def test_a_place_of_its_own_is_kept_for_a_new_item_whatever_the_ranker_says() -> None:
@@ -447,9 +450,9 @@ def test_a_place_of_its_own_is_kept_for_a_new_item_whatever_the_ranker_says() ->
 def test_a_ranker_of_other_sources_is_left_out() -> None:
     """It was learned when bought items did not come back, and now they do: there is one source more."""
     names = tuple(tiny_recommender().feature_names)
-    asked = Query(user_id="ann", asked_at=NOON + 9 * DAY)
+    query = Query(user_id="ann", asked_at=NOON + 9 * DAY)
     of_before = tiny_recommender(repeats=BUYS, ranker=LeastPopularFirst("", names))
-    assert of_before.recommend([asked]) == tiny_recommender(repeats=BUYS).recommend([asked])
+    assert of_before.recommend([query]) == tiny_recommender(repeats=BUYS).recommend([query])
 
 
 def test_the_ranker_learns_from_what_it_will_be_given() -> None:
@@ -463,15 +466,15 @@ def test_the_ranker_learns_from_what_it_will_be_given() -> None:
     for (proposals, sums), slate in zip(
         ranker_proposals(recommender, queries), recommender.recommend(queries), strict=True
     ):
-        told = {ITEM_IDS[row]: value for row, value in zip(proposals.item_rows, sums, strict=True)}
-        assert {item.item_id: item.score for item in slate.items} == pytest.approx(told, abs=1e-5)
+        by_id = {ITEM_IDS[row]: value for row, value in zip(proposals.item_rows, sums, strict=True)}
+        assert {item.item_id: item.score for item in slate.items} == pytest.approx(by_id, abs=1e-5)
 
 
 Read = tuple[str | np.ndarray, str, datetime]
 """An item id or a text's vector, the event type, and when."""
 
 
-def wanted(*queries: Query, **of_the_shop) -> np.ndarray:
+def query_vectors(*queries: Query, **of_the_shop) -> np.ndarray:
     """(n, dim) query vectors that the shop's sequence source is given."""
     return shoppers(tiny_recommender(sequence=READER, **of_the_shop), queries).query_vectors
 
@@ -548,19 +551,19 @@ SEARCH = Signal("search", NOON + HOUR, text_vector=LAMP)
     ids=["items", "texts", "search", "session", "both", "page text", "page", "same", "sentence", "disliked", "longest"],
 )
 def test_items_and_texts_are_read_as_one_history(query: Query, entries: list[Read]) -> None:
-    np.testing.assert_allclose(wanted(query), reading(entries), atol=1e-6)
+    np.testing.assert_allclose(query_vectors(query), reading(entries), atol=1e-6)
 
 
 def test_there_is_nothing_to_expect_of_a_stranger() -> None:
-    assert not wanted(Query(user_id="nobody"), Query()).any()
+    assert not query_vectors(Query(user_id="nobody"), Query()).any()
 
 
 def test_histories_are_read_alike_alone_and_in_a_batch() -> None:
     both = Query(user_id="cat", session=(SEARCH, Signal("view", NOON + DAY, "teapot")), text_vector=KETTLE)
     kettle = Query(session=(Signal("search", NOON, text_vector=KETTLE),))
     queries = [kettle, Query(user_id="ann"), both, Query(), Query(user_id="cat"), Query(text_vector=TEXT[1])]
-    together = wanted(*queries)
-    np.testing.assert_allclose(together, np.concatenate([wanted(query) for query in queries]), atol=1e-6)
+    together = query_vectors(*queries)
+    np.testing.assert_allclose(together, np.concatenate([query_vectors(query) for query in queries]), atol=1e-6)
 
 
 def test_an_item_of_session_and_stored_history_moves_to_its_newest_place() -> None:
@@ -568,7 +571,7 @@ def test_an_item_of_session_and_stored_history_moves_to_its_newest_place() -> No
     users = users_with({"ann": [item_entry("keyboard", n_bought=1), mouse]})
     query = Query(user_id="ann", session=(Signal("view", NOON + HOUR, "keyboard"),))
     moved = [("mouse", "view", NOON + MINUTE), ("keyboard", "purchase", NOON + HOUR)]  # a view does not undo a purchase
-    np.testing.assert_allclose(wanted(query, users=users), reading(moved), atol=1e-6)
+    np.testing.assert_allclose(query_vectors(query, users=users), reading(moved), atol=1e-6)
     (history,) = shoppers(tiny_recommender(users=users), [query]).history.toarray()
     steps_back = np.array([0, 1, 0, 0.8 * np.sqrt(1 / 5), 0])  # weights 5 + 1, at most 5, and 1
     np.testing.assert_allclose(history, steps_back, rtol=1e-6)
@@ -576,21 +579,21 @@ def test_an_item_of_session_and_stored_history_moves_to_its_newest_place() -> No
 
 def test_an_item_met_twice_in_a_session_stands_at_its_last_event() -> None:
     views = [Signal("cart", NOON, "mouse"), Signal("view", NOON + HOUR, "lamp"), Signal("view", NOON + DAY, "mouse")]
-    told = [("lamp", "view", NOON + HOUR), ("mouse", "cart", NOON + DAY)]
-    np.testing.assert_allclose(wanted(Query(session=tuple(views))), reading(told), atol=1e-6)
+    events = [("lamp", "view", NOON + HOUR), ("mouse", "cart", NOON + DAY)]
+    np.testing.assert_allclose(query_vectors(Query(session=tuple(views))), reading(events), atol=1e-6)
 
 
 def test_a_stored_text_is_read_again_when_it_is_in_the_middle_of_things() -> None:
     """Text rows of stored entries and of the session point into different arrays."""
     users = users_with({"ann": [text_entry(1), item_entry("kettle")]}, texts=np.stack([LAMP, KETTLE]))
     query = Query(user_id="ann", session=(SEARCH,))
-    told = [(KETTLE, "search", NOON), ("kettle", "purchase", NOON), (LAMP, "search", NOON + HOUR)]
-    np.testing.assert_allclose(wanted(query, users=users), reading(told), atol=1e-6)
+    events = [(KETTLE, "search", NOON), ("kettle", "purchase", NOON), (LAMP, "search", NOON + HOUR)]
+    np.testing.assert_allclose(query_vectors(query, users=users), reading(events), atol=1e-6)
 
 
 def test_what_is_expected_next_shapes_the_list() -> None:
     query = Query(user_id="ann")
-    scores = READER.item_vectors @ wanted(query)[0]
+    scores = READER.item_vectors @ query_vectors(query)[0]
     by_sequence = [ITEM_IDS[row] for row in np.argsort(-scores) if ITEM_IDS[row] != "keyboard"]
     weights = {**tiny_model().fusion.weights, "sequence": 1000.0}
     slate = slate_of(query, sequence=READER, fusion=replace(tiny_model().fusion, weights=weights))
@@ -606,11 +609,11 @@ def test_top_k_is_the_start_of_a_stable_sort(values: list[float], k: int) -> Non
 
 
 def test_what_was_disliked_or_returned_does_not_come_back_even_where_repeats_are_allowed() -> None:
-    found = ids(Query(user_id="bob", asked_at=NOON + timedelta(days=99)), repeats=Repeats(allowed=True))
-    assert "kettle" not in found
+    shown = ids(Query(user_id="bob", asked_at=NOON + timedelta(days=99)), repeats=Repeats(allowed=True))
+    assert "kettle" not in shown
 
 
-ASKED = [
+QUERIES = [
     Query(user_id="ann"),
     Query(user_id="ann", by_ranker=False),
     Query(user_id="ann", exclude_ids=frozenset({"lamp"})),
@@ -627,7 +630,7 @@ ASKED = [
 ]
 
 
-@given(queries=st.lists(st.sampled_from(ASKED), min_size=2, max_size=12))
+@given(queries=st.lists(st.sampled_from(QUERIES), min_size=2, max_size=12))
 @settings(max_examples=40, deadline=None)
 def test_what_was_asked_before_changes_no_answer(queries: list[Query]) -> None:
     """Scores of the last shoppers are kept: under a key of all that they hang on, and as they were."""

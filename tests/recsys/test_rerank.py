@@ -112,7 +112,7 @@ def test_without_rules_it_is_the_plain_list(case, count: int, share: float, n_ne
     new_ranked = np.array([row for row in new if scores[row] > -np.inf][: n_new * 2], dtype=np.int64)
     plain = list(with_new_items(top_k(scores, count), new_ranked, count, share))
     arranged = arrange(scores, new_ranked, {}, [], np.zeros((len(scores), 2)), 0.0, count, share)
-    assert [(row, kept == NEW) for row, kept in arranged] == plain
+    assert [(row, placement == NEW) for row, placement in arranged] == plain
 
 
 @given(CASES, st.integers(1, 45), st.integers(1, 4), st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([0.0, 0.5]))
@@ -125,15 +125,15 @@ def test_limits_and_pins_are_kept_and_the_list_is_as_long_as_it_can_be(
     pinned = dict(zip(rng.permutation(count)[: len(chosen)].tolist(), chosen, strict=False))
     new_ranked = np.flatnonzero(scores > 1.0)
     limit = Limit(codes, most)
-    found = list(arrange(scores, new_ranked, pinned, [limit], vectors, diversity, count, share))
-    shown = [row for row, _ in found]
+    placed = list(arrange(scores, new_ranked, pinned, [limit], vectors, diversity, count, share))
+    shown = [row for row, _ in placed]
     assert len(shown) == len(set(shown)) <= count
-    assert all(scores[row] > -np.inf for row, kept in found if kept != PINNED)
+    assert all(scores[row] > -np.inf for row, placement in placed if placement != PINNED)
     of_pins = Counter(codes[list(pinned.values())].tolist())
     for code, n in Counter(codes[shown].tolist()).items():
         assert code < 0 or n <= max(most, of_pins[code])
     if len(shown) == count:
-        assert all(found[place] == (row, PINNED) for place, row in pinned.items())
+        assert all(placed[place] == (row, PINNED) for place, row in pinned.items())
     else:  # nothing that could be shown is left
         assert set(pinned.values()) <= set(shown)
         full = {code for code, n in Counter(codes[shown].tolist()).items() if code >= 0 and n >= most}
@@ -162,19 +162,19 @@ def test_a_boosted_category_goes_first_and_a_buried_brand_last() -> None:
 
 def test_a_pin_goes_before_filter_and_history_but_not_before_stock_and_exclusion() -> None:
     rules = Rules(filter=InCategory(("Home",)), pins=(Pin("keyboard", 2), Pin("mouse", 1), Pin("mouse", 3)))
-    found = tiny_recommender((True, True, True, False, True)).recommend([Query(user_id="ann", rules=rules)])[0]
-    assert [item.item_id for item in found.items][1] == "keyboard"
-    assert (found.items[1].source, found.items[1].rank) == ("pinned", 2)
-    assert "mouse" not in [item.item_id for item in found.items]
+    slate = tiny_recommender((True, True, True, False, True)).recommend([Query(user_id="ann", rules=rules)])[0]
+    assert [item.item_id for item in slate.items][1] == "keyboard"
+    assert (slate.items[1].source, slate.items[1].rank) == ("pinned", 2)
+    assert "mouse" not in [item.item_id for item in slate.items]
     excluded = Query(user_id="ann", rules=rules, exclude_ids=frozenset({"keyboard"}))
     assert "keyboard" not in ids(tiny_recommender(), excluded)
 
 
 def test_at_most_so_many_of_a_category_and_of_a_brand() -> None:
-    one = Rules(max_per_category=1)
-    found = ids(tiny_recommender(), Query(user_id="nobody", rules=one))
-    assert sorted(found) == ["kettle", "keyboard", "lamp"]
-    assert sorted(ids(tiny_recommender(), Query(user_id="nobody", rules=Rules(max_per_brand=1)))) == sorted(found)
+    limits = Rules(max_per_category=1)
+    shown = ids(tiny_recommender(), Query(user_id="nobody", rules=limits))
+    assert sorted(shown) == ["kettle", "keyboard", "lamp"]
+    assert sorted(ids(tiny_recommender(), Query(user_id="nobody", rules=Rules(max_per_brand=1)))) == sorted(shown)
 
 
 def test_the_share_of_new_items_is_the_requests_own() -> None:

@@ -78,10 +78,10 @@ class WordEncoder:
 
     def __init__(self, encoder_id: str = "words") -> None:
         self.id = encoder_id
-        self.asked: list[list[str]] = []
+        self.calls: list[list[str]] = []
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        self.asked.append(list(texts))
+        self.calls.append(list(texts))
         vectors = np.zeros((len(texts), 3), dtype=np.float32)
         for row, text in enumerate(texts):
             for word, axis in WORDS.items():
@@ -92,8 +92,8 @@ class WordEncoder:
 def make_model() -> Model:
     """Boots go with socks and lamps with vases; lamps sell best."""
     linear = np.zeros((6, 6), dtype=np.float32)
-    for one, other in ((0, 4), (2, 5)):
-        linear[one, other] = linear[other, one] = 1.0
+    for item, other in ((0, 4), (2, 5)):
+        linear[item, other] = linear[other, item] = 1.0
     return Model(
         item_ids=pl.Series(ITEM_IDS),
         sequence=mute_sequence_model(THEMES, np.eye(6, dtype=np.float32)),

@@ -52,11 +52,11 @@ def nested(depth: int, inner: Any) -> dict[str, Any]:
 def test_of_a_shopper_with_ten_thousand_events_a_list_reads_the_last_hundred(
     live: ActiveRelease, shop: TestClient, live_database: LiveDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recommender, asked = live.release.recommender, []
+    recommender, queries_seen = live.release.recommender, []
     recommend = recommender.recommend
 
     def noted(queries: list[Query]) -> Any:
-        asked.extend(queries)
+        queries_seen.extend(queries)
         return recommend(queries)
 
     monkeypatch.setattr(recommender, "recommend", noted)
@@ -68,7 +68,7 @@ def test_of_a_shopper_with_ten_thousand_events_a_list_reads_the_last_hundred(
     )
     answer = shop.post("/v1/recommend", json={"user_id": "zoe"})
     assert (answer.status_code, answer.json()["fallback"]) == (200, None)
-    (query,) = asked
+    (query,) = queries_seen
     assert [signal.text for signal in query.session] == [f"page {number}" for number in range(9_900, 10_000)]
     n_read = sum(signal.text_vector is not None for signal in query.session)
     assert n_read == Settings().embed.max_browsing_texts

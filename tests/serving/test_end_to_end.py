@@ -58,8 +58,8 @@ def publish(root: Path, release_id: str) -> None:
     encoder = load_encoder(config.EncoderSettings())
     text = encoder.encode(list(TITLES.values()))
     linear = np.zeros((6, 6), dtype=np.float32)
-    for one, other in ((0, 4), (2, 5)):
-        linear[one, other] = linear[other, one] = 1.0
+    for item, other in ((0, 4), (2, 5)):
+        linear[item, other] = linear[other, item] = 1.0
     popularity = np.array([2, 1, 9, 3, 4, 5], dtype=np.float32)
     model = Model(
         item_ids=pl.Series(list(TITLES)),
@@ -144,8 +144,8 @@ def command(*arguments: object) -> list[str]:
 
 def environment(**extra: str) -> dict[str, str]:
     """This process's, without what would point the service elsewhere."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "RAY_"))}
-    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)} | extra
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "RAY_"))}
+    return inherited | {"PYTHONPATH": os.pathsep.join(sys.path)} | extra
 
 
 @contextmanager
@@ -165,9 +165,9 @@ def served(workspace: Path | str, **extra: str) -> Iterator[Service]:
         assert process.stdout is not None
         line = process.stdout.readline()
         signal.alarm(0)
-        found = re.fullmatch(r"serving release (\S+) on (http://127\.0\.0\.1:\d+)  \(Ctrl-C stops\)\n", line)
-        assert found, line + process.communicate()[1]
-        yield Service(found[2], process)
+        match = re.fullmatch(r"serving release (\S+) on (http://127\.0\.0\.1:\d+)  \(Ctrl-C stops\)\n", line)
+        assert match, line + process.communicate()[1]
+        yield Service(match[2], process)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, killer)
@@ -249,8 +249,8 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         assert service.post("/v1/recommend", kount=3)["type"] == "urn:recsys:problem:invalid-request"
         assert service.get("/readyz") == {"status": "ready", "release_id": "r1"}
 
-        told = service.post("/v1/events", user_id="zoe", event_type="cart", item_id="lamp")
-        assert told["accepted"] == 1
+        stored = service.post("/v1/events", user_id="zoe", event_type="cart", item_id="lamp")
+        assert stored["accepted"] == 1
         assert service.post("/v1/recommend", user_id="zoe", count=1)["items"][0]["item_id"] == "vase"
         assert (workspace / "live" / "live.sqlite").is_file()
 
@@ -258,10 +258,10 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         assert "lamp" not in {item["item_id"] for item in service.post("/v1/recommend", user_id="ann")["items"]}
         service.post("/v1/items/umbrella", method="PUT", title="umbrella for rainy days", price=12)
         for _ in range(20_000):
-            found = service.post("/v1/recommend", text="umbrella for rainy days", count=1)["items"][0]
-            if found["item_id"] == "umbrella":
+            first = service.post("/v1/recommend", text="umbrella for rainy days", count=1)["items"][0]
+            if first["item_id"] == "umbrella":
                 break
-        assert found["title"] == "umbrella for rainy days"
+        assert first["title"] == "umbrella for rainy days"
         rainy = service.post("/v1/recommend", text="umbrella for rainy days")
         assert service.get(f"/v1/explain/{rainy['recommendation_id']}")["reproduced"]
 
@@ -311,8 +311,8 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
 def test_object_storage_without_a_database_of_events_is_refused(s3_url: str, tmp_path: Path) -> None:
     with working(s3_url, NIGHT, lambda: datetime.now(UTC)) as workspace:
         (workspace.root / "note").touch()
-    said = refusal("--workspace", s3_url, RECSYS_CACHE=str(tmp_path / "served"))
-    assert "set RECSYS_SERVE__EVENTS_URL" in said
+    message = refusal("--workspace", s3_url, RECSYS_CACHE=str(tmp_path / "served"))
+    assert "set RECSYS_SERVE__EVENTS_URL" in message
 
 
 @pytest.mark.parametrize("live_url", ["postgresql"], indirect=True)

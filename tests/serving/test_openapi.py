@@ -39,20 +39,20 @@ def test_whatever_is_sent_gets_an_answer_that_the_description_tells(
     app = create_app(Settings(), ServiceState(lambda: live, live_database, keys=lambda: keys))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=SchemathesisConfig.from_dict(CHECKS))
     answered: set[int] = set()
-    asked: set[str] = set()
+    operations_called: set[str] = set()
 
     def check(case: schemathesis.Case) -> None:
         excluded = [negative_data_rejection] if case.operation.label in MIXED else []
         answer = case.call_and_validate(headers={"Authorization": "Bearer all"}, excluded_checks=excluded)
         answered.add(int(answer.status_code))
-        asked.add(case.operation.label)
+        operations_called.add(case.operation.label)
 
     for result in schema.get_all_operations():
         operation = result.ok()
         if mode is GenerationMode.POSITIVE or operation.body:
             FEW(hypothesis.given(case=operation.as_strategy(generation_mode=mode))(check))()
     with_body = mode is not GenerationMode.POSITIVE
-    assert asked == {
+    assert operations_called == {
         f"{method.upper()} {path}"
         for path, operations in app.openapi()["paths"].items()
         for method, operation in operations.items()

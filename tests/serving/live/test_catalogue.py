@@ -71,7 +71,7 @@ def test_a_new_product_with_only_a_text_is_recommended(
 
     put(changes, "clog", price=8.0)
     assert catalogue.poll()
-    assert [asked for asked in encoder.asked if "shoes" in asked[0]] == [["wooden shoes"]]  # encoded once
+    assert [texts for texts in encoder.calls if "shoes" in texts[0]] == [["wooden shoes"]]  # encoded once
 
 
 def test_a_new_product_is_filtered_and_explained_as_any_other(catalogue: LiveCatalogue, changes: ItemChanges) -> None:

@@ -28,8 +28,8 @@ class SlowLog:
     def append(self, events: Sequence[LoggedEvent]) -> None:
         self.begun.set()
         self.gate.wait()
-        self.groups.append([one.event_id for one in events])
-        if any(one.event_id == "bad" for one in events):
+        self.groups.append([event.event_id for event in events])
+        if any(event.event_id == "bad" for event in events):
             raise StoreError("disk full")
 
 
@@ -76,7 +76,7 @@ def test_the_requests_of_a_transaction_that_fails_all_learn_it_and_the_next_goes
     first, *others = asyncio.run(run())
     writer.close()
     assert first is None
-    assert [str(one) for one in others] == ["disk full", "disk full"]
+    assert [str(error) for error in others] == ["disk full", "disk full"]
     assert log.groups[-1] == ["d"]
 
 
@@ -85,10 +85,10 @@ def test_what_waited_for_a_client_that_has_gone_is_not_stored() -> None:
     writer = writer_of(log)
 
     async def run() -> None:
-        first, gone, last = await started(log, writer, "a", "b", "c")
-        gone.cancel()
+        first, cancelled, last = await started(log, writer, "a", "b", "c")
+        cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await gone
+            await cancelled
         log.gate.set()
         await asyncio.gather(first, last)
 

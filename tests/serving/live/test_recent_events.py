@@ -70,7 +70,7 @@ def test_a_search_is_read_as_one_of_the_session_is(replicas: list[TestClient], e
     tell(replicas[0], event_type="search", text="warm shoes")
     answer = recommended(replicas[1])
     assert (first_item(answer), answer["items"][0]["source"]) == ("boot", "query_text")
-    assert ["warm shoes"] in encoder.asked
+    assert ["warm shoes"] in encoder.calls
     same = replicas[1].post("/v1/recommend", json={"session": [{"text": "warm shoes"}]}).json()
     assert [item["score"] for item in same["items"]] == [item["score"] for item in answer["items"]]
 

@@ -59,8 +59,8 @@ def test_categories_come_with_their_place_in_the_tree(client: TestClient) -> Non
 
 def test_items_without_a_category_count_nowhere_and_spaces_make_no_second_category() -> None:
     category = Coded.of(pl.Series(["A>b", "A > b", None, "A"]))
-    found = categories_of(category, np.ones(4, dtype=bool))
-    assert [(each.path, each.n_items) for each in found] == [("A", 3), ("A > b", 2)]
+    listed = categories_of(category, np.ones(4, dtype=bool))
+    assert [(each.path, each.n_items) for each in listed] == [("A", 3), ("A > b", 2)]
 
 
 def test_similar_items_tell_their_properties_where_asked(client: TestClient) -> None:

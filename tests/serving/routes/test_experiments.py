@@ -130,34 +130,34 @@ async def n_bought(of: ExperimentReports) -> int:
 def test_an_answer_is_given_again_for_a_while(exposed: LiveDatabase) -> None:
     async def run() -> list[int]:
         clock = Clock()
-        kept = reports(exposed, clock)
-        counts = [await n_bought(kept)]
+        cached = reports(exposed, clock)
+        counts = [await n_bought(cached)]
         bought(exposed, "as-is98", 1)
         clock.now_s = experiment_reports.FRESH_S - 0.1
-        counts.append(await n_bought(kept))
+        counts.append(await n_bought(cached))
         clock.now_s = experiment_reports.FRESH_S
-        counts.append(await n_bought(kept))
+        counts.append(await n_bought(cached))
         return counts
 
     assert asyncio.run(run()) == [10, 10, 11]
 
 
 def test_one_computation_serves_all_who_ask_meanwhile(exposed: LiveDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
+    computed: list[str] = []
     original = experiment_reports.experiment_report
 
     def counted(name: str, *rest: Any) -> Any:
-        made.append(name)
+        computed.append(name)
         return original(name, *rest)
 
     monkeypatch.setattr(experiment_reports, "experiment_report", counted)
 
     async def run() -> None:
-        kept = reports(exposed, Clock())
-        await asyncio.gather(*(kept.of("purchase") for _ in range(5)))
+        cached = reports(exposed, Clock())
+        await asyncio.gather(*(cached.of("purchase") for _ in range(5)))
 
     asyncio.run(run())
-    assert made == ["mix", "later"]
+    assert computed == ["mix", "later"]
 
 
 def test_a_lake_that_changes_while_it_is_read_is_read_again(

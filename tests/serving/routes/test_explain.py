@@ -62,8 +62,8 @@ def assert_replays(explained: dict[str, Any], answer: dict[str, Any]) -> None:
     """The same items in the same order by the same scores, each with its reason."""
     assert explained["reproduced"]
     plain = [{name: item[name] for name in ("item_id", "score", "rank", "source", "title")} for item in answer["items"]]
-    told = [{name: item[name] for name in plain[0]} for item in explained["items"]]
-    assert told == plain
+    items = [{name: item[name] for name in plain[0]} for item in explained["items"]]
+    assert items == plain
     assert explained["served_item_ids"] == [item["item_id"] for item in answer["items"]]
     assert all(item["reason"]["text"] and item["scores"] for item in explained["items"])
     for name in ("recommendation_id", "release_id", "fallback"):
@@ -213,13 +213,13 @@ def test_a_database_that_fails_delays_and_fails_no_list(
         patch.setattr(AnswerLog, "record", failing)
         lost = [recommend(shop, user_id="ann") for _ in range(3)]
         assert shop.get(f"/v1/explain/{lost[-1]['recommendation_id']}").status_code == 404
-    kept = recommend(shop, user_id="ann")
-    assert_replays(explain(shop, kept), kept)
+    recorded = recommend(shop, user_id="ann")
+    assert_replays(explain(shop, recorded), recorded)
     assert "answers not recorded" in caplog.text
 
 
 def test_the_last_lists_are_written_when_the_service_ends(live: ActiveRelease, live_database: LiveDatabase) -> None:
     with TestClient(create_app(Settings(), ServiceState(lambda: live, live_database))) as client:
         answer = recommend(client, user_id="ann")
-    found = AnswerLog(live_database).find(answer["recommendation_id"])
-    assert found is not None and found.user_id == "ann"
+    record = AnswerLog(live_database).find(answer["recommendation_id"])
+    assert record is not None and record.user_id == "ann"

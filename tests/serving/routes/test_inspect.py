@@ -18,14 +18,14 @@ from serving.state import ServiceState
 
 
 def test_an_item_has_its_neighbours_in_each_space_and_their_agreement(client: TestClient) -> None:
-    told = client.get("/v1/inspect/items/sock").json()
-    assert (told["item_id"], told["n_shoppers"], told["release_id"]) == ("sock", 4, "r1")
-    by_space = {one["space"]: one for one in told["spaces"]}
+    inspected = client.get("/v1/inspect/items/sock").json()
+    assert (inspected["item_id"], inspected["n_shoppers"], inspected["release_id"]) == ("sock", 4, "r1")
+    by_space = {space["space"]: space for space in inspected["spaces"]}
     assert list(by_space) == ["text", "cf", "fused"]
-    near = [(one["item_id"], one["similarity"]) for one in by_space["text"]["neighbours"][:2]]
+    near = [(space["item_id"], space["similarity"]) for space in by_space["text"]["neighbours"][:2]]
     assert near == [("coat", 0.8), ("boot", 0.6)]
     assert by_space["text"]["neighbours"][0]["also_in"] == ["cf", "fused"]
-    assert {(one["one"], one["other"]): one["share"] for one in told["agreement"]} == {
+    assert {(space["one"], space["other"]): space["share"] for space in inspected["agreement"]} == {
         ("text", "cf"): 1.0,
         ("text", "fused"): 1.0,
         ("cf", "fused"): 1.0,
@@ -36,21 +36,26 @@ def test_an_item_without_data_of_a_kind_has_no_neighbours_there(
     live: ActiveRelease, client_of: Callable[..., TestClient]
 ) -> None:
     live.release.recommender.model.factors.item_factors[4] = 0
-    told = client_of(live).get("/v1/inspect/items/sock").json()
-    of_cf = next(one for one in told["spaces"] if one["space"] == "cf")
+    inspected = client_of(live).get("/v1/inspect/items/sock").json()
+    of_cf = next(space for space in inspected["spaces"] if space["space"] == "cf")
     assert of_cf == {"space": "cf", "has_vector": False, "neighbours": []}
-    assert [(one["one"], one["other"]) for one in told["agreement"]] == [("text", "fused")]
+    assert [(space["one"], space["other"]) for space in inspected["agreement"]] == [("text", "fused")]
     beside = client_of(live).get("/v1/inspect/items/boot").json()["spaces"][1]["neighbours"]
-    assert "sock" not in [one["item_id"] for one in beside]
+    assert "sock" not in [space["item_id"] for space in beside]
 
 
 def test_a_shopper_is_told_with_history_and_reasons(client: TestClient) -> None:
-    told = client.get("/v1/inspect/shoppers/ann", params={"count": 2}).json()
-    assert (told["user_id"], told["n_history"], told["is_ranked"], told["ranker"]) == ("ann", 1, False, [[], []])
-    (bought,) = told["history"]
+    inspected = client.get("/v1/inspect/shoppers/ann", params={"count": 2}).json()
+    assert (inspected["user_id"], inspected["n_history"], inspected["is_ranked"], inspected["ranker"]) == (
+        "ann",
+        1,
+        False,
+        [[], []],
+    )
+    (bought,) = inspected["history"]
     assert (bought["event_type"], bought["item_id"], bought["weight"]) == ("purchase", "boot", 5.0)
     assert not bought["since_release"]
-    first = told["items"][0]
+    first = inspected["items"][0]
     assert first["item_id"] == "sock"
     assert first["reason"]["text"] == "customers who bought boot also bought this"
     assert first["scores"]["linear"] > 0
@@ -63,25 +68,25 @@ def test_what_was_done_since_the_release_counts_and_nothing_is_recorded(
     with TestClient(app) as client:
         event = {"user_id": "new", "event_type": "view", "item_id": "vase", "timestamp": datetime.now(UTC).isoformat()}
         assert client.post("/v1/events", json={"events": [event]}).status_code == 202
-        told = client.get("/v1/inspect/shoppers/new").json()
-        assert [(one["item_id"], one["since_release"], one["weight"]) for one in told["history"]] == [
+        inspected = client.get("/v1/inspect/shoppers/new").json()
+        assert [(entry["item_id"], entry["since_release"], entry["weight"]) for entry in inspected["history"]] == [
             ("vase", True, None)
         ]
-        assert told["fallback"] is None
+        assert inspected["fallback"] is None
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "said"),
+    ("path", "kind", "detail"),
     [
         ("items/bot", "unknown-item", "item 'bot' is not in this release; nearest ids: boot, "),
         ("shoppers/anne", "unknown-shopper", "shopper 'anne' has no history here; nearest ids: ann"),
     ],
 )
-def test_an_unknown_id_is_told_with_the_nearest(client: TestClient, path: str, kind: str, said: str) -> None:
+def test_an_unknown_id_is_told_with_the_nearest(client: TestClient, path: str, kind: str, detail: str) -> None:
     response = client.get(f"/v1/inspect/{path}")
     assert response.status_code == 404
     assert response.json()["type"].endswith(kind)
-    assert said in response.json()["detail"]
+    assert detail in response.json()["detail"]
 
 
 def test_an_erased_shopper_is_not_told_of(live: ActiveRelease) -> None:
@@ -92,16 +97,16 @@ def test_an_erased_shopper_is_not_told_of(live: ActiveRelease) -> None:
     app = create_app(Settings(), ServiceState(lambda: live, erased_users=OfAnn()))  # type: ignore[arg-type]
     client = TestClient(app)
     assert client.get("/v1/inspect/shoppers/ann").status_code == 404
-    found = client.get("/v1/inspect/find", params={"words": "ann"}).json()
-    assert (found["user_ids"], found["nearest_user_ids"]) == ([], [])
+    matches = client.get("/v1/inspect/find", params={"words": "ann"}).json()
+    assert (matches["user_ids"], matches["nearest_user_ids"]) == ([], [])
 
 
 def test_ids_come_before_words_and_nothing_names_the_nearest(client: TestClient) -> None:
     def find(words: str) -> dict:
         return client.get("/v1/inspect/find", params={"words": words}).json()
 
-    assert [one["item_id"] for one in find("rug")["items"]] == ["rug"]
-    assert {one["item_id"] for one in find("Lux")["items"]} == {"lamp", "rug"}
+    assert [item["item_id"] for item in find("rug")["items"]] == ["rug"]
+    assert {item["item_id"] for item in find("Lux")["items"]} == {"lamp", "rug"}
     assert find("an")["user_ids"] == ["ann"]
     nothing = find("zzz")
     assert (nothing["items"], nothing["user_ids"]) == ([], [])
@@ -113,18 +118,18 @@ def test_the_map_is_of_principal_components_until_a_layout_is_kept(
     live: ActiveRelease, client_of: Callable[..., TestClient], tmp_path: Path
 ) -> None:
     client = client_of(live, atlases=tmp_path)
-    told = client.get("/v1/inspect/map").json()
-    assert (told["layout"], len(told["item_ids"]), told["titles"][:2]) == ("PCA", 6, ["boot", "Coat"])
-    assert {one["by"] for one in told["groupings"]} == {"category", "popularity", "cold"}
-    by_category = told["groupings"][0]
+    item_map = client.get("/v1/inspect/map").json()
+    assert (item_map["layout"], len(item_map["item_ids"]), item_map["titles"][:2]) == ("PCA", 6, ["boot", "Coat"])
+    assert {grouping["by"] for grouping in item_map["groupings"]} == {"category", "popularity", "cold"}
+    by_category = item_map["groupings"][0]
     names = [by_category["groups"][code]["name"] for code in by_category["codes"]]
     assert names == ["Wear", "Wear", "Home", "Home", "Wear", "Home"]
     places = np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2)
     places[2] = np.nan
     np.save(layout_file(tmp_path, "r1"), places)
-    told = client.get("/v1/inspect/map").json()
-    assert (told["layout"], told["item_ids"]) == ("t-SNE", ["boot", "coat", "rug", "sock", "vase"])
-    assert (told["x"][0], told["y"][-1]) == (0, 65535)
+    item_map = client.get("/v1/inspect/map").json()
+    assert (item_map["layout"], item_map["item_ids"]) == ("t-SNE", ["boot", "coat", "rug", "sock", "vase"])
+    assert (item_map["x"][0], item_map["y"][-1]) == (0, 65535)
 
 
 @pytest.mark.parametrize("content", [b"half a file", b""])
@@ -137,6 +142,6 @@ def test_a_layout_that_cannot_be_read_is_none(
 
 def test_items_that_were_added_since_lie_among_their_nearest(live: ActiveRelease) -> None:
     places = np.array([[0.1, 0.1], [0.9, 0.9], [0.5, 0.5], [0.5, 0.5], [0.2, 0.2]])
-    told = item_map("r1", live.release.recommender, places)
-    assert (told.layout, told.item_ids[-1]) == ("t-SNE", "vase")
-    assert 0 <= told.x[-1] <= 65535
+    mapped = item_map("r1", live.release.recommender, places)
+    assert (mapped.layout, mapped.item_ids[-1]) == ("t-SNE", "vase")
+    assert 0 <= mapped.x[-1] <= 65535

@@ -18,8 +18,8 @@ from serving.state import ServiceState
 def replicas(live: ActiveRelease, live_database: LiveDatabase) -> Iterator[list[TestClient]]:
     """Two of them, on one database."""
     apps = [create_app(Settings(), ServiceState(lambda: live, live_database)) for _ in range(2)]
-    with TestClient(apps[0], raise_server_exceptions=False) as one, TestClient(apps[1]) as other:
-        yield [one, other]
+    with TestClient(apps[0], raise_server_exceptions=False) as first, TestClient(apps[1]) as second:
+        yield [first, second]
 
 
 def shown(client: TestClient, path: str = "/v1/recommend", **request: Any) -> list[str]:
@@ -41,13 +41,13 @@ def test_an_item_that_is_sold_out_leaves_every_replica_at_once_and_comes_back(re
 
 
 def test_what_has_gone_is_in_no_shelf_and_no_pin_brings_it_back(replicas: list[TestClient]) -> None:
-    one, other = replicas
-    best = one.get("/v1/popular").json()["items"][0]["item_id"]
-    one.put(f"/v1/items/{best}", json={"available": False})
-    assert best not in [item["item_id"] for item in other.get("/v1/popular").json()["items"]]
-    assert best not in shown(other, user_id="zoe", pins=[{"item_id": best, "position": 1}])
-    assert best not in shown(other, "/v1/search", text="something for the home")
-    batch = other.post("/v1/recommend:batch", json={"requests": [{"user_id": "zoe"}]}).json()
+    first, second = replicas
+    best = first.get("/v1/popular").json()["items"][0]["item_id"]
+    first.put(f"/v1/items/{best}", json={"available": False})
+    assert best not in [item["item_id"] for item in second.get("/v1/popular").json()["items"]]
+    assert best not in shown(second, user_id="zoe", pins=[{"item_id": best, "position": 1}])
+    assert best not in shown(second, "/v1/search", text="something for the home")
+    batch = second.post("/v1/recommend:batch", json={"requests": [{"user_id": "zoe"}]}).json()
     assert best not in [item["item_id"] for item in batch["results"][0]["slate"]["items"]]
 
 
@@ -110,8 +110,8 @@ def test_of_a_mixed_batch_the_good_are_stored_and_the_bad_listed(
     ]
     answer = replicas[0].put("/v1/items", json={"items": items}).json()
     assert (answer["accepted"], answer["item_ids"]) == (2, ["boot", None, None, None, None, "coat"])
-    found = [(error["index"], error["field"]) for error in answer["errors"]]
-    assert found == [(1, ""), (2, "item_id"), (3, ""), (4, "price"), (4, "item_id"), (4, "titel")]
+    problems = [(error["index"], error["field"]) for error in answer["errors"]]
+    assert problems == [(1, ""), (2, "item_id"), (3, ""), (4, "price"), (4, "item_id"), (4, "titel")]
     assert "nothing to change" in answer["errors"][0]["message"]
     assert ItemChanges(live_database).after(0)["item_id"].to_list() == ["boot", "coat"]
 

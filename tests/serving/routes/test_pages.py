@@ -68,16 +68,16 @@ def test_pages_are_open_where_the_data_behind_them_needs_a_key(
 
 
 def test_pages_load_every_file_from_this_host_and_every_file_is_there() -> None:
-    found = web_files()
-    for name, file in found.items():
+    files = web_files()
+    for name, file in files.items():
         text = file.body.decode()
         assert not re.search(
             r"(?:https?:)?//(?!www\.w3\.org/2000/svg)[a-z]", re.sub(r"(?m)^\s*//.*$|\s// .*$", "", text)
         )
         for path in re.findall(r'(?:src|href)="/web/([^"]+)"|url\("/web/([^"]+)"\)', text):
-            assert "".join(path) in found, f"{name} loads {path}"
+            assert "".join(path) in files, f"{name} loads {path}"
         for module in re.findall(r'from "\./([^"]+)"', text):
-            assert f"js/{module}" in found, f"{name} imports {module}"
+            assert f"js/{module}" in files, f"{name} imports {module}"
 
 
 def test_no_script_writes_markup_or_inline_styles() -> None:

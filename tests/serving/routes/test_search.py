@@ -38,8 +38,8 @@ def test_the_same_words_are_answered_for_the_shopper_who_asks(client: TestClient
 
 
 def test_filters_scenario_and_exclusion_hold_in_a_search(client: TestClient) -> None:
-    found = search(client, text="home", scenario="search", filter={"brand": "lux"}, exclude_ids=["rug"])
-    assert [item["item_id"] for item in found] == ["lamp"]
+    answer = search(client, text="home", scenario="search", filter={"brand": "lux"}, exclude_ids=["rug"])
+    assert [item["item_id"] for item in answer] == ["lamp"]
 
 
 @pytest.mark.parametrize("request_", [{"user_id": "ann"}, {"text": ""}, {"text": "<br>"}])

@@ -28,9 +28,9 @@ def test_shoppers_are_spread_over_those_who_dealt_with_items() -> None:
     long = [item_entry(item, at=when) for item, when in zip(items, at, strict=True)]
     histories = {f"u{i}": [item_entry("kettle")] for i in range(5)} | {"u5": [text_entry(0)], "u6": long}
     recommender = tiny_recommender(users=users_with(histories, texts=tiny_recommender().model.text[:1]))
-    found = some_shoppers(recommender, 3)
-    assert [(shopper.user_id, shopper.n_items) for shopper in found] == [("u0", 1), ("u2", 1), ("u6", 4)]
-    assert [item.item_id for item in found[2].recent] == ["teapot", "mouse", "lamp"]
+    sample = some_shoppers(recommender, 3)
+    assert [(shopper.user_id, shopper.n_items) for shopper in sample] == [("u0", 1), ("u2", 1), ("u6", 4)]
+    assert [item.item_id for item in sample[2].recent] == ["teapot", "mouse", "lamp"]
     assert [shopper.user_id for shopper in some_shoppers(recommender, 100)] == ["u0", "u1", "u2", "u3", "u4", "u6"]
 
 

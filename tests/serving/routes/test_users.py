@@ -29,16 +29,18 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def forgotten(live_database: LiveDatabase, workspace: Workspace) -> list[ErasedUsersWatch]:
+def erased_users(live_database: LiveDatabase, workspace: Workspace) -> list[ErasedUsersWatch]:
     """Of two replicas."""
     return [ErasedUsersWatch(ErasureQueue(live_database), workspace) for _ in range(2)]
 
 
 @pytest.fixture
 def replicas(
-    live: ActiveRelease, live_database: LiveDatabase, forgotten: list[ErasedUsersWatch]
+    live: ActiveRelease, live_database: LiveDatabase, erased_users: list[ErasedUsersWatch]
 ) -> Iterator[list[TestClient]]:
-    apps = [create_app(Settings(), ServiceState(lambda: live, live_database, erased_users=one)) for one in forgotten]
+    apps = [
+        create_app(Settings(), ServiceState(lambda: live, live_database, erased_users=watch)) for watch in erased_users
+    ]
     clients = [TestClient(app, raise_server_exceptions=False) for app in apps]
     with clients[0], clients[1]:
         yield clients
@@ -47,88 +49,88 @@ def replicas(
 def list_of(client: TestClient, user_id: str = "ann") -> dict[str, object]:
     response = client.post("/v1/recommend", json={"user_id": user_id})
     assert response.status_code == 200, response.text
-    found: dict[str, object] = response.json()
-    return found
+    answer: dict[str, object] = response.json()
+    return answer
 
 
 def test_an_erased_shopper_is_a_guest_at_once_and_with_other_replicas_when_they_look(
-    replicas: list[TestClient], forgotten: list[ErasedUsersWatch], live_database: LiveDatabase
+    replicas: list[TestClient], erased_users: list[ErasedUsersWatch], live_database: LiveDatabase
 ) -> None:
-    one, other = replicas
+    first, second = replicas
     for client in replicas:
         assert list_of(client)["fallback"] is None
-    response = one.delete("/v1/users/ann")
+    response = first.delete("/v1/users/ann")
     assert response.status_code == 202, response.text
-    assert list_of(one)["fallback"] == "unknown_user"
-    other_list = list_of(other)
+    assert list_of(first)["fallback"] == "unknown_user"
+    other_list = list_of(second)
     assert other_list["fallback"] is None
-    forgotten[1].poll()
-    assert list_of(other)["fallback"] == "unknown_user"
-    assert [shopper["user_id"] for shopper in other.get("/v1/shoppers").json()["shoppers"]] == []
+    erased_users[1].poll()
+    assert list_of(second)["fallback"] == "unknown_user"
+    assert [shopper["user_id"] for shopper in second.get("/v1/shoppers").json()["shoppers"]] == []
     (waiting,) = ErasureQueue(live_database).waiting()
     assert (waiting.user_id, waiting.request_id) == ("ann", response.json()["request_id"])
-    assert one.delete("/v1/users/ann").json()["request_id"] == waiting.request_id
+    assert first.delete("/v1/users/ann").json()["request_id"] == waiting.request_id
 
 
 def test_lists_of_an_erased_shopper_are_not_made_again(
-    replicas: list[TestClient], forgotten: list[ErasedUsersWatch]
+    replicas: list[TestClient], erased_users: list[ErasedUsersWatch]
 ) -> None:
-    one, other = replicas
+    first, second = replicas
     answered = [list_of(client)["recommendation_id"] for client in replicas]
     for client, name in zip(replicas, answered, strict=True):
         assert client.get(f"/v1/explain/{name}").status_code == 200
-    one.delete("/v1/users/ann")
-    gone = one.get(f"/v1/explain/{answered[0]}")
-    assert (gone.status_code, gone.json()["type"]) == (404, "urn:recsys:problem:unknown-recommendation")
-    late = list_of(other)["recommendation_id"]  # by a replica that does not know yet
-    assert other.get(f"/v1/explain/{late}").status_code == 200
-    refused = one.get(f"/v1/explain/{late}")
+    first.delete("/v1/users/ann")
+    explained = first.get(f"/v1/explain/{answered[0]}")
+    assert (explained.status_code, explained.json()["type"]) == (404, "urn:recsys:problem:unknown-recommendation")
+    late = list_of(second)["recommendation_id"]  # by a replica that does not know yet
+    assert second.get(f"/v1/explain/{late}").status_code == 200
+    refused = first.get(f"/v1/explain/{late}")
     assert (refused.status_code, refused.json()["type"]) == (410, "urn:recsys:problem:shopper-erased")
 
 
 def test_what_is_on_its_way_to_the_record_is_dropped(replicas: list[TestClient], live_database: LiveDatabase) -> None:
-    one, _ = replicas
-    answered = str(list_of(one)["recommendation_id"])
-    one.delete("/v1/users/ann")
-    assert one.get("/v1/explain/another").status_code == 404  # after a flush
+    first, _ = replicas
+    answered = str(list_of(first)["recommendation_id"])
+    first.delete("/v1/users/ann")
+    assert first.get("/v1/explain/another").status_code == 404  # after a flush
     assert AnswerLog(live_database).find(answered) is None
 
 
 def test_events_of_an_erased_shopper_are_refused_and_others_taken(
     replicas: list[TestClient], live_database: LiveDatabase
 ) -> None:
-    one, _ = replicas
+    first, _ = replicas
     events = [{"user_id": name, "event_type": "view", "item_id": "boot"} for name in ("ann", "bea")]
-    assert one.post("/v1/events", json={"events": events}).json()["accepted"] == 2
-    one.delete("/v1/users/ann")
-    answer = one.post("/v1/events", json={"events": events}).json()
+    assert first.post("/v1/events", json={"events": events}).json()["accepted"] == 2
+    first.delete("/v1/users/ann")
+    answer = first.post("/v1/events", json={"events": events}).json()
     assert (answer["accepted"], answer["errors"][0]["index"], answer["errors"][0]["field"]) == (1, 0, "user_id")
     assert "this shopper was erased" in answer["errors"][0]["message"]
-    assert one.post("/v1/events", json=events[0]).status_code == 422
+    assert first.post("/v1/events", json=events[0]).status_code == 422
     assert EventLog(live_database).of_type("view", NOW)["user_id"].to_list() == ["bea", "bea"]
 
 
 def test_who_was_erased_stays_a_guest_when_the_queue_is_empty(
-    replicas: list[TestClient], forgotten: list[ErasedUsersWatch], workspace: Workspace, live_database: LiveDatabase
+    replicas: list[TestClient], erased_users: list[ErasedUsersWatch], workspace: Workspace, live_database: LiveDatabase
 ) -> None:
-    one, other = replicas
-    one.delete("/v1/users/ann")
+    first, second = replicas
+    first.delete("/v1/users/ann")
     add_erased(workspace, "ann", NOW)
     ErasureQueue(live_database).done("ann")
-    for replica in forgotten:
+    for replica in erased_users:
         replica.poll()
-    assert [list_of(client)["fallback"] for client in (one, other)] == ["unknown_user"] * 2
+    assert [list_of(client)["fallback"] for client in (first, second)] == ["unknown_user"] * 2
 
 
 def test_what_cannot_be_read_is_logged_once_and_who_is_known_stays_forgotten(
-    forgotten: list[ErasedUsersWatch], workspace: Workspace, caplog: pytest.LogCaptureFixture
+    erased_users: list[ErasedUsersWatch], workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_erased(workspace, "ann", NOW)
-    forgotten[0].poll()
+    erased_users[0].poll()
     (workspace.erasures / LIST_FILE).write_text("damaged")
     for _ in range(3):
-        forgotten[0].poll()
-    assert "ann" in forgotten[0] and "bea" not in forgotten[0] and None not in forgotten[0]
+        erased_users[0].poll()
+    assert "ann" in erased_users[0] and "bea" not in erased_users[0] and None not in erased_users[0]
     assert caplog.text.count("shoppers to forget not read") == 1
 
 
@@ -142,7 +144,7 @@ def test_ids_may_hold_slashes_and_an_unknown_shopper_is_no_error(
     replicas: list[TestClient], live_database: LiveDatabase
 ) -> None:
     assert replicas[0].delete("/v1/users/eu/sjø%201").status_code == 202
-    assert [one.user_id for one in ErasureQueue(live_database).waiting()] == ["eu/sjø 1"]
+    assert [pending.user_id for pending in ErasureQueue(live_database).waiting()] == ["eu/sjø 1"]
 
 
 @pytest.mark.parametrize(("scope", "status"), [(Scope.READ, 403), (Scope.WRITE, 403), (Scope.ADMIN, 202)])
