@@ -17,9 +17,9 @@ NOTEBOOKS: Final = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FRAMES: Final = {"02_embedding_atlas": 6}
 CHARTS: Final = {
     "03_why_this_slate": 2,
-    "04_last_night": 4,
+    "04_what_changed": 4,
     "05_finetune_and_features": 2,
-    "06_fairness_and_reach": 7,
+    "06_fairness_and_exposure": 7,
 }
 
 

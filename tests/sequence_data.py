@@ -39,9 +39,9 @@ def texts(n: int, dim: int = 8) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def assert_equal_models(one: SequenceModel, other: SequenceModel) -> None:
+def assert_equal_models(first: SequenceModel, other: SequenceModel) -> None:
     """To the bit."""
-    np.testing.assert_array_equal(one.item_vectors, other.item_vectors)
+    np.testing.assert_array_equal(first.item_vectors, other.item_vectors)
     weights = other.network.state_dict()
-    for name, value in one.network.state_dict().items():
+    for name, value in first.network.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), weights[name].numpy(), err_msg=name)

@@ -22,8 +22,8 @@ N_USERS = 60
 
 def items() -> pl.DataFrame:
     """120 products: each of twelve pairs of words in ten dressings."""
-    made = [(f"i{k:02}{d}", f"w{2 * k} w{30 + d}", f"w{2 * k + 1}") for k, d in itertools.product(range(12), range(10))]
-    return pl.DataFrame(made, schema=["item_id", "title", "description"], orient="row")
+    rows = [(f"i{k:02}{d}", f"w{2 * k} w{30 + d}", f"w{2 * k + 1}") for k, d in itertools.product(range(12), range(10))]
+    return pl.DataFrame(rows, schema=["item_id", "title", "description"], orient="row")
 
 
 def reviews() -> pl.DataFrame:
@@ -37,7 +37,7 @@ def reviews() -> pl.DataFrame:
             "user_id": [f"u{number % N_USERS}" for number in range(240)],
             "item_id": items()["item_id"].gather([number % 60 for number in range(240)]),
             "rating": stars,
-            "text": [f"{said} w{number % 24}" for number, said in enumerate(words)],
+            "text": [f"{word} w{number % 24}" for number, word in enumerate(words)],
             "timestamp": [START + timedelta(hours=number) for number in range(240)],
         }
     )
@@ -79,7 +79,7 @@ def settings(model: Path, **finetune: object) -> Settings:
         "matryoshka_dims": [16],
         "held_out": 0.3,
     }
-    own = {
+    small = {
         "precision": "fp32",
         "checkpoint_steps": 4,
         "workers": 1,
@@ -98,6 +98,6 @@ def settings(model: Path, **finetune: object) -> Settings:
             "fusion": {"min_targets": 5},
             "ranking": {"min_targets": 10_000},
             "repeats": {"mode": "always"},
-            "finetune": own | finetune,
+            "finetune": small | finetune,
         }
     )

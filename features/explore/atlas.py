@@ -1,4 +1,4 @@
-"""The map as a page of its own: WebGL, no library, nothing loaded from anywhere."""
+"""The item map as a self-contained HTML page: WebGL, no library, no network access."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ WEB: Final = Path(__file__).parent / "web"
 
 @dataclass(frozen=True)
 class Atlas:
-    """points: kind (of `KINDS`), id, text, group, x, y between 0 and 1; clusters: x, y, n, words; legend: the groups in
-    the order of their colours."""
+    """A map of points.
+
+    points: kind (one of `KINDS`), id, text, group, x, y between 0 and 1; clusters: x, y, n, words; legend: the groups
+    in the order of their colours.
+    """
 
     title: str
     points: pl.DataFrame
@@ -32,21 +35,22 @@ class Atlas:
     legend: tuple[str, ...]
 
     def html(self) -> str:
-        """A whole page that needs no network: drag or arrow keys pan, the wheel or + and - zoom, the pointer tells what
-        a point is, the legend switches groups, words light up what has them."""
+        """The page. Drag or use arrow keys to pan, use the wheel or + and - to zoom, hover over a point to read its
+        text, click the legend to switch groups, type words to highlight the points that contain them."""
         page, script = _web("atlas.html"), _web("point_map.js") + _web("atlas.js")
         data = json.dumps(self._data(), ensure_ascii=False).replace("</", "<\\/")
         return page.replace("__TITLE__", escape(self.title)).replace("__DATA__", data).replace("__SCRIPT__", script)
 
     def save(self, path: str | Path) -> Path:
-        """Write the page; open it in any browser."""
+        """Write the page to a file that any browser can open, and return its path."""
         Path(path).write_text(self.html(), encoding="utf-8")
         return Path(path)
 
     def __repr__(self) -> str:
         named = ", ".join(word for word in self.clusters.sort("n", descending=True)["words"].head(6) if word)
         return (
-            f"{self.title}\n{len(self.points):,} points; largest clusters: {named}\n.save('atlas.html') writes a page"
+            f"{self.title}\n{len(self.points):,} points; largest clusters: {named}\n"
+            "call .save('atlas.html') to write the map to a page"
         )
 
     def _repr_html_(self) -> str:
@@ -72,12 +76,12 @@ class Atlas:
 
     @property
     def colours(self) -> list[str]:
-        """Of the legend, in its order."""
+        """Colours of the legend's groups, in its order."""
         return palette(self.legend)
 
 
 def side_by_side(atlases: Sequence[Atlas], note: str = "") -> SideBySide:
-    """Maps in one row, to be compared; note: a sentence below them."""
+    """Maps in one row for comparison; note: a sentence below them."""
     return SideBySide(tuple(atlases), note)
 
 
@@ -99,7 +103,7 @@ class SideBySide:
 
 
 def framed(page: str, title: str, height: int = 640) -> str:
-    """A page within a page, whose scripts and styles stay its own."""
+    """The page in an iframe, so that its scripts and styles do not affect the notebook's."""
     return (
         f'<iframe title="{escape(title)}" style="width:100%;height:{height}px;border:0" sandbox="allow-scripts" '
         f'srcdoc="{escape(page)}"></iframe>'

@@ -1,4 +1,4 @@
-"""Charts that state what they show: titled with their finding, readable in print and by the colour-blind."""
+"""Charts titled with their main finding, readable in print and by colour-blind people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -15,29 +15,27 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from features.explore.explained_slate import ExplainedSlate
 from features.item_map.palette import OKABE_ITO
-
-if TYPE_CHECKING:
-    from features.explore.explained_slate import ExplainedSlate
 
 WIDTH: Final = 8.0
 TITLE_CHARS: Final = 76
 HATCHES: Final = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++", "***", "|||")
-"""Beside the colour, so that grey print tells the parts apart."""
+"""Used beside colours, so that the parts can be distinguished in greyscale print."""
 
 GREY: Final = "#5f5f5f"
-NOT_TRAINED: Final = "Nothing was trained: the encoder is as it came, or models are those of the release before"
+NOT_TRAINED: Final = "No training curves: the encoder was not tuned, or the release reused the previous models"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with the finding that is its title."""
+    """A figure, and the finding that is its title."""
 
     finding: str
     figure: Figure
 
     def save(self, path: str | Path) -> Path:
-        """As PNG, PDF or SVG, by the name's ending."""
+        """Write the figure as PNG, PDF or SVG, depending on the file extension, and return the path."""
         self.figure.savefig(path, bbox_inches="tight")
         return Path(path)
 
@@ -51,53 +49,54 @@ class Chart:
 
 
 def quality_chart(table: pl.DataFrame, by: str) -> Chart:
-    """`quality_by`'s table: the mean NDCG of each group with its interval, worst at the top."""
+    """Chart of a `quality_by` table: the mean NDCG of each group with its interval, worst at the top."""
     if table.is_empty():
-        return _nothing(f"Nothing is known of the shop by {by}")
+        return _empty_chart(f"No data on quality by {by}")
     worst = table.row(0, named=True)
     mean = float(np.average(table["ndcg"].to_numpy(), weights=table["n_users"].to_numpy()))
-    finding = f"Served worst by {by}: {worst['group']} (NDCG {worst['ndcg']:.3f}, all shoppers {mean:.3f})"
+    finding = f"Lowest NDCG by {by}: {worst['group']} ({worst['ndcg']:.3f}, all shoppers {mean:.3f})"
     axes, chart = _canvas(finding, len(table))
     places = np.arange(len(table))[::-1]
     axes.hlines(places, table["low"], table["high"], color=GREY, linewidth=2)
     axes.plot(table["ndcg"], places, "o", color=OKABE_ITO[0])
     axes.axvline(mean, color=GREY, linestyle="--", linewidth=1)
-    _names(axes, places, [f"{one['group']} ({one['n_users']:,})" for one in table.iter_rows(named=True)])
-    axes.set_xlabel("NDCG at 10 with its 95 % interval; in brackets: shoppers; dashed: all of them")
+    labels = [f"{group} ({n_users:,})" for group, n_users in table.select("group", "n_users").iter_rows()]
+    _label_rows(axes, places, labels)
+    axes.set_xlabel("NDCG at 10 with 95 % interval; in brackets: number of shoppers; dashed: mean of all")
     return chart
 
 
 def exposure_chart(table: pl.DataFrame, by: str) -> Chart:
-    """`exposure_by`'s table: of each group its share of what is shown beside its share of what is chosen."""
-    judged = table.filter(pl.col("ratio").is_not_null()).sort("ratio")
-    if judged.height:
-        least, most = judged.row(0, named=True), judged.row(-1, named=True)
+    """Chart of an `exposure_by` table: each group's share of exposure in the lists beside its share of demand."""
+    with_demand = table.filter(pl.col("ratio").is_not_null()).sort("ratio")
+    if with_demand.height:
+        least, most = with_demand.row(0, named=True), with_demand.row(-1, named=True)
         finding = (
-            f"Shown least for its demand by {by}: {least['group']} (x{least['ratio']:.2f}); "
-            f"most: {most['group']} (x{most['ratio']:.2f})"
+            f"Lowest exposure relative to demand by {by}: {least['group']} ({least['ratio']:.2f}x); "
+            f"highest: {most['group']} ({most['ratio']:.2f}x)"
         )
     else:
-        finding = f"Nothing has been chosen yet by {by}"
+        finding = f"No demand yet by {by}"
     axes, chart = _canvas(finding, len(table))
     places = np.arange(len(table))[::-1]
     axes.hlines(places, table["demand"], table["exposure"], color="#b0b0b0", linewidth=2)
-    axes.plot(table["demand"], places, "o", color=OKABE_ITO[1], label="chosen")
-    axes.plot(table["exposure"], places, "s", color=OKABE_ITO[0], label="shown")
+    axes.plot(table["demand"], places, "o", color=OKABE_ITO[1], label="demand")
+    axes.plot(table["exposure"], places, "s", color=OKABE_ITO[0], label="exposure")
     axes.plot(table["catalogue"], places, "|", color=GREY, markersize=11, label="catalogue")
-    _names(axes, places, table["group"].to_list())
-    axes.set_xlabel("share of what is chosen, of attention in the lists, and of the catalogue")
+    _label_rows(axes, places, table["group"].to_list())
+    axes.set_xlabel("share of choices (demand), of attention in the lists (exposure), and of the catalogue")
     axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1.0), fontsize=9)
     return chart
 
 
 def sources_chart(slate: ExplainedSlate) -> Chart:
-    """What each source added to the score of each item of a list."""
+    """Stacked bars: how much each source contributes to the score of each item of a list."""
     table = slate.by_source
     names = [name for name in table.columns if name not in ("place", "item_id", "title")]
     sums = {name: float(table[name].fill_null(0.0).abs().sum()) for name in names}
     total = sum(sums.values()) or 1.0
-    first = max(sums, key=lambda name: sums[name], default="nothing")
-    finding = f"{first} says most in this list ({sums.get(first, 0.0) / total:.0%} of all contributions)"
+    first = max(sums, key=lambda name: sums[name], default="no source")
+    finding = f"{first} contributes most to this list ({sums.get(first, 0.0) / total:.0%} of all contributions)"
     axes, chart = _canvas(finding, len(table))
     places = np.arange(len(table))[::-1]
     up, down = np.zeros(len(table)), np.zeros(len(table))
@@ -108,20 +107,18 @@ def sources_chart(slate: ExplainedSlate) -> Chart:
         axes.barh(places, values, left=start, color=colour, hatch=hatch, edgecolor="white", label=name, height=0.7)
         up, down = up + np.maximum(values, 0), down + np.minimum(values, 0)
     axes.axvline(0, color=GREY, linewidth=1)
-    _names(axes, places, [_short(title or item_id) for item_id, title in table.select("item_id", "title").iter_rows()])
-    axes.set_xlabel("added to the score, before the ranker and the rules")
+    titles = [_short(title or item_id) for item_id, title in table.select("item_id", "title").iter_rows()]
+    _label_rows(axes, places, titles)
+    axes.set_xlabel("contribution to the score, before ranker and rules")
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return chart
 
 
 def features_chart(slate: ExplainedSlate, place: int = 1, most: int = 12) -> Chart:
-    """What the ranker's features add to the score of the item at that place, the largest first."""
+    """Bars: how much each feature adds to the ranker's score of the item at that place, largest first."""
     table = slate.by_feature.filter(pl.col("place") == place).head(most)
     if table.is_empty():
-        return Chart(
-            "The weighted sum ranked this item, not the trees",
-            _empty("The weighted sum ranked this item, not the trees"),
-        )
+        return _empty_chart("The weighted sum ranked this item, not the ranker")
     first = table.row(0, named=True)
     way = "raises" if first["contribution"] >= 0 else "lowers"
     finding = f"{first['feature']} {way} “{_short(first['title'] or first['item_id'])}” most"
@@ -130,21 +127,22 @@ def features_chart(slate: ExplainedSlate, place: int = 1, most: int = 12) -> Cha
     values = table["contribution"].to_numpy()
     axes.barh(places, values, color=[OKABE_ITO[0] if value >= 0 else OKABE_ITO[4] for value in values], height=0.7)
     axes.axvline(0, color=GREY, linewidth=1)
-    _names(axes, places, [f"{name} = {value:.3g}" for name, value in table.select("feature", "value").iter_rows()])
-    axes.set_xlabel("SHAP value: added to the ranker's score")
+    labels = [f"{name} = {value:.3g}" for name, value in table.select("feature", "value").iter_rows()]
+    _label_rows(axes, places, labels)
+    axes.set_xlabel("SHAP value: contribution to the ranker's score")
     return chart
 
 
 def time_chart(table: pl.DataFrame, value: str, of: str = "all") -> Chart:
-    """`quality_over_time`'s table: one figure over the releases, for a slice."""
-    told = table.filter(pl.col("slice") == of).sort("as_of")
-    values = told[value].to_list()
+    """Chart of a `quality_over_time` or `fairness_over_time` table: one metric over the releases, for one slice."""
+    releases = table.filter(pl.col("slice") == of).sort("as_of")
+    values = releases[value].to_list()
     if len(values) > 1:
         finding = f"{value} at 10 went from {values[0]:.4f} to {values[-1]:.4f} over {len(values)} releases"
     else:
-        finding = f"{value} at 10 is {values[0]:.4f}; one release is no trend" if values else f"No release has {value}"
+        finding = f"{value} at 10 is {values[0]:.4f} (one release only)" if values else f"No release has {value}"
     axes, chart = _canvas(finding, 6)
-    axes.plot(told["as_of"].to_list(), values, "o-", color=OKABE_ITO[0])
+    axes.plot(releases["as_of"].to_list(), values, "o-", color=OKABE_ITO[0])
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"{value} at 10")
     axes.tick_params(axis="x", rotation=30)
@@ -152,9 +150,9 @@ def time_chart(table: pl.DataFrame, value: str, of: str = "all") -> Chart:
 
 
 def curves_chart(table: pl.DataFrame) -> Chart:
-    """`training_curves`' or `tuning_curves`' table: the loss of each stage over the share of its steps."""
+    """Chart of a `training_curves` or `tuning_curves` table: the newest run's loss of each stage over its steps."""
     if table.is_empty():
-        return _nothing(NOT_TRAINED)
+        return _empty_chart(NOT_TRAINED)
     newest = table.filter(pl.col("run") == table["run"][-1])
     stages = newest["stage"].unique(maintain_order=True).to_list()
     last = newest.filter(pl.col("stage") == stages[-1])["loss"].to_numpy()
@@ -171,24 +169,24 @@ def curves_chart(table: pl.DataFrame) -> Chart:
 
 
 def drift_chart(table: pl.DataFrame, by: str, most: int = 15) -> Chart:
-    """`drift_by`'s table: how many of its items' neighbours are others than before, most drifted first."""
+    """Chart of a `drift_by` table: how many neighbours of each group's items changed, the largest share first."""
     if table.is_empty():
-        return _nothing(f"Nothing is known of the items by {by}")
+        return _empty_chart(f"No data on drift by {by}")
     first = table.row(0, named=True)
-    finding = f"{first['group']} drifted most: {first['churn']:.0%} of its items' neighbours are others"
-    told = table.head(most)
-    label = "share of an item's 10 neighbours that are others now"
-    return bars_chart(told["group"].to_list(), told["churn"].to_list(), finding, label)
+    finding = f"{first['group']} drifted most: {first['churn']:.0%} of its items' neighbours changed"
+    shown = table.head(most)
+    label = "share of an item's 10 nearest neighbours that changed"
+    return bars_chart(shown["group"].to_list(), shown["churn"].to_list(), finding, label)
 
 
 def bars_chart(names: Sequence[str], values: Sequence[float], finding: str, label: str) -> Chart:
-    """One bar a name."""
+    """One horizontal bar per name."""
     axes, chart = _canvas(finding, len(names))
     places = np.arange(len(names))[::-1]
     axes.barh(places, values, color=OKABE_ITO[0], height=0.7)
     for place, value in zip(places, values, strict=True):
         axes.text(value, place, f" {value:.3g}", va="center", fontsize=9)
-    _names(axes, places, names)
+    _label_rows(axes, places, names)
     axes.set_xlabel(label)
     return chart
 
@@ -204,18 +202,14 @@ def _canvas(finding: str, n_rows: int) -> tuple[Axes, Chart]:
     return axes, Chart(finding, figure)
 
 
-def _nothing(words: str) -> Chart:
-    return Chart(words, _empty(words))
-
-
-def _empty(words: str) -> Figure:
+def _empty_chart(message: str) -> Chart:
     figure = Figure(figsize=(WIDTH, 1.0))
     FigureCanvasAgg(figure)
-    figure.text(0.0, 0.5, words, fontsize=12)
-    return figure
+    figure.text(0.0, 0.5, message, fontsize=12)
+    return Chart(message, figure)
 
 
-def _names(axes: Axes, places: np.ndarray, names: Sequence[str]) -> None:
+def _label_rows(axes: Axes, places: np.ndarray, names: Sequence[str]) -> None:
     axes.set_yticks(places, names)
     axes.set_ylim(-0.6, len(places) - 0.4)
     axes.tick_params(axis="y", length=0)

@@ -1,4 +1,4 @@
-"""What each step on the way to a list did: the ranker, the filter, boosts, kept places, pins, limits, diversity."""
+"""What each ranking step did to a list: ranker, filter, boosts, places for new items, pins, limits, diversity."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from recsys.rules import Rules
 
 
 def rule_steps(recommender: Recommender, query: Query) -> pl.DataFrame:
-    """step, did, entered, left, moved: one row for each step that this query takes, in the order in which they apply.
+    """step, did, entered, left, moved: one row for each step that applies to this query, in the order of the steps.
 
-    entered, left: titles; moved: how many items have another place than before the step.
+    did: a description; entered, left: titles; moved: number of items whose place changed in the step.
     """
     steps = list(_steps(recommender, query))
     lists = [
         [(item.item_id, item.title or item.item_id, item.source) for item in slate.items]
-        for slate in recommender.recommend([asked for _, _, asked in steps])
+        for slate in recommender.recommend([step_query for _, _, step_query in steps])
     ]
     rows, before = [], lists[0]
     for (name, did, _), now in zip(steps, lists, strict=True):
@@ -43,44 +43,45 @@ def rule_steps(recommender: Recommender, query: Query) -> pl.DataFrame:
 
 
 def _steps(recommender: Recommender, query: Query) -> Iterator[tuple[str, str, Query]]:
-    """Name, what it does in words, and the query with all steps so far."""
-    wanted = query.rules
+    """Of each step: its name, a description, and the query with the rules of all steps up to it."""
+    rules = query.rules
     so_far = Rules(new_items=0.0)
     n_hidden = len(set(recommender.profile(replace(query, rules=so_far)).hidden_rows.tolist()))
-    asked = replace(query, rules=so_far, by_ranker=False, explain=False)
-    yield "weighted sum", f"{n_hidden:,} items hidden: seen, bought, unavailable, on the page or excluded", asked
+    base = replace(query, rules=so_far, by_ranker=False, explain=False)
+    yield "weighted sum", f"{n_hidden:,} items hidden: seen, bought, unavailable, on the page or excluded", base
     if recommender.is_ranked(query):
-        asked = replace(asked, by_ranker=True)
-        yield "ranker", "the trees order the best anew", asked
-    if wanted.filter is not None:
-        so_far = replace(so_far, filter=wanted.filter)
-        yield (
-            "filter",
-            f"{int(recommender.matching(wanted.filter).sum()):,} items fulfil it",
-            replace(asked, rules=so_far),
-        )
-    for boost in wanted.boosts:
+        base = replace(base, by_ranker=True)
+        yield "ranker", "the ranker reorders the top candidates", base
+    if rules.filter is not None:
+        so_far = replace(so_far, filter=rules.filter)
+        n_matching = int(recommender.matching(rules.filter).sum())
+        yield "filter", f"{n_matching:,} items match the filter", replace(base, rules=so_far)
+    for boost in rules.boosts:
         so_far = replace(so_far, boosts=(*so_far.boosts, boost))
-        told = f"{int(recommender.matching(boost.filter).sum()):,} items times {boost.factor:g}"
-        yield "boost", told, replace(asked, rules=so_far)
-    share = recommender.new_item_share if wanted.new_items is None else wanted.new_items
+        n_matching = int(recommender.matching(boost.filter).sum())
+        yield "boost", f"scores of {n_matching:,} items multiplied by {boost.factor:g}", replace(base, rules=so_far)
+    share = recommender.new_item_share if rules.new_items is None else rules.new_items
     if share > 0:
-        so_far = replace(so_far, new_items=wanted.new_items)
-        told = f"{share:.0%} of the places are kept for {len(recommender.new_rows):,} new items"
-        yield "new items", told, replace(asked, rules=so_far)
-    if wanted.pins:
-        so_far = replace(so_far, pins=wanted.pins)
-        yield "pins", f"{len(wanted.pins)} items have a place of their own", replace(asked, rules=so_far)
-    if wanted.max_per_category or wanted.max_per_brand or wanted.collapse_variants:
+        so_far = replace(so_far, new_items=rules.new_items)
+        n_new = len(recommender.new_rows)
+        yield "new items", f"{share:.0%} of places reserved for {n_new:,} new items", replace(base, rules=so_far)
+    if rules.pins:
+        so_far = replace(so_far, pins=rules.pins)
+        yield "pins", f"{len(rules.pins)} items pinned to a place", replace(base, rules=so_far)
+    if rules.max_per_category or rules.max_per_brand or rules.collapse_variants:
         so_far = replace(
             so_far,
-            max_per_category=wanted.max_per_category,
-            max_per_brand=wanted.max_per_brand,
-            collapse_variants=wanted.collapse_variants,
+            max_per_category=rules.max_per_category,
+            max_per_brand=rules.max_per_brand,
+            collapse_variants=rules.collapse_variants,
         )
-        most = [(wanted.max_per_category, "category"), (wanted.max_per_brand, "brand")]
-        limits = [f"at most {n} of a {of}" for n, of in most if n] + ["one of a product"] * wanted.collapse_variants
-        yield "limits", ", ".join(limits), replace(asked, rules=so_far)
-    if wanted.diversity:
-        so_far = replace(so_far, diversity=wanted.diversity)
-        yield "diversity", f"unlikeness counts {wanted.diversity:.0%}", replace(asked, rules=so_far)
+        yield "limits", ", ".join(_limits(rules)), replace(base, rules=so_far)
+    if rules.diversity:
+        so_far = replace(so_far, diversity=rules.diversity)
+        yield "diversity", f"diversity weight {rules.diversity:.0%}", replace(base, rules=so_far)
+
+
+def _limits(rules: Rules) -> list[str]:
+    most = [(rules.max_per_category, "category"), (rules.max_per_brand, "brand")]
+    limits = [f"at most {n} per {of}" for n, of in most if n]
+    return [*limits, "one variant per product"] if rules.collapse_variants else limits

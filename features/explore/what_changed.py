@@ -1,25 +1,23 @@
-"""What a night changed for one shopper."""
+"""How the list of one shopper changed between two releases."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.explore.showing import as_html, as_text
+from features.explore.display import as_html, as_text
+from features.explore.release import OpenedRelease
 from recsys.errors import QueryError
-
-if TYPE_CHECKING:
-    from features.explore.opened_release import OpenedRelease
 
 
 @dataclass(frozen=True)
 class SlateChange:
-    """Of one shopper, between two releases.
+    """The lists of one shopper from two releases.
 
-    slate: item_id, title, before, after, moved: places in both lists, null where an item is in one alone; moved: places
-    won (positive) or lost. events: what the shopper did meanwhile, newest first. kept: share of the list that stayed.
+    slate: item_id, title, before, after, moved; before, after: places in the two lists, null where the item is not in
+    it; moved: places gained (positive) or lost. events: what the shopper did between the releases, newest first.
+    unchanged_share: share of the items that are in both lists.
     """
 
     user_id: str
@@ -27,25 +25,29 @@ class SlateChange:
     after: str
     slate: pl.DataFrame
     events: pl.DataFrame
-    kept: float
+    unchanged_share: float
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{as_text(self.slate)}\n{as_text(self.events)}"
 
     def _repr_html_(self) -> str:
-        return as_html(self.slate, self._title()) + as_html(self.events, "What the shopper did meanwhile")
+        return as_html(self.slate, self._title()) + as_html(self.events, "Events between the two releases")
 
     def _title(self) -> str:
-        return f"{self.user_id}: {self.kept:.0%} of the list stayed from {self.before} to {self.after}"
+        return f"{self.user_id}: {self.unchanged_share:.0%} of the list unchanged from {self.before} to {self.after}"
 
 
 def slate_change(before: OpenedRelease, after: OpenedRelease, user_id: str, count: int) -> SlateChange:
-    """Raises QueryError for a shopper whom neither release knows; one of them may not, as a newcomer."""
+    """The change of a shopper's list of `count` items between two releases.
+
+    A shopper whom only one release knows gets a guest's list from the other one. Raises QueryError if neither release
+    knows the shopper, or if `before` is the newer release.
+    """
     before_knows, after_knows = (user_id in release.recommender.users.rows for release in (before, after))
     if not after_knows and not before_knows:
         after.check_user(user_id)
     if before.manifest.as_of > after.manifest.as_of:
-        raise QueryError(f"{before.release_id} is newer than {after.release_id}: name them the other way round")
+        raise QueryError(f"{before.release_id} is newer than {after.release_id}: swap before and after")
     old = before.slate(user_id if before_knows else None, count=count)
     new = after.slate(user_id if after_knows else None, count=count)
     both = (

@@ -19,7 +19,7 @@ REMEDIES: Final = {
     "coverage": "raise the diversity rules or new_items.share, or check whether all shoppers get the same items",
     "tail_ratio": "raise new_items.share, or lower the weights of `popular` and `trending`",
     "miscalibration": "find the shoppers whose lists diverge with `ws.release().reach.calibration` of recsys.explore",
-    "worst_group": "see which group has the lowest quality in notebooks/06_fairness_and_reach.ipynb",
+    "worst_group": "see which group has the lowest quality in notebooks/06_fairness_and_exposure.ipynb",
 }
 
 

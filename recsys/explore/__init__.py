@@ -1,6 +1,6 @@
-"""The door to looking into a workspace: `from recsys.explore import open_workspace`.
+"""The public import path for notebooks and scripts: `from recsys.explore import open_workspace`.
 
-The rooms are `features.explore`, which may read the store; nothing of the engine goes through this door.
+The implementation is `features.explore`, which may read the store. No module of the engine imports this package.
 """
 
 from features.explore import Atlas, Chart, ExplainedSlate, OpenedRelease, OpenedWorkspace, charts, open_workspace

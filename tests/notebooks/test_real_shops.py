@@ -24,8 +24,8 @@ pytestmark = [
 def beauty(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The newest purchases of the most bought items of Amazon Beauty, after nights that are a hundred days apart."""
     folder = tmp_path_factory.mktemp("beauty")
-    told = pl.read_parquet(SHARED_DATA / "amazon_beauty" / "interactions.parquet")
-    purchases = newest_of_common(told, "asin", "timestamp")
+    interactions = pl.read_parquet(SHARED_DATA / "amazon_beauty" / "interactions.parquet")
+    purchases = newest_of_common(interactions, "asin", "timestamp")
     items = pl.read_parquet(SHARED_DATA / "amazon_beauty" / "items.parquet").join(purchases, on="asin", how="semi")
     columns = {"events.item_id": "asin", "catalog.item_id": "asin", "catalog.category": "categories"}
     source = written(folder, {"events": purchases, "catalog": items}, columns, {"events.event_type": "purchase"})
@@ -37,8 +37,8 @@ def beauty(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def hasaki(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The newest reviews of a Vietnamese shop's most reviewed products, after nights that are a hundred days apart."""
     folder = tmp_path_factory.mktemp("hasaki")
-    told = pl.read_parquet(SHARED_DATA / "hasaki" / "reviews_deduplicated.parquet").drop_nulls("ts")
-    reviews = newest_of_common(told, "item_id", "ts").tail(300)
+    all_reviews = pl.read_parquet(SHARED_DATA / "hasaki" / "reviews_deduplicated.parquet").drop_nulls("ts")
+    reviews = newest_of_common(all_reviews, "item_id", "ts").tail(300)
     products = pl.read_parquet(SHARED_DATA / "hasaki" / "products.parquet").join(reviews, on="item_id", how="semi")
     columns = {"reviews.review_id": "id", "reviews.timestamp": "ts", "reviews.text": "review"}
     tables = {"reviews": reviews, "catalog": products}

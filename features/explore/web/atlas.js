@@ -1,4 +1,4 @@
-/** The page of an atlas: its points on a map, their legend, names of clusters, words to find. */
+/** The page of an atlas: points on a map, the legend, cluster names, and a search for words. */
 
 function page() {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -15,17 +15,17 @@ function page() {
   const status = document.getElementById("status");
   const map = pointMap(root, {
     xy: new Uint16Array(bytes(data.xy).buffer),
-    size: Uint8Array.from(kind, (one) => KIND_SIZE[one] * 10),
+    size: Uint8Array.from(kind, (code) => KIND_SIZE[code] * 10),
     onDraw: placeLabels,
     onPoint: tell,
   });
   if (map === null) {
-    status.textContent = "This browser draws no WebGL; the map needs it.";
+    status.textContent = "This map needs WebGL, which this browser does not support.";
     return;
   }
 
   const shown = data.legend.map(() => true);
-  let found = null;
+  let matches = null;
   const colours = data.legend.map(({ colour }) => [1, 3, 5].map((from) => parseInt(colour.slice(from, from + 2), 16) / 255));
 
   function recolour() {
@@ -34,7 +34,7 @@ function page() {
       const [r, g, b] = kind[i] === QUERY ? [0, 0, 0] : (colours[group[i]] ?? NO_GROUP);
       const visible = group[i] === 255 || shown[group[i]];
       look.set([r * 255, g * 255, b * 255, visible ? 255 : 0], 4 * i);
-      if (found && !found[i]) look.set([225, 225, 225], 4 * i);
+      if (matches && !matches[i]) look.set([225, 225, 225], 4 * i);
     }
     map.paint(look);
   }
@@ -49,7 +49,7 @@ function page() {
       return { ...cluster, span, width: 0 };
     });
 
-  /** The larger clusters first; a name that would lie on another is left out until there is room. */
+  /** Places the names of larger clusters first; a name that would overlap another is hidden. */
   function placeLabels() {
     const taken = [];
     for (const label of labels) {
@@ -87,9 +87,9 @@ function page() {
 
   document.getElementById("words").addEventListener("input", (event) => {
     const words = event.target.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    found = words.length ? data.text.map((text) => words.every((word) => text.toLocaleLowerCase().includes(word))) : null;
-    const count = found ? found.filter(Boolean).length : n;
-    status.textContent = found ? `${count.toLocaleString("en")} of ${n.toLocaleString("en")} points` : "";
+    matches = words.length ? data.text.map((text) => words.every((word) => text.toLocaleLowerCase().includes(word))) : null;
+    const count = matches ? matches.filter(Boolean).length : n;
+    status.textContent = matches ? `${count.toLocaleString("en")} of ${n.toLocaleString("en")} points` : "";
     recolour();
   });
 

@@ -1,4 +1,4 @@
-/** A map of many points in WebGL: positions go to the graphics card once, and panning changes two numbers. */
+/** A map of many points in WebGL. Positions are uploaded to the GPU once; panning and zooming only change uniforms. */
 
 const GRID = 256;
 const CLICK_PIXELS = 4;
@@ -12,10 +12,10 @@ const SHADERS = [
 ];
 
 /**
- * Draw into the canvas of `map`, an element that takes the focus. xy: Uint16Array, a pair a point, 65535 is 1; size:
- * Uint8Array, a tenth of the usual size each. onDraw() after each picture; onPoint(i, left, top): what is under the
- * pointer, or in the middle as keys pan, -1 for nothing; onOpen(i): a click on a point, or Enter in the middle.
- * Null where the browser draws no WebGL.
+ * Draw into the canvas of `map`, a focusable element. xy: Uint16Array, two numbers per point, 65535 stands for 1; size:
+ * Uint8Array, in tenths of the usual point size. onDraw(): called after each frame; onPoint(i, left, top): the point
+ * under the pointer, or at the centre while keys pan, -1 for none; onOpen(i): a click on a point, or Enter for the one
+ * at the centre. Returns null if the browser does not support WebGL.
  */
 export function pointMap(map, { xy, size, onDraw = () => {}, onPoint = () => {}, onOpen = () => {} }) {
   const n = size.length;
@@ -33,7 +33,7 @@ export function pointMap(map, { xy, size, onDraw = () => {}, onPoint = () => {},
 
   const view = { x: 0.5, y: 0.5, zoom: 1 };
   let waiting = false;
-  /** Screen pixels a unit of the map takes: the whole map fits at zoom 1, as wide as high. */
+  /** Screen pixels per unit of the map; at zoom 1 the whole map fits into the smaller side. */
   const unit = () => Math.min(map.clientWidth, map.clientHeight) * 0.94 * view.zoom;
   const toScreen = (x, y) => [map.clientWidth / 2 + (x - view.x) * unit(), map.clientHeight / 2 - (y - view.y) * unit()];
   const toMap = (left, top) => [view.x + (left - map.clientWidth / 2) / unit(), view.y - (top - map.clientHeight / 2) / unit()];
@@ -69,11 +69,11 @@ export function pointMap(map, { xy, size, onDraw = () => {}, onPoint = () => {},
     draw();
   }
 
-  /** The nearest visible point within so many pixels, or -1. */
+  /** The nearest visible point within that many pixels, or -1. */
   function pointAt(left, top, pixels = 8) {
     const [x, y] = toMap(left, top);
     const reach = pixels / unit();
-    const [low, high] = [x - reach, x + reach].map((one) => Math.floor(one * GRID));
+    const [low, high] = [x - reach, x + reach].map((edge) => Math.floor(edge * GRID));
     let [best, least] = [-1, reach * reach];
     for (let column = Math.max(0, low); column <= Math.min(GRID - 1, high); column++) {
       for (let row = Math.max(0, Math.floor((y - reach) * GRID)); row <= Math.min(GRID - 1, Math.floor((y + reach) * GRID)); row++) {
@@ -97,7 +97,7 @@ export function pointMap(map, { xy, size, onDraw = () => {}, onPoint = () => {},
   return {
     toScreen,
     show,
-    /** Uint8Array of red, green, blue and opacity of each point; what has none is not there. */
+    /** Uint8Array of red, green, blue and opacity of each point; opacity 0 hides a point. */
     paint(colours) {
       look = colours;
       fillLook(colours);
@@ -106,7 +106,7 @@ export function pointMap(map, { xy, size, onDraw = () => {}, onPoint = () => {},
   };
 }
 
-/** The points by the cell of a grid that they lie in. */
+/** The points grouped by grid cell. */
 function celled(xy) {
   const cells = new Map();
   for (let i = 0; 2 * i < xy.length; i++) {

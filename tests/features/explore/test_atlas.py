@@ -28,7 +28,7 @@ def test_what_points_one_way_lies_together(cache: Path) -> None:
     assert places.dtype == np.float32
     assert places.min() >= 0
     assert places.max() <= 1
-    centres = np.stack([places[which == own].mean(axis=0) for own in (0, 1)])
+    centres = np.stack([places[which == group].mean(axis=0) for group in (0, 1)])
     near = np.linalg.norm(places[:, None] - centres, axis=2).argmin(axis=1)
     assert (near == which).all()
 
@@ -60,9 +60,9 @@ def test_the_principal_plane_parts_what_differs_most() -> None:
     places = principal_plane(vectors)
     assert np.isnan(places[3]).all()
     left = places[:, 0] < 0.5
-    told = np.arange(len(which)) != 3
-    assert len({bool(side) for side in left[told & (which == 0)]}) == 1
-    assert (left[told & (which == 0)][0]) != (left[told & (which == 1)][0])
+    others = np.arange(len(which)) != 3
+    assert len({bool(side) for side in left[others & (which == 0)]}) == 1
+    assert (left[others & (which == 0)][0]) != (left[others & (which == 1)][0])
     assert principal_plane(np.zeros((2, 3))).shape == principal_plane(np.ones((2, 1))).shape == (2, 2)
 
 
@@ -76,8 +76,8 @@ def test_a_few_points_have_places_too(n: int, cache: Path) -> None:
 def test_a_new_point_lies_among_its_nearest() -> None:
     others = np.eye(3, dtype=np.float32)
     places = np.array([[0, 0], [1, 1], [np.nan, np.nan]], dtype=np.float32)
-    found = place_among(np.array([[0.1, 1, 5]], dtype=np.float32), others, places, k=1)
-    assert found.tolist() == [[1, 1]]
+    point = place_among(np.array([[0.1, 1, 5]], dtype=np.float32), others, places, k=1)
+    assert point.tolist() == [[1, 1]]
     assert np.isnan(place_among(others, others[:0], places[:0])).all()
 
 
@@ -110,11 +110,11 @@ def test_the_page_holds_every_point_and_needs_no_network(latest: OpenedRelease, 
     assert set(atlas.points["kind"]) == {"item", "review", "search", "query"}
     page = atlas.html()
     assert not re.findall(r"""(?:src|href)=["']?(?!data:)\w+:""", page)
-    told = read(page)
-    assert len(told["text"]) == len(atlas.points) == len(base64.b64decode(told["group"]))
-    assert len(base64.b64decode(told["xy"])) == 4 * len(atlas.points)
-    assert [group["name"] for group in told["legend"]] == list(atlas.legend)
-    assert any(cluster["words"] for cluster in told["clusters"])
+    data = read(page)
+    assert len(data["text"]) == len(atlas.points) == len(base64.b64decode(data["group"]))
+    assert len(base64.b64decode(data["xy"])) == 4 * len(atlas.points)
+    assert [group["name"] for group in data["legend"]] == list(atlas.legend)
+    assert any(cluster["words"] for cluster in data["clusters"])
     assert "largest clusters" in repr(atlas)
 
 
@@ -128,7 +128,7 @@ def test_points_are_coloured_by_what_is_asked(colour: str, latest: OpenedRelease
 def test_another_space_or_colour_is_refused_in_words(latest: OpenedRelease, cache: Path) -> None:
     with pytest.raises(QueryError, match="no colour 'size'; there are category"):
         latest.atlas(colour="size", cache=cache)
-    with pytest.raises(QueryError, match="lie in the space 'text', not in 'fused'"):
+    with pytest.raises(QueryError, match="have vectors in the space 'text' only, not in 'fused'"):
         latest.atlas("fused", queries=["tent"], cache=cache)
 
 

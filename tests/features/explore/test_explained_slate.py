@@ -54,16 +54,16 @@ def test_a_guests_list_is_not_ordered_by_the_trees(latest: OpenedRelease) -> Non
 
 def test_candidates_are_the_best_of_each_source_that_speaks(latest: OpenedRelease, shopper: str) -> None:
     table = latest.slate(shopper).candidates(3)
-    for (source,), own in table.group_by("source"):
-        assert own["place"].to_list() == [1, 2, 3], source
-        assert own["z_score"].is_sorted(descending=True)
+    for (source,), candidates in table.group_by("source"):
+        assert candidates["place"].to_list() == [1, 2, 3], source
+        assert candidates["z_score"].is_sorted(descending=True)
     assert "query_text" not in table["source"].to_list()
 
 
 def test_the_neighbours_of_the_query_vector_are_nearest_to_it(latest: OpenedRelease, shopper: str) -> None:
     slate = latest.slate(shopper)
-    wanted = shoppers(latest.recommender, [slate.query]).query_vectors[0]
-    best = int(np.argmax(latest.vectors("fused") @ wanted))
+    query_vector = shoppers(latest.recommender, [slate.query]).query_vectors[0]
+    best = int(np.argmax(latest.vectors("fused") @ query_vector))
     assert slate.query_neighbours(2)["item_id"][0] == latest.item_ids[best]
 
 
@@ -75,8 +75,8 @@ def test_each_rule_says_what_it_did(latest: OpenedRelease, shopper: str) -> None
     )
     plain, ruled = latest.slate(shopper), latest.slate(shopper, rules=rules)
     steps = ruled.by_rule
-    wanted = ["weighted sum", "ranker", "boost", "new items", "pins", "limits", "diversity"]
-    assert steps["step"].to_list() == [name for name in wanted if name != "ranker" or plain.is_ranked]
+    expected = ["weighted sum", "ranker", "boost", "new items", "pins", "limits", "diversity"]
+    assert steps["step"].to_list() == [name for name in expected if name != "ranker" or plain.is_ranked]
     assert steps.filter(pl.col("step") == "pins")["entered"].item().to_list() == [
         latest.recommender.properties.titles[0]
     ]
@@ -99,7 +99,7 @@ def test_without_an_event_the_list_is_that_of_a_shopper_without_it(latest: Opene
     assert item_id not in other.history["item_id"].to_list()
     assert len(other.history) == len(slate.history) - 1
     assert other.versus(slate)["was"].drop_nulls().len() == 10
-    with pytest.raises(QueryError, match="has not dealt with"):
+    with pytest.raises(QueryError, match="is not in the history of"):
         other.without(item_id)
     with pytest.raises(QueryError, match="name either an item_id or the number of a text"):
         slate.without()
@@ -111,9 +111,9 @@ def test_without_a_text_its_part_of_the_profile_goes(latest: OpenedRelease, shop
     slate = latest.slate(shopper)
     n_texts = int((latest.recommender.users.history(shopper).text_rows >= 0).sum())
     other = slate.without(text=0)
-    users, own = latest.recommender.users, other.recommender.users
-    assert (own.history(shopper).text_rows >= 0).sum() == n_texts - 1
-    before, after = users.browsing[users.rows[shopper]], own.browsing[0]
+    users, others = latest.recommender.users, other.recommender.users
+    assert (others.history(shopper).text_rows >= 0).sum() == n_texts - 1
+    before, after = users.browsing[users.rows[shopper]], others.browsing[0]
     newest = users.texts[users.history(shopper).text_rows[users.history(shopper).text_rows >= 0][-1]]
     assert after @ newest < before @ newest
     with pytest.raises(QueryError, match=f"has {n_texts} texts in the history"):
@@ -130,10 +130,10 @@ def test_a_search_turns_the_list_towards_it(latest: OpenedRelease, shopper: str)
     slate = latest.slate(shopper)
     words = "mechanical keyboard"
     searched = slate.with_search(words)
-    told = latest.encode([words])[0]
+    search_vector = latest.encode([words])[0]
 
     def likeness(ids: list[str]) -> float:
-        return float(np.mean(latest.vectors("text")[[latest.row_of(one) for one in ids]] @ told))
+        return float(np.mean(latest.vectors("text")[[latest.row_of(item_id) for item_id in ids]] @ search_vector))
 
     assert likeness(searched.items["item_id"].to_list()) > likeness(slate.items["item_id"].to_list())
 
@@ -150,7 +150,7 @@ def test_a_weight_of_zero_silences_a_source(latest: OpenedRelease, shopper: str)
 def test_charts_state_their_finding(latest: OpenedRelease, shopper: str) -> None:
     slate = latest.slate(shopper)
     chart = sources_chart(slate)
-    assert "says most in this list" in chart.finding
+    assert "contributes most to this list" in chart.finding
     assert chart._repr_png_().startswith(b"\x89PNG")
     assert features_chart(slate)._repr_png_().startswith(b"\x89PNG")
-    assert features_chart(latest.slate(text="tent")).finding == "The weighted sum ranked this item, not the trees"
+    assert features_chart(latest.slate(text="tent")).finding == "The weighted sum ranked this item, not the ranker"

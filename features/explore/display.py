@@ -1,4 +1,4 @@
-"""Tables for a reader, in Jupyter and in a terminal."""
+"""How tables are displayed in Jupyter and in a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CELL = "padding:3px 9px;border-bottom:1px solid #ddd;vertical-align:top"
 
 
 def as_html(table: pl.DataFrame, title: str = "", note: str = "") -> str:
-    """The table with its title above and a note below; numbers to the right, at most `MAX_ROWS` rows."""
+    """The table as HTML with a title above and a note below; numbers right-aligned, at most `MAX_ROWS` rows."""
     numeric = {name for name, kind in table.schema.items() if kind.is_numeric()}
 
     def cell(tag: str, name: str, text: str) -> str:
@@ -32,7 +32,7 @@ def as_html(table: pl.DataFrame, title: str = "", note: str = "") -> str:
 
 
 def as_text(table: pl.DataFrame) -> str:
-    """The table in a terminal, with whole words."""
+    """The table as text for a terminal."""
     with pl.Config(
         tbl_rows=MAX_ROWS, tbl_cols=20, fmt_str_lengths=48, tbl_width_chars=140, tbl_hide_dataframe_shape=True,
         tbl_hide_column_data_types=True,
@@ -41,7 +41,7 @@ def as_text(table: pl.DataFrame) -> str:
 
 
 def spelled(value: Any) -> str:
-    """A value in few characters: three significant digits, times to the minute, nothing for null."""
+    """A value as short text: three significant digits, times to the minute, "" for null and false."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""One release opened for looking: tables, vectors, neighbours, slates, the map, and how its lists serve whom."""
+"""One release opened read-only: tables, vectors, neighbours, explained lists, the item map, and quality by group."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from polars.io.plugins import register_io_source
 from features.encoder.encoder import Encoder, load_encoder
 from features.encoder.query_encoder import load_query_encoder
 from features.explore.atlas import Atlas, SideBySide, side_by_side
+from features.explore.atlas_data import draw_atlas
+from features.explore.display import as_html, as_text
+from features.explore.evaluation import Evaluation, evaluate
 from features.explore.explained_slate import ExplainedSlate
-from features.explore.judging import Judged, judged
-from features.explore.mapping import draw_atlas
 from features.explore.reviews_behind import reviews_behind
-from features.explore.showing import as_html, as_text
 from features.store.release import LoadedRelease, load_release
 from features.store.store import Release, Store
 from features.workspace.lake_files import scan_table
@@ -36,12 +36,12 @@ from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
 from recsys.workspace import Workspace
 
-Act = Signal | str | tuple[str, str]
-"""Of a session: an item's id for a view, or an event type with an item's id, or ("search", words)."""
+SessionEvent = Signal | str | tuple[str, str]
+"""One event of a session: an item id for a view, an event type with an item id, or ("search", words)."""
 
 
 class OpenedRelease:
-    """Reads from disk when asked, and keeps what it has read. Errors name the nearest ids where one is unknown."""
+    """Reads from disk on first use and caches what it has read. Errors about an unknown id name the nearest ids."""
 
     def __init__(self, workspace: Workspace, release_id: str) -> None:
         self.workspace = workspace
@@ -53,26 +53,26 @@ class OpenedRelease:
 
     @property
     def items(self) -> pl.LazyFrame:
-        """Every item: the catalogue's columns, ratings, popularity, vectors; ascending by item_id."""
+        """All items: the catalogue's columns, ratings, popularity, vectors; ascending by item_id."""
         return self._table("items")
 
     @property
     def users(self) -> pl.LazyFrame:
-        """Every shopper: history, vectors; ascending by user_id."""
+        """All shoppers: history, vectors; ascending by user_id."""
         return self._table("users")
 
     @property
     def reviews(self) -> pl.LazyFrame:
-        """Every review: stars, text, sentiment, vector."""
+        """All reviews: stars, text, sentiment, vector."""
         return self._table("reviews")
 
     @property
     def events(self) -> pl.LazyFrame:
-        """The lake's events that happened before this release."""
+        """The lake's events before this release's `as_of`."""
         return scan_table(self.workspace.lake, "events").filter(pl.col("timestamp") < self.manifest.as_of)
 
     def vectors(self, space: Space) -> np.ndarray:
-        """(n_items, dim) float32, row by row the items of `item_ids`; a zero row where an item has no vector."""
+        """(n_items, dim) float32, in the order of `item_ids`; a zero row if an item has no vector in that space."""
         return space_vectors(self.recommender, space)
 
     @property
@@ -81,7 +81,7 @@ class OpenedRelease:
 
     @cached_property
     def loaded(self) -> LoadedRelease:
-        """As the service loads it."""
+        """The release in memory, loaded as by the service."""
         return load_release(self.workspace, self.release_id)
 
     @property
@@ -90,48 +90,54 @@ class OpenedRelease:
 
     @property
     def settings(self) -> config.Settings:
-        """What the release was made with."""
+        """The settings that the release was built with."""
         catalogue = self.loaded.catalogue
         return catalogue.settings if catalogue else config.Settings()
 
     @cached_property
     def encoder(self) -> Encoder:
-        """What the texts' vectors were made with."""
+        """The encoder that the texts were embedded with."""
         return load_encoder(self.loaded.encoder)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dim) of norm 1, as the service reads queries: they may be compared with the space "text"."""
+        """(n, dim) vectors of norm 1, encoded like the service's queries; comparable with the space "text"."""
         return self._query_encoder.encode(texts)
 
-    # questions
+    # queries
 
     def neighbours(self, item_id: str, space: Space = "fused", count: int = 10) -> pl.DataFrame:
-        """place, item_id, title, category, cosine of the items most like this one in that space."""
+        """place, item_id, title, category, cosine: the items nearest to this one in that space.
+
+        Raises UnknownItemError for an unknown id, DataError if the item has no vector in that space.
+        """
         row = self.row_of(item_id)
         rows, cosines = nearest_items(self.vectors(space), row, count)
         if not len(rows) and not self.vectors(space)[row].any():
-            raise DataError(f"item {item_id!r} has no vector in the space {space!r}: it has no data of that kind")
+            raise DataError(f"item {item_id!r} has no vector in the space {space!r}: there is no such data about it")
         return self._listed(rows, cosines)
 
     def retrieve(self, sentence: str, count: int = 10) -> pl.DataFrame:
-        """place, item_id, title, category, cosine, in_slate of what the sentence finds by text alone; in_slate: the
-        item's place in the list that a guest who types it is given, null where it is not among its first 100."""
+        """place, item_id, title, category, cosine, in_slate: the items whose text is nearest to the sentence.
+
+        in_slate: the item's place in the list for a guest who searches for the sentence, null beyond the first 100.
+        """
         vector = self.encode([sentence])[0]
         cosines = self.vectors("text") @ vector
         best = top_k(cosines, count)
-        found = self._listed(best, cosines[best])
+        table = self._listed(best, cosines[best])
         slate = self.recommender.recommend([Query(text_vector=vector, text=sentence, count=100)])[0]
         places = {item.item_id: item.rank for item in slate.items}
-        return found.with_columns(in_slate=pl.Series([places.get(one) for one in found["item_id"]], dtype=pl.Int64))
+        in_slate = [places.get(item_id) for item_id in table["item_id"]]
+        return table.with_columns(in_slate=pl.Series(in_slate, dtype=pl.Int64))
 
     def shoppers(self, count: int = 10) -> pl.DataFrame:
-        """user_id, n_entries, newest of the shoppers with the longest histories, the longest first."""
-        told = self.users.select(
+        """user_id, n_entries, newest (time of the newest entry): the shoppers with the longest histories."""
+        histories = self.users.select(
             "user_id",
             n_entries=pl.col("history").list.len().cast(pl.Int64),
             newest=pl.col("history").list.last().struct.field("timestamp"),
         )
-        return told.sort("n_entries", "user_id", descending=[True, False]).head(count).collect()
+        return histories.sort("n_entries", "user_id", descending=[True, False]).head(count).collect()
 
     def slate(
         self,
@@ -139,44 +145,48 @@ class OpenedRelease:
         *,
         text: str | None = None,
         items: Sequence[str] = (),
-        session: Sequence[Act] = (),
+        session: Sequence[SessionEvent] = (),
         count: int = 10,
         rules: Rules = PLAIN,
     ) -> ExplainedSlate:
-        """The list of a shopper, of a sentence, of a page's items, or after a session, and all that made it so."""
+        """The explained list for any mix of a shopper, a search text, the items of a page and a session.
+
+        Raises QueryError for an unknown shopper or event type, UnknownItemError for an unknown item.
+        """
         if user_id is not None:
             self.check_user(user_id)
         for item_id in items:
             self.row_of(item_id)
-        moment = self.manifest.as_of
+        now = self.manifest.as_of
         query = Query(
             user_id=user_id,
-            session=tuple(self._signal(act, moment) for act in session),
+            session=tuple(self._signal(event, now) for event in session),
             item_ids=tuple(items),
             text=text,
             text_vector=None if text is None else self.encode([text])[0],
             count=count,
-            asked_at=moment,
+            asked_at=now,
             rules=rules,
             explain=True,
         )
         return ExplainedSlate(self.recommender, query, self.settings, self.encode)
 
     def reviews_behind(self, item_id: str) -> pl.DataFrame:
-        """review_id, rating, sentiment, shift, sentences, text: which reviews moved this item; see
+        """review_id, rating, sentiment, shift, sentences, text: which reviews influence this item's text vector; see
         `features.explore.reviews_behind`."""
         self.row_of(item_id)
         return reviews_behind(self._stored, self.settings.text, self.encoder, item_id)
 
     def health(self) -> pl.DataFrame:
-        """One row a space, a column a figure of `recsys.embedding_health.Health`."""
+        """One row per space, one column per figure of `recsys.embedding_health.Health`."""
         return pl.DataFrame([{"space": space, **vars(health(self.vectors(space)))} for space in SPACES])
 
     def agreement(self, k: int = 10) -> pl.DataFrame:
-        """one, other, agreement: the share of an item's `k` neighbours that two spaces have in common."""
+        """space, other_space, agreement: the mean share of an item's `k` neighbours that two spaces have in common."""
         pairs = list(combinations(SPACES, 2))
-        found = [neighbour_agreement(self.vectors(one), self.vectors(other), k) for one, other in pairs]
-        return pl.DataFrame(pairs, schema=["one", "other"], orient="row").with_columns(agreement=pl.Series(found))
+        shares = [neighbour_agreement(self.vectors(space), self.vectors(other), k) for space, other in pairs]
+        table = pl.DataFrame(pairs, schema=["space", "other_space"], orient="row")
+        return table.with_columns(agreement=pl.Series(shares))
 
     def atlas(
         self,
@@ -188,61 +198,65 @@ class OpenedRelease:
         searches: int = 0,
         cache: Path | None = None,
     ) -> Atlas:
-        """The items on a map, with up to so many reviews and frequent searches where the space is "text", and these
-        queries; see `features.explore.mapping.draw_atlas`."""
+        """The items on a map; in the space "text" with these queries, and up to so many reviews and frequent searches;
+        see `features.explore.atlas_data.draw_atlas`."""
         return draw_atlas(self, space, colour, queries, reviews, searches, cache)
 
     def atlases(self, colour: str = "category", cache: Path | None = None) -> SideBySide:
-        """The items in each space side by side, with how far neighbours agree."""
-        agree = ", ".join(f"{one} and {other} {share:.0%}" for one, other, share in self.agreement().iter_rows())
+        """The maps of all spaces side by side, with the share of neighbours that each two have in common."""
+        agree = ", ".join(f"{space} and {other} {share:.0%}" for space, other, share in self.agreement().iter_rows())
         atlases = [self.atlas(space, colour, cache=cache) for space in SPACES]
-        return side_by_side(atlases, f"Of an item's 10 nearest these are the same in both spaces: {agree}")
+        return side_by_side(atlases, f"Share of the 10 nearest neighbours that two spaces have in common: {agree}")
 
     def quality_by(self, group: str, users: pl.DataFrame | None = None) -> pl.DataFrame:
-        """group, n_users, recall, ndcg, low, high: which group is served worst, worst first; see `judged`.
+        """group, n_users, recall, ndcg, low, high: quality by group, worst first; see `evaluation`.
 
-        group: a column of the items for what was chosen ("category", "brand", "price", "popularity"), "shopper" for
-        new, light and heavy shoppers, or a column of `users` (user_id and any attributes).
+        group: a property of the chosen item ("category", "brand", "price", "popularity"), "shopper" for new, light and
+        heavy shoppers, or a column of `users` (user_id and any attributes). Raises QueryError for any other group, and
+        DataError as `evaluation` does.
         """
-        return self.judged.by(group, users)
+        return self.evaluation.by(group, users)
 
     @cached_property
-    def judged(self) -> Judged:
-        """The lists of this release against what shoppers chose after it. Raises DataError where nobody has yet."""
+    def evaluation(self) -> Evaluation:
+        """The lists of this release compared with what shoppers chose after it.
+
+        Raises DataError if nobody has chosen anything after it.
+        """
         lake = self.workspace.lake
-        return judged(self.recommender, scan_table(lake, "events"), scan_table(lake, "reviews"), self.manifest.as_of)
+        return evaluate(self.recommender, scan_table(lake, "events"), scan_table(lake, "reviews"), self.manifest.as_of)
 
     @cached_property
     def reach(self) -> ListExposure:
-        """What the lists of this release show, and whose mix of categories they keep."""
+        """Which items the lists of this release show, and how well they match each shopper's mix of categories."""
         return reach(self.recommender, self.manifest.as_of)
 
     # ids
 
     def row_of(self, item_id: str) -> int:
-        """Raises UnknownItemError with the nearest ids, and with ids whose titles have the words."""
+        """The item's row. Raises UnknownItemError with the nearest ids, and with ids of items whose titles match."""
         try:
             return self.recommender.row_of(item_id)
         except UnknownItemError as error:
             scores = self.recommender.properties.words.scores(item_id)
             named = [self.item_ids[row] for row in top_k(scores, 3) if scores[row] > 0]
-            told = f"; titles with these words: {', '.join(named)}" if named else ""
-            raise UnknownItemError(f"{error}{told}") from None
+            hint = f"; titles with these words: {', '.join(named)}" if named else ""
+            raise UnknownItemError(f"{error}{hint}") from None
 
     def check_user(self, user_id: str) -> None:
-        """Raises QueryError with the nearest ids for a shopper whom the release does not know."""
+        """Raises QueryError with the nearest ids if the release does not know the shopper."""
         known = self.recommender.users.rows
         if user_id not in known:
             nearest = ", ".join(nearest_ids(user_id, sorted(known)))
             raise QueryError(f"user {user_id!r} is not in this release; nearest ids: {nearest}")
 
     def find(self, words: str, count: int = 10) -> pl.DataFrame:
-        """item_id, title, category of the items whose titles have these words, the best match first."""
+        """place, item_id, title, category: the items whose titles contain these words, best match first."""
         scores = self.recommender.properties.words.scores(words)
         best = [row for row in top_k(scores, count) if scores[row] > 0]
         return self._listed(best, scores[best]).drop("cosine")
 
-    # showing
+    # display
 
     def __repr__(self) -> str:
         return f"release {self.release_id} of {self.workspace.root}\n{as_text(self._shown())}"
@@ -251,28 +265,28 @@ class OpenedRelease:
         return as_html(self._shown(), f"Release {self.release_id}")
 
     def _shown(self) -> pl.DataFrame:
-        told = self.manifest.metrics.get("fused", {}).get("all", {})
+        metrics = self.manifest.metrics.get("fused", {}).get("all", {})
         rows = {"as of": f"{self.manifest.as_of:%Y-%m-%d %H:%M}", "encoder": self.manifest.encoder_id}
         rows |= {name: f"{n:,}" for name, n in self.manifest.rows.items()}
-        rows |= {f"{name} at 10": f"{told[name]:.4f}" for name in ("recall", "ndcg", "coverage") if name in told}
-        return pl.DataFrame({"of": list(rows), "is": list(rows.values())})
+        rows |= {f"{name} at 10": f"{metrics[name]:.4f}" for name in ("recall", "ndcg", "coverage") if name in metrics}
+        return pl.DataFrame({"property": list(rows), "value": list(rows.values())})
 
-    # parts
+    # helpers
 
     @cached_property
     def _query_encoder(self) -> Encoder:
         return load_query_encoder(self.loaded.encoder) if self.loaded.encoder.query_model else self.encoder
 
-    def _signal(self, act: Act, at: datetime) -> Signal:
-        if isinstance(act, Signal):
-            return act
-        kind, what = ("view", act) if isinstance(act, str) else act
+    def _signal(self, event: SessionEvent, at: datetime) -> Signal:
+        if isinstance(event, Signal):
+            return event
+        kind, subject = ("view", event) if isinstance(event, str) else event
         if kind not in EVENT_TYPES:
-            raise QueryError(f"no event type {kind!r}; there are {', '.join(EVENT_TYPES)}")
+            raise QueryError(f"no event type {kind!r}; use one of {', '.join(EVENT_TYPES)}")
         if kind == "search":
-            return Signal("search", at, text_vector=self.encode([what])[0], text=what)
-        self.row_of(what)
-        return Signal(kind, at, item_id=what)
+            return Signal("search", at, text_vector=self.encode([subject])[0], text=subject)
+        self.row_of(subject)
+        return Signal(kind, at, item_id=subject)
 
     def _listed(self, rows: Sequence[int] | np.ndarray, scores: np.ndarray) -> pl.DataFrame:
         properties = self.recommender.properties

@@ -1,4 +1,4 @@
-"""A workspace opened for looking: its releases, its lake, and what changed between two nights."""
+"""A workspace opened read-only: its releases, its lake, and what changed between two releases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.explore.opened_release import OpenedRelease
-from features.explore.showing import as_html, as_text
+from features.explore.display import as_html, as_text
+from features.explore.release import OpenedRelease
 from features.explore.what_changed import SlateChange, slate_change
 from features.store.diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store.manifest import Manifest
@@ -34,22 +34,22 @@ _CURVES: Final = {"run": pl.String, "stage": pl.String, "step": pl.Int64, "loss"
 
 
 def open_workspace(path: str | Path) -> OpenedWorkspace:
-    """The workspace in that folder. Raises StoreError where there is no such folder."""
+    """The workspace in that folder. Raises StoreError if the folder does not exist."""
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise StoreError(f"{root}: no such folder; `recsys ingest --workspace {root}` starts a workspace")
+        raise StoreError(f"{root}: no such folder; `recsys ingest --workspace {root}` creates a workspace")
     return OpenedWorkspace(Workspace(root))
 
 
 @dataclass(frozen=True)
 class OpenedWorkspace:
-    """Reads what is there when it is asked; nothing is written into the workspace."""
+    """Every call reads the current state of the workspace; nothing is written into it."""
 
     workspace: Workspace
 
     def manifests(self) -> list[Manifest]:
-        """Of the published releases, the newest night last. Raises StoreError where there is none."""
-        manifests = sorted(Store(self.workspace).releases(), key=lambda one: (one.as_of, one.created_at))
+        """The manifests of the published releases, newest last. Raises StoreError if there is no release."""
+        manifests = sorted(Store(self.workspace).releases(), key=lambda manifest: (manifest.as_of, manifest.created_at))
         if not manifests:
             root = self.workspace.root
             raise StoreError(f"{root}: no release published yet; run `recsys nightly --workspace {root}`")
@@ -58,16 +58,16 @@ class OpenedWorkspace:
     def releases(self) -> pl.DataFrame:
         """release_id, served, as_of, created_at, items, users, reviews, encoder, recall, ndcg, oldest first.
 
-        recall, ndcg: at 10 over the held-out shoppers of its night, null where the night measured none.
+        recall, ndcg: at 10, on the shoppers held out in the nightly run; null if the run did not measure them.
         """
         served = Store(self.workspace).current_id()
         return pl.DataFrame([_row(manifest, served) for manifest in self.manifests()])
 
     def release(self, which: str = LATEST) -> OpenedRelease:
-        """A release by its id, or the "latest", the one before it ("previous"), the one in service ("served").
+        """A release by its id, or the "latest" one, the one before it ("previous"), or the one in service ("served").
 
-        Raises StoreError where there is no release, the id is unknown (naming the nearest), or the release was
-        collected.
+        Raises StoreError if there is no release, if the id is unknown (naming the nearest ids), or if the release was
+        deleted to free space.
         """
         return _opened(self.workspace, self._release_id(which))
 
@@ -80,58 +80,60 @@ class OpenedWorkspace:
             return Store(self.workspace).current_id() or known[-1]
         if which == PREVIOUS:
             if len(known) < 2:
-                raise StoreError(f"{self.workspace.root}: {known[0]} is the only release; none is before it")
+                raise StoreError(f"{self.workspace.root}: {known[0]} is the only release; there is no previous one")
             return known[-2]
         if which in known:
             return which
         parents = {manifest.parent for manifest in manifests}
         if which in parents or (which and (self.workspace.runs / which).is_dir()):
             raise StoreError(
-                f"{self.workspace.root}: release {which} has been collected, {len(known)} are kept (releases.keep): "
-                f"{', '.join(known)}; `recsys nightly --as-of` makes one of that day again"
+                f"{self.workspace.root}: release {which} was deleted; releases.keep retains the newest {len(known)}: "
+                f"{', '.join(known)}; `recsys nightly --as-of` builds a release of that day again"
             )
         nearest = difflib.get_close_matches(which, known, n=3, cutoff=0.0)
         raise StoreError(f"{self.workspace.root}: no release {which!r}; nearest: {', '.join(nearest)}")
 
     @property
     def events(self) -> pl.LazyFrame:
-        """All events of the lake, see `recsys.tables.Events`."""
+        """All events of the lake; see `recsys.tables.Events`."""
         return scan_table(self.workspace.lake, "events")
 
     @property
     def catalog(self) -> pl.LazyFrame:
-        """The catalogue as the shop gave it last, see `recsys.tables.Catalog`."""
+        """The newest catalogue of the lake; see `recsys.tables.Catalog`."""
         return scan_table(self.workspace.lake, "catalog")
 
     @property
     def reviews(self) -> pl.LazyFrame:
-        """All reviews of the lake, see `recsys.tables.Reviews`."""
+        """All reviews of the lake; see `recsys.tables.Reviews`."""
         return scan_table(self.workspace.lake, "reviews")
 
     def what_changed(self, user_id: str, before: str = PREVIOUS, after: str = LATEST, count: int = 10) -> SlateChange:
-        """What the night between two releases changed for a shopper: what they did, and how their list moved."""
+        """How the list of a shopper changed between two releases, and what the shopper did in between."""
         return slate_change(self.release(before), self.release(after), user_id, count)
 
     def diff(self, before: str = PREVIOUS, after: str = LATEST, n_shoppers: int = 200) -> ReleaseDiff:
-        """What differs between two releases: figures, settings, items, neighbourhoods, lists of some shoppers."""
+        """What differs between two releases: metrics, settings, items, neighbours, and the lists of some shoppers."""
         return diff_releases(self.release(before).loaded, self.release(after).loaded, n_shoppers)
 
     def drift_by(self, group: str = "category", before: str = PREVIOUS, after: str = LATEST) -> pl.DataFrame:
-        """group, n_items, churn: the mean share of an item's neighbours that are others now, most drifted first; groups
-        as in `recsys.item_groups`."""
+        """group, n_items, churn, the largest churn first; groups as in `recsys.item_groups`.
+
+        churn: the mean share of an item's neighbours that are not among its neighbours in the release before.
+        """
         newer = self.release(after).recommender
         of_items = pl.DataFrame(
             {"item_id": newer.item_ids, "group": pl.Series(item_groups(newer, group), dtype=pl.String)}
         )
         moved = neighbour_churn(self.release(before).recommender, newer).join(of_items, on="item_id")
-        told = moved.drop_nulls("group").group_by("group").agg(n_items=pl.len(), churn=pl.col("churn").mean())
-        return told.sort("churn", "group", descending=[True, False])
+        by_group = moved.drop_nulls("group").group_by("group").agg(n_items=pl.len(), churn=pl.col("churn").mean())
+        return by_group.sort("churn", "group", descending=[True, False])
 
     def training_curves(self, which: str = LATEST) -> pl.DataFrame:
-        """run (the release), stage (what a fit of the sequence model learned from), step (the epoch), loss, ndcg,
-        oldest fit first; empty where the night took its models over from the release before.
+        """run (the release), stage (the data a fit of the sequence model learned from), step (the epoch), loss, ndcg,
+        oldest fit first; empty if the nightly run reused the models of the release before.
 
-        ndcg: at 10 on the validation days that end the training of the first fit; null of the others.
+        ndcg: at 10 on the validation days, which decide when the first fit stops; null for the other fits.
         """
         release_id = self._release_id(which)
         rows = [
@@ -142,7 +144,7 @@ class OpenedWorkspace:
         return pl.DataFrame(rows, schema={**_CURVES, "ndcg": pl.Float64}, orient="row")
 
     def tuning_curves(self) -> pl.DataFrame:
-        """run, stage, step, loss of the fine-tuning runs of this workspace, the newest run last; empty without any."""
+        """run, stage, step, loss of this workspace's fine-tuning runs, newest run last; empty if there are none."""
         rows = [
             (file.parent.name, stage["stage"], step, loss)
             for file in sorted(self.workspace.runs.glob("*/record.json"))
@@ -152,38 +154,39 @@ class OpenedWorkspace:
         return pl.DataFrame(rows, schema=_CURVES, orient="row")
 
     def quality_over_time(self) -> pl.DataFrame:
-        """release_id, as_of, slice, n_users, recall, ndcg, mrr, coverage of the lists that each night measured."""
+        """release_id, as_of, slice, n_users, recall, ndcg, mrr, coverage: the metrics measured by each nightly run."""
         rows = [
-            {"release_id": one.release_id, "as_of": one.as_of, "slice": name, **figures}
-            for one in self.manifests()
-            for name, figures in one.metrics.get("fused", {}).items()
+            {"release_id": manifest.release_id, "as_of": manifest.as_of, "slice": name, **metrics}
+            for manifest in self.manifests()
+            for name, metrics in manifest.metrics.get("fused", {}).items()
         ]
         return pl.DataFrame(rows)
 
     def fairness_over_time(self) -> pl.DataFrame:
-        """release_id, as_of, slice ("all"), and the figures of `Reach.figures` of every kept release."""
-        opened = [self.release(one.release_id) for one in self.manifests()]
-        return pl.DataFrame(
-            [
-                {"release_id": one.release_id, "as_of": one.manifest.as_of, "slice": "all", **one.reach.figures()}
-                for one in opened
-            ]
-        )
+        """release_id, as_of, slice ("all"), and the `ListExposure.figures` of every published release."""
+        rows = []
+        for manifest in self.manifests():
+            figures = self.release(manifest.release_id).reach.figures()
+            rows.append({"release_id": manifest.release_id, "as_of": manifest.as_of, "slice": "all", **figures})
+        return pl.DataFrame(rows)
 
     @property
     def settings(self) -> config.Settings:
-        """Of the shop as its file has them now; a release has those that it was made with."""
+        """The shop's current settings; `OpenedRelease.settings` are those that a release was built with."""
         return load_settings(find_settings(None, self.workspace.settings_file), {})
 
     def scratch_copy(self, folder: str | Path) -> Workspace:
-        """A workspace of its own in that folder with this one's lake, settings and embedded texts: to try what would
-        write, such as fine-tuning. Raises StoreError where the folder is not empty."""
+        """A new workspace in that folder with a copy of this one's lake, settings and embedded texts.
+
+        Use it to try what would write into the workspace, such as fine-tuning. Raises StoreError if the folder is not
+        empty.
+        """
         copy = Workspace(Path(folder))
         if copy.root.exists() and any(copy.root.iterdir()):
-            raise StoreError(f"{copy.root}: not empty; name a folder that is, or does not exist")
-        for ours, its in ((self.workspace.lake, copy.lake), (self.workspace.embeddings, copy.embeddings)):
-            if ours.is_dir():
-                shutil.copytree(ours, its)
+            raise StoreError(f"{copy.root}: not empty; name an empty folder, or one that does not exist")
+        for source, target in ((self.workspace.lake, copy.lake), (self.workspace.embeddings, copy.embeddings)):
+            if source.is_dir():
+                shutil.copytree(source, target)
         if self.workspace.settings_file.is_file():
             copy.root.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.workspace.settings_file, copy.settings_file)
@@ -204,12 +207,12 @@ class OpenedWorkspace:
 
 @lru_cache(maxsize=8)
 def _opened(workspace: Workspace, release_id: str) -> OpenedRelease:
-    """Releases never change, and one takes seconds to load."""
+    """Cached, because releases never change and take seconds to load."""
     return OpenedRelease(workspace, release_id)
 
 
 def _row(manifest: Manifest, served: str | None) -> dict[str, Any]:
-    told = manifest.metrics.get("fused", {}).get("all", {})
+    metrics = manifest.metrics.get("fused", {}).get("all", {})
     return {
         "release_id": manifest.release_id,
         "served": manifest.release_id == served,
@@ -217,6 +220,6 @@ def _row(manifest: Manifest, served: str | None) -> dict[str, Any]:
         "created_at": manifest.created_at,
         **manifest.rows,
         "encoder": manifest.encoder_id,
-        "recall": told.get("recall"),
-        "ndcg": told.get("ndcg"),
+        "recall": metrics.get("recall"),
+        "ndcg": metrics.get("ndcg"),
     }

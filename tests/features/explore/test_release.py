@@ -28,11 +28,11 @@ def test_vectors_of_each_space_follow_the_items(latest: OpenedRelease) -> None:
 
 def test_neighbours_are_the_nearest_others_by_cosine(latest: OpenedRelease) -> None:
     item_id = latest.item_ids[5]
-    found = latest.neighbours(item_id, "text", count=3)
+    neighbours = latest.neighbours(item_id, "text", count=3)
     cosines = latest.vectors("text") @ latest.vectors("text")[5]
     best = np.argsort(-cosines)[1:4]
-    assert found["item_id"].to_list() == [latest.item_ids[row] for row in best]
-    assert found["cosine"].to_list() == pytest.approx(cosines[best].tolist(), abs=1e-5)
+    assert neighbours["item_id"].to_list() == [latest.item_ids[row] for row in best]
+    assert neighbours["cosine"].to_list() == pytest.approx(cosines[best].tolist(), abs=1e-5)
 
 
 def test_an_item_without_behaviour_has_no_neighbours_by_behaviour(latest: OpenedRelease) -> None:
@@ -45,10 +45,10 @@ def test_an_item_without_behaviour_has_no_neighbours_by_behaviour(latest: Opened
 def test_a_sentence_finds_what_reads_like_it(latest: OpenedRelease) -> None:
     row = 7
     title = latest.recommender.properties.titles[row]
-    found = latest.retrieve(title or "", count=5)
-    assert latest.item_ids[row] in found["item_id"].to_list()
-    assert found["cosine"].is_sorted(descending=True)
-    assert found["in_slate"].drop_nulls().min() == 1
+    nearest = latest.retrieve(title or "", count=5)
+    assert latest.item_ids[row] in nearest["item_id"].to_list()
+    assert nearest["cosine"].is_sorted(descending=True)
+    assert nearest["in_slate"].drop_nulls().min() == 1
 
 
 def test_unknown_ids_name_the_nearest_and_titles_that_match(latest: OpenedRelease) -> None:
@@ -60,14 +60,14 @@ def test_unknown_ids_name_the_nearest_and_titles_that_match(latest: OpenedReleas
         latest.slate(session=["nothing"])
     with pytest.raises(QueryError, match="user 'u0' is not in this release; nearest ids: u"):
         latest.slate("u0")
-    with pytest.raises(QueryError, match="no event type 'love'; there are"):
+    with pytest.raises(QueryError, match="no event type 'love'; use one of"):
         latest.slate(session=[("love", latest.item_ids[0])])
 
 
 def test_items_are_found_by_words_of_their_titles(latest: OpenedRelease) -> None:
-    found = latest.find("keyboard", count=3)
-    assert len(found) == 3
-    assert all("keyboard" in title.lower() for title in found["title"])
+    matches = latest.find("keyboard", count=3)
+    assert len(matches) == 3
+    assert all("keyboard" in title.lower() for title in matches["title"])
     assert latest.find("qqqqqq").is_empty()
 
 
@@ -79,8 +79,8 @@ def test_the_reviews_that_moved_an_item_are_those_whose_sentences_are_in_its_tex
     assert behind["shift"][0] > 0
     silent = behind.filter(pl.col("sentences").list.len() == 0)
     assert set(silent["shift"].to_list()) <= {0.0}
-    own = latest.reviews.filter(pl.col("item_id") == item_id).select("review_id").collect()
-    assert set(behind["review_id"].to_list()) <= set(own["review_id"].to_list())
+    reviews_of_item = latest.reviews.filter(pl.col("item_id") == item_id).select("review_id").collect()
+    assert set(behind["review_id"].to_list()) <= set(reviews_of_item["review_id"].to_list())
 
 
 def test_an_item_without_reviews_was_moved_by_none(latest: OpenedRelease) -> None:
@@ -91,25 +91,29 @@ def test_an_item_without_reviews_was_moved_by_none(latest: OpenedRelease) -> Non
 
 def test_health_has_a_row_a_space_and_agreement_one_a_pair(latest: OpenedRelease) -> None:
     assert latest.health()["space"].to_list() == ["text", "cf", "fused"]
-    assert latest.agreement().select("one", "other").rows() == [("text", "cf"), ("text", "fused"), ("cf", "fused")]
+    assert latest.agreement().select("space", "other_space").rows() == [
+        ("text", "cf"),
+        ("text", "fused"),
+        ("cf", "fused"),
+    ]
     assert latest.agreement()["agreement"].is_between(0, 1).all()
 
 
 def test_quality_by_group_is_measured_on_what_was_chosen_afterwards(previous: OpenedRelease) -> None:
     table = previous.quality_by("category")
     assert table["ndcg"].is_sorted()
-    judged = previous.judged
-    assert table["n_users"].sum() == len(judged.targets)
-    assert (judged.targets["timestamp"] >= previous.manifest.as_of).all()
-    rows = positions(judged.targets["item_id"], previous.recommender.model.item_ids)
-    listed = (judged.shown_rows == rows[:, None]).any(axis=1)
-    assert (listed == (judged.ranks < 10)).all()
+    evaluation = previous.evaluation
+    assert table["n_users"].sum() == len(evaluation.targets)
+    assert (evaluation.targets["timestamp"] >= previous.manifest.as_of).all()
+    rows = positions(evaluation.targets["item_id"], previous.recommender.model.item_ids)
+    listed = (evaluation.shown_rows == rows[:, None]).any(axis=1)
+    assert (listed == (evaluation.ranks < 10)).all()
     assert table["low"].is_between(0, table["ndcg"]).all()
 
 
 def test_shoppers_are_told_apart_by_history_or_by_any_attribute(previous: OpenedRelease) -> None:
     assert set(previous.quality_by("shopper")["group"]) <= {"new", "light", "heavy", "smaller groups"}
-    users = previous.judged.targets.select("user_id").with_columns(region=pl.lit("north"))
+    users = previous.evaluation.targets.select("user_id").with_columns(region=pl.lit("north"))
     (row,) = previous.quality_by("region", users.head(20)).to_dicts()
     assert (row["group"], row["n_users"]) == ("north", 20)
     with pytest.raises(QueryError, match="users: no column 'age'; it has user_id, region"):
@@ -119,7 +123,7 @@ def test_shoppers_are_told_apart_by_history_or_by_any_attribute(previous: Opened
 
 
 def test_a_release_that_nobody_chose_after_cannot_be_judged(latest: OpenedRelease) -> None:
-    with pytest.raises(DataError, match="nobody has chosen anything after this release"):
+    with pytest.raises(DataError, match="no shopper has chosen an item after this release"):
         latest.quality_by("category")
 
 

@@ -36,7 +36,9 @@ def test_a_collected_release_says_so_and_what_is_kept(opened: OpenedWorkspace, t
     (copy.workspace.root / "releases").symlink_to(releases)
     (copy.workspace.root / "store").symlink_to(opened.workspace.store)
     (copy.workspace.runs / "20250101T000000Z-abcdef").mkdir(parents=True)
-    with pytest.raises(StoreError, match=r"20250101T000000Z-abcdef has been collected, 2 are kept .*--as-of"):
+    with pytest.raises(
+        StoreError, match=r"20250101T000000Z-abcdef was deleted; releases.keep retains the newest 2: .*--as-of"
+    ):
         copy.release("20250101T000000Z-abcdef")
 
 
@@ -90,7 +92,7 @@ def test_a_scratch_copy_has_lake_and_texts_and_goes_nowhere_else(opened: OpenedW
 def test_a_night_is_told_by_what_the_shopper_did_and_how_the_list_moved(opened: OpenedWorkspace, shopper: str) -> None:
     change = opened.what_changed(shopper)
     both = change.slate.drop_nulls(["before", "after"])
-    assert change.kept == len(both) / 10
+    assert change.unchanged_share == len(both) / 10
     assert (both["before"] - both["after"]).to_list() == both["moved"].to_list()
     assert change.events["timestamp"].is_sorted(descending=True)
     assert (change.events["timestamp"] >= opened.release("previous").manifest.as_of).all()
@@ -100,7 +102,7 @@ def test_a_night_is_told_by_what_the_shopper_did_and_how_the_list_moved(opened: 
 
 def test_a_release_did_not_change_against_itself(opened: OpenedWorkspace, shopper: str) -> None:
     change = opened.what_changed(shopper, before="latest", after="latest")
-    assert change.kept == 1
+    assert change.unchanged_share == 1
     assert change.slate["moved"].to_list() == [0] * 10
     assert change.events.is_empty()
 
