@@ -1,4 +1,4 @@
-"""What a shopper has searched for and read lately, as one vector."""
+"""Browsing profiles: one vector of what a shopper recently searched for and read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from recsys.config import EmbedSettings
 def browsing_profiles(
     browsing: pl.DataFrame, vectors: np.ndarray, settings: EmbedSettings
 ) -> tuple[list[str], np.ndarray]:
-    """Each shopper's newest browsing texts as one direction: their mean, the newer weighing more.
+    """The normalized weighted mean of each shopper's newest browsing texts; newer texts weigh more.
 
-    browsing: user_id, timestamp, one row a text; of equal times the later row is the newer. vectors: (n_texts, dim)
-    float32, row by row its vector, zeros where the text has none. The newest text weighs 1, each older one
-    `browsing_decay` times the one after it, and the newest `max_browsing_texts` count.
-    Returns the user ids in order and (n_users, dim) float32 of norm 1; a shopper whose texts say nothing, or cancel
-    out, has no profile.
+    browsing: user_id, timestamp, one row per text; with equal times the later row is the newer. vectors: (n_texts, dim)
+    float32, in the same order, zeros if a text has no vector. The newest text has weight 1, each older one
+    `browsing_decay` times the weight of the next; only the newest `max_browsing_texts` count.
+    Returns the user ids, ascending, and (n_users, dim) float32 of norm 1. A shopper whose texts have no vectors, or
+    whose vectors cancel out, has no profile.
     """
     dim = vectors.shape[1]
     newest = (
@@ -36,6 +36,6 @@ def browsing_profiles(
     places = (user_rows, newest["row"].to_numpy())
     sums = sparse.csr_array((weights, places), shape=(user_rows.max() + 1, len(vectors))) @ vectors
     norms = np.linalg.norm(sums, axis=1)
-    says = norms > 1e-6
-    user_ids = newest["user_id"].unique().sort().filter(pl.Series(says))
-    return user_ids.to_list(), (sums[says] / norms[says, None]).astype(np.float32)
+    has_profile = norms > 1e-6
+    user_ids = newest["user_id"].unique().sort().filter(pl.Series(has_profile))
+    return user_ids.to_list(), (sums[has_profile] / norms[has_profile, None]).astype(np.float32)

@@ -1,10 +1,10 @@
-"""The sentences of an item's reviews that say most about that item.
+"""The most informative sentences of an item's reviews.
 
-A sentence is worth reading when it speaks of what the item's reviews keep mentioning and the reviews of other
-items do not. Each item's reviews are one document: a word weighs by the share of them that use it times its
-inverse document frequency over items, a sentence scores by its cosine to these weights (centroid
-summarisation: Radev et al., 2004), and sentences are then taken one by one, each as unlike the taken ones as
-it can be (maximal marginal relevance: Carbonell and Goldstein, 1998).
+A sentence is informative if it mentions what many reviews of this item mention and reviews of other items do not. The
+reviews of an item are one document. The weight of a word is the share of these reviews that use it times its inverse
+document frequency over items; the score of a sentence is its cosine to the document's weights (centroid summarisation:
+Radev et al., 2004). Sentences are then chosen one by one, each trading its score against its similarity to those
+already chosen (maximal marginal relevance: Carbonell and Goldstein, 1998).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from recsys.tokens import WORD, words
 MIN_WORDS: Final = 6
 MAX_WORDS: Final = 30
 NEAR_DUPLICATE: Final = 0.6
-"""Cosine from which two sentences count as the same thing said twice."""
+"""Two sentences with at least this cosine count as duplicates."""
 NOVELTY: Final = 0.3
-"""How far a sentence's likeness to those already taken lowers its score, which is 1 for the item's best."""
+"""Weight of a sentence's similarity to those already chosen; it is subtracted from the score, which is 1 for the item's
+best sentence."""
 
 _SENTENCE_END = re.compile(
-    r"(?<!\b[^\W\d]\.)(?<=[.!?…])[\"'”’)\]]*\s+"  # a stop and a space, save after an initial ("U.S. made")
-    r"|(?<=[^\W\d_][^\W\d_][.!?])(?=[A-ZÀ-ÖØ-ÞĐƠƯẠ-Ỹ][^\W\d_])"  # a space forgotten: "It works.The cable"
+    r"(?<!\b[^\W\d]\.)(?<=[.!?…])[\"'”’)\]]*\s+"  # a full stop and a space, except after an initial ("U.S. made")
+    r"|(?<=[^\W\d_][^\W\d_][.!?])(?=[A-ZÀ-ÖØ-ÞĐƠƯẠ-Ỹ][^\W\d_])"  # a missing space: "It works.The cable"
     r"|(?<=[。！？])|\n+"
 )
 
@@ -36,9 +37,9 @@ _CLAUSE_END = re.compile(r"(?<=[,;:，；、])\s*|\s+[-–—]+\s+")
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of a plain text, in order; one that runs on is cut at commas, else between any two words.
+    """The sentences of a plain text, in order. One of more than `MAX_WORDS` words is cut at commas, or between words.
 
-    No language is assumed. Pieces without a single word (emoji, rules of dashes) are left out.
+    Works for any language. Pieces without a word (emoji, lines of dashes) are left out.
     """
     pieces: list[str] = []
     for sentence in _SENTENCE_END.split(text):
@@ -52,7 +53,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _cut_run_on(sentence: str) -> list[str]:
-    """Neighbouring clauses packed into pieces of at most `MAX_WORDS` space-separated words."""
+    """Neighbouring clauses joined into pieces of at most `MAX_WORDS` space-separated words."""
     packed: list[list[str]] = [[]]
     for clause in _CLAUSE_END.split(sentence):
         tokens = clause.split()
@@ -65,7 +66,7 @@ def _cut_run_on(sentence: str) -> list[str]:
 
 
 def choose_sentences(reviews: pl.DataFrame, per_item: int) -> dict[str, list[str]]:
-    """At most `per_item` sentences for each item that has any, the most informative first; see `chosen_sentences`."""
+    """At most `per_item` sentences of each item that has any, the most informative first; see `chosen_sentences`."""
     chosen: dict[str, list[str]] = {}
     for item_id, sentence in chosen_sentences(reviews, per_item).select("item_id", "sentence").iter_rows():
         chosen.setdefault(item_id, []).append(sentence)
@@ -73,10 +74,10 @@ def choose_sentences(reviews: pl.DataFrame, per_item: int) -> dict[str, list[str
 
 
 def chosen_sentences(reviews: pl.DataFrame, per_item: int) -> pl.DataFrame:
-    """item_id, review_row, sentence: at most `per_item` for each item, its most informative first, by item.
+    """item_id, review_row, sentence: at most `per_item` sentences per item, by item, the most informative first.
 
-    reviews: item_id, text (plain; line ends are sentence ends), one row a review, which review_row points to. The same
-    reviews in the same order give the same sentences.
+    reviews: item_id, text (plain; line ends are sentence ends), one row per review; review_row is the row in it.
+    Deterministic: the same reviews in the same order give the same sentences.
     """
     sentences = _sentence_table(reviews)
     if sentences.is_empty() or not per_item:
@@ -86,21 +87,21 @@ def chosen_sentences(reviews: pl.DataFrame, per_item: int) -> pl.DataFrame:
     chosen: list[int] = []
     for _, group in groupby(rows.tolist(), key=sentences["item_row"].to_list().__getitem__):
         best = np.array(list(group)[: 3 * per_item])
-        chosen += _take_unlike(best, terms[best], scores[best], per_item)
+        chosen += _diverse(best, terms[best], scores[best], per_item)
     return sentences[chosen].select("item_id", "review_row", "sentence")
 
 
 def _sentence_table(reviews: pl.DataFrame) -> pl.DataFrame:
-    """item_id, item_row, review_row, sentence, words (list): one row a distinct sentence of an item."""
+    """item_id, item_row, review_row, sentence, words (list): one row per distinct sentence of an item."""
     records: list[tuple[str, int, str, list[str]]] = []
     seen: set[tuple[str, str]] = set()
     for review_row, (item_id, text) in enumerate(reviews.select("item_id", "text").iter_rows()):
         for sentence in split_sentences(text):
-            said = words(sentence)
-            key = (item_id, " ".join(said))
+            tokens = words(sentence)
+            key = (item_id, " ".join(tokens))
             if key not in seen:
                 seen.add(key)
-                records.append((item_id, review_row, sentence, said))
+                records.append((item_id, review_row, sentence, tokens))
     columns = ("item_id", "review_row", "sentence", "words")
     types = (pl.String, pl.Int64, pl.String, pl.List(pl.String))
     table = pl.DataFrame(records, schema=list(zip(columns, types, strict=True)), orient="row")
@@ -108,8 +109,8 @@ def _sentence_table(reviews: pl.DataFrame) -> pl.DataFrame:
 
 
 def _salience(sentences: pl.DataFrame) -> tuple[sparse.csr_array, np.ndarray]:
-    """Sentence term vectors of norm 1, (n_sentences, n_terms), and each sentence's score for its item."""
-    from sklearn.feature_extraction.text import CountVectorizer  # a second to import, and not every night needs it
+    """(n_sentences, n_terms) term vectors of norm 1, and the (n_sentences,) scores of the sentences for their items."""
+    from sklearn.feature_extraction.text import CountVectorizer  # takes a second to import; not every run needs it
 
     counts = CountVectorizer(analyzer=_as_is, binary=True, dtype=np.float32).fit_transform(sentences["words"].to_list())
     item_rows = sentences["item_row"].to_numpy()
@@ -122,7 +123,7 @@ def _salience(sentences: pl.DataFrame) -> tuple[sparse.csr_array, np.ndarray]:
     support = _member(review_items) @ in_review  # (n_items, n_terms): reviews of the item that use the term
     n_items = support.shape[0]
     items_with_term = np.bincount(support.indices, minlength=support.shape[1])
-    # A word that every item's reviews use keeps a little weight: a shop of one item still has an order.
+    # The constant gives a word that all items' reviews use a little weight, so that a shop of one item has an order.
     rarity = np.log((1 + n_items) / (1 + items_with_term)) + 0.1
     weigh = sparse.diags_array(rarity.astype(np.float32))
 
@@ -133,12 +134,12 @@ def _salience(sentences: pl.DataFrame) -> tuple[sparse.csr_array, np.ndarray]:
     return terms, cosines * np.minimum(1.0, np.minimum(lengths / MIN_WORDS, MAX_WORDS / lengths))
 
 
-def _take_unlike(rows: np.ndarray, terms: sparse.csr_array, scores: np.ndarray, count: int) -> list[int]:
-    """Up to `count` of `rows` (best first) by maximal marginal relevance, no two of them near duplicates.
+def _diverse(rows: np.ndarray, terms: sparse.csr_array, scores: np.ndarray, count: int) -> list[int]:
+    """Up to `count` of `rows` (best first) by maximal marginal relevance, without near duplicates.
 
     terms: (n_rows, n_terms) norm 1. scores: (n_rows,).
     """
-    likeness = np.asarray((terms @ terms.T).todense())
+    similarity = np.asarray((terms @ terms.T).todense())
     worth = scores / max(float(scores[0]), 1e-12)
     nearest = np.zeros(len(rows))
     taken: list[int] = []
@@ -149,7 +150,7 @@ def _take_unlike(rows: np.ndarray, terms: sparse.csr_array, scores: np.ndarray, 
         if value[best] == -np.inf:
             break
         taken.append(best)
-        nearest = np.maximum(nearest, likeness[best])
+        nearest = np.maximum(nearest, similarity[best])
     return [int(row) for row in rows[taken]]
 
 
@@ -158,7 +159,7 @@ def _as_is(tokens: list[str]) -> list[str]:
 
 
 def _member(groups: np.ndarray) -> sparse.csr_array:
-    """(n_groups, n) with a 1 where the column belongs to the row's group."""
+    """(n_groups, n) with a 1 where the column's element belongs to the row's group."""
     n = len(groups)
     ones = np.ones(n, dtype=np.float32)
     return sparse.csr_array((ones, (groups, np.arange(n))), shape=(int(groups.max()) + 1, n))

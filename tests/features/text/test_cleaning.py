@@ -1,0 +1,92 @@
+"""Cleaning: tags, entities and invisible characters go, everything that a shopper would read stays."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.text.cleaning import clean, plain_lines, text_hash
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("plain", "plain"),
+        ("  two \t\n words ", "two words"),
+        ("<p>One</p><p>Two</p>", "One Two"),
+        ("b<b>ol</b>d", "bold"),
+        ("&lt;br&gt;salt &amp;amp; pepper", "salt & pepper"),
+        ("I <3 it, 2 < 3 and 5 > 4", "I <3 it, 2 < 3 and 5 > 4"),
+        ("a<script type='x'>alert('<b>')</script>b", "a b"),
+        ("nul\x00bell\x07 zero\u200bwidth", "nulbell zerowidth"),
+        ("e\u0301", "é"),
+        ("👩\u200d🚀", "👩\u200d🚀"),
+        ("lone \ud800 surrogate", "lone surrogate"),
+        ("", ""),
+        # what shoppers type is no markup
+        ("size <M", "size <M"),
+        ("I love it <heart", "I love it <heart"),
+        ("mail <me@shop.com> about <5cm gaps", "mail <me@shop.com> about <5cm gaps"),
+        ("map<string,int> and 5' 10\"", "map<string,int> and 5' 10\""),
+        # what shops paste is
+        ("a<b>bo<i>ld</b> it</i> x", "abold it x"),
+        ("<p>unclosed <b>bold <p>next", "unclosed bold next"),
+        ("<ul><li>a<li>b</ul><table><tr><td>c</td><td>d</table>", "a b c d"),
+        ("<div title='a > b'>x</div>", "x"),
+        ('<a href="?a>b" class=link>x</a>', "x"),
+        ('<a href="x>text "quoted" here', 'text "quoted" here'),
+        ("<!-- hidden > <b>text</b> -->seen", "seen"),
+        ("<!-- never closed", "<!-- never closed"),
+        ("<?xml:namespace prefix = o />Word", "Word"),
+        ("<STYLE>p{color:red}</STYLE>Title<script>never closed", "Title never closed"),
+        ("&amp;lt;b&amp;gt; is escaped three times", "<b> is escaped three times"),
+        ("cafÃ©", "cafÃ©"),
+    ],
+)
+def test_clean_leaves_what_a_shopper_would_read(raw: str, cleaned: str) -> None:
+    assert clean(raw) == cleaned
+
+
+@given(st.text())
+def test_cleaned_text_is_one_nfc_line_without_control_characters(raw: str) -> None:
+    cleaned = clean(raw)
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert cleaned == " ".join(cleaned.split())
+    assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in cleaned)
+
+
+def test_hash_is_the_start_of_the_sha256() -> None:
+    assert text_hash("ấm") == hashlib.sha256("ấm".encode()).hexdigest()[:32]
+
+
+@pytest.mark.parametrize(
+    ("raw", "lines"),
+    [
+        ("one<br/>two<br>three", ["one", "two", "three"]),
+        ("<p>One <b>bold</b></p><p>Two</p>", ["One bold", "", "Two"]),
+        ("a<script>if (a<b) x()</script>b<!-- c -->d", ["a", "b", "d"]),
+        ("first\nsecond", ["first", "second"]),
+    ],
+)
+def test_block_tags_end_lines_and_inline_tags_do_not(raw: str, lines: list[str]) -> None:
+    assert plain_lines(raw).strip().split("\n") == lines
+
+
+@pytest.mark.parametrize("part", ["<script>", "<!--", "<a ", '<a x="', "<a x='<a y=\"", "<", "&"])
+def test_time_grows_with_the_length_of_the_text_and_no_faster(part: str) -> None:
+    """The service cleans texts of requests on its event loop."""
+
+    def seconds(n: int) -> float:
+        text, best = part * n, float("inf")
+        for _ in range(5):
+            start = time.perf_counter()
+            plain_lines(text)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    assert seconds(8000) < 24 * seconds(1000)  # 8 times the text; quadratic time would be 64 times
