@@ -1,4 +1,4 @@
-"""Vectors become places on a plane: t-SNE, kept on disk by the digest of what it was made of."""
+"""Layouts of vectors on a plane by t-SNE, cached on disk by a digest of the vectors."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from recsys.workspace import Workspace
 
 PERPLEXITY: Final = 30.0
 PCA_DIM: Final = 50
-"""Directions of largest variance that neighbours are looked for in: as is usual, and a tenth of the time."""
+"""Number of principal components in which neighbours are searched, as is usual; it takes a tenth of the time."""
 
 SERIAL_BELOW: Final = 10_000
-"""Points below which threads wait for each other longer than they save."""
+"""Below this number of points one thread is used, because several would be slower."""
 
 VERSION: Final = b"t-SNE 2"
 
 
 def layout(vectors: np.ndarray, seed: int = 0, cache: Path | None = None) -> np.ndarray:
-    """(n, 2) float32 between 0 and 1; NaN for zero rows, which have no place.
+    """(n, 2) float32 places between 0 and 1; NaN for zero rows.
 
-    Neighbours by cosine are neighbours on the plane (van der Maaten and Hinton 2008, by openTSNE: Policar et al. 2019);
-    distances between far groups mean little. cache: a folder, by default of this user's cache, as a workspace is only
-    read.
+    Neighbours by cosine are neighbours on the plane (t-SNE: van der Maaten and Hinton 2008; openTSNE: Policar et al.
+    2019); distances between far groups have little meaning. cache: a folder; by default one in the user's cache,
+    because workspaces are only read. Raises ConfigError if openTSNE is not installed.
     """
     units = unit_rows(np.nan_to_num(np.asarray(vectors, dtype=np.float32)))
-    told = units.any(axis=1)
+    has_vector = units.any(axis=1)
     digest = hashlib.sha256(VERSION + str((units.shape, seed)).encode() + np.ascontiguousarray(units).tobytes())
     file = (cache or user_cache("layouts")) / f"{digest.hexdigest()[:32]}.npy"
-    kept = read_places(file)
-    if kept is not None and len(kept) == len(units):
-        return kept
+    cached = read_places(file)
+    if cached is not None and len(cached) == len(units):
+        return cached
     places = np.full((len(units), 2), np.nan, dtype=np.float32)
-    places[told] = _within_unit_square(_placed(units[told], seed))
+    places[has_vector] = _within_unit_square(_tsne(units[has_vector], seed))
     write_places(file, places)
     return places
 
 
 def read_places(file: Path) -> np.ndarray | None:
-    """(n, 2) places as they were written; None where there is no file, or one that is none of those."""
+    """The (n, 2) places in the file; None if there is no such file, or it is not valid."""
     try:
         places: np.ndarray = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -57,7 +57,7 @@ def read_places(file: Path) -> np.ndarray | None:
 
 
 def write_places(file: Path, places: np.ndarray) -> None:
-    """(n, 2), in the place of the file before."""
+    """Write (n, 2) places; an existing file is replaced atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, places.astype(np.float32), allow_pickle=False)
@@ -65,21 +65,23 @@ def write_places(file: Path, places: np.ndarray) -> None:
 
 
 def principal_plane(vectors: np.ndarray) -> np.ndarray:
-    """(n, 2) float32 between 0 and 1, the two directions of largest variance; NaN for zero rows. Takes a moment where
-    `layout` takes minutes, and shows the largest differences alone."""
+    """(n, 2) float32 places between 0 and 1 along the first two principal components; NaN for zero rows.
+
+    Much faster than `layout`, but it shows only the largest differences.
+    """
     units = unit_rows(np.nan_to_num(np.asarray(vectors, dtype=np.float32)))
-    told = units.any(axis=1)
+    has_vector = units.any(axis=1)
     places = np.full((len(units), 2), np.nan, dtype=np.float32)
-    if told.any():
-        flat = _reduced(units[told], 2)
-        places[told] = _within_unit_square(np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))))
+    if has_vector.any():
+        flat = _reduced(units[has_vector], 2)
+        places[has_vector] = _within_unit_square(np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))))
     return places
 
 
 def place_among(vectors: np.ndarray, others: np.ndarray, places: np.ndarray, k: int = 5) -> np.ndarray:
-    """(n, 2): where new points would lie, the mean place of their `k` nearest by cosine, the nearer weighing more.
+    """(n, 2) places of new points: the weighted mean place of their `k` nearest neighbours by cosine.
 
-    others: (m, dim) with their (m, 2) places; those without a place are left out.
+    others: (m, dim) vectors of the other points, with (m, 2) places; those without a place are ignored.
     """
     placed = np.isfinite(places).all(axis=1)
     cosines = unit_rows(vectors) @ unit_rows(others[placed]).T
@@ -92,12 +94,12 @@ def place_among(vectors: np.ndarray, others: np.ndarray, places: np.ndarray, k: 
     return np.einsum("nk,nkd->nd", weights, places[placed][nearest]).astype(np.float32)
 
 
-def _placed(units: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(units: np.ndarray, seed: int) -> np.ndarray:
     n = len(units)
     if n < 5:
         return np.stack([np.arange(n), np.zeros(n)], axis=1)
     try:
-        from openTSNE import TSNE  # an extra: the engine and the service do without
+        from openTSNE import TSNE  # optional: engine and service do not need it
     except ImportError:
         raise ConfigError("the atlas needs openTSNE; install it with `pip install 'recsys[notebooks]'`") from None
     reduced = _reduced(units, PCA_DIM)
@@ -107,7 +109,7 @@ def _placed(units: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _reduced(units: np.ndarray, dim: int) -> np.ndarray:
-    """(n, min(dim, vectors' own)): the coordinates along the directions of largest variance."""
+    """(n, min(dim, n_columns)): the coordinates along the first principal components."""
     centred = units - units.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     reduced: np.ndarray = centred @ directions[:, ::-1][:, :dim]
@@ -121,25 +123,27 @@ def _within_unit_square(places: np.ndarray) -> np.ndarray:
     return (places - low) / max(float((places - low).max()), 1e-9)
 
 
-def keep_layout(workspace: Workspace, release_id: str, places: np.ndarray) -> Path:
-    """Write the (n_items, 2) places of a release's items; files of releases that are published no more go."""
+def save_layout(workspace: Workspace, release_id: str, places: np.ndarray) -> Path:
+    """Write the (n_items, 2) places of a release's items, and delete the files of releases no longer published."""
     folder = workspace.atlases
     pointer = read_pointer(workspace.current)
     for file in folder.glob("*.npy"):
         if pointer is not None and file.stem not in pointer.published:
             file.unlink()
-    file = layout_file(folder, release_id)
+    file = layout_path(folder, release_id)
     write_places(file, places)
     return file
 
 
-def layout_file(folder: Path, release_id: str) -> Path:
-    """folder: `Workspace.atlases`."""
+def layout_path(folder: Path, release_id: str) -> Path:
+    """The file of a release's layout; folder: `Workspace.atlases`."""
     return folder / f"{release_id}.npy"
 
 
-def kept_layout(file: Path, n_items: int) -> np.ndarray | None:
-    """(n, 2) with n at most `n_items`: of a release's own items, which stand before those that were added since. None
-    where there is no file, or one that cannot be read or does not fit."""
+def load_layout(file: Path, n_items: int) -> np.ndarray | None:
+    """(n, 2) places of a release's items, with n at most `n_items`: items added since come after them, without a place.
+
+    None if there is no such file, or it cannot be read or has too many rows.
+    """
     places = read_places(file)
     return places if places is not None and len(places) <= n_items else None

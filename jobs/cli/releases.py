@@ -121,14 +121,14 @@ def diff_command(
 @releases_app.command("atlas")
 def atlas_command(release: ReleaseArgument, workspace: WorkspaceOption) -> None:
     """Compute the item map of a release for /inspect, similar items close together. Minutes for 100,000 items."""
-    from features.item_map.layout import keep_layout, layout
+    from features.item_map.layout import layout, save_layout
     from features.store.release import load_release
 
     with working(workspace, NIGHT, clock) as place:
         loaded = load_release(place, _named(release))
         seed = loaded.catalogue.settings.seed if loaded.catalogue else 0
         places = layout(loaded.recommender.vectors, seed)
-        keep_layout(place, loaded.release_id, places)
+        save_layout(place, loaded.release_id, places)
     text = f"computed the map of {len(places):,} items of release {loaded.release_id}; /inspect shows it from now on"
     Console().print(text, highlight=False, soft_wrap=True)
 

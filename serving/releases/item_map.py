@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from features.item_map.layout import kept_layout, layout_file, place_among, principal_plane
+from features.item_map.layout import layout_path, load_layout, place_among, principal_plane
 from features.item_map.palette import palette
 from recsys.item_groups import MAX_GROUPS, ORDERED, fewer, item_groups, legend_of
 from recsys.recommend import Recommender
@@ -32,7 +32,7 @@ class ItemMaps:
     async def of(self, live: ActiveRelease) -> bytes:
         """Made in a thread where the release, the number of its items or its layout is another than before."""
         release = live.release
-        file = layout_file(self._folder, release.release_id)
+        file = layout_path(self._folder, release.release_id)
         async with self._lock:
             made_of = (release.release_id, release.recommender.n_items, _written_ns(file))
             if self._made_of != made_of:
@@ -75,7 +75,7 @@ def _grouping(recommender: Recommender, by: str, placed: Sequence[int]) -> MapGr
 
 
 def _json(release_id: str, recommender: Recommender, file: Path) -> bytes:
-    found = item_map(release_id, recommender, kept_layout(file, recommender.n_items))
+    found = item_map(release_id, recommender, load_layout(file, recommender.n_items))
     return found.model_dump_json().encode()
 
 

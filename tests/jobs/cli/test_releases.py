@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import NIGHT, PublishedShop
 
-from features.item_map.layout import kept_layout, layout_file
+from features.item_map.layout import layout_path, load_layout
 from features.store.store import Store
 from jobs.__main__ import main
 from jobs.gate.records import GATE_FILE
@@ -113,9 +113,9 @@ def test_an_atlas_is_kept_for_the_service_and_those_of_gone_releases_go(
     assert copied.run("atlas", "current") == 0
     served = copied.ids[-1]
     (file,) = copied.workspace.atlases.iterdir()
-    assert file == layout_file(copied.workspace.atlases, served)
+    assert file == layout_path(copied.workspace.atlases, served)
     n_items = Store(copied.workspace).open().manifest.rows["items"]
-    places = kept_layout(file, n_items)
+    places = load_layout(file, n_items)
     assert places is not None and places.shape == (n_items, 2)
-    assert kept_layout(file, n_items - 1) is None
+    assert load_layout(file, n_items - 1) is None
     assert f"computed the map of {n_items} items of release {served}" in capsys.readouterr().out
