@@ -30,9 +30,8 @@ def fit_factors(X: sp.csr_matrix, settings: config.FactorsSettings, seed: int) -
     with threadpool_limits(limits=1, user_api="blas"):
         model = _model(settings, seed)
         model.fit(X, show_progress=False)
-    factors = np.asarray(model.item_factors)[
-        :, : settings.dim
-    ]  # BPR and LMF append biases; popularity is a source of its own
+    # BPR and LMF append biases, which are not needed: popularity is a source of its own.
+    factors = np.asarray(model.item_factors)[:, : settings.dim]
     return np.where(used[:, None], factors, 0.0).astype(np.float32)
 
 

@@ -1,8 +1,9 @@
-"""Bottleneck adapters: a narrow residual network behind every layer of a transformer.
+"""Bottleneck adapters: a narrow residual network after every layer of a transformer.
 
-(Houlsby et al. 2019, "Parameter-efficient transfer learning for NLP"; one a layer, behind its feed-forward part, as in
-Pfeiffer et al. 2021, "AdapterFusion".) They are not linear, so they cannot be merged into the weights around them: they
-stay beside the model in a file of their own, which `features/encoder/encoder.py` reads and the encoder's digest covers.
+(Houlsby et al. 2019, "Parameter-efficient transfer learning for NLP"; one per layer, after its feed-forward part, as in
+Pfeiffer et al. 2021, "AdapterFusion".) They are not linear, so they cannot be merged into the weights around them. They
+are stored in a separate file beside the model; `features/encoder/encoder.py` reads it, and the encoder's digest covers
+it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 BOTTLENECKS_FILE: Final = "bottlenecks.safetensors"
 
 ATTRIBUTE: Final = "bottlenecks"
-"""Under this name the model holds its adapters, so that they travel with it."""
+"""Name of the model's attribute that holds its adapters."""
 
 
 class Bottleneck(nn.Module):
-    """x + up(gelu(down(x))). A new one changes nothing, as `up` starts at zero."""
+    """x + up(gelu(down(x))). A new one is the identity, because `up` starts at zero."""
 
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
@@ -35,16 +36,16 @@ class Bottleneck(nn.Module):
         return hidden + self.up(nn.functional.gelu(self.down(hidden)))
 
     def behind(self, layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:  # noqa: ARG002 - a hook
-        """A layer's output with its hidden states, the first where there are several, changed."""
+        """Forward hook: the layer's output with adapted hidden states, which come first if the output is a tuple."""
         if isinstance(output, tuple):
             return (self(output[0]), *output[1:])
         return self(output)
 
 
 def transformer_layers(model: nn.Module) -> nn.ModuleList:
-    """The layers of a transformer: of its lists of modules the one that holds most weights.
+    """The layers of a transformer: the list of modules with the most weights.
 
-    Raises ValueError where it has none.
+    Raises ValueError if the model has no list of modules.
     """
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     if not lists:
@@ -53,18 +54,19 @@ def transformer_layers(model: nn.Module) -> nn.ModuleList:
 
 
 def hidden_size(model: nn.Module) -> int:
-    """The dimensions of what a transformer's layers give."""
+    """Dimension of the hidden states of a transformer."""
     return int(model.config.get_text_config().hidden_size)  # type: ignore[operator, union-attr]
 
 
 def insert_bottlenecks(model: nn.Module, width: int) -> nn.ModuleList:
-    """New adapters behind every layer, on the model's device and in its precision; drawn from torch's generator."""
+    """Add an adapter after every layer, on the model's device and in its precision; initialized by torch's
+    generator."""
     layers = transformer_layers(model)
     hidden = hidden_size(model)
     any_weight = next(model.parameters())
     adapters = [Bottleneck(hidden, width).to(any_weight.device, any_weight.dtype) for _ in layers]
     for layer, adapter in zip(layers, adapters, strict=True):
-        # A hook, and not a module around the layer, leaves the names of all other weights as they are.
+        # A hook instead of a wrapping module does not change the names of other weights.
         layer.register_forward_hook(adapter.behind)
     listed = nn.ModuleList(adapters)
     setattr(model, ATTRIBUTE, listed)
@@ -72,21 +74,21 @@ def insert_bottlenecks(model: nn.Module, width: int) -> nn.ModuleList:
 
 
 def bottlenecks(model: nn.Module) -> nn.ModuleList | None:
-    """The model's adapters, None where it has none."""
-    found: nn.ModuleList | None = getattr(model, ATTRIBUTE, None)
-    return found
+    """The model's adapters, or None."""
+    adapters: nn.ModuleList | None = getattr(model, ATTRIBUTE, None)
+    return adapters
 
 
 def bottleneck_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The adapters' weights by name, as `load_bottlenecks` reads them; empty where there are none."""
+    """The adapters' weights by name, as `load_bottlenecks` reads them; empty without adapters."""
     adapters = bottlenecks(model)
     return {} if adapters is None else {name: value.detach().cpu() for name, value in adapters.state_dict().items()}
 
 
 def load_bottlenecks(model: nn.Module, folder: Path) -> None:
-    """Inserts the adapters that lie beside a model, where there are any.
+    """Load the adapters stored beside a model, if there are any.
 
-    Raises ValueError or RuntimeError where they do not fit the model, SafetensorError where the file is torn.
+    Raises ValueError or RuntimeError if they do not fit the model, SafetensorError if the file is damaged.
     """
     file = folder / BOTTLENECKS_FILE
     if not file.is_file():
@@ -94,7 +96,7 @@ def load_bottlenecks(model: nn.Module, folder: Path) -> None:
     weights = load_file(file)
     narrow = weights.get("0.down.weight")
     if narrow is None:
-        raise ValueError(f"{file.name} holds no bottlenecks")
+        raise ValueError(f"{file.name} contains no bottleneck adapters")
     with torch.random.fork_rng(devices=[]):
         adapters = insert_bottlenecks(model, len(narrow))
     adapters.load_state_dict(weights)

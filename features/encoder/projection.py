@@ -1,7 +1,7 @@
-"""The projection: a linear map behind pooling, fitted on what belongs together in one shop (`features/finetune`).
+"""The projection: a linear map after pooling, fitted on related texts of one shop (`features/finetune`).
 
-It reads vectors of norm 1, lies beside the model in a file of its own, as sentence-transformers' `Dense` module reads
-it, and the encoder's digest covers it.
+It maps vectors of norm 1. It is stored beside the model in a separate file, which sentence-transformers reads as its
+`Dense` module, and the encoder's digest covers it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from features.encoder.adapters import hidden_size
 
 PROJECTION_FOLDER: Final = "3_Dense"
-"""sentence-transformers' modules are numbered: behind the transformer, pooling and a normalization."""
+"""sentence-transformers numbers its modules; this one follows the transformer, pooling and a normalization."""
 
 PROJECTION_FILE: Final = f"{PROJECTION_FOLDER}/model.safetensors"
 
 ATTRIBUTE: Final = "projection"
-"""Under this name the model holds it, so that it travels with it."""
+"""Name of the model's attribute that holds the projection."""
 
 _PREFIX: Final = "linear."
-"""Of the names of sentence-transformers' weights."""
+"""Prefix of the weights' names in sentence-transformers' files."""
 
 
 def insert_projection(model: nn.Module, weight: Tensor, bias: Tensor) -> None:
-    """From now on the model's pooled vectors x, of norm 1, become weight @ x + bias; in the place of any before.
+    """Map the model's pooled vectors x, of norm 1, to weight @ x + bias; replaces an existing projection.
 
     weight: (hidden, hidden), bias: (hidden,), both float32.
     """
@@ -37,19 +37,19 @@ def insert_projection(model: nn.Module, weight: Tensor, bias: Tensor) -> None:
 
 
 def remove_projection(model: nn.Module) -> None:
-    """From now on pooled vectors stay as they are."""
+    """Remove the model's projection, if it has one."""
     if projection(model) is not None:
         delattr(model, ATTRIBUTE)
 
 
 def projection(model: nn.Module) -> nn.Linear | None:
-    """The model's projection, None where it has none."""
-    found: nn.Linear | None = getattr(model, ATTRIBUTE, None)
-    return found
+    """The model's projection, or None."""
+    linear: nn.Linear | None = getattr(model, ATTRIBUTE, None)
+    return linear
 
 
 def save_projection(model: nn.Module, folder: Path) -> None:
-    """Writes the weights where the model in `folder` has its projection; nothing where it has none."""
+    """Write the projection's weights into the model's folder; nothing without a projection."""
     linear = projection(model)
     if linear is None:
         return
@@ -59,9 +59,9 @@ def save_projection(model: nn.Module, folder: Path) -> None:
 
 
 def load_projection(model: nn.Module, folder: Path) -> None:
-    """Inserts the projection that lies beside a model, where there is one.
+    """Load the projection stored beside a model, if there is one.
 
-    Raises ValueError where it does not fit the model, SafetensorError where the file is torn.
+    Raises ValueError if it does not fit the model, SafetensorError if the file is damaged.
     """
     file = folder / PROJECTION_FILE
     if not file.is_file():
@@ -70,5 +70,5 @@ def load_projection(model: nn.Module, folder: Path) -> None:
     weight, bias = weights.get(_PREFIX + "weight"), weights.get(_PREFIX + "bias")
     hidden = hidden_size(model)
     if weight is None or bias is None or weight.shape != (hidden, hidden) or bias.shape != (hidden,):
-        raise ValueError(f"{PROJECTION_FILE} holds no projection of {hidden} dimensions")
+        raise ValueError(f"{PROJECTION_FILE} contains no projection with {hidden} dimensions")
     insert_projection(model, weight.float(), bias.float())

@@ -1,7 +1,7 @@
-"""A smaller encoder for queries than for what they are compared with, where the two have one space.
+"""A smaller encoder for queries than for the texts that they are compared with.
 
-An encoder in int8 has the space of the same in full precision, and a student that of the teacher it was distilled
-from, which `distilled.json` in its folder names. Of any other pair of encoders cosines mean nothing.
+The vectors of two encoders are comparable only if one is the other in int8, or if one is a student distilled from the
+other; `distilled.json` in the student's folder names its teacher.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from recsys import config
 from recsys.errors import EncoderError
 
 IN_INT8: Final = "int8"
-"""This value of `encoder.query_model` is the encoder itself, in int8."""
+"""Value of `encoder.query_model` for the encoder itself in int8."""
 
 RECORD_FILE: Final = "distilled.json"
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """Whose vectors a student gives: SHA-256 of both models' weights, and the teacher's number of dimensions."""
+    """A student and its teacher: SHA-256 of both models' weights, and the teacher's number of dimensions."""
 
     sha256: str
     teacher_sha256: str
@@ -37,9 +37,9 @@ def save_distilled(record: Distilled, folder: Path) -> None:
 
 
 def load_query_encoder(settings: config.EncoderSettings) -> Encoder:
-    """What encodes queries: `encoder.query_model` where it is set, else the encoder itself.
+    """The encoder of queries: `encoder.query_model` if set, else the encoder itself.
 
-    Its id is the encoder's own, as their vectors may be compared. Raises EncoderError as `load_encoder` and
+    It has the encoder's id, because their vectors are comparable. Raises EncoderError as `load_encoder` and
     `query_settings` do.
     """
     chosen = query_settings(settings)
@@ -47,9 +47,9 @@ def load_query_encoder(settings: config.EncoderSettings) -> Encoder:
 
 
 def query_settings(settings: config.EncoderSettings) -> config.EncoderSettings:
-    """The encoder of queries as settings of its own; nothing is read but digests.
+    """The settings of the encoder of queries. Reads only digests, no weights.
 
-    Raises EncoderError where `query_model` is no student of this encoder, or has fewer dimensions than are compared.
+    Raises EncoderError if `query_model` was not distilled from this encoder, or has fewer dimensions than it.
     """
     if not settings.query_model:
         return settings
@@ -61,22 +61,22 @@ def query_settings(settings: config.EncoderSettings) -> config.EncoderSettings:
     name = f"setting encoder.query_model = {settings.query_model!r}"
     if record.teacher_sha256 != teacher:
         raise EncoderError(
-            f"{name}: it was distilled from weights with SHA-256 {record.teacher_sha256[:12]}…, and {settings.model} "
-            f"has {teacher[:12]}…: their vectors cannot be compared; run `recsys compress` again, or unset it"
+            f"{name}: distilled from weights with SHA-256 {record.teacher_sha256[:12]}…, but {settings.model} "
+            f"has {teacher[:12]}…, so their vectors are not comparable; run `recsys compress` again, or unset it"
         )
     if record.dim < dim:
-        raise EncoderError(f"{name}: it has {record.dim} dimensions, and {dim} are compared; lower encoder.dim")
-    own = {"model": settings.query_model, "sha256": record.sha256, "pooling": "auto", "dim": dim, "query_model": ""}
-    return settings.model_copy(update=own)
+        raise EncoderError(f"{name}: it has {record.dim} dimensions, but encoder.dim needs {dim}; lower encoder.dim")
+    changes = {"model": settings.query_model, "sha256": record.sha256, "pooling": "auto", "dim": dim, "query_model": ""}
+    return settings.model_copy(update=changes)
 
 
 def read_distilled(folder: Path) -> Distilled:
-    """The record in a student's folder. Raises EncoderError where there is none that can be read."""
+    """The record in a student's folder. Raises EncoderError if there is none, or it cannot be read."""
     file = folder / RECORD_FILE
     try:
         return Distilled(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise EncoderError(
-            f"setting encoder.query_model = '{folder}': {file.name} cannot be read ({type(error).__name__}), which "
-            "tells whose vectors it gives; name a folder that `recsys compress` made, or 'int8'"
+            f"setting encoder.query_model = '{folder}': {file.name}, which names the teacher, cannot be read "
+            f"({type(error).__name__}); name a folder written by `recsys compress`, or 'int8'"
         ) from None

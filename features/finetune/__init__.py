@@ -1,9 +1,9 @@
 """Fine-tuning the text encoder on a shop's own texts and behaviour.
 
-`mlm` teaches it the shop's language, `contrastive` which of the shop's texts belong together (the pairs come from
-`pairs`), and `sentiment` puts a head on it that reads reviews. `tuning` says which weights are trained, `loop` trains
-them and survives a kill, `record` keeps what a run did.
+`mlm` adapts it to the shop's language, `contrastive` trains it on pairs of related texts (built by `pairs`),
+`projection` fits a linear map on its vectors, and `sentiment` trains a head that predicts the sentiment of reviews.
+`tuning` selects the weights to train, `loop` trains them and can resume after a crash, `record` stores what a run did.
 
-An `Encoder` is tuned in place: its id and digest are those of the files it came from until `export` has saved it and
-`load_encoder` reads it again.
+An `Encoder` is tuned in place: it has the id and digest of the files that it was loaded from until `export` has saved
+it and `load_encoder` has read it again.
 """

@@ -1,4 +1,4 @@
-"""The state of a fine-tuning stage on disk, so that a killed run goes on. Nothing is ever unpickled."""
+"""Checkpoints of a fine-tuning stage, so that a killed run can be resumed. No file is ever unpickled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far a stage is: the loss of every step that was made, and the seconds that they took."""
+    """Progress of a stage: the loss of every completed step, and the seconds that they took."""
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass
 class State:
-    """What the next step needs. `weights`: those that are trained, by name; `extra`: whatever else has a state."""
+    """What the next step needs. weights: the trained weights, by name; extra: any other tensors with state."""
 
     weights: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
@@ -39,16 +39,16 @@ class State:
 
 
 def digest_of(parts: Iterable[str | np.ndarray | Tensor]) -> str:
-    """SHA-256, hex, of texts, arrays and tensors, in their order and with their kinds and shapes."""
+    """SHA-256, in hex, of texts, arrays and tensors, including their order, types and shapes."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
             digest.update(f"text {len(part)} {part}".encode())
             continue
         if isinstance(part, Tensor):
-            kept = part.detach().cpu().contiguous()
-            digest.update(f"{kept.dtype} {tuple(kept.shape)}".encode())
-            content = kept.flatten().view(torch.uint8).numpy()
+            tensor = part.detach().cpu().contiguous()
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            content = tensor.flatten().view(torch.uint8).numpy()
         else:
             digest.update(f"{part.dtype} {part.shape}".encode())
             content = np.ascontiguousarray(part)
@@ -57,7 +57,7 @@ def digest_of(parts: Iterable[str | np.ndarray | Tensor]) -> str:
 
 
 def save_state(state: State, path: Path, identity: str) -> None:
-    """Replaces `path` at once: a reader, or a crash at any moment, sees the old state or the new one whole."""
+    """Replace the file atomically: after a crash it has either the old state or the new one."""
     tensors: dict[str, Tensor] = {f"weights.{name}": weight for name, weight in state.weights.items()}
     tensors |= optimizer_tensors(state.optimizer)
     tensors |= {f"extra.{name}": value for name, value in state.extra.items()}
@@ -67,12 +67,12 @@ def save_state(state: State, path: Path, identity: str) -> None:
 
 
 def resume_state(state: State, path: Path, identity: str) -> None:
-    """Takes up the state at `path` where there is one with this identity; else `state` stays as it is."""
+    """Load the state from `path` if there is one with this identity; otherwise `state` is unchanged."""
     device = next(iter(state.weights.values())).device
-    kept = read_checkpoint(path, identity, device)
-    if kept is None:
+    stored = read_checkpoint(path, identity, device)
+    if stored is None:
         return
-    header, tensors = kept
+    header, tensors = stored
     with torch.no_grad():
         for name, weight in state.weights.items():
             weight.copy_(tensors[f"weights.{name}"])

@@ -1,10 +1,11 @@
-"""The contrastive stage: texts that belong together come to lie together.
+"""The contrastive stage: related texts get similar vectors.
 
 In-batch negatives (Henderson et al. 2017, "Efficient natural language response suggestion for Smart Reply") with cached
-gradients where the batch does not fit into memory (Gao et al. 2021, "Scaling deep contrastive learning batch size under
-memory limited setup"), on leading dimensions too (Kusupati et al. 2022, "Matryoshka representation learning"). The
-losses are sentence-transformers' own. In the end the weights before are averaged in (Wortsman et al. 2022, "Robust
-fine-tuning of zero-shot models"): pairs teach one shop's ways, and long training on them forgets the language.
+gradients if the batch does not fit into memory (Gao et al. 2021, "Scaling deep contrastive learning batch size under
+memory limited setup"), and on leading dimensions as well (Kusupati et al. 2022, "Matryoshka representation learning").
+The losses are those of sentence-transformers. Finally the weights are averaged with the initial ones (Wortsman et al.
+2022, "Robust fine-tuning of zero-shot models"), because long training on the pairs of one shop makes the encoder forget
+general language.
 """
 
 from __future__ import annotations
@@ -30,9 +31,16 @@ from features.encoder.encoder import Encoder, padded
 from features.finetune.batches import distinct_batches
 from features.finetune.checkpoint import digest_of
 from features.finetune.held_out import held_out_rows, place
-from features.finetune.loop import Task, Told, autocast, steps_of, train
+from features.finetune.loop import OnStep, Task, autocast, steps_of, train
 from features.finetune.record import StageRecord, stage_record
-from features.finetune.tuning import average_weights, copied_weights, gradient_checkpointing, learning_rate, tune
+from features.finetune.tuning import (
+    Tuning,
+    average_weights,
+    copied_weights,
+    gradient_checkpointing,
+    learning_rate,
+    tune,
+)
 from recsys import config
 from recsys.errors import DataError
 from recsys.interactions import positions
@@ -41,12 +49,12 @@ from recsys.whitening import unit_rows
 
 K: Final = 10
 MAX_HELD_OUT: Final = 2000
-"""So many held-out pairs, and their positives, are enough to tell two encoders apart."""
+"""This many held-out pairs, and their positives, are enough to compare two encoders."""
 
 _BLOCK_PAIRS: Final = 512
 
-_ALIKE_TEXTS: Final = 32
-"""So many texts of like length are read together on a processor."""
+_CPU_TEXTS: Final = 32
+"""On a CPU, this many texts of similar length are encoded together."""
 
 Features = dict[str, Tensor]
 """input_ids and attention_mask, both (n, longest) int64."""
@@ -61,87 +69,103 @@ def tune_contrastive(
     seed: int,
     *,
     checkpoint: Path | None = None,
-    told: Told | None = None,
+    on_step: OnStep | None = None,
 ) -> StageRecord:
-    """Tunes the encoder in place on the pairs of `pairs.training_pairs`, merges what can be merged, and averages
-    the weights before in, by the share `settings.contrastive.weight_averaging`.
+    """Tune the encoder in place on the pairs of `pairs.training_pairs`, merge the update into its weights, and average
+    these with the initial weights, which have the share `settings.contrastive.weight_averaging`.
 
-    A share of the anchors is held out; on their pairs `recall@10` and `mrr@10` are measured before and after, the
-    positive sought among all held-out positives (`retrieval_ranks`). details: the same by leading dimensions.
-    checkpoint, told, and several processes: as in `loop.train`.
+    A share of the anchors is held out; on their pairs `recall@10` and `mrr@10` are measured before and after, with all
+    held-out positives as candidates (`retrieval_ranks`). details: the same metrics by number of leading dimensions.
+    checkpoint, on_step, and several processes: as in `loop.train`.
 
-    Raises DataError where no batch can be made: without pairs, or where all are of one item.
+    Raises DataError if no batch can be formed: without pairs, or if all pairs share an item.
     """
-    own = settings.contrastive
-    places = place(pairs["anchor"])
-    training = pairs.filter(places >= own.held_out)
+    training = pairs.filter(place(pairs["anchor"]) >= settings.contrastive.held_out)
     texts = _texts(encoder, training)
-    rng = np.random.default_rng(seed)
-    batches = [
-        batch for _ in range(own.epochs) for batch in distinct_batches(texts.keys, texts.lengths, own.batch_pairs, rng)
-    ]
+    batches = _planned_batches(texts, settings.contrastive, seed)
     if not batches:
         raise DataError(
-            f"no batch can be made of {training.height} pairs ({pairs.height - training.height} more are held out): "
-            "they need two that share no item; ingest more events, or leave contrastive out of finetune.stages"
+            f"no batch can be formed of {training.height} pairs ({pairs.height - training.height} more are held out): "
+            "a batch needs two pairs without a common item; ingest more events, or leave contrastive out of "
+            "finetune.stages"
         )
-    dims = matryoshka_dims(encoder, own)
-    before = held_out_measures(encoder, pairs, own)
-    start = copied_weights(encoder.model) if own.weight_averaging else {}
+    before = held_out_measures(encoder, pairs, settings.contrastive)
+    start = copied_weights(encoder.model) if settings.contrastive.weight_averaging else {}
     tuning = tune(encoder.model, settings, steps_of(len(batches), settings), seed)
     counted = tuning.parameters()
-    loss = contrastive_loss(encoder, dims, settings)
-
-    def batch_loss(rows: np.ndarray, _: np.random.Generator) -> Tensor:
-        return loss([_features(encoder, texts.tokens, column) for column in texts.columns(rows)])
-
-    shaped_by = own.model_dump_json() + digest_of([text or "" for column in training for text in column])
-    rate = learning_rate(own.learning_rate, settings.mode)
-    task = Task("contrastive", encoder.model, batches, batch_loss, rate, shaped_by, tuning)
+    task = _task(encoder, training, texts, batches, settings, tuning)
     with gradient_checkpointing(encoder.model, settings.gradient_checkpointing):
-        trained = train(task, settings, seed, checkpoint, told)
+        trained = train(task, settings, seed, checkpoint, on_step)
     tuning.merge()
-    average_weights(encoder.model, start, own.weight_averaging)
-    after = held_out_measures(encoder, pairs, own)
+    average_weights(encoder.model, start, settings.contrastive.weight_averaging)
+    after = held_out_measures(encoder, pairs, settings.contrastive)
     details = {"by_dim": {"before": before, "after": after}, "pairs": dict(pairs["kind"].value_counts().iter_rows())}
-    whole = str(dims[0])
     return stage_record(
         "contrastive",
         settings.mode,
         trained,
         counted,
         training.height,
-        before.get(whole, {}),
-        after.get(whole, {}),
+        of_all_dims(before, encoder),
+        of_all_dims(after, encoder),
         details,
     )
 
 
+def _planned_batches(texts: _Texts, settings: config.ContrastiveSettings, seed: int) -> list[np.ndarray]:
+    """Pair rows of every batch, of all epochs in order."""
+    rng = np.random.default_rng(seed)
+    return [
+        batch
+        for _ in range(settings.epochs)
+        for batch in distinct_batches(texts.keys, texts.lengths, settings.batch_pairs, rng)
+    ]
+
+
+def _task(
+    encoder: Encoder,
+    training: pl.DataFrame,
+    texts: _Texts,
+    batches: list[np.ndarray],
+    settings: config.FinetuneSettings,
+    tuning: Tuning,
+) -> Task:
+    loss = contrastive_loss(encoder, matryoshka_dims(encoder, settings.contrastive), settings)
+
+    def batch_loss(rows: np.ndarray, _: np.random.Generator) -> Tensor:
+        return loss([_features(encoder, texts.tokens, column) for column in texts.columns(rows)])
+
+    pair_texts = [text or "" for column in training for text in column]
+    shaped_by = settings.contrastive.model_dump_json() + digest_of(pair_texts)
+    rate = learning_rate(settings.contrastive.learning_rate, settings.mode)
+    return Task("contrastive", encoder.model, batches, batch_loss, rate, shaped_by, tuning)
+
+
 def matryoshka_dims(encoder: Encoder, settings: config.ContrastiveSettings) -> list[int]:
-    """All dimensions of the encoder's model, then those of the settings that are fewer, descending."""
+    """The full dimension of the encoder's model, then the smaller ones of the settings, descending."""
     hidden = hidden_size(encoder.model)
     return sorted({hidden, *(dim for dim in settings.matryoshka_dims if dim < hidden)}, reverse=True)
 
 
 def contrastive_loss(encoder: Encoder, dims: list[int], settings: config.FinetuneSettings) -> ColumnLoss:
-    """The loss of columns of features: n anchors, their n positives and, where there are any, up to n negatives.
+    """The loss of columns of features: n anchors, their n positives and optionally up to n negatives.
 
-    Each anchor is to find its positive among all positives and negatives of the batch, by cosine / temperature, so it
-    does not matter whose a negative is; the losses of all `dims` add up. Where a batch has more than
-    `mini_batch_pairs`, gradients are cached: the same loss and gradients, up to dropout, in bounded memory.
+    Each anchor has to identify its positive among all positives and negatives of the batch, by cosine / temperature, so
+    it does not matter which pair a negative belongs to; the losses of all `dims` are added. If a batch has more than
+    `mini_batch_pairs` pairs, gradients are cached: the same loss and gradients, up to dropout, in bounded memory.
     """
-    own = settings.contrastive
+    contrastive = settings.contrastive
     model: Any = _SentenceModel(encoder, settings)
-    scale = 1.0 / own.temperature
+    scale = 1.0 / contrastive.temperature
     inner: nn.Module
-    if own.mini_batch_pairs < own.batch_pairs:
-        inner = CachedMultipleNegativesRankingLoss(model, scale=scale, mini_batch_size=own.mini_batch_pairs)
+    if contrastive.mini_batch_pairs < contrastive.batch_pairs:
+        inner = CachedMultipleNegativesRankingLoss(model, scale=scale, mini_batch_size=contrastive.mini_batch_pairs)
     else:
         inner = MultipleNegativesRankingLoss(model, scale=scale)
     nested = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
 
     def loss(columns: list[Features]) -> Tensor:
-        with column_merging_disabled():  # which needs as many negatives as positives, or complains
+        with column_merging_disabled():  # which would need as many negatives as positives
             value: Tensor = nested(columns, None)
         return value
 
@@ -151,24 +175,32 @@ def contrastive_loss(encoder: Encoder, dims: list[int], settings: config.Finetun
 def held_out_measures(
     encoder: Encoder, pairs: pl.DataFrame, settings: config.ContrastiveSettings
 ) -> dict[str, dict[str, float]]:
-    """recall@10 and mrr@10 of the pairs that are held out, by number of dimensions, the positive sought among all their
-    positives; empty where none are."""
+    """recall@10 and mrr@10 of the held-out pairs, by number of dimensions; empty without held-out pairs.
+
+    The candidates are the positives of all held-out pairs.
+    """
     pairs = pairs[held_out_rows(place(pairs["anchor"]), settings.held_out, MAX_HELD_OUT)]
     if pairs.is_empty():
         return {}
     dims = matryoshka_dims(encoder, settings)
-    told = _vectors(replace(encoder, dim=dims[0]), pairs)
-    ranks = {str(dim): vector_ranks(*told, dim) for dim in dims}
+    vectors = _vectors(replace(encoder, dim=dims[0]), pairs)
+    ranks = {str(dim): vector_ranks(*vectors, dim) for dim in dims}
     return {
         dim: {f"recall@{K}": float(recall(rank, K).mean()), f"mrr@{K}": float(reciprocal_rank(rank, K).mean())}
         for dim, rank in ranks.items()
     }
 
 
-def retrieval_ranks(encoder: Encoder, pairs: pl.DataFrame) -> np.ndarray:
-    """(n_pairs,) 0-based rank of each pair's positive among the distinct positives of all, by cosine to its anchor.
+def of_all_dims(measures: dict[str, dict[str, float]], encoder: Encoder) -> dict[str, float]:
+    """Those of `held_out_measures` with all dimensions."""
+    return measures.get(str(hidden_size(encoder.model)), {})
 
-    Ties count against the positive, and other positives of the same anchor count as wrong: it compares encoders.
+
+def retrieval_ranks(encoder: Encoder, pairs: pl.DataFrame) -> np.ndarray:
+    """(n_pairs,) 0-based rank of each pair's positive among the distinct positives of all pairs, by cosine.
+
+    Ties count against the positive, and other positives of the same anchor count as wrong, which is fine for comparing
+    encoders.
     """
     return vector_ranks(*_vectors(encoder, pairs), encoder.dim)
 
@@ -187,10 +219,9 @@ def vector_ranks(anchors: np.ndarray, candidates: np.ndarray, targets: np.ndarra
 
 
 class _SentenceModel(nn.Sequential):
-    """What sentence-transformers' losses take for a model of theirs: features in, a `sentence_embedding` out.
+    """A model for sentence-transformers' losses: features in, a `sentence_embedding` out.
 
-    A thin wrapper instead of a SentenceTransformer, so that texts are pooled while training by the very code that
-    pools them afterwards.
+    It replaces SentenceTransformer, so that training and inference pool texts with the same code.
     """
 
     def __init__(self, encoder: Encoder, settings: config.FinetuneSettings) -> None:
@@ -200,33 +231,34 @@ class _SentenceModel(nn.Sequential):
 
     def forward(self, features: Features) -> dict[str, Tensor]:
         ids, mask = features["input_ids"], features["attention_mask"]
-        # Here and not around the loss: cached gradients run this a second time while going backward.
+        # Here and not around the loss, because cached gradients run this again in the backward pass.
         with autocast(ids.device, self.settings):
             return {"sentence_embedding": self._pooled(ids, mask)}
 
     def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(n, hidden) of (n, longest) texts. A processor spends on padding what it spends on words, so it reads texts
-        of like length together; a GPU is faster with all at once."""
-        if ids.device.type != "cpu" or len(ids) <= _ALIKE_TEXTS:
+        """(n, hidden) vectors of (n, longest) token ids. A CPU spends as much time on padding as on words, so texts of
+        similar length are encoded together; a GPU is faster with all texts at once."""
+        if ids.device.type != "cpu" or len(ids) <= _CPU_TEXTS:
             return self.encoder.pooled(ids, mask)
         lengths = mask.sum(dim=1)
         order = torch.argsort(lengths, stable=True)
         parts = []
-        for rows in torch.split(order, _ALIKE_TEXTS):
+        for rows in torch.split(order, _CPU_TEXTS):
             longest = int(lengths[rows].max())
             parts.append(self.encoder.pooled(ids[rows, :longest], mask[rows, :longest]))
         return torch.cat(parts)[torch.argsort(order)]
 
     def get_embedding_dimension(self) -> int:
-        """The number that sentence-transformers checks dimensions against."""
+        """The dimension, which sentence-transformers checks."""
         return hidden_size(self.encoder.model)
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """Each text's tokens once, and for every pair the rows of its texts in them; negative: -1 where there is none.
+    """The tokens of each distinct text, and for each pair the rows of its texts in them.
 
-    keys: (n_pairs, 6) int64 of what may not occur twice in a batch, the items and the texts; -1 for none.
+    anchor, positive, negative: (n_pairs,) rows of `tokens`, negative -1 for none; keys: (n_pairs, 6) int64 numbers of
+    items and texts, none of which may occur twice in a batch, -1 for none.
     """
 
     tokens: list[list[int]]
@@ -236,15 +268,15 @@ class _Texts:
     keys: np.ndarray
 
     def columns(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Anchors and positives of these pairs, and the negatives of those that have one."""
+        """Rows of the anchors, the positives and, if there are any, the negatives of these pairs."""
         negatives = self.negative[rows]
         negatives = negatives[negatives >= 0]
         return [self.anchor[rows], self.positive[rows], *([negatives] if len(negatives) else [])]
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n_pairs,) tokens of all texts of a pair."""
-        length = np.array([*map(len, self.tokens), 0])  # the last is that of no text
+        """(n_pairs,) number of tokens of all texts of a pair."""
+        length = np.array([*map(len, self.tokens), 0])  # the last one stands for a missing text
         return length[self.anchor] + length[self.positive] + length[self.negative]
 
 
@@ -264,7 +296,7 @@ def _features(encoder: Encoder, tokens: list[list[int]], rows: np.ndarray) -> Fe
 
 
 def _vectors(encoder: Encoder, pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n_pairs, dim) vectors of the anchors, (n, dim) of the distinct positives, (n_pairs,) which of them is right."""
+    """(n_pairs, dim) vectors of the anchors, (n, dim) of the distinct positives, (n_pairs,) the right row of these."""
     distinct = pairs["positive"].unique(maintain_order=True)
     anchors = encoder.encode(pairs["anchor"].to_list())
     return anchors, encoder.encode(distinct.to_list()), positions(pairs["positive"], distinct)

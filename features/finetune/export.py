@@ -1,4 +1,4 @@
-"""A tuned encoder as files, as `load_encoder` reads them and, but for bottlenecks, sentence-transformers too."""
+"""Save a tuned encoder for `load_encoder`; without bottleneck adapters sentence-transformers can read it, too."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _MODULES: Final = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", 
 _PROJECTED: Final = (("Dense", PROJECTION_FOLDER), ("Normalize", "4_Normalize"))
 
 _BESIDE: Final = (f"{adapters.ATTRIBUTE}.", f"{projection.ATTRIBUTE}.")
-"""How the names of weights begin that have files of their own."""
+"""Prefixes of the weights that are stored in separate files."""
 
 
 def save_encoder(encoder: Encoder, folder: Path, max_tokens: int | None = None) -> str:
-    """Write config, tokenizer, weights and pooling to `folder`, whole or not at all; the weights' SHA-256.
+    """Write config, tokenizer, weights and pooling to `folder`, and return the weights' SHA-256.
 
-    The folder is replaced where it exists. max_tokens: where texts are to be cut by those who ask the folder; the
-    encoder's own limit unless given. Low-rank updates must have been merged (`Tuning.merge`); EncoderError otherwise.
-    Equal weights give equal files.
+    The folder appears complete or not at all; an existing folder is replaced. max_tokens: the length limit stored in
+    the folder, by default that of the encoder. Equal weights give equal files. Raises EncoderError if low-rank updates
+    have not been merged (`Tuning.merge`).
     """
     unmerged = [name for name in encoder.model.state_dict() if "lora_" in name]
     if unmerged:

@@ -1,4 +1,4 @@
-"""Which rows are kept for measuring: decided by a hash, so that they stay the same when the shop's data grow."""
+"""Which rows are held out for evaluation: chosen by a hash, so that the choice is stable as the shop's data grow."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from features.text.cleaning import text_hash
 
 
 def place(keys: Iterable[str]) -> np.ndarray:
-    """(n,) float64 in [0, 1): where each key falls; equal keys fall on one place, and all spread evenly."""
+    """(n,) float64 in [0, 1): a hash of each key; equal keys have equal values, and the values are uniform."""
     return np.array([int(text_hash(key)[:12], 16) / 16**12 for key in keys], dtype=np.float64)
 
 
 def held_out_rows(places: np.ndarray, share: float, most: int) -> np.ndarray:
-    """Ascending rows whose place is below `share`; of more than `most` those of the lowest places: a random part.
+    """Ascending rows whose place is below `share`; if there are more than `most`, those with the lowest places.
 
-    The others with a place below `share` are neither to be trained nor to be measured on.
+    The remaining rows with a place below `share` are used neither for training nor for evaluation.
     """
     rows = np.flatnonzero(places < share)
     return np.sort(rows[np.argsort(places[rows], kind="stable")[:most]])
 
 
 def held_out_pairs(pairs: pl.DataFrame, share: float, most: int) -> pl.DataFrame:
-    """Of `pairs.Pairs` the rows that `tune_contrastive` holds out, less those that it trains on the other way round.
+    """The rows of `pairs.Pairs` that `tune_contrastive` holds out, without those that it trains on in reverse.
 
-    A pair of two items may stand in both directions, and only one of its texts be held out.
+    A pair of two items may occur in both directions while only one of its texts is held out.
     """
     places = place(pairs["anchor"])
     trained = pairs.filter(places >= share).select(anchor="positive", positive="anchor").unique()

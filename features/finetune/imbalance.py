@@ -1,4 +1,4 @@
-"""Remedies for classes of very unequal size: other weights, another loss, or other draws."""
+"""Remedies for imbalanced classes: class weights, focal loss, or oversampling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ClassLoss = Callable[[Tensor, Tensor], Tensor]
 def class_loss(
     variant: Variant, labels: np.ndarray, n_classes: int, gamma: float
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of (n, n_classes) logits and (n,) labels, by what the (n_train,) training labels say of the classes."""
+    """The loss of (n, n_classes) logits and (n,) labels; class sizes are those of the (n_train,) training labels."""
     counts = np.bincount(labels, minlength=n_classes)
     weights = np.where(counts > 0, len(labels) / (np.maximum(counts, 1) * (counts > 0).sum()), 0.0)
     balance = torch.tensor(weights, dtype=torch.float32)
@@ -25,7 +25,7 @@ def class_loss(
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         match variant:
             case "weighted":
-                # Not over the batch's sum of weights, as torch's own mean would be: steps would not add up to an epoch.
+                # torch's own mean divides by the batch's sum of weights, so that steps would not add up to an epoch.
                 losses = nn.functional.cross_entropy(logits, targets, balance.to(logits.device), reduction="none")
             case "focal":
                 plain = nn.functional.cross_entropy(logits, targets, reduction="none")  # -log p
@@ -38,7 +38,7 @@ def class_loss(
 
 
 def epoch_rows(labels: np.ndarray, rows: np.ndarray, variant: Variant, rng: np.random.Generator) -> np.ndarray:
-    """The training rows of one pass in random order; oversampled, as many, with every class equally likely."""
+    """The training rows of one epoch in random order; oversampled, every class is drawn with equal probability."""
     if variant != "oversampled":
         return rng.permutation(rows)
     of_class = [rows[labels[rows] == label] for label in np.unique(labels[rows])]

@@ -1,4 +1,4 @@
-"""Which tokens of a text are hidden from the encoder, to be guessed (Devlin et al. 2019, "BERT")."""
+"""Masking: which tokens the encoder has to predict (Devlin et al. 2019, "BERT")."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recsys.errors import DataError
 
 MASKED: Final = 0.8
 RANDOM: Final = 0.1
-"""Of the tokens to be guessed so many become the mask token, so many a random one; the others stay."""
+"""Shares of the tokens to be predicted that become the mask token, or a random token; the others stay."""
 
 
 @dataclass(frozen=True)
 class Masking:
-    """share: of the tokens to be guessed; special: (k,) ids that never are; words: (v,) ids that may replace others."""
+    """share: of the tokens to predict; special: (k,) ids that are never masked; words: (v,) ids of random tokens."""
 
     share: float
     mask_id: int
@@ -26,9 +26,9 @@ class Masking:
     words: np.ndarray
 
     def __call__(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens as the encoder is to see them, and which of them it is to guess, both in the shape of `ids`.
+        """The masked tokens, and a mask of those that the encoder has to predict, both in the shape of `ids`.
 
-        At least one is to be guessed where there is a word at all. Padding must be among `special`.
+        At least one token has to be predicted if there is any that is not special. Padding must be among `special`.
         """
         draws = np.where(np.isin(ids, self.special), np.inf, rng.random(ids.shape))
         guessed = draws < self.share
@@ -41,17 +41,18 @@ class Masking:
 
 
 def masking_of(encoder: Encoder, share: float) -> Masking:
-    """How this encoder's texts are masked. Raises DataError where it has no mask token."""
+    """The masking for this encoder. Raises DataError if it has no mask token."""
     mask_id = encoder.tokenizer.mask_token_id
     if mask_id is None:
         raise DataError(
-            f"encoder {encoder.id} has no mask token, so it cannot guess words; leave mlm out of finetune.stages"
+            f"encoder {encoder.id} has no mask token, which masked language modelling needs; leave mlm "
+            "out of finetune.stages"
         )
     special = np.array([*encoder.tokenizer.all_special_ids, encoder.pad_id])
     return Masking(share, mask_id, special, np.setdiff1d(np.arange(len(word_embeddings(encoder))), special))
 
 
 def word_embeddings(encoder: Encoder) -> Tensor:
-    """(vocabulary, embedding_dim) what the encoder reads in place of each token."""
+    """(vocabulary, embedding_dim) input embeddings of the encoder."""
     weight: Tensor = encoder.model.get_input_embeddings().weight  # type: ignore[operator]
     return weight

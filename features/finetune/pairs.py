@@ -1,4 +1,4 @@
-"""Pairs of texts that belong together, as the shop's behaviour and words say: what the encoder is tuned on."""
+"""Training pairs for the encoder: texts that are related by shoppers' behaviour or by the shop's own texts."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ log = logging.getLogger(__name__)
 
 KINDS: Final = ("adjacent", "query", "review", "description", "title")
 
-DEALT_WITH: Final = ("view", "click", "cart", "purchase", "rating")
-"""Events that say what a shopper was after; a rating only from `LIKED_STARS` on."""
+INTEREST_EVENTS: Final = ("view", "click", "cart", "purchase", "rating")
+"""Events that show a shopper's interest in an item; a rating does only from `LIKED_STARS` on."""
 
 LIKED_STARS: Final = 4.0
 
 COMMON_SHARE: Final = 0.03
+"""Words in more than this share of the titles are not used as searches; see `title_pairs`."""
+
 WORDS_DRAWN: Final = (0.5, 0.35, 0.15)
-"""Which words of a title make a search, see `title_pairs`: how often one, two or three do."""
+"""Probabilities that a search consists of one, two or three words of a title; see `title_pairs`."""
 
 
 class Pairs(dy.Schema):
-    """A text, one that belongs to it, and, where there is one, a text that only seems to.
+    """An anchor text, a related text (positive) and, optionally, a similar but unrelated text (negative).
 
-    kind: `adjacent`, items that a shopper dealt with one soon after the other, the earlier one first; `query`, a
-    search and an item that followed; `review`, a review and its product in the catalogue's words; `description`, a
-    title and its description; `title`, words of a title, as a search that nobody may have made yet, and an item whose
-    title has them. The items are those that the texts are of; a query, a review and words are of none.
+    kind: `adjacent`, two items that a shopper interacted with shortly after each other, the earlier one first; `query`,
+    a search and an item that followed; `review`, a review and the catalogue's text of its product; `description`, a
+    title and its description; `title`, words of a title as a possible search, and an item whose title has them.
+    anchor_item, positive_item, negative_item: the items that the texts describe; null for queries, reviews and words.
     """
 
     kind = dy.Enum(KINDS)
@@ -58,42 +60,34 @@ def training_pairs(
     settings: config.PairsSettings,
     seed: int,
 ) -> dy.DataFrame[Pairs]:
-    """At most `settings.max_pairs` pairs from what happened and was written before `as_of`, by kind and anchor.
+    """At most `settings.max_pairs` pairs from events and reviews before `as_of`, by kind and anchor.
 
-    events: the columns of `recsys.tables.Events` but for those of recommendations; items: item_id, text (as
-    `features.text.documents.item_texts` gives it, from reviews before `as_of`), title, description; reviews: those of
-    `recsys.tables.Reviews`; vectors: (n_items, dim) float32, the current encoder's of the items' texts, norm 1 or
-    zero, or None for no hard negatives.
+    events: the columns of `recsys.tables.Events` except those of recommendations; items: item_id, text (as
+    `features.text.documents.item_texts` returns it, from reviews before `as_of`), title, description; reviews: as
+    `recsys.tables.Reviews`; vectors: (n_items, dim) float32, the current encoder's vectors of the items' texts, norm 1
+    or zero; None for no hard negatives.
 
-    Where a kind has more pairs than its share, they are drawn in proportion to weight / (f_anchor * f_positive) ^
-    (debias_power / 2), f being the weight of all pairs of that text or item: at power 1 the cosine of co-occurrence,
-    at 0 the mere count. A draw may then take a rare pair twice. Equal input and seed give equal pairs.
+    If a kind has more pairs than its share, they are sampled in proportion to weight / (f_anchor * f_positive) ^
+    (debias_power / 2), where f is the weight of all pairs of that text or item: with power 1 the cosine of
+    co-occurrence, with 0 the count. A rare pair may then be drawn twice. Equal input and seed give equal pairs.
 
-    Raises DataError where there is not one pair.
+    Raises DataError if there is no pair.
     """
-    known = items.select("item_id", text=_cleaned(items, "text"), title=_cleaned(items, "title")).with_columns(
-        description=_cleaned(items, "description")
-    )
+    known = items.select("item_id", **{name: _cleaned(items, name) for name in ("text", "title", "description")})
     past = events.lazy().filter(pl.col("timestamp") < as_of)
     history = shopper_histories(past, known["item_id"], settings.max_history)
     rng = np.random.default_rng(seed)
-    found = {
-        "adjacent": adjacent_pairs(history, known, settings),
-        "query": query_pairs(past, known, settings.query_minutes),
-        "review": review_pairs(reviews.filter(pl.col("timestamp") < as_of), known),
-        "description": description_pairs(known),
-    }
-    if settings.title:
-        found["title"] = title_pairs(known, np.random.default_rng([seed, 1]))
-    if not any(pairs.height for pairs in found.values()):
+    past_reviews = reviews.filter(pl.col("timestamp") < as_of)
+    by_kind = _pairs_by_kind(past, history, known, past_reviews, settings, seed)
+    if not any(pairs.height for pairs in by_kind.values()):
         raise DataError(
             f"no pairs to tune on before {as_of:%Y-%m-%d}: {known.height} items, none with a title and a description, "
             "none that follow a search or each other in a history, none with a review; ingest events, reviews or "
             "descriptions, or leave contrastive out of finetune.stages"
         )
-    drawn = _drawn(found, settings, rng)
-    negatives = hard_negatives(drawn, pl.concat(found.values()), known, history, vectors, settings, rng)
-    result = _with_negative_texts(drawn, negatives, known)
+    sample = _sample(by_kind, settings, rng)
+    negatives = hard_negatives(sample, pl.concat(by_kind.values()), known, history, vectors, settings, rng)
+    result = _with_negative_texts(sample, negatives, known)
     log.info(
         "finetune pairs=%d with_negative=%d kinds=%s",
         result.height,
@@ -103,15 +97,34 @@ def training_pairs(
     return Pairs.validate(result.select(Pairs.column_names()), cast=True)
 
 
-def shopper_histories(events: pl.LazyFrame, item_ids: pl.Series, max_history: int) -> pl.DataFrame:
-    """user_id, item_id, timestamp of what each shopper dealt with, oldest first, without immediate repeats.
+def _pairs_by_kind(
+    events: pl.LazyFrame,
+    history: pl.DataFrame,
+    items: pl.DataFrame,
+    reviews: pl.DataFrame,
+    settings: config.PairsSettings,
+    seed: int,
+) -> dict[str, pl.DataFrame]:
+    by_kind = {
+        "adjacent": adjacent_pairs(history, items, settings),
+        "query": query_pairs(events, items, settings.query_minutes),
+        "review": review_pairs(reviews, items),
+        "description": description_pairs(items),
+    }
+    if settings.title:
+        by_kind["title"] = title_pairs(items, np.random.default_rng([seed, 1]))
+    return by_kind
 
-    Only items in `item_ids`, and of each shopper the newest `max_history` entries.
+
+def shopper_histories(events: pl.LazyFrame, item_ids: pl.Series, max_history: int) -> pl.DataFrame:
+    """user_id, item_id, timestamp of the items that each shopper showed interest in, oldest first.
+
+    Only items in `item_ids`, without immediate repeats, and the newest `max_history` entries of each shopper.
     """
     kind = pl.col("event_type").cast(pl.String)
     liked = (kind != "rating") | pl.col("value").is_null() | (pl.col("value") >= LIKED_STARS)
     entries = (
-        events.filter(kind.is_in(DEALT_WITH) & liked & pl.col("item_id").is_in(item_ids.implode()))
+        events.filter(kind.is_in(INTEREST_EVENTS) & liked & pl.col("item_id").is_in(item_ids.implode()))
         .select("user_id", "item_id", "timestamp")
         .sort("user_id", "timestamp", "item_id")
         .filter(pl.col("item_id").ne_missing(pl.col("item_id").shift().over("user_id")))
@@ -123,9 +136,9 @@ def shopper_histories(events: pl.LazyFrame, item_ids: pl.Series, max_history: in
 def read_histories(
     events: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame, as_of: datetime, settings: config.PairsSettings
 ) -> pl.DataFrame:
-    """user_id and text of what each shopper dealt with before `as_of`, oldest first, as in `shopper_histories`.
+    """user_id, text of the items in each shopper's history before `as_of`, oldest first; see `shopper_histories`.
 
-    events and items: as `training_pairs` takes them; items without a text are left out.
+    events, items: as in `training_pairs`; items without a text are left out.
     """
     texts = items.select("item_id", text=_cleaned(items, "text")).filter(pl.col("text") != "")
     past = events.lazy().filter(pl.col("timestamp") < as_of)
@@ -134,9 +147,9 @@ def read_histories(
 
 
 def adjacent_pairs(history: pl.DataFrame, items: pl.DataFrame, settings: config.PairsSettings) -> pl.DataFrame:
-    """Weighed pairs of two items at most `max_steps_apart` steps apart in a history.
+    """Weighted pairs of two items at most `max_steps_apart` steps apart in a history.
 
-    A step costs the factor `step_decay`; the weights of a pair's occurrences add up.
+    The weight falls by the factor `step_decay` with every step; the weights of a pair's occurrences are added.
     """
     steps = [
         history.select(
@@ -160,21 +173,21 @@ def adjacent_pairs(history: pl.DataFrame, items: pl.DataFrame, settings: config.
 
 
 def query_pairs(events: pl.LazyFrame, items: pl.DataFrame, minutes: float) -> pl.DataFrame:
-    """Weighed pairs of a search and an item viewed, clicked, put into the cart or bought after it.
+    """Weighted pairs of a search and an item that was viewed, clicked, put into the cart or bought after it.
 
-    An event belongs to its shopper's last search before it, if both are of one session; where one of the sessions is
-    not known, if at most `minutes` lie between. A search that names an item belongs to it. Weights count occurrences.
+    An event belongs to the shopper's last search before it if both are in the same session or, if one of the sessions
+    is unknown, at most `minutes` apart. A search event with an item is paired with that item. Weights are counts.
     """
     kind = pl.col("event_type").cast(pl.String)
     columns = ("user_id", "timestamp", "session_id", "item_id")
     searches = events.filter((kind == "search") & pl.col("text").is_not_null()).select(*columns, "text").collect()
     acts = events.filter(kind.is_in(["view", "click", "cart", "purchase"]) & pl.col("item_id").is_not_null())
-    asked = searches.select("user_id", "text", since="timestamp", in_session="session_id").sort("since")
+    preceding = searches.select("user_id", "text", since="timestamp", in_session="session_id").sort("since")
     followed = (
         acts.select(columns)
         .collect()
         .sort("timestamp", "item_id")
-        .join_asof(asked, left_on="timestamp", right_on="since", by="user_id", check_sortedness=False)
+        .join_asof(preceding, left_on="timestamp", right_on="since", by="user_id", check_sortedness=False)
         .filter(
             pl.col("since").is_not_null()
             & (pl.col("session_id") == pl.col("in_session")).fill_null(
@@ -191,42 +204,42 @@ def query_pairs(events: pl.LazyFrame, items: pl.DataFrame, minutes: float) -> pl
 def review_pairs(reviews: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """Pairs of a review and its product's title and description.
 
-    Not the item's whole text: that holds sentences of reviews, and to find the same sentence again teaches nothing.
+    Not the item's whole text, because that contains review sentences, and matching equal sentences teaches nothing.
     """
     words = items.select("item_id", positive=_catalogue_words())
-    said = review_texts(reviews).rename({"text": "anchor"})
+    texts = review_texts(reviews).rename({"text": "anchor"})
     of_items = reviews.select("review_id", "item_id").unique("review_id", keep="first")
-    return _kind("review", said.join(of_items, on="review_id").join(words, on="item_id"))
+    return _kind("review", texts.join(of_items, on="review_id").join(words, on="item_id"))
 
 
 def description_pairs(items: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of a title and its description, where an item has both."""
+    """Pairs of an item's title and its description."""
     return _kind("description", items.select("item_id", anchor="title", positive="description"))
 
 
 def title_pairs(items: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """Weighed pairs of one to three words of a title, drawn once for each item, and each item whose title has them all.
+    """Weighted pairs of one to three words of a title, drawn once per item, and every item whose title has all of them.
 
-    Words of one letter, and those that more than `COMMON_SHARE` of the titles have, tell too little. The items of one
-    search share its weight.
+    Words of one letter, and words in more than `COMMON_SHARE` of the titles, are not used. The weight of a search is
+    divided equally among its items.
     """
     titled = items.filter(pl.col("title") != "")
-    said = {
+    title_words = {
         item_id: list(dict.fromkeys(word for word in words(title) if len(word) > 1))
         for item_id, title in titled.select("item_id", "title").iter_rows()
     }
-    having: dict[str, set[str]] = {}
-    for item_id, own in said.items():
-        for word in own:
-            having.setdefault(word, set()).add(item_id)
+    items_with: dict[str, set[str]] = {}
+    for item_id, words_of_title in title_words.items():
+        for word in words_of_title:
+            items_with.setdefault(word, set()).add(item_id)
     common = max(1, int(COMMON_SHARE * titled.height))
     searches: dict[str, set[str]] = {}
-    for own in said.values():
-        telling = [word for word in own if len(having[word]) <= common]
-        n_drawn = min(len(telling), int(rng.choice(3, p=WORDS_DRAWN)) + 1)
+    for words_of_title in title_words.values():
+        rare = [word for word in words_of_title if len(items_with[word]) <= common]
+        n_drawn = min(len(rare), int(rng.choice(3, p=WORDS_DRAWN)) + 1)
         if n_drawn:
-            drawn = [telling[place] for place in sorted(rng.choice(len(telling), n_drawn, replace=False))]
-            searches[" ".join(drawn)] = set.intersection(*(having[word] for word in drawn))
+            drawn = [rare[place] for place in sorted(rng.choice(len(rare), n_drawn, replace=False))]
+            searches[" ".join(drawn)] = set.intersection(*(items_with[word] for word in drawn))
     paired = pl.DataFrame(
         [(search, item_id, 1.0 / len(item_ids)) for search, item_ids in searches.items() for item_id in item_ids],
         schema={"anchor": pl.String, "item_id": pl.String, "weight": pl.Float64},
@@ -240,7 +253,7 @@ def _catalogue_words() -> pl.Expr:
 
 
 def _kind(kind: str, pairs: pl.DataFrame) -> pl.DataFrame:
-    """kind, anchor, positive, anchor_item, positive_item, weight of the pairs of two texts that are not the same."""
+    """kind, anchor, positive, anchor_item, positive_item, weight of the pairs of two different, non-empty texts."""
     if "positive_item" not in pairs.columns:
         pairs = pairs.rename({"item_id": "positive_item"})
     if "anchor_item" not in pairs.columns:
@@ -248,9 +261,9 @@ def _kind(kind: str, pairs: pl.DataFrame) -> pl.DataFrame:
         pairs = pairs.with_columns(anchor_item=item)
     if "weight" not in pairs.columns:
         pairs = pairs.with_columns(weight=pl.lit(1.0))
-    told = pl.col("anchor").ne("") & pl.col("positive").ne("") & (pl.col("anchor") != pl.col("positive"))
+    is_valid = pl.col("anchor").ne("") & pl.col("positive").ne("") & (pl.col("anchor") != pl.col("positive"))
     return (
-        pairs.filter(told)
+        pairs.filter(is_valid)
         .select(
             pl.lit(kind).alias("kind"),
             "anchor",
@@ -263,34 +276,34 @@ def _kind(kind: str, pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _drawn(found: dict[str, pl.DataFrame], settings: config.PairsSettings, rng: np.random.Generator) -> pl.DataFrame:
-    shares = {kind: getattr(settings, kind) for kind, pairs in found.items() if pairs.height}
+def _sample(by_kind: dict[str, pl.DataFrame], settings: config.PairsSettings, rng: np.random.Generator) -> pl.DataFrame:
+    shares = {kind: getattr(settings, kind) for kind, pairs in by_kind.items() if pairs.height}
     total = sum(shares.values())
     parts = []
     for kind, share in shares.items():
-        pairs = found[kind]
+        pairs = by_kind[kind]
         count = min(pairs.height, round(settings.max_pairs * share / total)) if total else 0
         parts.append(pairs[systematic_sample(_debiased(pairs, settings.debias_power), count, rng)])
-    drawn = pl.concat(parts)
-    if drawn.is_empty():
+    sample = pl.concat(parts)
+    if sample.is_empty():
         raise DataError(
-            f"no pairs to tune on: the shares of {', '.join(shares)} in finetune.pairs leave none of "
-            f"{settings.max_pairs}; raise one of them"
+            f"no pairs to tune on: with the shares of {', '.join(shares)} in finetune.pairs, none of at most "
+            f"{settings.max_pairs} pairs is left; raise one of the shares"
         )
-    return drawn
+    return sample
 
 
 def _debiased(pairs: pl.DataFrame, power: float) -> np.ndarray:
-    """(n_pairs,) weights by which pairs are drawn."""
+    """(n_pairs,) weights with which pairs are sampled."""
     total = pl.col("weight").sum()
     popularity = total.over("anchor") * total.over("positive_item")
     return pairs.select(pl.col("weight") / popularity ** (power / 2))["weight"].to_numpy()
 
 
 def systematic_sample(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count,) ascending rows, each about count * weight / sum of weights times: the number below it or above it.
+    """(count,) ascending rows; each occurs count * weight / sum of weights times, rounded up or down.
 
-    (Madow 1949, "On the theory of systematic sampling, II".) weights: (n,) positive; no rows where it is empty.
+    (Madow 1949, "On the theory of systematic sampling, II".) weights: (n,) positive; no rows if it is empty.
     """
     if len(weights) == 0 or count == 0:
         return np.empty(0, dtype=np.int64)
@@ -300,7 +313,7 @@ def systematic_sample(weights: np.ndarray, count: int, rng: np.random.Generator)
 
 
 def _with_negative_texts(pairs: pl.DataFrame, negatives: pl.Series, items: pl.DataFrame) -> pl.DataFrame:
-    """The negative's text is of the same sort as the positive's; where it has none, there is no negative."""
+    """The pairs with negative, a text of the same kind as the positive's; null if the item has no such text."""
     texts = items.select(negative_item="item_id", text="text", words=_catalogue_words(), description="description")
     of_sort = (
         pl.when(pl.col("kind") == "review")
@@ -319,7 +332,7 @@ def _with_negative_texts(pairs: pl.DataFrame, negatives: pl.Series, items: pl.Da
 
 
 def _cleaned(frame: pl.DataFrame, column: str) -> pl.Series:
-    """A column of texts as one line each, "" for null and where the frame has no such column."""
+    """A column of texts as one line each; "" for null, or if the frame has no such column."""
     if column not in frame.columns:
         return pl.Series(column, [""] * frame.height, dtype=pl.String)
     texts = frame[column].cast(pl.String).fill_null("")

@@ -1,10 +1,11 @@
-"""Fits the projection: the linear map of finished vectors under which what shoppers choose is near what they asked for.
+"""Fit the projection: a linear map of the encoder's vectors that moves queries close to the items chosen after them.
 
-It starts as the PCA whitening of the texts (`recsys.whitening`), whole, half or none, and learns, in those coordinates,
-from `features.finetune.choices`. As the vectors stand still, each text is encoded once, and each choice is told apart
-from thousands of texts at a time: minutes where tuning the encoder as far would take hours. The contrastive stage then
-tunes the encoder through it, since a head that fits already keeps tuning from undoing what the encoder knows (Kumar et
-al. 2022, "Fine-tuning can distort pretrained features and underperform out-of-distribution").
+It starts as the PCA whitening of the texts (`recsys.whitening`), full, half or none, and is trained in these
+coordinates on `features.finetune.choices`. Because the encoder's vectors do not change, each text is encoded once, and
+each choice is contrasted with thousands of texts at a time, which takes minutes instead of the hours of tuning the
+encoder. The contrastive stage then tunes the encoder through the projection: a head that already fits keeps tuning from
+destroying what the encoder has learned (Kumar et al. 2022, "Fine-tuning can distort pretrained features and
+underperform out-of-distribution").
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from features.encoder.encoder import Encoder
 from features.encoder.projection import insert_projection, remove_projection
 from features.finetune.checkpoint import digest_of
 from features.finetune.choices import Choices, choices
-from features.finetune.contrastive import held_out_measures, matryoshka_dims
-from features.finetune.loop import Task, Told, train
+from features.finetune.contrastive import held_out_measures, matryoshka_dims, of_all_dims
+from features.finetune.loop import Loss, OnStep, Task, train
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.tuning import Parameters
 from recsys import config
@@ -38,15 +39,15 @@ STAGE: Final = "projection"
 BATCH_CHOICES: Final = 512
 
 RIVALS: Final = 4096
-"""Each choice is told apart from so many texts, drawn anew for every step; from all where there are no more."""
+"""Number of texts that each choice is contrasted with, drawn for every step; all texts if there are fewer."""
 
 DROPOUT: Final = 0.1
 
 POWERS: Final = (0.0, 0.5, 1.0)
-"""How far the texts may be whitened to begin with. A few texts show no directions that are worth being blown up."""
+"""Whitening powers that are tried as the start. With few texts, full whitening mostly amplifies noise."""
 
-JUDGED: Final = 2000
-"""So many choices, drawn at random, tell how far."""
+MAX_COMPARED: Final = 2000
+"""Number of choices, drawn at random, on which the powers are compared."""
 
 
 def fit_projection(
@@ -57,66 +58,76 @@ def fit_projection(
     seed: int,
     *,
     checkpoint: Path | None = None,
-    told: Told | None = None,
+    on_step: OnStep | None = None,
 ) -> StageRecord:
-    """Puts a new projection into the encoder's model, in the place of any before.
+    """Fit a projection and insert it into the encoder's model, replacing an existing one.
 
-    pairs, histories: as `choices` takes them; what is held out of the contrastive stage is held out of this one, and
-    measured before and after as there. checkpoint, told, and several processes: as in `loop.train`.
+    pairs, histories: as in `choices`; data held out from the contrastive stage are held out here as well, and measured
+    in the same way. checkpoint, on_step, and several processes: as in `loop.train`.
 
-    Raises DataError where there are no two choices.
+    Raises DataError if there are fewer than two choices.
     """
-    own = settings.projection
-    learned = choices(pairs, histories, own.decay, settings.contrastive.held_out, seed)
-    if len(learned) < 2:
+    fitted = settings.projection
+    data = choices(pairs, histories, fitted.decay, settings.contrastive.held_out, seed)
+    if len(data) < 2:
         raise DataError(
-            f"{len(learned)} choices are too few to fit a projection to; ingest more events, or leave projection out "
-            "of finetune.stages"
+            f"{len(data)} choices are not enough to fit a projection; ingest more events, or leave projection out of "
+            "finetune.stages"
         )
     dims = matryoshka_dims(encoder, settings.contrastive)
     before = held_out_measures(encoder, pairs, settings.contrastive)
     remove_projection(encoder.model)
-    vectors = replace(encoder, dim=dims[0]).encode(learned.texts)  # (n_texts, hidden)
+    vectors = replace(encoder, dim=dims[0]).encode(data.texts)  # (n_texts, hidden)
     rng = np.random.default_rng(seed)
-    whitening = starting_point(vectors, learned, rng)
+    whitening = starting_point(vectors, data, rng)
     whitened = torch.from_numpy(whitening(vectors)).to(encoder.device)  # (n_texts, k)
     turn = nn.Linear(whitened.shape[1], whitened.shape[1], bias=False).to(encoder.device)
     nn.init.eye_(turn.weight)
-    rivals = np.unique(learned.chosen)
-
-    def loss(rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-        among = np.sort(rng.choice(rivals, RIVALS, replace=False)) if len(rivals) > RIVALS else rivals
-        asked, chosen = learned.asked[rows], learned.chosen[rows]
-        needed = np.unique(np.concatenate([asked.indices, chosen, among]))
-        turned = turn(dropout(whitened[torch.from_numpy(needed).to(whitened.device)], DROPOUT))  # (n_needed, k)
-        batch = batch_of(asked, chosen, among, needed, whitened.device)
-        return torch.stack([choice_loss(turned[:, :dim], batch, own.temperature) for dim in dims]).mean()
-
-    n_steps = -(-len(learned) // BATCH_CHOICES)
-    epochs = [np.array_split(rng.permutation(len(learned)), n_steps) for _ in range(own.epochs)]
-    matrices = (learned.asked.data, learned.asked.indices, learned.asked.indptr, learned.chosen)
-    shaped_by = own.model_dump_json() + digest_of([str(dims), vectors, *matrices])
-    batches = [batch for epoch in epochs for batch in epoch]
-    trained = train(Task(STAGE, turn, batches, loss, own.learning_rate, shaped_by), settings, seed, checkpoint, told)
+    loss = _batch_loss(turn, whitened, data, dims, fitted.temperature)
+    batches = _planned_batches(len(data), fitted.epochs, rng)
+    matrices = (data.queries.data, data.queries.indices, data.queries.indptr, data.chosen)
+    shaped_by = fitted.model_dump_json() + digest_of([str(dims), vectors, *matrices])
+    task = Task(STAGE, turn, batches, loss, fitted.learning_rate, shaped_by)
+    trained = train(task, settings, seed, checkpoint, on_step)
     weight, bias = composed(turn.weight.detach().cpu().numpy(), whitening)
     insert_projection(encoder.model, weight, bias)
     after = held_out_measures(encoder, pairs, settings.contrastive)
-    n_weights = weight.numel() + bias.numel()
-    counted = Parameters(n_weights, sum(w.numel() for w in encoder.model.parameters()))
-    whole = str(dims[0])
+    counted = Parameters(weight.numel() + bias.numel(), sum(w.numel() for w in encoder.model.parameters()))
+    measures = of_all_dims(before, encoder), of_all_dims(after, encoder)
     details = {"by_dim": {"before": before, "after": after}}
-    return stage_record(
-        STAGE, "linear", trained, counted, len(learned), before.get(whole, {}), after.get(whole, {}), details
-    )
+    return stage_record(STAGE, "linear", trained, counted, len(data), *measures, details)
+
+
+def _batch_loss(turn: nn.Linear, whitened: Tensor, data: Choices, dims: list[int], temperature: float) -> Loss:
+    """The mean `choice_loss` over `dims` of a batch's choices, among rivals drawn for the batch.
+
+    turn: the map to be trained, of the (n_texts, k) whitened vectors.
+    """
+    texts = np.unique(data.chosen)
+
+    def loss(rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        rivals = np.sort(rng.choice(texts, RIVALS, replace=False)) if len(texts) > RIVALS else texts
+        queries, chosen = data.queries[rows], data.chosen[rows]
+        needed = np.unique(np.concatenate([queries.indices, chosen, rivals]))
+        turned = turn(dropout(whitened[torch.from_numpy(needed).to(whitened.device)], DROPOUT))  # (n_needed, k)
+        batch = batch_of(queries, chosen, rivals, needed, whitened.device)
+        return torch.stack([choice_loss(turned[:, :dim], batch, temperature) for dim in dims]).mean()
+
+    return loss
+
+
+def _planned_batches(n: int, epochs: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Choice rows of every batch, of all epochs in order."""
+    n_batches = -(-n // BATCH_CHOICES)
+    return [batch for _ in range(epochs) for batch in np.array_split(rng.permutation(n), n_batches)]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Choices of one step, as positions in the texts that they need.
+    """The choices of one step, as positions in the texts that they need.
 
-    bags, weights: (n_entries,) what was asked for, flat; starts: (n,) where each choice's part of them begins; chosen:
-    (n,); rivals: (m,); left_out: (n, m) bool, the rivals that a choice is not told apart from: what was asked for, and
-    itself.
+    bags, weights: (n_entries,) texts of all queries and their weights; starts: (n,) first entry of each query; chosen:
+    (n,); rivals: (m,); left_out: (n, m) bool, rivals that do not count for a choice: its query's texts, and itself.
     """
 
     bags: Tensor
@@ -128,12 +139,13 @@ class Batch:
 
 
 def batch_of(
-    asked: sp.csr_matrix, chosen: np.ndarray, rivals: np.ndarray, needed: np.ndarray, device: torch.device
+    queries: sp.csr_matrix, chosen: np.ndarray, rivals: np.ndarray, needed: np.ndarray, device: torch.device
 ) -> Batch:
-    """asked, chosen: of the batch, as in `Choices`; rivals, needed: ascending rows of its texts, `needed` has all."""
+    """The batch of these choices. queries, chosen: as in `Choices`; rivals, needed: ascending text rows, where `needed`
+    includes all others."""
     left_out = np.zeros((len(chosen), len(rivals)), dtype=bool)
-    choice = np.concatenate([np.repeat(np.arange(len(chosen)), np.diff(asked.indptr)), np.arange(len(chosen))])
-    text = np.concatenate([asked.indices, chosen])
+    choice = np.concatenate([np.repeat(np.arange(len(chosen)), np.diff(queries.indptr)), np.arange(len(chosen))])
+    text = np.concatenate([queries.indices, chosen])
     place = np.minimum(np.searchsorted(rivals, text), len(rivals) - 1)
     is_rival = rivals[place] == text
     left_out[choice[is_rival], place[is_rival]] = True
@@ -142,9 +154,9 @@ def batch_of(
         return torch.from_numpy(np.searchsorted(needed, rows)).to(device)
 
     return Batch(
-        positions(asked.indices),
-        torch.from_numpy(asked.data).to(device),
-        torch.from_numpy(asked.indptr[:-1].astype(np.int64)).to(device),
+        positions(queries.indices),
+        torch.from_numpy(queries.data).to(device),
+        torch.from_numpy(queries.indptr[:-1].astype(np.int64)).to(device),
         positions(chosen),
         positions(rivals),
         torch.from_numpy(left_out).to(device),
@@ -152,38 +164,40 @@ def batch_of(
 
 
 def choice_loss(vectors: Tensor, batch: Batch, temperature: float) -> Tensor:
-    """Cross entropy of the softmax that chooses by cosine / temperature to the weighted mean of what was asked for.
+    """Cross-entropy of the chosen text among its rivals, by cosine / temperature to the weighted mean of the query.
 
     vectors: (n_needed, dim), of any norm.
     """
     units = normalize(vectors, dim=1)
-    asked = embedding_bag(batch.bags, units, batch.starts, mode="sum", per_sample_weights=batch.weights)  # (n, dim)
-    asked = normalize(asked, dim=1)
-    own = (asked * units[batch.chosen]).sum(dim=1, keepdim=True)  # (n, 1)
-    others = (asked @ units[batch.rivals].T).masked_fill(batch.left_out, -torch.inf)  # (n, m)
-    logits = torch.cat([own, others], dim=1) / temperature
+    queries = embedding_bag(batch.bags, units, batch.starts, mode="sum", per_sample_weights=batch.weights)  # (n, dim)
+    queries = normalize(queries, dim=1)
+    positive = (queries * units[batch.chosen]).sum(dim=1, keepdim=True)  # (n, 1)
+    others = (queries @ units[batch.rivals].T).masked_fill(batch.left_out, -torch.inf)  # (n, m)
+    logits = torch.cat([positive, others], dim=1) / temperature
     return cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
 
-def starting_point(vectors: np.ndarray, learned: Choices, rng: np.random.Generator) -> Whitening:
-    """The whitening of (n_texts, hidden) vectors by which choices are found best, by reciprocal rank."""
-    judged = np.sort(rng.permutation(len(learned))[:JUDGED])
-    asked, chosen = learned.asked[judged], learned.chosen[judged]
+def starting_point(vectors: np.ndarray, data: Choices, rng: np.random.Generator) -> Whitening:
+    """The whitening of (n_texts, hidden) vectors with the highest mean reciprocal rank of the choices."""
+    compared = np.sort(rng.permutation(len(data))[:MAX_COMPARED])
+    queries, chosen = data.queries[compared], data.chosen[compared]
     among, targets = np.unique(chosen, return_inverse=True)
-    met = asked[:, among].tocoo()
+    in_query = queries[:, among].tocoo()
 
-    def found(whitening: Whitening) -> float:
+    def mean_reciprocal_rank(whitening: Whitening) -> float:
         whitened = whitening(vectors)
-        scores = unit_rows(np.asarray(asked @ whitened)) @ whitened[among].T
-        scores[met.row, met.col] = -np.inf
+        scores = unit_rows(np.asarray(queries @ whitened)) @ whitened[among].T
+        scores[in_query.row, in_query.col] = -np.inf
         return float(reciprocal_rank(target_ranks(scores, targets), len(among)).mean())
 
-    return max((fit_whitening(vectors, vectors.shape[1], power) for power in POWERS), key=found)
+    return max((fit_whitening(vectors, vectors.shape[1], power) for power in POWERS), key=mean_reciprocal_rank)
 
 
 def composed(turn: np.ndarray, whitening: Whitening) -> tuple[Tensor, Tensor]:
-    """Weight (hidden, hidden) and bias (hidden,) that do the same at once, up to length; where the whitening has only
-    k < hidden dimensions, the last ones are zero. turn: (k, k)."""
+    """Weight (hidden, hidden) and bias (hidden,) of the (k, k) map `turn` after the whitening, up to length.
+
+    If the whitening has only k < hidden dimensions, the last ones are zero.
+    """
     hidden, k = whitening.projection.shape
     weight = np.zeros((hidden, hidden), dtype=np.float32)
     weight[:k] = turn @ whitening.projection.T

@@ -1,4 +1,4 @@
-"""What a fine-tuning run did: a JSON file, and its learning curves as a picture."""
+"""The record of a fine-tuning run: a JSON file, and a picture of its learning curves."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from recsys.errors import DataError
 from recsys.hardware import peak_memory_mb
 
 SMOOTHED_STEPS: Final = 20
-"""The thick line is the mean of about so many steps: a single batch's loss says little."""
+"""The thick line is the mean over about this many steps, because the loss of a single batch is noisy."""
 
 
 @dataclass(frozen=True)
 class StageRecord:
     """One stage of a run.
 
-    seconds: of training, before and after a kill; peak_memory_mb: see `memory_mb`; losses: by step; before and after:
-    the stage's measures on held-out data, by name; details: what else is worth telling, JSON values only. skipped: why
-    there was nothing to train, in which case all else is empty.
+    seconds: of training, including those before a restart; peak_memory_mb: see `memory_mb`; losses: by step; before,
+    after: the stage's metrics on held-out data, by name; details: further JSON values; skipped: why there was nothing
+    to train, in which case all else is empty.
     """
 
     stage: str
@@ -47,7 +47,7 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class FinetuneRecord:
-    """A whole run: the encoders' ids before and after (empty where none was saved), and its stages in their order."""
+    """A whole run: the encoder's ids before and after (empty if it was not saved), and the stages in order."""
 
     base: str
     tuned: str
@@ -83,41 +83,41 @@ def stage_record(
 
 
 def memory_mb() -> float:
-    """Peak memory so far in MiB: the GPU's that torch allocated, without a GPU this process's.
+    """Peak memory so far in MiB: what torch allocated on the GPU or, without a GPU, that of this process.
 
-    It never falls, so compare modes by one process each.
+    It never decreases, so compare tuning modes in separate processes.
     """
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else peak_memory_mb()
 
 
 def write_record(record: FinetuneRecord, path: Path) -> None:
-    """Write the record as JSON, whole or not at all."""
+    """Write the record as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(asdict(record), indent=2) + "\n").encode())
 
 
 def read_record(path: Path) -> FinetuneRecord:
-    """The record that `write_record` wrote. Raises DataError where there is none, or it cannot be read."""
+    """The record that `write_record` wrote. Raises DataError if there is none, or it cannot be read."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        stages = tuple(StageRecord(**{**stage, "losses": tuple(stage["losses"])}) for stage in told.pop("stages"))
-        return FinetuneRecord(**told, stages=stages)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stages = tuple(StageRecord(**{**stage, "losses": tuple(stage["losses"])}) for stage in content.pop("stages"))
+        return FinetuneRecord(**content, stages=stages)
     except FileNotFoundError:
         raise DataError(f"{path}: no such record of a fine-tuning run") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path}: no record of a fine-tuning run ({type(error).__name__}); run `recsys finetune`"
+            f"{path}: not a record of a fine-tuning run ({type(error).__name__}); run `recsys finetune`"
         ) from None
 
 
 def plot_learning_curves(record: FinetuneRecord, path: Path) -> None:
-    """Draw the loss of every stage by step, side by side, to a PNG file; what was measured stands above each.
+    """Plot the loss of every stage by step, side by side, into a PNG file; titles show the metrics before and after.
 
-    A run in which every stage was skipped gives an empty picture that says so.
+    If every stage was skipped, the picture says that nothing was trained.
     """
     stages = [stage for stage in record.stages if stage.losses]
     figure = Figure(figsize=(5.0 * max(1, len(stages)), 3.5), layout="constrained")
-    FigureCanvasAgg(figure)  # of its own, whatever backend the caller's pyplot has
+    FigureCanvasAgg(figure)  # independent of the caller's pyplot backend
     if not stages:
         figure.text(0.5, 0.5, "nothing was trained", ha="center", va="center")
     for number, stage in enumerate(stages, start=1):
@@ -133,7 +133,7 @@ def plot_learning_curves(record: FinetuneRecord, path: Path) -> None:
 
 
 def smoothed(values: np.ndarray, n_steps: int) -> np.ndarray:
-    """(n,) exponentially weighted mean of (n,) values, the start corrected for what came before it: nothing."""
+    """(n,) exponentially weighted mean of (n,) values, with bias correction at the start."""
     keep = 1.0 - 1.0 / n_steps
     mean, weight = 0.0, 0.0
     means = np.empty(len(values))
@@ -144,7 +144,7 @@ def smoothed(values: np.ndarray, n_steps: int) -> np.ndarray:
 
 
 def _change(stage: StageRecord) -> str:
-    told = [
+    changes = [
         f"{name} {stage.before[name]:.4g} → {value:.4g}" for name, value in stage.after.items() if name in stage.before
     ]
-    return ", ".join(told[:2])
+    return ", ".join(changes[:2])

@@ -1,13 +1,13 @@
-"""The sentiment stage: a head that reads reviews, taught by their stars.
+"""The sentiment stage: a head that predicts the stars of a review from its text.
 
-Stars are heavily skewed, so three remedies compete on validation users, by macro-F1: classes weighed by the inverse of
-their size, the focal loss (Lin et al. 2017, "Focal loss for dense object detection"), and batches in which every class
-is equally frequent. With words, the mixture of one of these heads and a regression on the words (`words.py`) counts
-under which the validation users' classes are likeliest; F1 of so few rare reviews would choose by luck. A temperature
-calibrates the probabilities, and offsets of the logits decide from which probability on a class is named. The encoder
-stays as it is, and its vectors are computed once; on request a copy of it is then tuned along, from the winning head
-on (Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform out-of-distribution": the head
-first).
+Stars are heavily skewed, so three remedies are compared by macro-F1 on validation users: class weights inverse to class
+size, the focal loss (Lin et al. 2017, "Focal loss for dense object detection"), and oversampling to equally frequent
+classes. With `words`, one of these heads is mixed with a regression on words (`word_classifier.py`); head and share are
+those with the highest likelihood of the validation users' classes, because the F1 of few rare reviews is too noisy. A
+temperature calibrates the probabilities, and offsets of the logits set the probability from which a class is chosen.
+The encoder does not change, and its vectors are computed once. With `tune_encoder` a copy of it is then tuned together
+with the best head (Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
+out-of-distribution": the head first).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from features.encoder.encoder import Encoder, padded
 from features.finetune.checkpoint import digest_of
 from features.finetune.imbalance import Variant, class_loss, epoch_rows
 from features.finetune.labelled import Labelled, labelled_reviews
-from features.finetune.loop import Task, Told, Trained, autocast, steps_of, train
+from features.finetune.loop import OnStep, Task, Trained, autocast, steps_of, train
 from features.finetune.record import StageRecord, stage_record
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
 from features.finetune.tuning import Parameters, gradient_checkpointing, learning_rate, tune
-from features.finetune.words import WordClassifier, fit_words
+from features.finetune.word_classifier import WordClassifier, fit_words
 from recsys import config
 from recsys.classification import (
     Classification,
@@ -51,12 +51,12 @@ WORDS_SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True)
 class Sentiment:
-    """A fitted head with its encoder: the one given, or a tuned copy of it (`tuned`), which is to be saved, loaded and
-    its id put into the head before the two are used.
+    """A fitted head with its encoder: the given one, or a tuned copy of it (`tuned`). A tuned copy has to be saved and
+    loaded again, and its new id set in the head, before the two are used.
 
-    validation: macro-F1 of each variant, of the tuned encoder under "tuned", with words under "with words", and with
-    offsets at last under "with offsets"; test: of the winner, calibrated, on users that nothing was chosen by;
-    majority: of always saying the commonest class.
+    validation: macro-F1 of each variant, of the tuned encoder under "tuned", with words under "with words", and finally
+    with offsets under "with offsets"; test: of the chosen head, calibrated, on users that no choice was based on;
+    majority: of always predicting the most frequent class.
     """
 
     head: SentimentHead
@@ -76,42 +76,42 @@ def fit_sentiment(
     *,
     encode: Callable[[Sequence[str]], np.ndarray] | None = None,
     checkpoint: Path | None = None,
-    told: Told | None = None,
+    on_step: OnStep | None = None,
 ) -> Sentiment:
-    """The best head of `settings.sentiment.variants`, and with `tune_encoder` a tuned encoder where that is better.
+    """The best head of `settings.sentiment.variants` and, with `tune_encoder`, a tuned encoder if that is better.
 
-    The encoder given is not changed. encode: gives the (n, dim) vectors of texts where they lie ready; the encoder's
-    own `encode` unless given. checkpoint: a folder for the states of the runs; told, and several processes: as in
+    The given encoder is not changed. encode: returns the (n, dim) vectors of texts, for example stored ones; by default
+    the encoder's `encode`. checkpoint: a folder for the states of the runs; on_step, and several processes: as in
     `loop.train`. Raises DataError as `labelled_reviews` does.
     """
-    own = settings.sentiment
-    data = labelled_reviews(reviews, own.classes)
+    sentiment = settings.sentiment
+    data = labelled_reviews(reviews, sentiment.classes)
     vectors = (encode or encoder.encode)(data.texts)
     fitted = {
-        variant: _fit_head(encoder, vectors, data, variant, settings, seed, checkpoint, told)
-        for variant in own.variants
+        variant: _fit_head(encoder, vectors, data, variant, settings, seed, checkpoint, on_step)
+        for variant in sentiment.variants
     }
     validation: dict[str, float] = {name: _macro_f1(head, vectors, data) for name, (head, _) in fitted.items()}
     best = max(fitted, key=lambda variant: validation[variant])
     head, trained = fitted[best]
     counted = Parameters(*2 * [sum(weight.numel() for weight in head.network.parameters())])
     tuned = False
-    if own.tune_encoder:
-        other = _tune_along(encoder, head, data, settings, seed, checkpoint, told)
+    if sentiment.tune_encoder:
+        other = _tune_along(encoder, head, data, settings, seed, checkpoint, on_step)
         other_vectors = other.encoder.encode(data.texts)
         validation["tuned"] = _macro_f1(other.head, other_vectors, data)
         if validation["tuned"] > validation[best]:
             encoder, head, vectors, tuned = other.encoder, other.head, other_vectors, True
             trained, counted = other.trained, other.counted
     rows = data.rows(1)
-    if own.bag_of_words:
-        head = _with_words([head] if tuned else [one for one, _ in fitted.values()], vectors, data, seed)
+    if sentiment.bag_of_words:
+        head = _with_words([head] if tuned else [candidate for candidate, _ in fitted.values()], vectors, data, seed)
         validation["with words"] = _macro_f1(head, vectors, data)
     logits, labels = _logits(head, vectors, data, rows), data.labels[rows]
     offsets = tuple(fit_offsets(logits, labels).tolist())
     head = replace(head, temperature=fit_temperature(logits, labels), offsets=offsets)
     validation["with offsets"] = classification(softmax(logits), labels, head.classes(logits)).macro_f1
-    return _told(head, encoder, tuned, validation, vectors, data, settings, trained, counted)
+    return _evaluated(head, encoder, tuned, validation, vectors, data, settings, trained, counted)
 
 
 def _fit_head(
@@ -122,26 +122,28 @@ def _fit_head(
     settings: config.FinetuneSettings,
     seed: int,
     folder: Path | None,
-    told: Told | None,
+    on_step: OnStep | None,
 ) -> tuple[SentimentHead, Trained]:
-    own = settings.sentiment
+    sentiment = settings.sentiment
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = HeadNetwork(vectors.shape[1], own.hidden, data.n_classes, own.dropout).to(encoder.device)
+        network = HeadNetwork(vectors.shape[1], sentiment.hidden, data.n_classes, sentiment.dropout).to(encoder.device)
     inputs, labels = torch.from_numpy(vectors), torch.from_numpy(data.labels)
     rows, rng = data.rows(0), np.random.default_rng(seed)
     batches: list[np.ndarray] = []
-    for _ in range(own.epochs):
+    for _ in range(sentiment.epochs):
         order = epoch_rows(data.labels, rows, variant, rng)
-        batches += [order[start : start + own.batch_reviews] for start in range(0, len(order), own.batch_reviews)]
-    loss = class_loss(variant, data.labels[rows], data.n_classes, own.focal_gamma)
+        batches += [
+            order[start : start + sentiment.batch_reviews] for start in range(0, len(order), sentiment.batch_reviews)
+        ]
+    loss = class_loss(variant, data.labels[rows], data.n_classes, sentiment.focal_gamma)
 
     def batch_loss(chosen: np.ndarray, _: np.random.Generator) -> Tensor:
         return loss(network(inputs[chosen].to(encoder.device)), labels[chosen].to(encoder.device))
 
-    shaped_by = own.model_dump_json() + digest_of([vectors, data.labels])
-    task = Task(f"sentiment {variant}", network, batches, batch_loss, own.learning_rate, shaped_by)
-    trained = train(task, settings, seed, _file(folder, task.stage), told)
+    shaped_by = sentiment.model_dump_json() + digest_of([vectors, data.labels])
+    task = Task(f"sentiment {variant}", network, batches, batch_loss, sentiment.learning_rate, shaped_by)
+    trained = train(task, settings, seed, _file(folder, task.stage), on_step)
     return SentimentHead(encoder.id, data.n_classes, variant, 1.0, network), trained
 
 
@@ -160,10 +162,10 @@ def _tune_along(
     settings: config.FinetuneSettings,
     seed: int,
     folder: Path | None,
-    told: Told | None,
+    on_step: OnStep | None,
 ) -> _TunedAlong:
-    """A copy of the encoder, trained together with a copy of the head by the head's own variant of the loss."""
-    own = settings.sentiment
+    """A copy of the encoder, trained together with a copy of the head, with the loss of the head's variant."""
+    sentiment = settings.sentiment
     variant: Any = head.variant
     encoder = replace(encoder, model=copy.deepcopy(encoder.model))
     network = copy.deepcopy(head.network).to(encoder.device)
@@ -171,12 +173,12 @@ def _tune_along(
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
     rows, rng = data.rows(0), np.random.default_rng(seed)
     batches: list[np.ndarray] = []
-    for _ in range(own.encoder_epochs):
+    for _ in range(sentiment.encoder_epochs):
         order = epoch_rows(data.labels, rows, variant, rng)
-        batches += [order[batch] for batch in length_bucketed(lengths[order], own.encoder_batch_tokens, rng)]
+        batches += [order[batch] for batch in length_bucketed(lengths[order], sentiment.encoder_batch_tokens, rng)]
     tuning = tune(encoder.model, settings, steps_of(len(batches), settings), seed)
     counted = tuning.parameters()
-    loss = class_loss(variant, data.labels[rows], data.n_classes, own.focal_gamma)
+    loss = class_loss(variant, data.labels[rows], data.n_classes, sentiment.focal_gamma)
 
     def batch_loss(chosen: np.ndarray, _: np.random.Generator) -> Tensor:
         ids, mask = padded([tokens[row] for row in chosen], encoder.pad_id)
@@ -186,26 +188,26 @@ def _tune_along(
         return loss(logits, labels[chosen].to(encoder.device))
 
     both = nn.ModuleDict({"encoder": encoder.model, "head": network})
-    shaped_by = own.model_dump_json() + digest_of([*data.texts, data.labels])
-    rate = learning_rate(own.encoder_learning_rate, settings.mode)
+    shaped_by = sentiment.model_dump_json() + digest_of([*data.texts, data.labels])
+    rate = learning_rate(sentiment.encoder_learning_rate, settings.mode)
     task = Task("sentiment encoder", both, batches, batch_loss, rate, shaped_by, tuning)
     with gradient_checkpointing(encoder.model, settings.gradient_checkpointing):
-        trained = train(task, settings, seed, _file(folder, task.stage), told)
+        trained = train(task, settings, seed, _file(folder, task.stage), on_step)
     tuning.merge()
     return _TunedAlong(encoder, replace(head, network=network), trained, counted)
 
 
 def _with_words(heads: Sequence[SentimentHead], vectors: np.ndarray, data: Labelled, seed: int) -> SentimentHead:
-    """One of the heads with a regression and a share of it: those under which the classes of validation are likeliest
-    once they are calibrated, with fewest words of equals."""
+    """One of the heads mixed with a word classifier: the combination with the highest calibrated likelihood of the
+    validation classes; of equal ones that with the smallest share of the word classifier."""
     learned, judged = data.rows(0), data.rows(1)
     labels, texts = data.labels[judged], [data.texts[row] for row in judged]
     by_head = [head.logits(vectors[judged], texts) for head in heads]
     best: tuple[float, float, SentimentHead, WordClassifier | None] = (math.inf, 0.0, heads[0], None)
     for words in fit_words([data.texts[row] for row in learned], data.labels[learned], data.n_classes, seed):
         by_words = words.logits(texts)
-        for share, (head, own) in product(WORDS_SHARES, zip(heads, by_head, strict=True)):
-            loss = calibrated_loss((1.0 - share) * own + share * by_words, labels)
+        for share, (head, by_network) in product(WORDS_SHARES, zip(heads, by_head, strict=True)):
+            loss = calibrated_loss((1.0 - share) * by_network + share * by_words, labels)
             best = min(best, (loss, share, head, words if share else None), key=itemgetter(0, 1))
     _, share, head, chosen = best
     return replace(head, words=chosen, words_share=share)
@@ -224,7 +226,7 @@ def _logits(head: SentimentHead, vectors: np.ndarray, data: Labelled, rows: np.n
     return head.logits(vectors[rows], [data.texts[row] for row in rows])
 
 
-def _told(
+def _evaluated(
     head: SentimentHead,
     encoder: Encoder,
     tuned: bool,

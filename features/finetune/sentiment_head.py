@@ -1,4 +1,4 @@
-"""What says how a review feels: a small network on an encoder's vectors, beside it its words; and the files of both."""
+"""The sentiment head: a small network on an encoder's vectors, mixed with a word classifier, and its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from features.encoder.encoder import Encoder
-from features.finetune.words import WordClassifier
+from features.finetune.word_classifier import WordClassifier
 from features.workspace.atomic_files import write_atomically
 from recsys.classification import softmax
 from recsys.errors import EncoderError, StoreError
@@ -24,15 +24,15 @@ WEIGHTS_FILE: Final = "sentiment.safetensors"
 HEADER_FILE: Final = "sentiment.json"
 
 _WORDS: Final = "words."
-"""The names of the words' tensors begin so."""
+"""Prefix of the word classifier's tensors."""
 
 
 class HeadNetwork(nn.Module):
-    """(n, dim) vectors to (n, n_classes) logits; hidden: width of the layer in between, 0 for none."""
+    """(n, dim) vectors to (n, n_classes) logits; hidden: width of the hidden layer, 0 for none."""
 
     def __init__(self, dim: int, hidden: int, n_classes: int, dropout: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)  # vectors of norm 1 have small entries, on which learning would be slow
+        self.norm = nn.LayerNorm(dim)  # vectors of norm 1 have small entries, which would slow down training
         self.hidden = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout)) if hidden else nn.Identity()
         self.out = nn.Linear(hidden or dim, n_classes)
 
@@ -43,10 +43,10 @@ class HeadNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class SentimentHead:
-    """A fitted head. It reads vectors of the encoder `encoder_id` only; `temperature` calibrates its probabilities.
+    """A fitted head. It only fits vectors of the encoder `encoder_id`; `temperature` calibrates its probabilities.
 
-    words_share: how much the words say, from 0 to 1, against the network; `words` is None where that is 0. offsets: of
-    the classes' logits, where a class is to be named; a rare one is named before it is the most probable.
+    words_share: weight of the word classifier, from 0 to 1, against the network; `words` is None if it is 0. offsets:
+    added to the logits to choose a class, so that a rare class can be chosen before it is the most probable.
     """
 
     encoder_id: str
@@ -59,7 +59,8 @@ class SentimentHead:
     offsets: tuple[float, ...] = ()
 
     def logits(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-        """(n, dim) float32 vectors of norm 1 and the n texts to (n, n_classes) float32, before the temperature."""
+        """(n, n_classes) float32 logits of (n, dim) float32 vectors of norm 1 and their n texts, before the
+        temperature."""
         device = self.network.out.weight.device
         with torch.inference_mode():
             by_network: np.ndarray = self.network(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
@@ -69,16 +70,16 @@ class SentimentHead:
         return mixed.astype(np.float32)
 
     def probabilities(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-        """(n, n_classes) float64, from the worst class to the best; rows add up to 1."""
+        """(n, n_classes) float64, from the most negative class to the most positive; rows sum to 1."""
         return softmax(self.logits(vectors, texts) / self.temperature)
 
     def classes(self, logits: np.ndarray) -> np.ndarray:
-        """(n,) int64 classes named for (n, n_classes) logits."""
-        named: np.ndarray = (logits + (np.array(self.offsets) if self.offsets else 0.0)).argmax(axis=1)
-        return named
+        """(n,) int64 classes chosen for (n, n_classes) logits."""
+        chosen: np.ndarray = (logits + (np.array(self.offsets) if self.offsets else 0.0)).argmax(axis=1)
+        return chosen
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors) and header (JSON); the header comes last, and without it there is no head."""
+        """Write weights (safetensors) and then the header (JSON); a folder without header has no head."""
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         if self.words is not None:
@@ -98,24 +99,24 @@ class SentimentHead:
 
     @staticmethod
     def load(folder: Path) -> SentimentHead:
-        """The head that was saved there. Raises StoreError where there is none, or its files are damaged."""
+        """The head saved in that folder. Raises StoreError if there is none, or its files are damaged."""
         try:
-            told = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
-            network = HeadNetwork(told["dim"], told["hidden"], told["n_classes"], dropout=0.0)
+            header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+            network = HeadNetwork(header["dim"], header["hidden"], header["n_classes"], dropout=0.0)
             weights = load((folder / WEIGHTS_FILE).read_bytes())
             of_words = {name: weights.pop(name).numpy() for name in list(weights) if name.startswith(_WORDS)}
             network.load_state_dict(weights)
-            share = float(told.get("words_share", 0.0))  # heads from before there were words have none
+            share = float(header.get("words_share", 0.0))  # heads of earlier versions have no word classifier
             named = {name.removeprefix(_WORDS): value for name, value in of_words.items()}
             return SentimentHead(
-                encoder_id=told["encoder_id"],
-                n_classes=told["n_classes"],
-                variant=told["variant"],
-                temperature=float(told["temperature"]),
+                encoder_id=header["encoder_id"],
+                n_classes=header["n_classes"],
+                variant=header["variant"],
+                temperature=float(header["temperature"]),
                 network=network.eval(),
                 words=WordClassifier(**named) if share else None,
                 words_share=share,
-                offsets=tuple(map(float, told.get("offsets", ()))),
+                offsets=tuple(map(float, header.get("offsets", ()))),
             )
         except FileNotFoundError:
             raise StoreError(f"{folder}: no sentiment head; run `recsys finetune` with the sentiment stage") from None
@@ -126,7 +127,7 @@ class SentimentHead:
 
 
 def scores(probabilities: np.ndarray) -> np.ndarray:
-    """(n,) expected feeling in [-1, 1]: the classes stand at equal distances from -1, the worst, to 1, the best."""
+    """(n,) expected sentiment in [-1, 1]: classes are equally spaced from -1 (most negative) to 1 (most positive)."""
     result: np.ndarray = probabilities @ np.linspace(-1.0, 1.0, probabilities.shape[1])
     return result
 
@@ -134,11 +135,11 @@ def scores(probabilities: np.ndarray) -> np.ndarray:
 def predict_sentiment(encoder: Encoder, head: SentimentHead, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(n_texts, n_classes) probabilities and (n_texts,) `scores` of any texts.
 
-    Raises EncoderError where the head was fitted on another encoder's vectors.
+    Raises EncoderError if the head was fitted on another encoder's vectors.
     """
     if encoder.id != head.encoder_id:
         raise EncoderError(
-            f"the sentiment head reads vectors of encoder {head.encoder_id}, not of {encoder.id}; load that encoder, "
+            f"the sentiment head needs vectors of encoder {head.encoder_id}, not of {encoder.id}; load that encoder, "
             "or run `recsys finetune` with the sentiment stage"
         )
     probabilities = head.probabilities(encoder.encode(texts), texts)

@@ -1,4 +1,4 @@
-"""Which weights of an encoder are trained: all of them, low-rank updates, or bottleneck adapters."""
+"""Tuning modes: train all weights of an encoder, low-rank updates, or bottleneck adapters."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from recsys.errors import TrainingError
 Mode = Literal["full", "lora", "adalora", "adapter"]
 
 LEARNING_RATES: Final[dict[Mode, float]] = {"full": 5e-5, "lora": 5e-4, "adalora": 1e-3, "adapter": 5e-4}
-"""The usual largest step size, where the settings leave it open: few weights need larger steps than all of them."""
+"""Default peak learning rate of each mode, used if the settings do not set one; few weights need larger steps."""
 
 SPARE_RANK: Final = 1.5
-"""AdaLoRA starts with so many times the rank that it ends with, as in its paper's experiments."""
+"""AdaLoRA starts with this many times its final rank, as in its paper's experiments."""
 
 ORTHOGONALITY: Final = 0.1
 """Weight of AdaLoRA's regulariser, one of the values of its paper."""
 
 _ADAPTER: Final = "default"
-"""peft's name for the one set of low-rank updates that there is."""
+"""peft's name for its only set of low-rank updates."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How many single weights a model has, and how many of them are trained."""
+    """Number of trained weights of a model, and of all of them."""
 
     trainable: int
     total: int
@@ -43,10 +43,10 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Tuning:
-    """An encoder's model while it is trained. `model` is the encoder's own: it was changed in place.
+    """An encoder's model while it is tuned; `model` is the encoder's model, changed in place.
 
-    The loop calls `after_step` once the optimizer has moved and before gradients are cleared, and adds `penalty` to
-    the loss. `state` is what a resumed run needs beside the weights.
+    The training loop adds `penalty` to the loss, and calls `after_step` after the optimizer's step and before gradients
+    are cleared. `state` is what a resumed run needs in addition to the weights.
     """
 
     model: nn.Module
@@ -54,12 +54,12 @@ class Tuning:
     peft: PeftModel | None
 
     def parameters(self) -> Parameters:
-        """Counted while tuning: the low-rank updates are part of the total."""
+        """Numbers of weights while tuning; the total includes low-rank updates."""
         weights = list(self.model.parameters())
         return Parameters(sum(w.numel() for w in weights if w.requires_grad), sum(w.numel() for w in weights))
 
     def after_step(self, step: int) -> None:
-        """step: 0-based. AdaLoRA moves rank to where it matters (Zhang et al. 2023, algorithm 1)."""
+        """step: 0-based. AdaLoRA reallocates rank between matrices (Zhang et al. 2023, algorithm 1)."""
         if self.mode == "adalora":
             self._adalora.update_and_allocate(step)
 
@@ -78,7 +78,7 @@ class Tuning:
         return ORTHOGONALITY * torch.stack(norms).mean()
 
     def state(self) -> dict[str, Tensor]:
-        """What AdaLoRA remembers of its weights' importance; empty in every other mode."""
+        """AdaLoRA's statistics on the importance of its weights; empty in every other mode."""
         if self.mode != "adalora":
             return {}
         allocator = self._adalora.rankallocator
@@ -88,10 +88,10 @@ class Tuning:
             for name, value in getattr(allocator, kind).items()
         }
         pattern = self._adalora.peft_config[_ADAPTER].rank_pattern or {}
-        return state | {f"rank_pattern/{name}": torch.tensor(kept) for name, kept in pattern.items()}
+        return state | {f"rank_pattern/{name}": torch.tensor(mask) for name, mask in pattern.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         if self.mode != "adalora":
             return
         self._adalora.rankallocator.reset_ipt()
@@ -105,13 +105,13 @@ class Tuning:
         self._adalora.peft_config[_ADAPTER].rank_pattern = pattern or None
 
     def merge(self) -> None:
-        """Ends tuning: the low-rank updates become part of the weights, and all weights can be trained again.
+        """End tuning: merge low-rank updates into the weights, and make all weights trainable again.
 
-        Bottlenecks stay (`features/encoder/adapters.py`); of every other mode a plain model is left.
+        Bottleneck adapters stay (`features/encoder/adapters.py`); all other modes leave a plain model.
         """
         if self.peft is not None:
             self.peft.merge_and_unload()
-            # transformers takes a model with this attribute for one of peft's, and would save it as such.
+            # transformers would treat a model with this attribute as one of peft's when saving it.
             if hasattr(self.model, "peft_config"):
                 del self.model.peft_config
         self.model.requires_grad_(True)
@@ -123,16 +123,16 @@ class Tuning:
 
 
 def load_trainable(settings: config.EncoderSettings, finetune: config.FinetuneSettings) -> Encoder:
-    """The encoder in float32, which training needs, with texts cut at `finetune.max_tokens`."""
+    """The encoder in float32 for training, with texts cut at `finetune.max_tokens`."""
     encoder = load_encoder(settings.model_copy(update={"precision": "fp32"}))
     return replace(encoder, max_tokens=min(encoder.max_tokens, finetune.max_tokens))
 
 
 def tune(model: nn.Module, settings: config.FinetuneSettings, n_steps: int, seed: int) -> Tuning:
-    """Makes the weights that `settings.mode` names trainable and freezes the others, in place.
+    """Make the weights of `settings.mode` trainable and freeze all others, in place.
 
-    n_steps: steps of the optimizer to come, by which AdaLoRA plans: a tenth of them at full rank, the last fifth at
-    the final one. Equal seeds start from equal weights. Raises TrainingError where the mode does not fit the model.
+    n_steps: number of optimizer steps, which AdaLoRA's schedule needs: a tenth of them at full rank, the last fifth at
+    the final rank. New weights depend only on the seed. Raises TrainingError if the mode does not fit the model.
     """
     model.requires_grad_(False)
     peft: PeftModel | None = None
@@ -154,24 +154,24 @@ def tune(model: nn.Module, settings: config.FinetuneSettings, n_steps: int, seed
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
-    """By name, on the model's device."""
+    """A copy of the model's weights by name, on its device."""
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-def average_weights(model: nn.Module, start: dict[str, Tensor], kept: float) -> None:
-    """Makes each weight that was there at the start `kept` * what it was + (1 - `kept`) * what it is, in place.
+def average_weights(model: nn.Module, start: dict[str, Tensor], start_share: float) -> None:
+    """Set each weight in `start` to start_share * its start value + (1 - start_share) * its current value, in place.
 
-    New bottlenecks stay what they are: nothing stood in their place.
+    Weights that are not in `start`, such as new bottleneck adapters, are unchanged.
     """
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name in start:
-                weight.lerp_(start[name], kept)
+                weight.lerp_(start[name], start_share)
 
 
 @contextmanager
 def gradient_checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """Inside, layers keep their inputs only, and compute their activations again when gradients need them."""
+    """If enabled, layers store only their inputs, and recompute activations in the backward pass."""
     if not enabled:
         yield
         return
@@ -182,21 +182,24 @@ def gradient_checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
         model.activation_checkpointing_disable()  # type: ignore[operator]
 
 
-def learning_rate(asked: float, mode: Mode) -> float:
-    """What the settings ask for, or the usual one of the mode where they leave it open."""
-    return asked or LEARNING_RATES[mode]
+def learning_rate(configured: float, mode: Mode) -> float:
+    """The configured learning rate, or the mode's default if it is 0."""
+    return configured or LEARNING_RATES[mode]
 
 
 def _freeze_outside(model: nn.Module) -> None:
-    """BERT's pooler has no part in our vectors, and the projection is fitted by itself: AdaLoRA would miss their
-    gradients where they have none, and a count of them would mislead."""
+    """Freeze BERT's pooler, which our vectors do not use, and the projection, which is fitted separately.
+
+    AdaLoRA would fail on weights without gradients, and counting them as trained would be wrong.
+    """
     for name, weight in model.named_parameters():
         if "pooler." in name or name.startswith(f"{PROJECTION}."):
             weight.requires_grad_(False)
 
 
 def _lora(model: nn.Module, rank: int) -> LoraConfig:
-    """Hu et al. 2022, on every linear map of the layers; alpha = 2 r, so that the rank does not change the step."""
+    """Hu et al. 2022, on every linear map of the layers; alpha = 2 r, so that the step size is the same for any
+    rank."""
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=_linear_names(model, "lora"))
 
 
@@ -215,9 +218,9 @@ def _adalora(model: nn.Module, rank: int, n_steps: int) -> AdaLoraConfig:
 
 def _wrap(model: nn.Module, settings: LoraConfig) -> PeftModel:
     with warnings.catch_warnings():
-        # peft 0.21 asks transformers 5.23 a question that has a new name there.
+        # peft 0.21 uses an attribute that transformers 5.23 has renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        # Not `add_adapter`, through which AdaLoRA loses `update_and_allocate` (peft#3373).
+        # Not `add_adapter`, with which AdaLoRA lacks `update_and_allocate` (peft#3373).
         return get_peft_model(model, settings)
 
 
@@ -228,8 +231,8 @@ def _linear_names(model: nn.Module, mode: str) -> list[str]:
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and id(module) in inside]
     if not names:
         raise TrainingError(
-            f"setting finetune.mode = '{mode}': the layers of {type(model).__name__} are no linear maps that could be "
-            "updated; set it to full or adapter"
+            f"setting finetune.mode = '{mode}': the layers of {type(model).__name__} contain no linear maps; "
+            "set it to full or adapter"
         )
     return names
 

@@ -1,7 +1,7 @@
-"""Classes by the words of a text: logistic regression on hashed n-grams, which needs no vocabulary on disk.
+"""Classify texts by their words: logistic regression on hashed n-grams, which needs no stored vocabulary.
 
-(Weinberger et al. 2009, "Feature hashing for large scale multitask learning".) It knows a shop's own language, which an
-encoder may never have read.
+(Weinberger et al. 2009, "Feature hashing for large scale multitask learning".) It learns the words of the shop's
+language, which the encoder may not have been trained on.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 N_FEATURES: Final = 2**16
 STRENGTHS: Final = (1.0, 3.0, 10.0, 30.0)
-"""Inverse strengths of the regression's penalty that are tried."""
+"""Inverse regularization strengths (C) that are tried."""
 
 NEVER: Final = -20.0
-"""Logit of a class that it has not met."""
+"""Logit of a class without training examples."""
 
 
 @dataclass(frozen=True)
 class WordClassifier:
-    """rarity: (N_FEATURES,) float32, what an n-gram counts; weights: (n_classes, N_FEATURES) float32; bias:
-    (n_classes,) float32."""
+    """rarity: (N_FEATURES,) float32, inverse document frequencies of the n-grams; weights: (n_classes, N_FEATURES)
+    float32; bias: (n_classes,) float32."""
 
     rarity: np.ndarray
     weights: np.ndarray
@@ -41,8 +41,8 @@ class WordClassifier:
 
 
 def fit_words(texts: Sequence[str], labels: np.ndarray, n_classes: int, seed: int) -> Iterator[WordClassifier]:
-    """Regressions of the (n,) int64 labels of the texts: of each of `STRENGTHS`, with classes weighed and not."""
-    from sklearn.linear_model import LogisticRegression  # a second to import, and not every night needs it
+    """Regressions on the texts' (n,) int64 labels: one for each of `STRENGTHS`, with and without class weights."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import; not every run needs it
 
     counts = _counted(texts)
     rarity = np.log((1 + len(texts)) / (1 + counts.getnnz(axis=0))).astype(np.float32) + 1.0
@@ -69,11 +69,11 @@ def _weighed(counts: sp.csr_matrix, rarity: np.ndarray) -> sp.csr_matrix:
 
 
 def _spread(regression: LogisticRegression, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias of all classes: of two, the regression has the second's alone."""
+    """Weights and bias of all classes; a regression on two classes has those of the second only."""
     weights = np.zeros((n_classes, N_FEATURES), dtype=np.float32)
     bias = np.full(n_classes, NEVER, dtype=np.float32)
     known = regression.classes_
     bias[known] = 0.0
-    told = known[1:] if len(known) == 2 else known
-    weights[told], bias[told] = regression.coef_, regression.intercept_
+    fitted = known[1:] if len(known) == 2 else known
+    weights[fitted], bias[fitted] = regression.coef_, regression.intercept_
     return weights, bias

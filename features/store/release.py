@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.encoder.selection import located
+from features.encoder.selection import resolve_path
 from features.store.manifest import Manifest
 from features.store.store import Store
 from features.workspace.hidden_reviews import hidden_ids
@@ -88,7 +88,7 @@ def load_release(
     )
     recommender = Recommender.of_release(model, users, items, settings, facts)
     recommender.properties.prepare()
-    encoder = located(workspace, settings.encoder)
+    encoder = resolve_path(workspace, settings.encoder)
     return LoadedRelease(release.release_id, release.manifest, recommender, encoder, Catalogue(items, settings))
 
 

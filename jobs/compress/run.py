@@ -13,7 +13,7 @@ from features.encoder.adapters import hidden_size, transformer_layers
 from features.encoder.encoder import Encoder, load_encoder
 from features.encoder.model_files import model_folder
 from features.encoder.query_encoder import Distilled, load_query_encoder, save_distilled
-from features.encoder.selection import in_use, located, read_adopted
+from features.encoder.selection import effective_settings, read_selected, resolve_path
 from features.finetune.contrastive import matryoshka_dims
 from features.finetune.distill import distill, pruned
 from features.finetune.export import save_encoder
@@ -47,7 +47,7 @@ def compress(workspace: Workspace, settings: config.Settings, n_runs: int, progr
     `pruned` do.
     """
     base = settings.encoder.model_copy(update={"query_model": "", "precision": "fp32"})
-    base = located(workspace, in_use(base, read_adopted(workspace, base.model)))
+    base = resolve_path(workspace, effective_settings(base, read_selected(workspace, base.model)))
     full = load_encoder(base)
     data = read_compress(Lake(workspace.lake), full, settings)
     student = workspace.students / f"{full.id}-every-{settings.finetune.distill.keep_every}"
@@ -108,7 +108,7 @@ def _make_student(
         settings.finetune,
         settings.seed,
         checkpoint=workspace.training / "distill.safetensors",
-        told=lambda step: progress("distil", step.number, step.n_steps),
+        on_step=lambda step: progress("distil", step.number, step.n_steps),
     )
     digest = save_encoder(student, folder, full.max_tokens)
     hidden = hidden_size(teacher.model)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from features.encoder.selection import READER, Adopted
+from features.encoder.selection import SENTIMENT_ENCODER, SelectedEncoder
 from features.finetune.sentiment_head import SentimentHead, scores
 from jobs.embedding.embed import embed_texts, load_vectors
 from recsys import config
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def review_sentiment(
     workspace: Workspace,
-    adopted: Adopted | None,
+    adopted: SelectedEncoder | None,
     encoder: config.EncoderSettings,
     reviews_text: pl.DataFrame,
     settings: config.EmbedSettings,
@@ -34,8 +34,8 @@ def review_sentiment(
         return no_rows
     folder = workspace.encoders / adopted.head
     head = SentimentHead.load(folder)
-    if (folder / READER).is_dir():
-        encoder = encoder.model_copy(update={"model": str(folder / READER), "sha256": ""})
+    if (folder / SENTIMENT_ENCODER).is_dir():
+        encoder = encoder.model_copy(update={"model": str(folder / SENTIMENT_ENCODER), "sha256": ""})
     done = embed_texts(workspace, reviews_text, encoder, settings, progress)
     if done.encoder_id != head.encoder_id:
         log.warning(

@@ -13,7 +13,7 @@ import polars as pl
 
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.model_files import model_folder, weights_digest
-from features.encoder.selection import IN_WORKSPACE, READER, Adopted, located, named
+from features.encoder.selection import IN_WORKSPACE, SENTIMENT_ENCODER, SelectedEncoder, resolve_path, workspace_model
 from features.finetune.contrastive import MAX_HELD_OUT, retrieval_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.sentiment_head import SentimentHead
@@ -70,7 +70,7 @@ def save_candidate(
     contents = [path for part in (MODEL, HEAD) for path in sorted((tuned.folder / part).rglob("*.safetensors"))]
     tail = hashlib.sha256("".join(sha256_of(path) for path in contents).encode()).hexdigest()[:6]
     name = f"finetuned-{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
-    encoder = current.model_copy(update={"model": named(name), "sha256": ""}) if tuned.changed else current
+    encoder = current.model_copy(update={"model": workspace_model(name), "sha256": ""}) if tuned.changed else current
     candidate = Candidate(name, encoder, tuned.changed, tuned.has_head)
     final = workspace.encoders / name
     if final.exists() or not (tuned.changed or tuned.has_head):
@@ -80,15 +80,15 @@ def save_candidate(
         (tuned.folder / MODEL).rename(draft)
     draft.mkdir(exist_ok=True)
     if candidate.has_head:
-        reader = tuned.folder / HEAD / READER
+        reader = tuned.folder / HEAD / SENTIMENT_ENCODER
         if reader.is_dir():
-            reader.rename(draft / READER)
-        if (draft / READER).is_dir():
-            read = current.model_copy(update={"model": str(draft / READER), "sha256": ""})
+            reader.rename(draft / SENTIMENT_ENCODER)
+        if (draft / SENTIMENT_ENCODER).is_dir():
+            read = current.model_copy(update={"model": str(draft / SENTIMENT_ENCODER), "sha256": ""})
         elif candidate.changed:
             read = current.model_copy(update={"model": str(draft), "sha256": ""})
         else:
-            read = located(workspace, current)
+            read = resolve_path(workspace, current)
         # The folder's name is part of an encoder's id, its parent folders are not.
         replace(SentimentHead.load(tuned.folder / HEAD), encoder_id=encoder_id(read)).save(draft)
     sync_tree(draft)
@@ -115,14 +115,14 @@ def judge(
     if n_anchors < MIN_ANCHORS:
         remedy = "ingest more data or raise finetune.contrastive.held_out"
         return Verdict(False, f"too few held-out texts: {n_anchors}, at least {MIN_ANCHORS} are needed; {remedy}")
-    before, after = (_quality(located(workspace, encoder), pairs) for encoder in (current, candidate.encoder))
+    before, after = (_quality(resolve_path(workspace, encoder), pairs) for encoder in (current, candidate.encoder))
     low, high = bootstrap_difference(after, before, settings.seed)
     better = low > 0
     reason = f"{'' if better else 'not '}significantly better at retrieving held-out texts"
     return Verdict(better, reason, n_anchors, float(before.mean()), float(after.mean()), low, high)
 
 
-def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> Adopted:
+def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> SelectedEncoder:
     """The record of an adoption; base: the model named in the settings."""
     model = candidate.encoder.model
     in_folders = [model.removeprefix(IN_WORKSPACE)] if model.startswith(IN_WORKSPACE) else []
@@ -133,9 +133,9 @@ def adoption_of(workspace: Workspace, candidate: Candidate, base: str) -> Adopte
         for path in sorted((workspace.encoders / name).rglob("*"))
         if path.is_file()
     }
-    folder = located(workspace, candidate.encoder).model
+    folder = resolve_path(workspace, candidate.encoder).model
     head = candidate.name if candidate.has_head else ""
-    return Adopted(base, model, weights_digest(folder, model_folder(folder)), head, files)
+    return SelectedEncoder(base, model, weights_digest(folder, model_folder(folder)), head, files)
 
 
 def _quality(named: config.EncoderSettings, pairs: pl.DataFrame) -> np.ndarray:

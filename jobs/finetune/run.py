@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from features.encoder.encoder import encoder_id, load_encoder
-from features.encoder.selection import adopt, in_use, located, read_adopted
+from features.encoder.selection import effective_settings, read_selected, resolve_path, select_encoder
 from features.finetune.loop import Step
 from features.finetune.record import FinetuneRecord, plot_learning_curves, write_record
 from features.workspace.atomic_files import write_atomically
@@ -62,8 +62,8 @@ def _run(
     workspace: Workspace, settings: Settings, as_of: datetime | None, now: datetime, progress: Progress
 ) -> FinetuneReport:
     base = settings.encoder.model
-    current = in_use(settings.encoder, read_adopted(workspace, base))
-    named = located(workspace, current)
+    current = effective_settings(settings.encoder, read_selected(workspace, base))
+    named = resolve_path(workspace, current)
     as_of = as_of or min(newest_moment(Lake(workspace.lake)), now)
     encoder = load_encoder(named)
     max_tokens = encoder.max_tokens
@@ -93,11 +93,11 @@ def _run(
         )
         candidate = save_candidate(workspace, result, current, as_of, Path(drafts))
     verdict = judge(workspace, candidate, current, data, settings)
-    tuned = encoder_id(located(workspace, candidate.encoder)) if candidate.changed else ""
+    tuned = encoder_id(resolve_path(workspace, candidate.encoder)) if candidate.changed else ""
     report = FinetuneReport(candidate.name, replace(result.record, tuned=tuned), verdict)
     _write(report, workspace.runs / candidate.name)
     if verdict.adopted:
-        adopt(workspace, adoption_of(workspace, candidate, base))
+        select_encoder(workspace, adoption_of(workspace, candidate, base))
     shutil.rmtree(workspace.tuning, ignore_errors=True)
     log.info("finetune done run=%s adopted=%s reason=%s", report.name, verdict.adopted, verdict.reason)
     return report

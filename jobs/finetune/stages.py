@@ -12,10 +12,10 @@ import torch
 from ray.util.queue import Queue
 
 from features.encoder.encoder import Encoder
-from features.encoder.selection import READER
+from features.encoder.selection import SENTIMENT_ENCODER
 from features.finetune.contrastive import tune_contrastive
 from features.finetune.export import save_encoder
-from features.finetune.loop import Step, Told
+from features.finetune.loop import OnStep, Step
 from features.finetune.mlm import tune_mlm
 from features.finetune.projection import fit_projection
 from features.finetune.record import FinetuneRecord, StageRecord, read_record, write_record
@@ -38,7 +38,7 @@ _RECORD: Final = "record.json"
 @dataclass(frozen=True)
 class TunedEncoder:
     """The result of the stages in `folder`: an encoder in `MODEL` if a stage changed it, a sentiment head in `HEAD` if
-    one was fitted, with the head's own encoder in `HEAD/READER` if it has one."""
+    one was fitted, with the head's own encoder in `HEAD/SENTIMENT_ENCODER` if it has one."""
 
     folder: Path
     record: FinetuneRecord
@@ -78,7 +78,7 @@ def train_stages(
     *,
     checkpoints: Path,
     folder: Path,
-    on_step: Told,
+    on_step: OnStep,
 ) -> TunedEncoder:
     """Run `settings.stages` on the encoder under Ray Train, with one worker per GPU, or with `settings.workers`.
 
@@ -147,24 +147,24 @@ def _run_stages(
         try:
             match stage:
                 case "mlm":
-                    records.append(tune_mlm(encoder, data.texts, settings, seed, checkpoint=states, told=on_step))
+                    records.append(tune_mlm(encoder, data.texts, settings, seed, checkpoint=states, on_step=on_step))
                 case "contrastive":
                     if data.pairs is None:
                         raise DataError(data.no_pairs)
                     state = states / "state.safetensors"
                     records.append(
-                        tune_contrastive(encoder, data.pairs, settings, seed, checkpoint=state, told=on_step)
+                        tune_contrastive(encoder, data.pairs, settings, seed, checkpoint=state, on_step=on_step)
                     )
                 case "projection":
                     if data.pairs is None:
                         raise DataError(data.no_pairs)
                     given = (data.pairs, data.histories)
                     state = states / "state.safetensors"
-                    records.append(fit_projection(encoder, *given, settings, seed, checkpoint=state, told=on_step))
+                    records.append(fit_projection(encoder, *given, settings, seed, checkpoint=state, on_step=on_step))
                 case "sentiment":
                     encode = replace(encoder, max_tokens=max_tokens).encode
                     head = fit_sentiment(
-                        encoder, data.reviews, settings, seed, encode=encode, checkpoint=states, told=on_step
+                        encoder, data.reviews, settings, seed, encode=encode, checkpoint=states, on_step=on_step
                     )
                     records.append(head.record)
         except DataError as error:
@@ -192,7 +192,7 @@ def _save(encoder: Encoder, sentiment: Sentiment | None, record: FinetuneRecord,
     if sentiment is not None:
         sentiment.head.save(folder / HEAD)
         if sentiment.tuned:
-            save_encoder(sentiment.encoder, folder / HEAD / READER, max_tokens)
+            save_encoder(sentiment.encoder, folder / HEAD / SENTIMENT_ENCODER, max_tokens)
     write_record(record, folder / _RECORD)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.encoder.selection import Adopted
+from features.encoder.selection import SelectedEncoder
 from features.store.manifest import LivePosition
 from features.store.store import Store
 from features.workspace.training_curves import note_epoch
@@ -100,7 +100,7 @@ class NightlyRun:
     workspace: Workspace
     settings: Settings
     encoder: config.EncoderSettings
-    adopted: Adopted | None
+    adopted: SelectedEncoder | None
     store: Store
     run_id: str
     asked_as_of: datetime | None

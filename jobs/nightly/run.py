@@ -10,7 +10,7 @@ from datetime import datetime
 from time import monotonic
 from typing import Final
 
-from features.encoder.selection import in_use, located, read_adopted
+from features.encoder.selection import effective_settings, read_selected, resolve_path
 from features.store.store import Store
 from features.workspace.erasure_receipt import note_release
 from jobs.cluster.ray_cluster import LOCAL, cluster_address
@@ -132,13 +132,13 @@ def _record(
 def _nightly_run(
     workspace: Workspace, settings: Settings, store: Store, record: RunRecord, now: datetime, progress: Progress
 ) -> NightlyRun:
-    adopted = read_adopted(workspace, settings.encoder.model)
-    settings = settings.model_copy(update={"encoder": in_use(settings.encoder, adopted)})
+    adopted = read_selected(workspace, settings.encoder.model)
+    settings = settings.model_copy(update={"encoder": effective_settings(settings.encoder, adopted)})
     finished = {step.name for step in record.steps if step.status == "made"}
     return NightlyRun(
         workspace=workspace,
         settings=settings,
-        encoder=located(workspace, settings.encoder),
+        encoder=resolve_path(workspace, settings.encoder),
         adopted=adopted,
         store=store,
         run_id=record.run_id,

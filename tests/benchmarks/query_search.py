@@ -30,7 +30,7 @@ from rich.table import Table
 from sklearn.feature_extraction.text import CountVectorizer
 
 from features.encoder.encoder import Encoder, load_encoder
-from features.encoder.selection import located
+from features.encoder.selection import resolve_path
 from features.text.documents import item_texts
 from jobs.cli.finetune import print_report
 from jobs.cli.options import configure_logging, shown_progress
@@ -180,7 +180,7 @@ def tune(
     report = finetune(workspace, settings, None, datetime.now(UTC), progress)
     print_report(report, workspace)
     named = settings.encoder.model_copy(update={"model": f"workspace:{report.name}", "sha256": ""})
-    return load_encoder(located(workspace, named))
+    return load_encoder(resolve_path(workspace, named))
 
 
 def events(sessions: pl.DataFrame) -> pl.DataFrame:

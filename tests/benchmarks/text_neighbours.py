@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from features.encoder.encoder import load_encoder
-from features.encoder.selection import located
+from features.encoder.selection import resolve_path
 from features.text.documents import item_texts
 from jobs.bench.data import BenchData, read_bench
 from jobs.bench.scoring import Past, answer_of, read_past
@@ -89,7 +89,7 @@ def texts_by_method(
 ) -> dict[str, Vectors]:
     """(n_items, dim) of the items' texts, rows of norm 1, in the order of `data.items`."""
     named = settings.encoder.model_copy(update={"model": f"workspace:{report.name}", "sha256": ""})
-    encoder = load_encoder(located(workspace, named))
+    encoder = load_encoder(resolve_path(workspace, named))
     shop = read_shop(Lake(workspace.lake), newest_moment(Lake(workspace.lake)))
     items = item_texts(shop.items, shop.reviews.clear(), settings.text, encoder.count_tokens)
     texts = data.items.join(items, on="item_id", how="left", maintain_order="left")["text"].fill_null("").to_list()

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model, PreTrainedTokenizerFast
 
 from features.encoder.encoder import (
-    EncoderSettings,
+    Encoder,
     encoder_id,
     length_batches,
     load_encoder,
@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def minilm() -> EncoderSettings:
+def minilm() -> Encoder:
     return load_encoder(Settings(precision="fp32"))
 
 
@@ -90,7 +90,7 @@ def random_texts(n: int) -> list[str]:
     return [" ".join(f"w{word}" for word in rng.integers(0, 40, rng.integers(1, 30))) for _ in range(n)]
 
 
-def test_minilm_is_the_mean_of_its_token_vectors(minilm: EncoderSettings) -> None:
+def test_minilm_is_the_mean_of_its_token_vectors(minilm: Encoder) -> None:
     hidden_states = plain_hidden_states(model_folder(Settings().model), SENTENCES)
     expected = [unit(hidden.mean(axis=0)) for hidden in hidden_states]
     vectors = minilm.encode(SENTENCES)
@@ -99,24 +99,24 @@ def test_minilm_is_the_mean_of_its_token_vectors(minilm: EncoderSettings) -> Non
     np.testing.assert_allclose((vectors * np.array(expected)).sum(axis=1), 1.0, atol=1e-5)
 
 
-def test_minilm_puts_like_texts_together(minilm: EncoderSettings) -> None:
+def test_minilm_puts_like_texts_together(minilm: Encoder) -> None:
     query, near, far = minilm.encode(["rain coat", "waterproof jacket", "guitar strings"])
     assert query @ near > 0.6 > 0.3 > query @ far
 
 
-def test_any_text_has_a_finite_vector_of_norm_one(minilm: EncoderSettings) -> None:
+def test_any_text_has_a_finite_vector_of_norm_one(minilm: Encoder) -> None:
     vectors = minilm.encode(ODD_TEXTS)
     assert np.isfinite(vectors).all()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert minilm.encode([]).shape == (0, 384)
 
 
-def test_markup_does_not_change_the_vector(minilm: EncoderSettings) -> None:
+def test_markup_does_not_change_the_vector(minilm: Encoder) -> None:
     marked, plain = minilm.encode(["<p>soft&nbsp;leather</p>\n<br/>bag", "soft leather bag"])
     np.testing.assert_allclose(marked, plain, atol=1e-6)
 
 
-def test_tokens_are_counted_without_special_tokens_or_a_limit(minilm: EncoderSettings) -> None:
+def test_tokens_are_counted_without_special_tokens_or_a_limit(minilm: Encoder) -> None:
     assert minilm.count_tokens(["", "red shoes", "word " * 1000]) == [0, 2, 1000]
     assert minilm.count_tokens([]) == []
 
@@ -129,7 +129,7 @@ def test_encoders_loaded_at_once_leave_the_default_type_as_it_was(tiny_bert: Pat
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_bfloat16_says_the_same(minilm: EncoderSettings) -> None:
+def test_bfloat16_says_the_same(minilm: Encoder) -> None:
     bf16 = load_encoder(Settings(precision="bf16"))
     assert next(bf16.model.parameters()).dtype == torch.bfloat16
     cosines = (bf16.encode(SENTENCES) * minilm.encode(SENTENCES)).sum(axis=1)
@@ -210,12 +210,12 @@ def test_weights_that_were_altered_are_refused(tiny_bert: Path, tmp_path: Path) 
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(EncoderError, match=f"not {settings.sha256}: altered"):
+    with pytest.raises(EncoderError, match=f"expected {settings.sha256}: altered"):
         load_encoder(settings)
 
 
 def test_the_default_has_its_digest_built_in() -> None:
-    with pytest.raises(EncoderError, match=f"SHA-256 {DEFAULT_SHA256}, not {'0' * 64}"):
+    with pytest.raises(EncoderError, match=f"SHA-256 {DEFAULT_SHA256}, expected {'0' * 64}"):
         load_encoder(Settings(sha256="0" * 64))
 
 
@@ -226,7 +226,7 @@ def test_the_default_has_its_digest_built_in() -> None:
         ("no config", "cannot be read"),
         ("no tokenizer", "cannot be loaded"),
         ("torn weights", "cannot be loaded"),
-        ("one layer lost", "its file lacks 16 weights"),
+        ("one layer lost", "16 weights are missing in its files"),
         ("dense", "dense layer after pooling"),
         ("max pooling", "pooling max_tokens is not supported"),
     ],

@@ -86,5 +86,5 @@ def test_layers_without_linear_maps_are_refused(tmp_path: Path, tiny_bert: Path)
 
     AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
     GPT2Model(GPT2Config(vocab_size=44, n_embd=16, n_layer=1, n_head=2, n_positions=64)).save_pretrained(tmp_path)
-    with pytest.raises(EncoderError, match="GPT2Model hold no linear maps"):
+    with pytest.raises(EncoderError, match="GPT2Model contain no linear maps"):
         load_encoder(settings_of(tmp_path, precision="int8"))

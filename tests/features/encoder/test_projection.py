@@ -81,10 +81,10 @@ def test_a_dense_layer_of_another_kind_is_refused(change: str, encoder: Encoder,
     save_encoder(projected(encoder), folder)
     if change == "not linear":
         path = folder / "3_Dense" / "config.json"
-        told = json.loads(path.read_text()) | {"activation_function": "torch.nn.modules.activation.Tanh"}
+        changed = json.loads(path.read_text()) | {"activation_function": "torch.nn.modules.activation.Tanh"}
     else:
         path = folder / "modules.json"
-        told = [module for module in json.loads(path.read_text()) if module["path"] != "2_Normalize"]
-    path.write_text(json.dumps(told))
+        changed = [module for module in json.loads(path.read_text()) if module["path"] != "2_Normalize"]
+    path.write_text(json.dumps(changed))
     with pytest.raises(EncoderError, match="dense layer"):
         load_encoder(config.EncoderSettings(model=str(folder)))

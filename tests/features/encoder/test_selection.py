@@ -1,4 +1,4 @@
-"""The choice of an encoder, on disk."""
+"""The selection of an encoder, on disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from features.encoder.query_encoder import Distilled, save_distilled
-from features.encoder.selection import Adopted, adopt, in_use, located, named, read_adopted
+from features.encoder.selection import (
+    SelectedEncoder,
+    effective_settings,
+    read_selected,
+    resolve_path,
+    select_encoder,
+    workspace_model,
+)
 from features.workspace.atomic_files import sha256_of
 from recsys import config
 from recsys.errors import EncoderError
@@ -25,64 +32,64 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def choice(workspace: Workspace, **changed: str) -> Adopted:
+def choice(workspace: Workspace, **changed: str) -> SelectedEncoder:
     files = {"finetuned-a/model.safetensors": sha256_of(workspace.encoders / "finetuned-a" / "model.safetensors")}
-    told = {"base": DEFAULTS.model, "model": named("finetuned-a"), "sha256": "aa", "head": "", **changed}
-    return Adopted(files=files, **told)
+    fields = {"base": DEFAULTS.model, "model": workspace_model("finetuned-a"), "sha256": "aa", "head": "", **changed}
+    return SelectedEncoder(files=files, **fields)
 
 
 def test_without_a_choice_the_settings_rule(workspace: Workspace) -> None:
-    assert read_adopted(workspace, DEFAULTS.model) is None
-    assert in_use(DEFAULTS, None) is DEFAULTS
-    assert located(workspace, DEFAULTS) is DEFAULTS
+    assert read_selected(workspace, DEFAULTS.model) is None
+    assert effective_settings(DEFAULTS, None) is DEFAULTS
+    assert resolve_path(workspace, DEFAULTS) is DEFAULTS
 
 
 def test_what_was_adopted_stands_in_for_its_base_alone(workspace: Workspace) -> None:
-    adopted = choice(workspace)
-    adopt(workspace, adopted)
-    assert read_adopted(workspace, DEFAULTS.model) == adopted
-    assert read_adopted(workspace, "another/model") is None
-    used = in_use(DEFAULTS, adopted)
+    selected = choice(workspace)
+    select_encoder(workspace, selected)
+    assert read_selected(workspace, DEFAULTS.model) == selected
+    assert read_selected(workspace, "another/model") is None
+    used = effective_settings(DEFAULTS, selected)
     assert (used.model, used.sha256, used.dim) == ("workspace:finetuned-a", "aa", 8)
-    assert located(workspace, used).model == str(workspace.encoders / "finetuned-a")
+    assert resolve_path(workspace, used).model == str(workspace.encoders / "finetuned-a")
 
 
 def test_a_head_alone_leaves_the_encoder_and_its_digest(workspace: Workspace) -> None:
-    assert in_use(DEFAULTS, choice(workspace, model=DEFAULTS.model, head="finetuned-a")) is DEFAULTS
+    assert effective_settings(DEFAULTS, choice(workspace, model=DEFAULTS.model, head="finetuned-a")) is DEFAULTS
 
 
-@pytest.mark.parametrize(("teacher", "kept"), [("aa", True), ("00", False)])
+@pytest.mark.parametrize(("teacher", "is_used"), [("aa", True), ("00", False)])
 def test_a_student_reads_queries_for_its_own_teacher_alone(
-    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture, teacher: str, kept: bool
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture, teacher: str, is_used: bool
 ) -> None:
     save_distilled(Distilled("bb", teacher, 8), tmp_path)
-    asked = DEFAULTS.model_copy(update={"query_model": str(tmp_path)})
-    assert in_use(asked, choice(workspace)).query_model == (str(tmp_path) if kept else "")
-    assert ("query model left out" in caplog.text) != kept
+    with_student = DEFAULTS.model_copy(update={"query_model": str(tmp_path)})
+    assert effective_settings(with_student, choice(workspace)).query_model == (str(tmp_path) if is_used else "")
+    assert ("query model dropped" in caplog.text) != is_used
     in_int8 = DEFAULTS.model_copy(update={"query_model": "int8"})
-    assert in_use(in_int8, choice(workspace)).query_model == "int8"
+    assert effective_settings(in_int8, choice(workspace)).query_model == "int8"
 
 
 def test_a_file_that_is_not_as_adopted_is_refused(workspace: Workspace) -> None:
-    adopt(workspace, choice(workspace))
+    select_encoder(workspace, choice(workspace))
     file = workspace.encoders / "finetuned-a" / "model.safetensors"
     file.write_bytes(b"weight5")
-    with pytest.raises(EncoderError, match=r"model.safetensors: altered: .*, adopted with .*; run `recsys finetune`"):
-        read_adopted(workspace, DEFAULTS.model)
-    assert read_adopted(workspace, "another/model") is None  # nobody asks for it
+    with pytest.raises(EncoderError, match=r"model.safetensors: altered: .*, expected .*; run `recsys finetune`"):
+        read_selected(workspace, DEFAULTS.model)
+    assert read_selected(workspace, "another/model") is None  # nobody asks for it
     file.unlink()
     with pytest.raises(EncoderError, match=r"model.safetensors: missing, 1 of 1 files"):
-        read_adopted(workspace, DEFAULTS.model)
+        read_selected(workspace, DEFAULTS.model)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"base": "b"}'])
 def test_a_damaged_choice_is_refused(content: str, workspace: Workspace) -> None:
     workspace.current_encoder.write_text(content)
-    with pytest.raises(EncoderError, match=r"current.json: not the choice of an encoder .*, or delete "):
-        read_adopted(workspace, DEFAULTS.model)
+    with pytest.raises(EncoderError, match=r"current.json: not a valid encoder selection .*, or delete "):
+        read_selected(workspace, DEFAULTS.model)
 
 
 @pytest.mark.parametrize("name", ["", "gone", "..", "../shop", "finetuned-a/"])
 def test_a_folder_that_is_none_of_the_workspace_is_refused(name: str, workspace: Workspace) -> None:
-    with pytest.raises(EncoderError, match="there are: finetuned-a"):
-        located(workspace, DEFAULTS.model_copy(update={"model": f"workspace:{name}"}))
+    with pytest.raises(EncoderError, match="available: finetuned-a"):
+        resolve_path(workspace, DEFAULTS.model_copy(update={"model": f"workspace:{name}"}))

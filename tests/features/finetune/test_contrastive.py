@@ -20,8 +20,8 @@ DIMS = [32, 16]
 
 
 def settings(**contrastive: object) -> config.FinetuneSettings:
-    own = {"matryoshka_dims": (16,), "batch_pairs": 8, "mini_batch_pairs": 8, "learning_rate": 0.003, **contrastive}
-    return config.FinetuneSettings.model_validate({"contrastive": own, "precision": "fp32", "checkpoint_steps": 3})
+    small = {"matryoshka_dims": (16,), "batch_pairs": 8, "mini_batch_pairs": 8, "learning_rate": 0.003, **contrastive}
+    return config.FinetuneSettings.model_validate({"contrastive": small, "precision": "fp32", "checkpoint_steps": 3})
 
 
 def pairs_of(*rows: tuple[str, str, str | None]) -> pl.DataFrame:
@@ -70,13 +70,13 @@ def test_texts_of_like_length_are_read_together_for_the_same_loss_and_gradients(
     encoder.model.register_forward_pre_hook(
         lambda _, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    told = []
+    results = []
     for alike in (1000, 2):
-        monkeypatch.setattr("features.finetune.contrastive._ALIKE_TEXTS", alike)
+        monkeypatch.setattr("features.finetune.contrastive._CPU_TEXTS", alike)
         encoder.model.zero_grad()
         loss = contrastive_loss(encoder, DIMS, settings())(columns(encoder))
         loss.backward()
-        told.append(
+        results.append(
             (
                 float(loss.detach()),
                 [weight.grad.clone() for weight in encoder.model.parameters() if weight.grad is not None],
@@ -84,10 +84,10 @@ def test_texts_of_like_length_are_read_together_for_the_same_loss_and_gradients(
         )
     # with [CLS] and [SEP]: 3, 3 and 2 texts, the longest of 5 tokens and 4; then the two shorter ones apart
     assert read == [(3, 5), (3, 4), (2, 4), (2, 4), (1, 5), (2, 3), (1, 4), (2, 4)]
-    (whole, gradients), (parted, others) = told
+    (whole, gradients), (parted, others) = results
     assert parted == pytest.approx(whole, rel=1e-5)
-    for one, other in zip(gradients, others, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    for gradient, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-5)
 
 
 def test_the_loss_is_a_softmax_over_cosines_summed_over_dimensions(encoder: Encoder) -> None:
@@ -154,19 +154,19 @@ def test_held_out_pairs_are_not_trained_on(load: Callable[[], Encoder]) -> None:
 
     pairs = complementary()
     places = place(pairs["anchor"])
-    one, other = load(), load()
-    tune_contrastive(one, pairs, settings(held_out=0.3), seed=0)
+    first, other = load(), load()
+    tune_contrastive(first, pairs, settings(held_out=0.3), seed=0)
     tune_contrastive(other, pairs.filter(places >= 0.3), settings(held_out=0.3), seed=0)
-    np.testing.assert_array_equal(one.encode(["w1"]), other.encode(["w1"]))
+    np.testing.assert_array_equal(first.encode(["w1"]), other.encode(["w1"]))
 
 
 def test_ranks_count_the_positives_before_the_right_one(encoder: Encoder) -> None:
     pairs = pairs_of(("w1", "w1", None), ("w2", "w3", None), ("w4", "w3", None))
     # An anchor that is its own positive is nearest to it.
     ranks = retrieval_ranks(encoder, pairs)
-    own, other = encoder.encode(["w1", "w3"])
+    first, second = encoder.encode(["w1", "w3"])
     expected = [
-        int(encoder.encode([anchor])[0] @ own >= encoder.encode([anchor])[0] @ other) for anchor in ("w2", "w4")
+        int(encoder.encode([anchor])[0] @ first >= encoder.encode([anchor])[0] @ second) for anchor in ("w2", "w4")
     ]
     assert ranks.tolist() == [0, *expected]
 
@@ -181,9 +181,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(load: Callable[[], Encoder], tm
     undisturbed, killed, resumed = load(), load(), load()
     tune_contrastive(undisturbed, pairs, chosen, seed=3)
     with pytest.raises(KeyboardInterrupt):
-        tune_contrastive(killed, pairs, chosen, seed=3, checkpoint=tmp_path / "run", told=kill)
+        tune_contrastive(killed, pairs, chosen, seed=3, checkpoint=tmp_path / "run", on_step=kill)
     steps: list[Step] = []
-    tune_contrastive(resumed, pairs, chosen, seed=3, checkpoint=tmp_path / "run", told=steps.append)
+    tune_contrastive(resumed, pairs, chosen, seed=3, checkpoint=tmp_path / "run", on_step=steps.append)
     assert steps[0].number == 7
     np.testing.assert_array_equal(resumed.encode(["w1 w2"]), undisturbed.encode(["w1 w2"]))
 
@@ -211,7 +211,7 @@ def test_bf16_and_checkpointed_gradients_train_too(mode: str, encoder: Encoder, 
 
 @pytest.mark.parametrize("pairs", [pairs_of(), pairs_of(("w1", "w2", None), ("w1", "w3", None))])
 def test_pairs_that_make_no_batch_are_refused(pairs: pl.DataFrame, encoder: Encoder) -> None:
-    with pytest.raises(DataError, match=r"no batch can be made of \d pairs .*ingest more events"):
+    with pytest.raises(DataError, match=r"no batch can be formed of \d pairs .*ingest more events"):
         tune_contrastive(encoder, pairs, settings(held_out=0.0), seed=0)
 
 

@@ -62,18 +62,18 @@ def test_a_pruned_student_is_the_teachers_last_layer_on_its_embeddings(encoder: 
 
 def test_bottlenecks_cannot_be_pruned(encoder: Encoder) -> None:
     tune(encoder.model, config.FinetuneSettings(mode="adapter", bottleneck=2), 1, 0)
-    with pytest.raises(EncoderError, match="with bottlenecks cannot be pruned"):
+    with pytest.raises(EncoderError, match="with bottleneck adapters cannot be pruned"):
         pruned(encoder, 2)
 
 
 def test_distillation_brings_the_student_near_on_other_texts(encoder: Encoder) -> None:
     student = pruned(encoder, 2)
-    before, kept = nearness(encoder, student), encoder.encode(OTHERS)
+    before, pruned_vectors = nearness(encoder, student), encoder.encode(OTHERS)
     trained = distill(encoder, student, TEXTS, SETTINGS, 0)
     after = nearness(encoder, student)
     assert before < 0.95 and after > before + 0.3 * (1.0 - before)
     assert trained.losses[-1] < trained.losses[0]
-    assert np.array_equal(encoder.encode(OTHERS), kept)
+    assert np.array_equal(encoder.encode(OTHERS), pruned_vectors)
 
 
 def test_a_killed_distillation_ends_as_if_undisturbed(encoder: Encoder, tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_killed_distillation_ends_as_if_undisturbed(encoder: Encoder, tmp_path
     losses = distill(encoder, whole, TEXTS, SETTINGS, 0).losses
     checkpoint = tmp_path / "distill.safetensors"
     with pytest.raises(KilledError):
-        distill(encoder, first, TEXTS, SETTINGS, 0, checkpoint=checkpoint, told=kill)
+        distill(encoder, first, TEXTS, SETTINGS, 0, checkpoint=checkpoint, on_step=kill)
     numbers: list[int] = []
     resumed = distill(
-        encoder, second, TEXTS, SETTINGS, 0, checkpoint=checkpoint, told=lambda step: numbers.append(step.number)
+        encoder, second, TEXTS, SETTINGS, 0, checkpoint=checkpoint, on_step=lambda step: numbers.append(step.number)
     )
     assert numbers[0] == 5  # 4 steps were kept
     assert resumed.losses == losses

@@ -30,7 +30,7 @@ def test_held_out_pairs_are_trained_on_in_neither_direction() -> None:
     pairs = pl.DataFrame({"anchor": anchors, "positive": positives})
     held_out = held_out_pairs(pairs, 0.3, 1000)
     trained = set(pairs.filter(place(pairs["anchor"]) >= 0.3).select("anchor", "positive").rows())
-    told = set(held_out.select("anchor", "positive").rows())
-    assert told and not told & trained and not {(b, a) for a, b in told} & trained
-    assert told == {(b, a) for a, b in told}  # both of its texts are held out
+    held_out_rows = set(held_out.select("anchor", "positive").rows())
+    assert held_out_rows and not held_out_rows & trained and not {(b, a) for a, b in held_out_rows} & trained
+    assert held_out_rows == {(b, a) for a, b in held_out_rows}  # both of its texts are held out
     assert held_out_pairs(pairs, 0.3, 5).height <= 5

@@ -60,9 +60,9 @@ def test_a_text_counts_once_and_an_empty_one_not_at_all() -> None:
 @pytest.mark.parametrize(
     ("reviews", "message"),
     [
-        (reviews_of(), "0 reviews, none with a text; ingest more reviews"),
-        (reviews_of(("a", 5.0, ""), ("b", 1.0, None)), "2 reviews, none with a text"),
-        (MANY.with_columns(rating=pl.lit(5.0)), r"are of one class \(for example 5.0 stars\); ingest more reviews"),
+        (reviews_of(), "0 reviews, none of them has a text; ingest more reviews"),
+        (reviews_of(("a", 5.0, ""), ("b", 1.0, None)), "2 reviews, none of them has a text"),
+        (MANY.with_columns(rating=pl.lit(5.0)), r"have the same class \(for example 5.0 stars\); ingest more reviews"),
         (reviews_of(("a", 5.0, "good"), ("a", 1.0, "bad")), "2 reviews of 1 users are too few"),
     ],
 )

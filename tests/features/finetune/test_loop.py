@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from features.encoder.encoder import Encoder
-from features.finetune.loop import Step, Task, Trained, pace, steps_of, train
+from features.finetune.loop import Step, Task, Trained, lr_factor, steps_of, train
 from features.finetune.tuning import tune
 from recsys import config
 from recsys.errors import TrainingError
@@ -39,15 +39,15 @@ def task(module: nn.Module, rate: float = 0.05, batches: list[np.ndarray] | None
 
 
 def kill_at(number: int) -> Callable[[Step], None]:
-    def told(step: Step) -> None:
+    def on_step(step: Step) -> None:
         if step.number == number:
             raise KilledError
 
-    return told
+    return on_step
 
 
-def equal(one: nn.Module, other: nn.Module) -> bool:
-    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+def equal(first: nn.Module, second: nn.Module) -> bool:
+    return all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
 
 def test_it_learns_a_line() -> None:
@@ -72,9 +72,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(killed_at: int, tmp_path: Path)
     undisturbed, killed, resumed = small(), small(), small()
     whole = train(task(undisturbed), SETTINGS, seed=1)
     with pytest.raises(KilledError):
-        train(task(killed), SETTINGS, seed=1, checkpoint=tmp_path / "run", told=kill_at(killed_at))
+        train(task(killed), SETTINGS, seed=1, checkpoint=tmp_path / "run", on_step=kill_at(killed_at))
     steps: list[Step] = []
-    rest = train(task(resumed), SETTINGS, seed=1, checkpoint=tmp_path / "run", told=steps.append)
+    rest = train(task(resumed), SETTINGS, seed=1, checkpoint=tmp_path / "run", on_step=steps.append)
     assert len(steps) == 6 - (6 if killed_at == 6 else killed_at // 2 * 2)
     assert rest.losses == whole.losses
     assert equal(resumed, undisturbed)
@@ -84,7 +84,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(killed_at: int, tmp_path: Path)
 def test_a_killed_tuning_ends_as_an_undisturbed_one(mode: str, load: Callable[[], Encoder], tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"mode": mode, "rank": 2, "bottleneck": 4})
 
-    def run(checkpoint: Path | None, told: Callable[[Step], None] | None = None) -> np.ndarray:
+    def run(checkpoint: Path | None, on_step: Callable[[Step], None] | None = None) -> np.ndarray:
         encoder = load()
         tuning = tune(encoder.model, settings, 10, seed=0)
 
@@ -93,7 +93,7 @@ def test_a_killed_tuning_ends_as_an_undisturbed_one(mode: str, load: Callable[[]
             return -nn.functional.normalize(encoder.pooled(ids, torch.ones_like(ids)))[:, 0].mean()
 
         batches = [np.array([step, step + 7]) for step in range(10)]
-        train(Task(mode, encoder.model, batches, loss, 0.01, "", tuning), settings, 0, checkpoint, told)
+        train(Task(mode, encoder.model, batches, loss, 0.01, "", tuning), settings, 0, checkpoint, on_step)
         tuning.merge()
         return encoder.encode(["w1 w2", "w9"])
 
@@ -117,23 +117,23 @@ def test_a_checkpoint_of_something_else_is_not_taken_up(change: dict, tmp_path: 
     train(task(small()), SETTINGS, seed=1, checkpoint=tmp_path / "run")
     if change.get("damage"):
         (tmp_path / "run").write_bytes(b"torn")
-    asked = {key: change[key] for key in ("rate", "shaped_by", "batches") if key in change}
+    changes = {key: change[key] for key in ("rate", "shaped_by", "batches") if key in change}
     anew: list[Step] = []
     train(
-        task(small(), **asked),
+        task(small(), **changes),
         change.get("settings", SETTINGS),
         seed=change.get("seed", 1),
         checkpoint=tmp_path / "run",
-        told=anew.append,
+        on_step=anew.append,
     )
     assert len(anew) == 6
 
 
 def test_a_finished_run_is_only_read(tmp_path: Path) -> None:
     first, again = small(), small()
-    one = train(task(first), SETTINGS, seed=1, checkpoint=tmp_path / "run")
-    other = train(task(again), SETTINGS, seed=1, checkpoint=tmp_path / "run", told=kill_at(1))
-    assert one == other
+    written = train(task(first), SETTINGS, seed=1, checkpoint=tmp_path / "run")
+    read = train(task(again), SETTINGS, seed=1, checkpoint=tmp_path / "run", on_step=kill_at(1))
+    assert written == read
     assert equal(first, again)
 
 
@@ -157,25 +157,25 @@ def test_accumulated_batches_are_one_large_batch() -> None:
 
 def test_each_step_is_told_with_its_loss() -> None:
     steps: list[Step] = []
-    trained = train(task(small()), SETTINGS, seed=1, told=steps.append)
+    trained = train(task(small()), SETTINGS, seed=1, on_step=steps.append)
     assert [step.number for step in steps] == [1, 2, 3, 4, 5, 6]
     assert tuple(step.loss for step in steps) == trained.losses
     assert {(step.stage, step.n_steps) for step in steps} == {("test", 6)}
 
 
 def test_the_step_size_rises_and_falls() -> None:
-    shares = [pace(step, 20, 0.2) for step in range(20)]
+    shares = [lr_factor(step, 20, 0.2) for step in range(20)]
     assert shares[:4] == [0.25, 0.5, 0.75, 1.0]
     assert shares[12] == pytest.approx(0.5)
     assert all(earlier >= later for earlier, later in pairwise(shares[3:]))
-    assert pace(0, 1, 0.1) == 1.0
+    assert lr_factor(0, 1, 0.1) == 1.0
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_spoils_the_weights() -> None:
     line = nn.Linear(2, 1)
     before = line.weight.detach().clone()
     broken = Task("mlm", line, BATCHES, lambda rows, rng: line(X).sum() * float("nan"), 0.1, "")
-    with pytest.raises(TrainingError, match="mlm: the loss of step 1 is nan; lower its learning_rate"):
+    with pytest.raises(TrainingError, match="mlm: the loss in step 1 is nan; lower its learning_rate"):
         train(broken, SETTINGS, seed=0)
     assert torch.equal(line.weight, before)
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from features.encoder.encoder import Encoder
-from features.finetune.loop import Step, Task, Told, train
+from features.finetune.loop import OnStep, Step, Task, train
 from features.finetune.tuning import load_trainable, tune
 from recsys import config
 from recsys.errors import StoreError
@@ -39,7 +39,7 @@ def settings(mode: str, accumulate: int = 1) -> config.FinetuneSettings:
 
 
 def tuned(
-    model: str, chosen: config.FinetuneSettings, checkpoint: Path | None = None, told: Told | None = None
+    model: str, chosen: config.FinetuneSettings, checkpoint: Path | None = None, on_step: OnStep | None = None
 ) -> Encoder:
     """With dropout, so that the draws of both processes matter."""
     encoder = load_trainable(config.EncoderSettings(model=model), chosen)
@@ -53,7 +53,7 @@ def tuned(
     # Batches of unequal size: every row counts alike, whoever reads it.
     batches = [np.arange(number, number + 2 + number % 2) for number in range(N_BATCHES)]
     rate = 0.01 if chosen.mode == "full" else 0.2
-    train(Task("test", encoder.model, batches, loss, rate, "", tuning), chosen, 0, checkpoint, told)
+    train(Task("test", encoder.model, batches, loss, rate, "", tuning), chosen, 0, checkpoint, on_step)
     tuning.merge()
     return encoder
 

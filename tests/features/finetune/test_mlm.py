@@ -22,9 +22,9 @@ TEXTS = [" ".join(pair) for pair in itertools.product(RUNS, RUNS[:10])]
 
 
 def settings(mode: str = "full", **mlm: object) -> config.FinetuneSettings:
-    own = {"batch_tokens": 400, "learning_rate": 0.003, "head_learning_rate": 0.01, "epochs": 3, **mlm}
+    small = {"batch_tokens": 400, "learning_rate": 0.003, "head_learning_rate": 0.01, "epochs": 3, **mlm}
     return config.FinetuneSettings.model_validate(
-        {"mode": mode, "mlm": own, "precision": "fp32", "checkpoint_steps": 5}
+        {"mode": mode, "mlm": small, "precision": "fp32", "checkpoint_steps": 5}
     )
 
 
@@ -90,9 +90,9 @@ def test_a_run_killed_in_any_part_ends_as_an_undisturbed_one(
     undisturbed, killed, resumed = load(), load(), load()
     expected = tune_mlm(undisturbed, texts, chosen, seed=2)
     with pytest.raises(KeyboardInterrupt):
-        tune_mlm(killed, texts, chosen, seed=2, checkpoint=tmp_path, told=kill)
+        tune_mlm(killed, texts, chosen, seed=2, checkpoint=tmp_path, on_step=kill)
     steps: list[Step] = []
-    record = tune_mlm(resumed, texts, chosen, seed=2, checkpoint=tmp_path, told=steps.append)
+    record = tune_mlm(resumed, texts, chosen, seed=2, checkpoint=tmp_path, on_step=steps.append)
     assert (steps[0].stage, steps[0].number) == (stage, 6)
     assert (record.losses, record.before, record.after) == (expected.losses, expected.before, expected.after)
     np.testing.assert_array_equal(resumed.encode(["w1 w2"]), undisturbed.encode(["w1 w2"]))
@@ -112,5 +112,5 @@ def test_repeated_and_empty_texts_count_once_and_not_at_all(encoder: Encoder, lo
 
 @pytest.mark.parametrize("texts", [[], ["", "  "], ["w1"], ["unknown words"]])
 def test_too_few_texts_are_refused(texts: list[str], encoder: Encoder) -> None:
-    with pytest.raises(DataError, match=r"it needs some of both: ingest more texts"):
+    with pytest.raises(DataError, match=r"it needs both; ingest more texts"):
         tune_mlm(encoder, texts, settings(), seed=0)

@@ -64,15 +64,15 @@ def reviews(*rows: tuple[str, str], at: datetime = START) -> pl.DataFrame:
     return pl.DataFrame(full, schema=REVIEW_SCHEMA)
 
 
-def found(
+def pairs_from(
     happened: pl.DataFrame,
     known: pl.DataFrame,
-    said: pl.DataFrame = NO_REVIEWS,
+    written: pl.DataFrame = NO_REVIEWS,
     settings: config.PairsSettings = ALL,
     vectors: np.ndarray | None = None,
     seed: int = 0,
 ) -> pl.DataFrame:
-    return training_pairs(happened, known, said, vectors, AS_OF, settings, seed)
+    return training_pairs(happened, known, written, vectors, AS_OF, settings, seed)
 
 
 def item_pairs(pairs: pl.DataFrame) -> list[tuple[str, str]]:
@@ -81,7 +81,7 @@ def item_pairs(pairs: pl.DataFrame) -> list[tuple[str, str]]:
 
 def test_items_near_in_a_history_are_paired_the_earlier_first() -> None:
     settings = ALL.model_copy(update={"max_steps_apart": 2})
-    pairs = found(events(*bought("u", "abcd")), items(*"abcd"), settings=settings)
+    pairs = pairs_from(events(*bought("u", "abcd")), items(*"abcd"), settings=settings)
     assert item_pairs(pairs) == [("a", "b"), ("a", "c"), ("b", "c"), ("b", "d"), ("c", "d")]
     assert pairs.filter(anchor_item="a", positive_item="c").select("kind", "anchor", "positive", "negative").row(0) == (
         "adjacent",
@@ -102,24 +102,24 @@ def test_only_what_a_shopper_was_after_makes_a_history() -> None:
         {"item_id": "b", "event_type": "rating", "value": 4.0},
     )
     settings = ALL.model_copy(update={"max_steps_apart": 1})
-    assert item_pairs(found(happened, items("a", "b", "x"), settings=settings)) == [("a", "b")]
+    assert item_pairs(pairs_from(happened, items("a", "b", "x"), settings=settings)) == [("a", "b")]
 
 
 def test_histories_of_two_shoppers_do_not_touch() -> None:
     happened = events(*bought("u", "ab"), *bought("v", "cd"))
-    assert item_pairs(found(happened, items(*"abcd"))) == [("a", "b"), ("c", "d")]
+    assert item_pairs(pairs_from(happened, items(*"abcd"))) == [("a", "b"), ("c", "d")]
 
 
 def test_only_the_newest_entries_of_a_history_count() -> None:
     settings = ALL.model_copy(update={"max_history": 2})
-    assert item_pairs(found(events(*bought("u", "abcd")), items(*"abcd"), settings=settings)) == [("c", "d")]
+    assert item_pairs(pairs_from(events(*bought("u", "abcd")), items(*"abcd"), settings=settings)) == [("c", "d")]
 
 
 def test_nothing_from_the_day_itself_or_later_is_learned() -> None:
     happened = events(*bought("u", "ab"), {"item_id": "c", "timestamp": AS_OF})
     late = reviews(("a", "so good"), at=AS_OF)
     known = items(*"abc").with_columns(title=pl.lit("a title"))
-    assert item_pairs(found(happened, known, late)) == [("a", "b")]
+    assert item_pairs(pairs_from(happened, known, late)) == [("a", "b")]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_search_belongs_to_what_followed_it(search: dict, click: dict, belong:
         {"item_id": "a", "event_type": "click", **click},
         *bought("w", "bc"),
     )
-    pairs = found(happened, items(*"abc")).filter(kind="query").select("anchor", "positive_item", "anchor_item")
+    pairs = pairs_from(happened, items(*"abc")).filter(kind="query").select("anchor", "positive_item", "anchor_item")
     assert pairs.rows() == ([("red bag", "a", None)] if belong else [])
 
 
@@ -152,12 +152,12 @@ def test_a_click_belongs_to_the_last_search_only() -> None:
         {"event_type": "search", "text": "shoe"},
         {"item_id": "a", "event_type": "click"},
     )
-    assert found(happened, items("a"))["anchor"].to_list() == ["shoe"]
+    assert pairs_from(happened, items("a"))["anchor"].to_list() == ["shoe"]
 
 
 def test_a_review_goes_with_the_catalogues_words_not_with_other_reviews() -> None:
     known = items("a", "b", a="Bag. Fine strap, it lasts.").with_columns(title=pl.Series(["<b>Bag</b>", None]))
-    pairs = found(events(), known, reviews(("a", "Fine strap, it lasts."), ("b", "no words in the catalogue")))
+    pairs = pairs_from(events(), known, reviews(("a", "Fine strap, it lasts."), ("b", "no words in the catalogue")))
     assert pairs.select("kind", "anchor", "positive", "positive_item").rows() == [
         ("review", "Fine strap, it lasts.", "Bag", "a")
     ]
@@ -167,7 +167,7 @@ def test_a_title_goes_with_its_description() -> None:
     known = items(*"abc").with_columns(
         title=pl.Series(["Bag", "Shoe", None]), description=pl.Series(["Of leather.", "", "Of wood."])
     )
-    pairs = found(events(), known)
+    pairs = pairs_from(events(), known)
     assert pairs.select("kind", "anchor", "positive", "anchor_item").rows() == [
         ("description", "Bag", "Of leather.", "a")
     ]
@@ -181,45 +181,45 @@ def test_words_of_titles_are_searches_for_all_that_have_them(monkeypatch: pytest
     words = {item_id: set((title or "").lower().split()) for item_id, title in zip("abcdef", titles, strict=True)}
     having: dict[str, set[str]] = {}
     for seed in range(20):
-        pairs = found(events(), known, settings=settings, seed=seed)
-        assert pairs.equals(found(events(), known, settings=settings, seed=seed))
+        pairs = pairs_from(events(), known, settings=settings, seed=seed)
+        assert pairs.equals(pairs_from(events(), known, settings=settings, seed=seed))
         for anchor, item_id in pairs.filter(kind="title").select("anchor", "positive_item").iter_rows():
             having.setdefault(anchor, set()).add(item_id)
     assert {"lamp", "shoe", "bag", "bag wool"} <= having.keys()
     assert "red" not in " ".join(having)  # which more than half of the titles have
     for anchor, item_ids in having.items():
-        assert item_ids == {item_id for item_id, own in words.items() if own >= set(anchor.split())}
+        assert item_ids == {item_id for item_id, title in words.items() if title >= set(anchor.split())}
 
 
 def test_searches_are_made_up_only_where_they_are_asked_for() -> None:
     known = items("a", "b").with_columns(title=pl.Series(["Bag", "Shoe"]), description=pl.Series(["Of wool.", None]))
-    assert set(found(events(), known)["kind"]) == {"description"}
+    assert set(pairs_from(events(), known)["kind"]) == {"description"}
 
 
 def test_items_of_one_text_or_none_are_no_pair() -> None:
     happened = events(*bought("u", "abc"))
-    assert item_pairs(found(happened, items(*"abc", a="same", b="same"))) == [("a", "c"), ("b", "c")]
-    assert item_pairs(found(happened, items(*"abc", b=""))) == [("a", "c")]
+    assert item_pairs(pairs_from(happened, items(*"abc", a="same", b="same"))) == [("a", "c"), ("b", "c")]
+    assert item_pairs(pairs_from(happened, items(*"abc", b=""))) == [("a", "c")]
 
 
 def test_shares_say_how_many_of_each_kind_are_drawn() -> None:
     happened = events(*(row for user in range(40) for row in bought(f"u{user}", "ab" if user % 2 else "cd")))
     known = items(*"abcd").with_columns(title=pl.lit("title"), description=pl.lit("words"))
-    said = reviews(*((item, f"review {n}") for n, item in enumerate("abcd" * 5)))
+    written = reviews(*((item, f"review {n}") for n, item in enumerate("abcd" * 5)))
     settings = ALL.model_copy(update={"max_pairs": 12, "adjacent": 1.0, "review": 1.0, "description": 0.0})
-    kinds = found(happened, known, said, settings)["kind"].value_counts().sort("kind")
+    kinds = pairs_from(happened, known, written, settings)["kind"].value_counts().sort("kind")
     # Half of twelve each; of adjacent ones there are only two.
     assert kinds.rows() == [("adjacent", 2), ("review", 6)]
 
 
 def test_debiasing_draws_rare_items_more() -> None:
     # 90 reviews of a popular item and 10 of a rare one.
-    said = reviews(*(("a" if n % 10 else "b", f"review {n}") for n in range(100)))
+    written = reviews(*(("a" if n % 10 else "b", f"review {n}") for n in range(100)))
     known = items("a", "b").with_columns(title=pl.Series(["bag", "shoe"]))
 
     def of_popular(power: float) -> int:
         settings = ALL.model_copy(update={"max_pairs": 40, "debias_power": power})
-        pairs = found(events(), known, said, settings)
+        pairs = pairs_from(events(), known, written, settings)
         assert pairs.height == 40
         return pairs.filter(positive_item="a").height
 
@@ -254,7 +254,7 @@ def negatives_of(item_id: str, pairs: pl.DataFrame) -> set[str | None]:
 
 def test_a_hard_negative_reads_alike_but_is_bought_by_others() -> None:
     # By text a's nearest are b, which the same shoppers bought, and c; d is far.
-    pairs = found(BASKETS, items(*"abcd"), settings=NEGATIVES, vectors=unit(0, 5, 10, 90))
+    pairs = pairs_from(BASKETS, items(*"abcd"), settings=NEGATIVES, vectors=unit(0, 5, 10, 90))
     assert negatives_of("a", pairs) == {"c"}
     assert pairs.filter(anchor_item="a")["negative"].to_list() == ["text of c"]
     # c's nearest are a and b, both unrelated: one of them.
@@ -264,16 +264,16 @@ def test_a_hard_negative_reads_alike_but_is_bought_by_others() -> None:
 def test_no_negative_has_the_text_of_the_anchor_or_the_positive() -> None:
     others = events(*(row for n in range(3) for row in bought(f"w{n}", "ef")))
     known = items(*"abcdef", c="text of a")
-    pairs = found(pl.concat([BASKETS, others]), known, settings=NEGATIVES, vectors=unit(0, 50, 1, 90, 2, 100))
+    pairs = pairs_from(pl.concat([BASKETS, others]), known, settings=NEGATIVES, vectors=unit(0, 50, 1, 90, 2, 100))
     assert set(pairs.filter(anchor_item="a", positive_item="b")["negative_item"]) == {"e"}
     known = items(*"abcd", c="text of b")
     only_c = NEGATIVES.model_copy(update={"negative_pool": 1})
-    assert negatives_of("a", found(BASKETS, known, settings=only_c, vectors=unit(0, 50, 1, 90))) == {None}
+    assert negatives_of("a", pairs_from(BASKETS, known, settings=only_c, vectors=unit(0, 50, 1, 90))) == {None}
 
 
 def test_items_that_few_had_are_neither_negatives_nor_get_any() -> None:
     happened = pl.concat([BASKETS, events(*bought("w", "ef"))])
-    pairs = found(happened, items(*"abcdef"), settings=NEGATIVES, vectors=unit(0, 80, 90, 100, 1, 2))
+    pairs = pairs_from(happened, items(*"abcdef"), settings=NEGATIVES, vectors=unit(0, 80, 90, 100, 1, 2))
     assert negatives_of("e", pairs) == {None}
     assert negatives_of("a", pairs) == {"c"}  # its nearest two are b and c, now that e and f do not count
 
@@ -285,7 +285,7 @@ def test_a_positive_of_the_same_query_is_no_negative() -> None:
         for user, item in (("x", "a"), ("y", "c"))
     ]
     happened = pl.concat([BASKETS, events(*searches)])
-    pairs = found(happened, items(*"abcd"), settings=NEGATIVES, vectors=unit(0, 5, 1, 90)).filter(kind="query")
+    pairs = pairs_from(happened, items(*"abcd"), settings=NEGATIVES, vectors=unit(0, 5, 1, 90)).filter(kind="query")
     assert pairs.filter(positive_item="a")["negative_item"].to_list() == [None]
     assert pairs.filter(positive_item="c")["negative_item"].to_list() == ["b"]
 
@@ -296,15 +296,15 @@ def test_more_cooccurrence_may_be_allowed() -> None:
     strict = NEGATIVES.model_copy(update=nearest)
     loose = NEGATIVES.model_copy(update={**nearest, "max_cooccurrence": 0.3})
     vectors = unit(0, 50, 1, 90)
-    assert negatives_of("a", found(happened, items(*"abcd"), settings=strict, vectors=vectors)) == {None}
+    assert negatives_of("a", pairs_from(happened, items(*"abcd"), settings=strict, vectors=vectors)) == {None}
     # For the pair of a and c itself, c is a positive.
-    assert negatives_of("a", found(happened, items(*"abcd"), settings=loose, vectors=vectors)) == {None}
-    assert negatives_of("c", found(happened, items(*"abcd"), settings=loose, vectors=vectors)) == {"a"}
+    assert negatives_of("a", pairs_from(happened, items(*"abcd"), settings=loose, vectors=vectors)) == {None}
+    assert negatives_of("c", pairs_from(happened, items(*"abcd"), settings=loose, vectors=vectors)) == {"a"}
 
 
 def test_a_negative_is_of_the_sort_of_the_positive() -> None:
     known = items(*"abcd").with_columns(title=pl.Series(list("ABCD")), description=pl.Series(["1", "2", "3", None]))
-    pairs = found(BASKETS, known, reviews(("a", "nice")), NEGATIVES, unit(0, 5, 10, 90))
+    pairs = pairs_from(BASKETS, known, reviews(("a", "nice")), NEGATIVES, unit(0, 5, 10, 90))
     of_a = pairs.filter(positive_item="a").select("kind", "negative").sort("kind").rows()
     assert of_a == [("review", "C 3"), ("description", "3")]
     # b's nearest two are a, its own shoppers', and c; where the negative has no such text there is none.
@@ -319,7 +319,7 @@ def test_equal_seeds_draw_equal_pairs() -> None:
     vectors = unit(*range(20))
 
     def draw(seed: int) -> pl.DataFrame:
-        return found(happened, items(*letters), settings=settings, vectors=vectors, seed=seed)
+        return pairs_from(happened, items(*letters), settings=settings, vectors=vectors, seed=seed)
 
     assert draw(1).equals(draw(1))
     assert not draw(1).equals(draw(2))
@@ -328,6 +328,6 @@ def test_equal_seeds_draw_equal_pairs() -> None:
 
 def test_without_pairs_it_says_what_is_missing() -> None:
     with pytest.raises(DataError, match=r"no pairs to tune on before 2025-04-11: 2 items, none with a title.*ingest"):
-        found(events(), items("a", "b"))
-    with pytest.raises(DataError, match=r"shares of adjacent in finetune\.pairs leave none"):
-        found(events(*bought("u", "ab")), items("a", "b"), settings=ALL.model_copy(update={"adjacent": 0.0}))
+        pairs_from(events(), items("a", "b"))
+    with pytest.raises(DataError, match=r"with the shares of adjacent in finetune\.pairs, none of"):
+        pairs_from(events(*bought("u", "ab")), items("a", "b"), settings=ALL.model_copy(update={"adjacent": 0.0}))

@@ -53,21 +53,21 @@ def share_found(encoder: Encoder) -> float:
 def test_what_follows_comes_to_be_near(encoder: Encoder) -> None:
     before = share_found(encoder)
     steps: list[Step] = []
-    record = fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed=0, told=steps.append)
+    record = fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed=0, on_step=steps.append)
     assert share_found(encoder) > max(0.9, before)
     assert [step.loss for step in steps] == list(record.losses) and record.losses[-1] < record.losses[0]
     assert (record.stage, record.n_examples, record.trainable_parameters) == ("projection", 48, 32 * 32 + 32)
 
 
 def test_equal_seeds_give_equal_projections_whatever_was_there_before(encoder: Encoder) -> None:
-    made = []
+    projections = []
     for seed in (0, 0, 1):
         fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed)
         linear = projection(encoder.model)
         assert linear is not None and not linear.weight.requires_grad
-        made.append(linear.weight.clone())
-    assert torch.equal(made[0], made[1])
-    assert not torch.equal(made[0], made[2])
+        projections.append(linear.weight.clone())
+    assert torch.equal(projections[0], projections[1])
+    assert not torch.equal(projections[0], projections[2])
 
 
 def test_a_killed_fit_ends_as_one_that_was_never_disturbed(encoder: Encoder, tmp_path: Path) -> None:
@@ -79,31 +79,31 @@ def test_a_killed_fit_ends_as_one_that_was_never_disturbed(encoder: Encoder, tmp
     undisturbed = encoder.encode(["w1 w2"])
     state = tmp_path / "state.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed=0, checkpoint=state, told=kill)
+        fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed=0, checkpoint=state, on_step=kill)
     steps: list[Step] = []
-    fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed=0, checkpoint=state, told=steps.append)
+    fit_projection(encoder, NO_PAIRS, histories(), SETTINGS, seed=0, checkpoint=state, on_step=steps.append)
     assert steps[0].number == 7
     np.testing.assert_array_equal(encoder.encode(["w1 w2"]), undisturbed)
 
 
 def test_one_choice_is_too_few(encoder: Encoder) -> None:
-    with pytest.raises(DataError, match="1 choices are too few"):
+    with pytest.raises(DataError, match="1 choices are not enough"):
         fit_projection(encoder, NO_PAIRS, histories()[:2], SETTINGS, seed=0)
 
 
 def test_the_loss_is_that_of_a_choice_among_what_was_not_asked_for() -> None:
     vectors = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, -1.0]])
-    asked = sp.csr_matrix(np.array([[0.0, 1.0, 0.0, 0.0]], dtype=np.float32))
+    queries = sp.csr_matrix(np.array([[0.0, 1.0, 0.0, 0.0]], dtype=np.float32))
     every = np.arange(4)
-    batch = batch_of(asked, np.array([0]), every, every, torch.device("cpu"))
+    batch = batch_of(queries, np.array([0]), every, every, torch.device("cpu"))
     # cosines to text 1, which was asked for: 0 to what was chosen, 0 and -1 to the rivals 2 and 3
     assert choice_loss(vectors, batch, temperature=1.0).item() == pytest.approx(np.log(2 + np.exp(-1)))
 
 
 def test_what_was_asked_for_is_a_weighted_mean() -> None:
     vectors = torch.tensor([[1.0, 0.0], [0.0, 5.0], [1.0, 1.0]])
-    asked = sp.csr_matrix(np.array([[1.0, 1.0, 0.0]], dtype=np.float32))
-    batch = batch_of(asked, np.array([2]), np.array([0, 2]), np.arange(3), torch.device("cpu"))
+    queries = sp.csr_matrix(np.array([[1.0, 1.0, 0.0]], dtype=np.float32))
+    batch = batch_of(queries, np.array([2]), np.array([0, 2]), np.arange(3), torch.device("cpu"))
     assert choice_loss(vectors, batch, temperature=1.0).item() == pytest.approx(0.0, abs=1e-6)  # and no rival is left
 
 
@@ -114,17 +114,17 @@ def test_the_composed_map_is_the_turned_whitening() -> None:
     k = whitening.projection.shape[1]
     turn = rng.normal(size=(k, k)).astype(np.float32)
     weight, bias = composed(turn, whitening)
-    made = unit_rows((torch.from_numpy(vectors) @ weight.T + bias).numpy())
-    np.testing.assert_allclose(made[:, :k], unit_rows(whitening(vectors) @ turn.T), atol=1e-4)
-    assert not made[:, k:].any()
+    mapped = unit_rows((torch.from_numpy(vectors) @ weight.T + bias).numpy())
+    np.testing.assert_allclose(mapped[:, :k], unit_rows(whitening(vectors) @ turn.T), atol=1e-4)
+    assert not mapped[:, k:].any()
 
 
 def test_vectors_are_whitened_where_that_helps_to_find_the_choices() -> None:
     rng = np.random.default_rng(0)
     kind, strong, weak = (rng.normal(size=(200, 4)) for _ in range(3))
     kind[100:] = kind[:100]
-    asked = sp.csr_matrix((np.ones(100, dtype=np.float32), (np.arange(100), np.arange(100))), (100, 200))
-    learned = Choices([], asked, np.arange(100, 200))
+    queries = sp.csr_matrix((np.ones(100, dtype=np.float32), (np.arange(100), np.arange(100))), (100, 200))
+    learned = Choices([], queries, np.arange(100, 200))
     loud = unit_rows(np.hstack([0.3 * kind, 3.0 * strong]).astype(np.float32))  # what they share is drowned
     faint = unit_rows(np.hstack([kind, 0.02 * weak]).astype(np.float32))  # noise that whitening would blow up
     steep, flat = (starting_point(vectors, learned, rng).projection for vectors in (loud, faint))

@@ -42,9 +42,9 @@ def shop(n_reviews: int = 400, seed: int = 0) -> pl.DataFrame:
 
 
 def settings(mode: str = "full", **sentiment: object) -> config.FinetuneSettings:
-    own = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, "bag_of_words": False, **sentiment}
+    small = {"hidden": 16, "epochs": 30, "batch_reviews": 32, "learning_rate": 0.01, "bag_of_words": False, **sentiment}
     return config.FinetuneSettings.model_validate(
-        {"mode": mode, "sentiment": own, "precision": "fp32", "checkpoint_steps": 5}
+        {"mode": mode, "sentiment": small, "precision": "fp32", "checkpoint_steps": 5}
     )
 
 
@@ -107,10 +107,10 @@ def test_a_saved_head_says_the_same(fitted: tuple[Encoder, Sentiment], tmp_path:
     sentiment.head.save(tmp_path / "head")
     again = SentimentHead.load(tmp_path / "head")
     texts = ["w1 w2", "w25"]
-    for ours, theirs in zip(
+    for ours, others in zip(
         predict_sentiment(encoder, again, texts), predict_sentiment(encoder, sentiment.head, texts), strict=True
     ):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours, others)
     assert (again.variant, again.encoder_id, again.offsets) == (
         sentiment.head.variant,
         encoder.id,
@@ -175,7 +175,7 @@ def test_a_head_that_cannot_be_read_is_refused(
 
 def test_vectors_of_another_encoder_are_refused(fitted: tuple[Encoder, Sentiment]) -> None:
     encoder, sentiment = fitted
-    with pytest.raises(EncoderError, match=r"reads vectors of encoder .*, not of other"):
+    with pytest.raises(EncoderError, match=r"needs vectors of encoder .*, not of other"):
         predict_sentiment(replace(encoder, id="other"), sentiment.head, ["w1"])
 
 
@@ -231,22 +231,22 @@ def test_a_killed_run_ends_as_an_undisturbed_one(stage: str, load: Callable[[], 
 
     expected = fit_sentiment(load(), shop(200), chosen, seed=0)
     with pytest.raises(KeyboardInterrupt):
-        fit_sentiment(load(), shop(200), chosen, seed=0, checkpoint=tmp_path, told=kill)
+        fit_sentiment(load(), shop(200), chosen, seed=0, checkpoint=tmp_path, on_step=kill)
     steps: list[Step] = []
-    resumed = fit_sentiment(load(), shop(200), chosen, seed=0, checkpoint=tmp_path, told=steps.append)
+    resumed = fit_sentiment(load(), shop(200), chosen, seed=0, checkpoint=tmp_path, on_step=steps.append)
     assert (steps[0].stage, steps[0].number) == (stage, 6)
     assert resumed.test == expected.test
     assert resumed.validation == expected.validation
 
 
 def test_vectors_that_lie_ready_are_used(encoder: Encoder) -> None:
-    asked: list[int] = []
+    encoded: list[int] = []
 
     def encode(texts: list[str]) -> np.ndarray:
-        asked.append(len(texts))
+        encoded.append(len(texts))
         return encoder.encode(texts)
 
     chosen = settings(variants=("focal",), epochs=2)
     ready = fit_sentiment(encoder, shop(200), chosen, seed=0, encode=encode)  # type: ignore[arg-type]
-    assert len(asked) == 1
+    assert len(encoded) == 1
     assert ready.test == fit_sentiment(encoder, shop(200), chosen, seed=0).test

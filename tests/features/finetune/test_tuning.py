@@ -85,7 +85,7 @@ def test_what_was_there_is_averaged_and_what_is_new_stays(mode: str, encoder: En
     take_steps(encoder, tuning, 10)
     tuning.merge()
     tuned = weights(encoder.model)
-    average_weights(encoder.model, start, kept=0.25)
+    average_weights(encoder.model, start, start_share=0.25)
     averaged = weights(encoder.model)
     assert any((tuned[name] - value).abs().max() > 0.01 for name, value in averaged.items()) == (mode != "adapter")
     for name, value in averaged.items():
@@ -134,8 +134,8 @@ def test_adapters_that_are_there_are_trained_on(encoder: Encoder) -> None:
 def test_adalora_ends_with_its_target_rank(encoder: Encoder) -> None:
     tuning = tune(encoder.model, settings("adalora"), 20, seed=0)
     take_steps(encoder, tuning, 20)
-    kept = sum(int((value != 0).sum()) for name, value in encoder.model.named_parameters() if "lora_E" in name)
-    assert kept == RANK * 6 * LAYERS
+    rank = sum(int((value != 0).sum()) for name, value in encoder.model.named_parameters() if "lora_E" in name)
+    assert rank == RANK * 6 * LAYERS
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
@@ -165,10 +165,10 @@ def test_adalora_goes_on_from_its_state(load: Callable[[], Encoder]) -> None:
         tuning = tune(encoder.model, settings("adalora"), 12, seed=0)
         take_steps(encoder, tuning, 9)
         if interrupted:
-            state, kept = tuning.state(), weights(encoder.model)
+            state, saved = tuning.state(), weights(encoder.model)
             encoder = load()
             tuning = tune(encoder.model, settings("adalora"), 12, seed=5)
-            encoder.model.load_state_dict(kept)
+            encoder.model.load_state_dict(saved)
             tuning.load_state(state)
         take_steps(encoder, tuning, 1)
         tuning.after_step(11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.finetune.words import N_FEATURES, STRENGTHS, fit_words
+from features.finetune.word_classifier import N_FEATURES, STRENGTHS, fit_words
 from recsys.classification import softmax
 
 BAD = ["awful stuff", "awful smell", "truly awful", "awful, awful"] * 5

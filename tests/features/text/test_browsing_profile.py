@@ -19,10 +19,10 @@ def profiles(rows: list[tuple[str, int, list[float]]], **settings: float) -> dic
         schema={"user_id": pl.String, "timestamp": pl.Datetime("us", "UTC")},
     )
     vectors = np.array([row[2] for row in rows], dtype=np.float32).reshape(len(rows), 2)
-    user_ids, found = browsing_profiles(browsing, vectors, EmbedSettings(**settings))  # type: ignore[arg-type]
-    assert found.shape == (len(user_ids), 2)
-    assert found.dtype == np.float32
-    return dict(zip(user_ids, found.astype(np.float64).round(4).tolist(), strict=True))
+    user_ids, directions = browsing_profiles(browsing, vectors, EmbedSettings(**settings))  # type: ignore[arg-type]
+    assert directions.shape == (len(user_ids), 2)
+    assert directions.dtype == np.float32
+    return dict(zip(user_ids, directions.astype(np.float64).round(4).tolist(), strict=True))
 
 
 def test_newer_texts_weigh_more() -> None:

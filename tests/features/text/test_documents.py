@@ -115,9 +115,9 @@ PROSE = st.lists(st.text(st.sampled_from("ab Đ.,!?\n<>&你 "), max_size=80), ma
 
 
 @given(st.text(max_size=60), st.text(max_size=300), PROSE, st.integers(8, 40), st.floats(0, 1))
-def test_no_text_is_over_the_budget(title: str, description: str, said: list[str], budget: int, share: float) -> None:
+def test_no_text_is_over_the_budget(title: str, description: str, quoted: list[str], budget: int, share: float) -> None:
     items: dict[str, list[str | None]] = {"item_id": ["a"], "title": [title], "description": [description]}
-    reviews = reviews_of([("a", None, text) for text in said])
+    reviews = reviews_of([("a", None, text) for text in quoted])
     text = text_of(items, reviews, token_budget=budget, review_share=share)[0]
     assert len(text.split()) <= budget
 
@@ -145,10 +145,10 @@ def test_what_is_said_of_this_item_and_not_of_all_comes_first() -> None:
         "stand": ["The violin stand folds into a small bag.", "This stand holds a violin or viola without slipping."],
         "strap": ["The leather strap stays put on the shoulder.", "Its leather is soft and the strap never slips off."],
     }
-    reviews = reviews_of([(item, None, f"{praise} {text}") for item, said in about.items() for text in said])
+    reviews = reviews_of([(item, None, f"{praise} {text}") for item, sentences in about.items() for text in sentences])
     chosen = choose_sentences(reviews, per_item=2)
     assert {item: set(sentences) for item, sentences in chosen.items()} == {
-        item: set(said) for item, said in about.items()
+        item: set(sentences) for item, sentences in about.items()
     }
 
 

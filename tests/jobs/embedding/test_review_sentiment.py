@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from features.encoder.encoder import encoder_id, load_encoder
-from features.encoder.selection import READER, Adopted
+from features.encoder.selection import SENTIMENT_ENCODER, SelectedEncoder
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead, predict_sentiment
 from features.text.cleaning import text_hash
 from jobs.embedding.embed import embed_texts
@@ -35,8 +35,8 @@ def head_for(identity: str, dim: int) -> SentimentHead:
     return SentimentHead(identity, 3, "weighted", 1.0, HeadNetwork(dim, 0, 3, 0.0).eval())
 
 
-def adopted(head: str = "tuned") -> Adopted:
-    return Adopted("base", "workspace:tuned", "", head, {})
+def adopted(head: str = "tuned") -> SelectedEncoder:
+    return SelectedEncoder("base", "workspace:tuned", "", head, {})
 
 
 def ignore(*_: int) -> None:
@@ -61,8 +61,8 @@ def test_a_head_with_an_encoder_of_its_own_reads_by_that(
     workspace: Workspace, encoder: config.EncoderSettings, bert_folder: Path
 ) -> None:
     folder = workspace.encoders / "tuned"
-    shutil.copytree(bert_folder, folder / READER)
-    own_encoder = encoder.model_copy(update={"model": str(folder / READER)})
+    shutil.copytree(bert_folder, folder / SENTIMENT_ENCODER)
+    own_encoder = encoder.model_copy(update={"model": str(folder / SENTIMENT_ENCODER)})
     head = head_for(encoder_id(own_encoder), 32)
     head.save(folder)
     read = review_sentiment(workspace, adopted(), encoder, READ, INLINE, ignore)

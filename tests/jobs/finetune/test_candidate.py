@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from features.encoder.encoder import encoder_id, load_encoder
-from features.encoder.selection import READER, named
+from features.encoder.selection import SENTIMENT_ENCODER, workspace_model
 from features.finetune.export import save_encoder
 from features.finetune.record import FinetuneRecord
 from features.finetune.sentiment_head import HeadNetwork, SentimentHead
@@ -51,7 +51,7 @@ def made_in(
     if head:
         SentimentHead(encoder.id, 3, "weighted", 1.0, HeadNetwork(encoder.dim, 0, 3, 0.0)).save(folder / HEAD)
     if reader:
-        save_encoder(encoder, folder / HEAD / READER)
+        save_encoder(encoder, folder / HEAD / SENTIMENT_ENCODER)
     return TunedEncoder(folder, RECORD)
 
 
@@ -83,7 +83,7 @@ def test_a_better_encoder_is_told_from_a_worse_one_both_ways(
     with torch.no_grad():
         worse.model.get_input_embeddings().weight[5:] = 1.0  # to it all words are one
     save_encoder(worse, workspace.encoders / "worse")
-    other = current.model_copy(update={"model": named("worse")})
+    other = current.model_copy(update={"model": workspace_model("worse")})
     up = judge(workspace, Candidate("c", current, True, False), other, data(120), ALL_HELD_OUT)
     down = judge(workspace, Candidate("worse", other, True, False), current, data(120), ALL_HELD_OUT)
     assert up.adopted and not down.adopted
@@ -100,12 +100,12 @@ def test_a_head_names_the_encoder_that_it_reads(
     tuned = made_in(tmp_path / "made", current, model=True, head=True, reader=reader)
     candidate = save_candidate(workspace, tuned, current, AS_OF, tmp_path)
     folder = workspace.encoders / candidate.name
-    read = current.model_copy(update={"model": str(folder / READER if reader else folder)})
+    read = current.model_copy(update={"model": str(folder / SENTIMENT_ENCODER if reader else folder)})
     assert SentimentHead.load(folder).encoder_id == encoder_id(read)
     assert candidate.name.startswith("finetuned-20250510T000000Z-")
     adopted = adoption_of(workspace, candidate, current.model)
-    assert (adopted.model, adopted.head) == (named(candidate.name), candidate.name)
-    assert (f"{candidate.name}/{READER}/model.safetensors" in adopted.files) is reader
+    assert (adopted.model, adopted.head) == (workspace_model(candidate.name), candidate.name)
+    assert (f"{candidate.name}/{SENTIMENT_ENCODER}/model.safetensors" in adopted.files) is reader
     assert {f"{candidate.name}/{name}" for name in ("model.safetensors", "sentiment.json")} <= adopted.files.keys()
 
 

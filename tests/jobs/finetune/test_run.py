@@ -22,7 +22,7 @@ import torch
 from tuning_shop import NOW, START, make_shop, reviews, settings
 
 from features.encoder.encoder import load_encoder
-from features.encoder.selection import located, read_adopted
+from features.encoder.selection import read_selected, resolve_path
 from features.finetune.record import FinetuneRecord, StageRecord, read_record
 from features.store.release import load_release
 from features.store.store import Store
@@ -108,11 +108,13 @@ def test_the_command_trains_saves_records_and_adopts(tuned: Tuned) -> None:
     assert (run / "learning-curves.png").read_bytes().startswith(b"\x89PNG")
     verdict = json.loads((run / "verdict.json").read_text())
     assert verdict["adopted"] and 0 < verdict["low"] <= verdict["after"] - verdict["before"] <= verdict["high"]
-    adopted = read_adopted(tuned.workspace, tuned.settings.encoder.model)
+    adopted = read_selected(tuned.workspace, tuned.settings.encoder.model)
     assert adopted is not None
     assert (adopted.model, adopted.head) == (f"workspace:{tuned.name}", tuned.name)
     assert sorted(path.name for path in tuned.workspace.encoders.iterdir()) == ["current.json", tuned.name]
-    encoder = load_encoder(located(tuned.workspace, config.EncoderSettings(model=adopted.model, sha256=adopted.sha256)))
+    encoder = load_encoder(
+        resolve_path(tuned.workspace, config.EncoderSettings(model=adopted.model, sha256=adopted.sha256))
+    )
     assert encoder.id == tuned.record.tuned != tuned.record.base
     assert not tuned.workspace.tuning.exists()
 
@@ -154,7 +156,7 @@ def test_the_night_embeds_with_the_adopted_encoder_alone(tuned: Tuned, tmp_path:
 
 
 def test_settings_that_name_another_encoder_are_obeyed(tuned: Tuned, tiny_bert: Path) -> None:
-    assert read_adopted(tuned.workspace, str(tiny_bert)) is None
+    assert read_selected(tuned.workspace, str(tiny_bert)) is None
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_an_encoder_that_is_not_better_is_not_adopted(bert_folder: Path, tmp_pat
     report = finetune(workspace, still, None, NOW, quiet)
     assert not report.verdict.adopted and report.verdict.n_anchors >= 20
     assert report.verdict.low <= 0
-    assert read_adopted(workspace, str(bert_folder)) is None
+    assert read_selected(workspace, str(bert_folder)) is None
     assert (workspace.encoders / report.name / "model.safetensors").is_file()  # to be looked at
     assert report.record.tuned not in (report.record.base, "")
 
@@ -235,7 +237,7 @@ def test_a_sentiment_head_alone_keeps_the_encoder_in_use(tuned: Tuned, tmp_path:
     sentiment = {**tuned.settings.finetune.sentiment.model_dump(), "epochs": 3}
     head_alone = settings(Path(tuned.settings.encoder.model), stages=["sentiment"], sentiment=sentiment)
     report = finetune(workspace, head_alone, None, NOW, quiet)
-    before, after = (read_adopted(place, tuned.settings.encoder.model) for place in (tuned.workspace, workspace))
+    before, after = (read_selected(place, tuned.settings.encoder.model) for place in (tuned.workspace, workspace))
     assert before is not None and after is not None
     assert report.verdict.adopted and report.record.tuned == ""
     assert (after.model, after.sha256) == (before.model, before.sha256)

@@ -14,7 +14,7 @@ from conftest import NIGHT, PublishedShop
 
 import jobs.nightly.run
 import jobs.nightly.steps
-from features.encoder.selection import located
+from features.encoder.selection import resolve_path
 from features.store.store import Store
 from jobs.nightly.plan import Planned
 from jobs.nightly.record import LOG_FILE, RunRecord, read_runs, write_run
@@ -239,7 +239,7 @@ def test_the_encoder_of_a_run_is_resolved_once_and_handed_to_its_steps(
 
     def counted(place: Workspace, settings: EncoderSettings) -> EncoderSettings:
         calls.append(settings)
-        return located(place, settings)
+        return resolve_path(place, settings)
 
     monkeypatch.setattr(jobs.nightly.run, "located", counted)
     another(Choice(since="embed"))

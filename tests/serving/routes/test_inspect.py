@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from features.item_map.layout import layout_file
+from features.item_map.layout import layout_path
 from features.live.database import LiveDatabase
 from recsys.config import Settings
 from serving.api import create_app
@@ -126,7 +126,7 @@ def test_the_map_is_of_principal_components_until_a_layout_is_kept(
     assert names == ["Wear", "Wear", "Home", "Home", "Wear", "Home"]
     places = np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2)
     places[2] = np.nan
-    np.save(layout_file(tmp_path, "r1"), places)
+    np.save(layout_path(tmp_path, "r1"), places)
     item_map = client.get("/v1/inspect/map").json()
     assert (item_map["layout"], item_map["item_ids"]) == ("t-SNE", ["boot", "coat", "rug", "sock", "vase"])
     assert (item_map["x"][0], item_map["y"][-1]) == (0, 65535)
@@ -136,7 +136,7 @@ def test_the_map_is_of_principal_components_until_a_layout_is_kept(
 def test_a_layout_that_cannot_be_read_is_none(
     live: ActiveRelease, client_of: Callable[..., TestClient], tmp_path: Path, content: bytes
 ) -> None:
-    layout_file(tmp_path, "r1").write_bytes(content)
+    layout_path(tmp_path, "r1").write_bytes(content)
     assert client_of(live, atlases=tmp_path).get("/v1/inspect/map").json()["layout"] == "PCA"
 
 
