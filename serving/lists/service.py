@@ -21,7 +21,8 @@ from serving.lists.request import SettledRequest, check_count
 from serving.lists.response import response_items, to_response
 from serving.live.context import LiveContext
 from serving.releases.active import ActiveRelease
-from serving.schemas.list_options import ListRequest, SearchRequest, settled
+from serving.schemas.list_options import ListRequest, SearchRequest
+from serving.schemas.list_options import settled as with_presets
 from serving.schemas.lists import SlateResponse
 from serving.telemetry.metrics import count_slate
 
@@ -108,7 +109,7 @@ class ListService:
         if request.user_id in self._erased_users:
             request = request.model_copy(update={"user_id": None})
         assignment, active = self._arm(assigned(self._settings.experiments, request.user_id))
-        request = settled(request, self._settings.scenarios, None if assignment is None else assignment.settings)
+        request = with_presets(request, self._settings.scenarios, None if assignment is None else assignment.settings)
         check_count(request.count, self._settings.recommend.max_count)
         return ListPlan(request, now, active, assignment)
 
