@@ -50,9 +50,7 @@ class CoPurchases:
 
     @classmethod
     def load(cls, folder: Path, n_items: int) -> CoPurchases:
-        """A release from before there were such files knows nothing. Raises StoreError for damaged ones."""
-        if not (folder / f"{ARRAYS[0]}.npy").exists():
-            return cls.none(n_items)
+        """Raises StoreError where the files are missing or damaged."""
         try:
             shoppers, strength, indices, indptr = (
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray) for name in ARRAYS

@@ -1,4 +1,4 @@
-"""Events become interactions: one weighed row for each pair of user and item."""
+"""From events to interactions: one weighted row for each pair of user and item."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from recsys import config
+from recsys.event_weights import makes_pair, pair_columns
 from recsys.tables import EVENT_TYPES, Interactions
-
-HAD_TYPES = ("purchase", "rating", "return")
-"""These say that the shopper has, or had, the product, wherever it was bought."""
-
-LOWEST_LIKED_STARS = 2.0
 
 
 def rating_events(reviews: pl.LazyFrame) -> pl.LazyFrame:
@@ -29,48 +25,18 @@ def rating_events(reviews: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def event_weights(settings: config.InteractionsSettings) -> dict[str, float]:
-    """What one event of each type weighs; a rating without stars weighs as a purchase, a return nothing."""
-    plain = {name: getattr(settings, name) for name in EVENT_TYPES if name not in ("rating", "return")}
-    return {**plain, "rating": settings.purchase, "return": 0.0}
-
-
-def liked_share(stars: float) -> float:
-    """What of a purchase's weight a rating counts: nothing at 2 stars or less, all at 5."""
-    return min(max((stars - LOWEST_LIKED_STARS) / (5.0 - LOWEST_LIKED_STARS), 0.0), 1.0)
-
-
 def histories(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl.LazyFrame:
     """What each user did with each item: user_id, item_id, weight >= 0, timestamp, event_type, n_bought; oldest first.
 
-    The weights of a pair's events add up, a rating counting as a purchase from 5 stars down to nothing at 2; a return
-    multiplies the sum by `settings.return_factor`. Searches and mere impressions make no row. `timestamp` is that of
-    the newest event, `event_type` the one that says most (the last in the order of `EVENT_TYPES`), `n_bought` counts
-    purchases, and is at least 1 for what was rated or returned. Ties in time are ordered by item_id, so the result is
-    one for equal input.
+    weight, event_type and n_bought follow `recsys.event_weights`; searches and impressions make no row unless the
+    settings give them a weight. timestamp: of the newest event. Ties in time are ordered by item_id, so that equal
+    input gives equal output.
     """
-    kind = pl.col("event_type").cast(pl.String)
-    fixed = event_weights(settings)
-    stars = ((pl.col("value") - LOWEST_LIKED_STARS) / (5.0 - LOWEST_LIKED_STARS)).clip(0.0, 1.0)
-    weight = (
-        pl.when(kind == "rating")
-        .then(settings.purchase * stars.fill_null(1.0))
-        .otherwise(kind.replace_strict(fixed, default=0.0, return_dtype=pl.Float64))
-    )
-    says_most = pl.col("event_type").cast(pl.Enum(EVENT_TYPES))
-    shown_only = kind.is_in(["impression", "search"]) & (weight == 0)
-    share_left = pl.when((kind == "return").any()).then(settings.return_factor).otherwise(1.0)
     return (
-        events.filter(pl.col("item_id").is_not_null() & ~shown_only)
+        events.filter(makes_pair(settings))
         .group_by("user_id", "item_id")
-        .agg(
-            weight=(weight.sum() * share_left).cast(pl.Float32),
-            timestamp=pl.col("timestamp").max(),
-            event_type=says_most.filter(kind != "search").max().fill_null("search"),
-            n_bought=pl.max_horizontal((kind == "purchase").sum(), kind.is_in(HAD_TYPES).any().cast(pl.UInt32)).cast(
-                pl.Int32
-            ),
-        )
+        .agg(timestamp=pl.col("timestamp").max(), **pair_columns(settings))
+        .select("user_id", "item_id", "weight", "timestamp", "event_type", "n_bought")
         .sort("user_id", "timestamp", "item_id")
     )
 

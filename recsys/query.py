@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recsys import config
-from recsys.interactions import HAD_TYPES, event_weights, liked_share
+from recsys.event_weights import EventWeights, Pair
 from recsys.model import Model
 from recsys.result_cache import ResultCache, digest_of
 from recsys.rules import PLAIN, Rules
@@ -96,9 +96,8 @@ class QueryReader:
         self.unavailable_rows = unavailable_rows
         self.settings = settings
         self.browsing_decay = browsing_decay
-        self._event_weights = event_weights(weights)
-        self._full_weight = max(self._event_weights.values())
-        self._returned = weights.return_factor
+        self._weights = EventWeights(weights)
+        self._full_weight = max(self._weights.by_type.values())
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
         self._recent_placed: ResultCache[np.ndarray] = ResultCache(RECENT_TEXTS)
 
@@ -152,44 +151,30 @@ class QueryReader:
         return int(entries.timestamps.max(initial=0))
 
     def _with_session(self, stored: History, session: Sequence[Signal]) -> tuple[History, list[np.ndarray]]:
-        """The stored history followed by the session, and the vectors of the session's texts, which text rows from
-        `len(users.texts)` on point to. An item in both moves to its newest place."""
+        """The stored history with the events of the session, oldest first, and the vectors of the session's texts.
+
+        Text rows from `len(users.texts)` on point to these. An item of both moves to the time of its newest event;
+        events of the same time keep the order of the session.
+        """
         texts: list[np.ndarray] = []
-        added: list[_Entry] = []
-        returned_rows: set[int] = set()
+        entries: list[_Entry] = []
+        pairs: dict[int, _Entry] = {}
         for signal in session:
             row = self.rows.get(signal.item_id, -1) if signal.item_id is not None else -1
-            at, code = int(signal.timestamp.timestamp() * 1_000_000), EVENT_TYPES.index(signal.event_type)
-            if row >= 0 and signal.event_type not in ("impression", "search"):
-                before = next((entry for entry in added if entry.item_row == row), _Entry(row))
-                added = [entry for entry in added if entry is not before]
-                weight = before.weight + self._weight(signal)
-                n_bought = before.n_bought + (signal.event_type == "purchase")
-                n_bought = max(n_bought, int(signal.event_type in HAD_TYPES))
-                added.append(_Entry(row, -1, weight, at, max(before.event_type, code), n_bought))
-                if signal.event_type == "return":
-                    returned_rows.add(row)
+            at_us, code = int(signal.timestamp.timestamp() * 1_000_000), EVENT_TYPES.index(signal.event_type)
+            if row >= 0 and self._weights.counts(signal.event_type):
+                before = pairs.get(row) or _stored_entry(stored, row)
+                pair = self._weights.after(before.pair, signal.event_type, signal.value)
+                pairs[row] = _Entry(row, -1, max(at_us, before.timestamp), pair)
+                entries = [entry for entry in entries if entry.item_row != row]
+                entries.append(pairs[row])
             if signal.text_vector is not None:
-                added.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, at, code, 0))
+                entries.append(_Entry(-1, len(self.users.texts) + len(texts), at_us, Pair(event_type=code)))
                 texts.append(signal.text_vector)
-        if not added:
+        if not entries:
             return stored, texts
-        new = _history(added)
-        again = np.isin(stored.item_rows, new.item_rows) & (stored.item_rows >= 0)
-        for place in np.flatnonzero(again):
-            to = np.flatnonzero(new.item_rows == stored.item_rows[place])
-            new.weights[to] += stored.weights[place]
-            new.n_bought[to] += stored.n_bought[place]
-            new.event_types[to] = np.maximum(new.event_types[to], stored.event_types[place])
-        new.weights[np.isin(new.item_rows, list(returned_rows))] *= self._returned
-        return stored.take(~again).followed_by(new), texts
-
-    def _weight(self, signal: Signal) -> float:
-        """As the night weighs it: a rating by its stars."""
-        weight = self._event_weights[signal.event_type]
-        if signal.event_type == "rating" and signal.value is not None:
-            return weight * liked_share(signal.value)
-        return weight
+        stays = ~np.isin(stored.item_rows, list(pairs))
+        return _in_time(stored.take(stays).followed_by(_history(entries))), texts
 
     def _read(
         self,
@@ -202,10 +187,10 @@ class QueryReader:
         """What the sequence model reads: liked items and texts, the page's items, the request's own sentence; the
         newest that it has room for. With the placed vectors (k, dim) that its text rows point into."""
         texts = [*session_texts]
-        view, search = EVENT_TYPES.index("view"), EVENT_TYPES.index("search")
-        last = [_Entry(int(row), -1, 1.0, asked_at_us, view, 0) for row in page_rows]
+        view, search = Pair(1.0, EVENT_TYPES.index("view")), Pair(event_type=EVENT_TYPES.index("search"))
+        last = [_Entry(int(row), -1, asked_at_us, view) for row in page_rows]
         if sentence is not None:
-            last.append(_Entry(-1, len(self.users.texts) + len(texts), 0.0, asked_at_us, search, 0))
+            last.append(_Entry(-1, len(self.users.texts) + len(texts), asked_at_us, search))
             texts.append(sentence)
         is_read = (entries.weights > 0) | (entries.text_rows >= 0)
         if len(page_rows):
@@ -218,10 +203,11 @@ class QueryReader:
         if not is_text.any():
             return entries_read, np.zeros((0, self._placed_texts.shape[1]), dtype=np.float32)
         rows, n_stored = entries_read.text_rows[is_text], len(self._placed_texts)
-        placed = self._placed_texts[rows[rows < n_stored]]  # stored texts are older than those of the session
-        if texts:
-            new = self._placed(np.stack(texts))
-            placed = np.concatenate([placed, new[rows[rows >= n_stored] - n_stored]])
+        is_new = rows >= n_stored
+        placed = np.empty((len(rows), self._placed_texts.shape[1]), dtype=np.float32)
+        placed[~is_new] = self._placed_texts[rows[~is_new]]
+        if is_new.any():
+            placed[is_new] = self._placed(np.stack(texts))[rows[is_new] - n_stored]
         local = np.where(is_text, np.cumsum(is_text) - 1, -1)
         return replace(entries_read, text_rows=local.astype(np.int32)), placed
 
@@ -270,23 +256,37 @@ class QueryReader:
 
 
 class _Entry(NamedTuple):
-    """One entry of a `History`."""
+    """One entry of a `History`; timestamp: microseconds."""
 
     item_row: int
-    text_row: int = -1
-    weight: float = 0.0
-    timestamp: int = 0
-    event_type: int = 0
-    n_bought: int = 0
+    text_row: int
+    timestamp: int
+    pair: Pair
+
+
+def _stored_entry(stored: History, row: int) -> _Entry:
+    """The item's entry in the stored history, an empty one where it has none."""
+    places = np.flatnonzero(stored.item_rows == row)
+    if len(places) == 0:
+        return _Entry(row, -1, 0, Pair())
+    place = places[0]
+    pair = Pair(float(stored.weights[place]), int(stored.event_types[place]), int(stored.n_bought[place]))
+    return _Entry(row, -1, int(stored.timestamps[place]), pair)
 
 
 def _history(entries: Sequence[_Entry]) -> History:
-    item_rows, text_rows, weights, timestamps, event_types, n_bought = zip(*entries, strict=True)
     return History(
-        np.array(item_rows, dtype=np.int32),
-        np.array(text_rows, dtype=np.int32),
-        np.array(weights, dtype=np.float32),
-        np.array(timestamps, dtype=np.int64),
-        np.array(event_types, dtype=np.int8),
-        np.array(n_bought, dtype=np.int32),
+        np.array([entry.item_row for entry in entries], dtype=np.int32),
+        np.array([entry.text_row for entry in entries], dtype=np.int32),
+        np.array([entry.pair.weight for entry in entries], dtype=np.float32),
+        np.array([entry.timestamp for entry in entries], dtype=np.int64),
+        np.array([entry.pair.event_type for entry in entries], dtype=np.int8),
+        np.array([entry.pair.n_bought for entry in entries], dtype=np.int32),
     )
+
+
+def _in_time(entries: History) -> History:
+    """Oldest first: an event can reach the event log after the release was made and be older than what it holds."""
+    if np.all(entries.timestamps[1:] >= entries.timestamps[:-1]):
+        return entries
+    return entries.take(np.argsort(entries.timestamps, kind="stable"))

@@ -95,9 +95,7 @@ class Evidence:
 
     @classmethod
     def load(cls, folder: Path, n_items: int) -> Evidence:
-        """A release from before there were any has no sentences. Raises StoreError for damaged ones."""
-        if not (folder / QUOTES_FILE).exists():
-            return cls.none(n_items)
+        """Raises StoreError where the files are missing or damaged."""
         try:
             quotes = pl.read_parquet(folder / QUOTES_FILE)
             vectors = np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False).view(np.ndarray)

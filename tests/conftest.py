@@ -263,10 +263,15 @@ def published_shop(tmp_path_factory: pytest.TempPathFactory) -> PublishedShop:
     held: list[TrainedRelease] = []
 
     def publish_and_hold(
-        store: Store, workspace: Workspace, trained: TrainedRelease, settings: Settings, now: datetime
+        store: Store,
+        workspace: Workspace,
+        release_id: str,
+        trained: TrainedRelease,
+        settings: Settings,
+        now: datetime,
     ) -> Manifest:
         held.append(trained)
-        return publish(store, workspace, trained, settings, now)
+        return publish(store, workspace, release_id, trained, settings, now)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs.nightly.steps, "publish", publish_and_hold)

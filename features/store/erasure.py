@@ -1,4 +1,4 @@
-"""What of a release belongs to a shopper: rows of tables, sentences of their reviews, vectors of their searches."""
+"""What a release holds of one shopper: rows of tables, sentences of their reviews, vectors of their searches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.store.release import TEXTS_FILE
+from features.store.store import Release
 from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE
 
 
@@ -26,14 +27,15 @@ class WithoutShopper:
             is_removed = is_removed | rows["review_id"].is_in(list(self.review_ids))
         return ~is_removed
 
-    def write_model(self, old: Path, new: Path, users: pl.DataFrame) -> dict[str, int]:
-        """Sentences of their reviews go; vectors of texts that nobody's history points to become zero."""
+    def write_model(self, old: Release, new: Path, users: pl.DataFrame) -> dict[str, int]:
+        """Removes the sentences of their reviews; vectors of texts that no history points to any more become zero."""
         counts = {"sentences to quote": self._quotes(old, new), "vectors of searches": _texts(old, new, users)}
         return {name: count for name, count in counts.items() if count}
 
-    def _quotes(self, old: Path, new: Path) -> int:
-        if not (old / QUOTES_FILE).exists():
+    def _quotes(self, release: Release, new: Path) -> int:
+        if not release.manifest.has(QUOTES_FILE):
             return 0
+        old = release.model_dir
         quotes = pl.read_parquet(old / QUOTES_FILE)
         stays = ~quotes["review_id"].is_in(list(self.review_ids))
         if stays.all():
@@ -44,12 +46,11 @@ class WithoutShopper:
         return int((~stays).sum())
 
 
-def _texts(old: Path, new: Path, users: pl.DataFrame) -> int:
-    """Rows stay where they are, as histories point to them by number. A text that others searched for, too, stays
-    theirs."""
-    if not (old / TEXTS_FILE).exists():
+def _texts(release: Release, new: Path, users: pl.DataFrame) -> int:
+    """Rows stay in their places, as histories point to them by number; a text that others searched for stays, too."""
+    if not release.manifest.has(TEXTS_FILE):
         return 0
-    texts = np.load(old / TEXTS_FILE, mmap_mode="r", allow_pickle=False)
+    texts = np.load(release.model_dir / TEXTS_FILE, mmap_mode="r", allow_pickle=False)
     entries = users["history"].explode().drop_nulls()
     read = entries.struct.field("text_row").drop_nulls().unique().to_numpy()
     unread = np.ones(len(texts), dtype=bool)

@@ -1,14 +1,14 @@
-"""What a release consists of, as files: its manifest, and the pointer that says which release is served.
+"""The manifest of a release, and the pointer that says which release is served.
 
 `releases/ID/manifest.json` names everything in one release; `releases/CURRENT` names the served release and the
-SHA-256 of every published manifest. A release folder that `CURRENT` does not list is a publish that never ended.
+SHA-256 of every published manifest. A release folder that `CURRENT` does not list is left from an interrupted publish.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,25 +16,28 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import polars as pl
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
+from features.store.formats import FORMATS, LATEST, from_file, to_file
 from features.workspace.atomic_files import sha256_of, sync, write_atomically
 from recsys.errors import StoreError
 
 MANIFEST_FILE: Final = "manifest.json"
 NEXT_FILE: Final = "manifest.next.json"
-"""The manifest of a release that is being rewritten: it counts as soon as `CURRENT` has its digest."""
+"""The new manifest of a release that is being rewritten: it takes effect as soon as `CURRENT` has its digest."""
 
 MODEL_FOLDER: Final = "model"
-"""Of a release that was never rewritten."""
+"""The folder of the model files, until the release is rewritten."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class LivePosition:
-    """How far the night had read the live database: events and item changes numbered higher are not in the release.
+    """How far the nightly run had read the live database: events and item changes with higher numbers are not in the
+    release.
 
-    database_id: the one it was, as numbers of another mean nothing; "" where there was none yet.
+    database_id: of the database that was read, as the numbers of another mean nothing; "" where there was none yet.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -49,10 +52,11 @@ BEGINNING: Final = LivePosition()
 
 @dataclass(frozen=True)
 class Manifest:
-    """One release: table versions, model files and how it was made and judged.
+    """One release: table versions, model files, what it was made from and how good it is.
 
     tables, rows: Lance version and row count, by table. files: SHA-256 by path relative to the release's folder.
-    metrics: JSON, by slice. live: of releases from before there was a live database, its beginning.
+    metrics: JSON, by source ("fused" for the lists as served), then by slice. log_offset: how far the live database was
+    read, `BEGINNING` in releases that are older than live databases. format: see `features.store.formats`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -68,12 +72,30 @@ class Manifest:
     encoder_sha256: str
     config_sha256: str
     metrics: dict[str, Any]
-    live: LivePosition = BEGINNING
+    log_offset: LivePosition = BEGINNING
+    format: int = LATEST
 
     @property
     def model_folder(self) -> str:
         """Where the model files lie in the release's folder: `model`, another once the release was rewritten."""
         return next(iter(self.files), MODEL_FOLDER).partition("/")[0]
+
+    def has(self, name: str) -> bool:
+        """Whether the release has this model file."""
+        return f"{self.model_folder}/{name}" in self.files
+
+    def has_all(self, names: Sequence[str]) -> bool:
+        """Whether the release has these model files.
+
+        Raises StoreError where one is missing that a release of this format always has.
+        """
+        missing = [name for name in names if not self.has(name)]
+        if not FORMATS[self.format].may_lack.issuperset(missing):
+            raise StoreError(
+                f"release {self.release_id}: damaged: its manifest (format {self.format}) lists no {missing[0]}; "
+                "roll back to another release"
+            )
+        return not missing
 
 
 @dataclass(frozen=True)
@@ -87,6 +109,7 @@ class Pointer:
 
 
 _MANIFEST: Final = TypeAdapter(Manifest)
+_JSON: Final = TypeAdapter(dict[str, Any])
 _POINTER: Final = TypeAdapter(Pointer)
 
 
@@ -98,21 +121,25 @@ def new_release_id(as_of: datetime, now: datetime, config_sha256: str) -> str:
 
 def write_manifest(folder: Path, manifest: Manifest, name: str = MANIFEST_FILE) -> str:
     """Write a release's manifest to its folder; returns the file's SHA-256."""
-    content = _MANIFEST.dump_json(manifest, indent=2)
+    content = to_json(to_file(_MANIFEST.dump_python(manifest, mode="json")), indent=2, inf_nan_mode="constants")
     write_atomically(folder / name, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def read_manifest(folder: Path, sha256: str) -> Manifest:
-    """The manifest in a release's folder; StoreError where it is missing or not the one that was published."""
+    """The manifest in a release's folder, of any of `FORMATS`.
+
+    Raises StoreError where it is missing, not the one that was published, or of a format that is not known.
+    """
     path = folder / MANIFEST_FILE
     content = _read(path)
     if hashlib.sha256(content).hexdigest() != sha256:
-        rewritten = folder / NEXT_FILE  # a rewrite that counts and was cut off before its last step
+        rewritten = folder / NEXT_FILE  # a rewrite that took effect and was interrupted before its last step
         content = _read(rewritten) if rewritten.exists() else b""
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StoreError(f"{path}: altered since it was published; roll back to another release")
-    return _parse(path, _MANIFEST, content)
+    as_written: dict[str, Any] = _parse(path, _JSON, content)
+    return _parse(path, _MANIFEST, to_json(from_file(as_written, str(path)), inf_nan_mode="constants"))
 
 
 def take_next_manifest(folder: Path, sha256: str) -> None:
@@ -128,7 +155,7 @@ def take_next_manifest(folder: Path, sha256: str) -> None:
 
 
 def write_pointer(path: Path, pointer: Pointer) -> None:
-    """Replace `CURRENT` atomically: the moment at which a release is published, or another one served."""
+    """Replace `CURRENT` atomically: at this moment a release is published, or another release is served."""
     write_atomically(path, _POINTER.dump_json(pointer, indent=2))
 
 
@@ -179,7 +206,7 @@ class ReleaseDraft:
     """A release to be published.
 
     tables: all of `KEYS`, any of them without rows; vectors are `pl.Array(pl.Float32, dim)`, a missing one is null.
-    model_dir: a folder whose files are copied into the release. metrics: JSON, by slice.
+    model_dir: a folder whose files are copied into the release. metrics, log_offset: as in `Manifest`.
     """
 
     release_id: str
@@ -190,7 +217,7 @@ class ReleaseDraft:
     encoder_sha256: str
     config_sha256: str
     metrics: Mapping[str, Any]
-    live: LivePosition = BEGINNING
+    log_offset: LivePosition = BEGINNING
 
 
 def check_draft(draft: ReleaseDraft, published: Container[str]) -> None:

@@ -1,4 +1,4 @@
-"""A published release in memory, ready to answer."""
+"""A published release in memory, ready to recommend."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from features.encoder.selection import resolve_path
+from features.store.formats import CO_PURCHASE_FILES, QUOTE_FILES
 from features.store.manifest import Manifest
 from features.store.store import Store
 from features.workspace.hidden_reviews import hidden_ids
@@ -25,21 +26,21 @@ from recsys.users import users_from_table
 from recsys.workspace import Workspace
 
 SETTINGS_FILE = "settings.json"
-"""The settings that a release was made with travel with its model: it is read by the rules that it was made by."""
+"""The settings that a release was trained with, beside its model: the service uses these for its lists."""
 
 TEXTS_FILE = "texts.npy"
-"""Vectors of what the shoppers searched for and read. The words themselves are in no release."""
+"""Vectors of what the shoppers searched for and read. The texts themselves are in no release."""
 
 ITEM_COLUMNS: Final = (
     *("item_id", "title", "category", "brand", "price", "available", "updated_at", "attributes"),
     *("rating", "n_reviews"),
 )
-"""What the service knows of an item beside the model's arrays, as far as the release has it."""
+"""What the service reads of an item beside the model's arrays, as far as the catalogue has these columns."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a recommender is made of beside model and shoppers: its items, as rows of the table, and the settings."""
+    """What a recommender needs beside model and shoppers: its items, as rows of the table, and the settings."""
 
     items: pl.DataFrame
     settings: config.Settings
@@ -47,8 +48,8 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class LoadedRelease:
-    """One release with its recommender; `encoder` is what its text vectors were made with. catalogue: to make another
-    recommender of it, with items as they have become since."""
+    """One release with its recommender. encoder: of its text vectors; catalogue: to build another recommender from the
+    release, with items that have changed since."""
 
     release_id: str
     manifest: Manifest
@@ -62,34 +63,33 @@ def load_release(
 ) -> LoadedRelease:
     """Load a release, the served one by default; its arrays are mapped, its shoppers and titles read into memory.
 
-    hidden_reviews: ids of reviews that must not be quoted, asked for each; by default those that are hidden now.
+    hidden_reviews: ids of reviews that must not be quoted, looked up for each quote; by default those hidden now.
 
-    Raises StoreError where there is none, or a part of it is missing, altered, or does not fit the others,
-    DataError where it cannot be told what is hidden, and
-    EncoderError where the encoder that was tuned for it has left the workspace.
+    Raises StoreError where there is no such release, or a part of it is missing, altered, or does not fit the others;
+    DataError where the list of hidden reviews cannot be read; and EncoderError where the encoder that was tuned for the
+    release is no longer in the workspace.
     """
     release = Store(workspace).open(release_id)
-    model = Model.load(release.model_dir)
-    settings = _settings(release.model_dir / SETTINGS_FILE)
+    manifest, folder = release.manifest, release.model_dir
+    model = Model.load(folder)
+    settings = _settings(folder / SETTINGS_FILE)
     known = release.columns("items")
     items = release.table("items", [name for name in ITEM_COLUMNS if name in known])
     if not items["item_id"].equals(model.item_ids):
         raise StoreError(f"release {release.release_id}: its items table and its model name different items")
     table = release.table("users", ["user_id", "history"])
-    users = users_from_table(
-        table, release.vectors("users", "text_vector"), read_texts(release.model_dir), model.item_ids
-    )
+    users = users_from_table(table, release.vectors("users", "text_vector"), read_texts(folder), model.item_ids)
     n_items = len(items)
     facts = ExplanationData(
-        CoPurchases.load(release.model_dir, n_items),
-        Evidence.load(release.model_dir, n_items),
+        CoPurchases.load(folder, n_items) if manifest.has_all(CO_PURCHASE_FILES) else CoPurchases.none(n_items),
+        Evidence.load(folder, n_items) if manifest.has_all(QUOTE_FILES) else Evidence.none(n_items),
         hidden_ids(workspace.hidden_reviews) if hidden_reviews is None else hidden_reviews,
         settings.complements.max_similarity,
     )
     recommender = Recommender.of_release(model, users, items, settings, facts)
     recommender.properties.prepare()
     encoder = resolve_path(workspace, settings.encoder)
-    return LoadedRelease(release.release_id, release.manifest, recommender, encoder, Catalogue(items, settings))
+    return LoadedRelease(release.release_id, manifest, recommender, encoder, Catalogue(items, settings))
 
 
 def read_texts(folder: Path) -> np.ndarray:

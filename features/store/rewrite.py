@@ -61,9 +61,11 @@ class Change(Protocol):
     def stays(self, table: str, rows: pl.DataFrame) -> pl.Series:
         """A boolean for each row."""
 
-    def write_model(self, old: Path, new: Path, users: pl.DataFrame) -> dict[str, int]:
-        """Write into the empty folder `new` those files of `old` that must change, by the same names; how many of what
-        left them. users: the rows that stay of that table."""
+    def write_model(self, old: Release, new: Path, users: pl.DataFrame) -> dict[str, int]:
+        """Write into the empty folder `new` those model files of `old` that must change, by the same names.
+
+        users: the rows of that table that stay. Returns how many entries were removed, by what they are.
+        """
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _write_models(rewrite: _Rewrite) -> None:
         new = _next_model_folder(release.model_dir)
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        removed = rewrite.change.write_model(release.model_dir, new, users)
+        removed = rewrite.change.write_model(release, new, users)
         if not removed:
             new.rmdir()
             continue

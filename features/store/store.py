@@ -254,7 +254,7 @@ class _Publication:
             encoder_sha256=draft.encoder_sha256,
             config_sha256=draft.config_sha256,
             metrics=dict(draft.metrics),
-            live=draft.live,
+            log_offset=draft.log_offset,
         )
 
 

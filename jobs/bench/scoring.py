@@ -15,7 +15,8 @@ from jobs.training.fit import history_of
 from jobs.training.held_out_requests import sampled
 from recsys.batch_scoring import batches
 from recsys.config import Settings
-from recsys.interactions import event_weights, interactions, matrix, positions
+from recsys.event_weights import event_weights
+from recsys.interactions import interactions, matrix, positions
 from recsys.metrics import target_ranks
 from recsys.split import HeldOut
 from recsys.top_k import top_k

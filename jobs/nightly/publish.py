@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
-from features.store.manifest import BEGINNING, LivePosition, Manifest, new_release_id
+from features.store.manifest import BEGINNING, LivePosition, Manifest
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import ReleaseDraft, Store
 from features.workspace.record_file import RecordFile
@@ -81,7 +81,9 @@ class TrainedRelease:
     made_from: ReleaseInputs = ReleaseInputs()
 
 
-def publish(store: Store, workspace: Workspace, trained: TrainedRelease, settings: Settings, now: datetime) -> Manifest:
+def publish(
+    store: Store, workspace: Workspace, release_id: str, trained: TrainedRelease, settings: Settings, now: datetime
+) -> Manifest:
     """Write the release and point `CURRENT` at it. Deletes older releases beyond `releases.keep`, except those that
     experiments are served from."""
     workspace.runs.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ def publish(store: Store, workspace: Workspace, trained: TrainedRelease, setting
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
         MADE_FROM.write(model_dir, trained.made_from)
         draft = ReleaseDraft(
-            release_id=new_release_id(trained.as_of, now, settings.digest()),
+            release_id=release_id,
             as_of=trained.as_of,
             tables={
                 "items": items_table(trained),
@@ -108,7 +110,7 @@ def publish(store: Store, workspace: Workspace, trained: TrainedRelease, setting
             encoder_sha256=trained.encoder_sha256,
             config_sha256=settings.digest(),
             metrics=trained.metrics,
-            live=trained.live,
+            log_offset=trained.live,
         )
         manifest = store.publish(draft, now)
     store.collect(settings.releases.keep, now, settings.experiment_releases())

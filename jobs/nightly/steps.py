@@ -248,7 +248,7 @@ def publish_release(run: NightlyRun, draft: StepOutputWriter) -> Counts:
             live=run.live,
             made_from=replace(run.learned.made_from, key=draft.key),
         )
-        publish(run.store, run.workspace, trained, settings, run.now)
+        publish(run.store, run.workspace, release_id, trained, settings, run.now)
     RELEASE.write(draft.folder, ReleaseRecord(release_id))
     return {}
 

@@ -73,7 +73,7 @@ class LiveCatalogue(Watch):
             updated = self._updated
             if updated is not None and updated.base is base and updated.version == version:
                 return False
-            live = base.release.manifest.live
+            live = base.release.manifest.log_offset
             after = live.item_version if live.database_id == self._changes.database.id else 0
             changed = self._changes.after(after) if version > after else None
             if changed is None or changed.is_empty():

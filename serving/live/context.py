@@ -38,8 +38,8 @@ class LiveItems:
     def unavailable_ids(self, manifest: Manifest) -> frozenset[str]:
         """Ids of items that no list may hold, whatever the release says. Raises StoreError where the database cannot
         be read."""
-        is_same_database = manifest.live.database_id == self._changes.database.id
-        in_release = manifest.live.item_version if is_same_database else 0
+        is_same_database = manifest.log_offset.database_id == self._changes.database.id
+        in_release = manifest.log_offset.item_version if is_same_database else 0
         version = self._changes.version()
         known_version, item_ids = self._known.get(manifest.release_id, NOTHING)
         if known_version != version:
@@ -73,8 +73,8 @@ class RecentEvents:
         cannot be read."""
         if user_id is None or self._limit == 0:
             return []
-        is_same_database = manifest.live.database_id == self._events.database.id
-        after = manifest.live.event_seq if is_same_database else 0
+        is_same_database = manifest.log_offset.database_id == self._events.database.id
+        after = manifest.log_offset.event_seq if is_same_database else 0
         return self._events.recent(user_id, after, manifest.as_of, self._limit)
 
 

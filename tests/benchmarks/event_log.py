@@ -84,7 +84,7 @@ async def measured(events: EventLog) -> list[dict[str, object]]:
     writer.close()
     reader = LiveReader()
     recent = RecentEvents(events, 100)
-    holds_all = replace(MANIFEST, as_of=NOON + timedelta(days=99), live=LivePosition(events.database.id, 10**9))
+    holds_all = replace(MANIFEST, as_of=NOON + timedelta(days=99), log_offset=LivePosition(events.database.id, 10**9))
     for what, user_id, manifest in (
         ("read, shopper without events", "none", MANIFEST),
         ("read, 10 new events", "few", MANIFEST),

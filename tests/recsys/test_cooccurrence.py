@@ -71,8 +71,9 @@ def test_of_a_resellers_purchases_the_newest_are_paired() -> None:
     assert together.shoppers[len(ids) - 1].nnz == MAX_BASKET - 1
 
 
-def test_it_comes_back_from_disk_and_a_release_without_it_knows_nothing(tmp_path: Path) -> None:
-    assert CoPurchases.load(tmp_path, 4).shoppers.nnz == 0
+def test_it_comes_back_from_disk_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="together cannot be read"):
+        CoPurchases.load(tmp_path, 4)
     together = learn_together(BASKETS, ITEMS, ComplementsSettings())
     together.save(tmp_path)
     again = CoPurchases.load(tmp_path, 4)

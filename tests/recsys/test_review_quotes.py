@@ -71,8 +71,9 @@ def test_small_numbers_keep_directions() -> None:
     assert (back * vectors).sum(axis=1).min() > 0.999
 
 
-def test_it_comes_back_from_disk_and_a_release_without_it_quotes_nothing(tmp_path: Path) -> None:
-    assert Evidence.load(tmp_path, 3).quote(0, None, "text") is None
+def test_it_comes_back_from_disk_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"quotes\.parquet"):
+        Evidence.load(tmp_path, 3)
     evidence().save(tmp_path)
     again = Evidence.load(tmp_path, 3)
     assert again.quotes.equals(evidence().quotes)

@@ -1,10 +1,12 @@
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from features.store.formats import FORMATS, LATEST, QUOTE_FILES
 from features.store.manifest import (
     BEGINNING,
     LivePosition,
@@ -32,7 +34,7 @@ MANIFEST = Manifest(
     encoder_sha256="11" * 32,
     config_sha256="22" * 32,
     metrics={"all": {"recall@10": 0.125}, "cold items": {"recall@10": 0.0}},
-    live=LivePosition("5f2c", 12),
+    log_offset=LivePosition("5f2c", 12),
 )
 
 
@@ -41,11 +43,72 @@ def digest_of(path: Path) -> str:
 
 
 def test_a_manifest_from_before_there_was_a_live_database_begins_at_its_beginning(tmp_path: Path) -> None:
-    write_manifest(tmp_path, MANIFEST)
+    write_manifest(tmp_path, replace(MANIFEST, format=0))
     content = json.loads((tmp_path / "manifest.json").read_text())
     del content["live"]
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    assert read_manifest(tmp_path, digest_of(tmp_path / "manifest.json")).live == BEGINNING
+    assert read_manifest(tmp_path, digest_of(tmp_path / "manifest.json")).log_offset == BEGINNING
+
+
+def read_content(folder: Path, content: dict[str, object]) -> Manifest:
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return read_manifest(folder, digest_of(folder / "manifest.json"))
+
+
+def test_a_manifest_that_names_no_format_is_one_of_recsys_0_1(tmp_path: Path) -> None:
+    """Byte for byte what the version before formats wrote."""
+    old = {
+        "release_id": "b",
+        "parent": "a",
+        "as_of": "2026-11-23T03:00:00Z",
+        "created_at": "2026-11-23T04:00:00Z",
+        "tables": {"items": 4, "users": 2, "reviews": 9},
+        "rows": {"items": 12, "users": 0, "reviews": 3},
+        "files": {"model/factors.npz": "00" * 32},
+        "encoder_id": "minilm",
+        "encoder_sha256": "11" * 32,
+        "config_sha256": "22" * 32,
+        "metrics": {"again": {"all": {"recall": 0.5}}, "fused": {"all": {"recall": 0.125}}},
+        "live": {"database_id": "5f2c", "event_seq": 12, "item_version": 0},
+    }
+    manifest = read_content(tmp_path, old)
+    assert (manifest.format, manifest.log_offset) == (0, LivePosition("5f2c", 12))
+    assert manifest.metrics.keys() == {"buy_again", "fused"}  # sources have their names of today
+    write_manifest(tmp_path, manifest)  # as an erasure does
+    assert json.loads((tmp_path / "manifest.json").read_text()) == old | {
+        "metrics": {"buy_again": {"all": {"recall": 0.5}}, "fused": {"all": {"recall": 0.125}}}
+    }
+
+
+def test_a_new_manifest_says_its_format(tmp_path: Path) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    assert content["format"] == LATEST == max(FORMATS)
+    assert content["log_offset"]["event_seq"] == 12
+    assert "live" not in content
+
+
+def test_a_format_of_a_later_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    content = json.loads((tmp_path / "manifest.json").read_text()) | {"format": 7, "colour": "blue"}
+    with pytest.raises(StoreError, match=r"release format 7, this version of recsys reads 0 and 1; update recsys, or"):
+        read_content(tmp_path, content)
+
+
+@pytest.mark.parametrize("wrong", ["1", None, 1.0])
+def test_a_format_that_is_no_whole_number_is_damage(tmp_path: Path, wrong: object) -> None:
+    write_manifest(tmp_path, MANIFEST)
+    content = json.loads((tmp_path / "manifest.json").read_text()) | {"format": wrong}
+    with pytest.raises(StoreError, match=r"damaged at format"):
+        read_content(tmp_path, content)
+
+
+def test_only_an_older_format_may_lack_a_file_of_every_newer_release() -> None:
+    with pytest.raises(StoreError, match=r"its manifest \(format 1\) lists no quotes\.parquet"):
+        MANIFEST.has_all(QUOTE_FILES)
+    assert not replace(MANIFEST, format=0).has_all(QUOTE_FILES)
+    whole = replace(MANIFEST, files={f"model-2/{name}": "" for name in QUOTE_FILES})
+    assert whole.has_all(QUOTE_FILES)
 
 
 def test_a_manifest_reads_back_as_written(tmp_path: Path) -> None:

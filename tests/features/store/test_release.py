@@ -1,5 +1,6 @@
 """Loading a release; that it answers as the night measured is in tests/test_parity.py."""
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import PublishedShop
 
+from features.store.formats import CO_PURCHASE_FILES, QUOTE_FILES
 from features.store.release import SETTINGS_FILE, TEXTS_FILE, load_release, read_texts
 from features.store.store import ReleaseDraft, Store
 from features.workspace.hidden_reviews import hide_reviews
@@ -116,6 +118,54 @@ def test_a_release_from_before_there_was_sentiment_is_read(copied: Workspace) ->
     loaded = load_release(copied)
     assert loaded.release_id == "old"
     assert loaded.recommender.recommend([Query(user_id=next(iter(loaded.recommender.users.rows)))])
+
+
+def with_manifest(workspace: Workspace, release_id: str, content: dict[str, object]) -> None:
+    """Put another manifest in the place of the release's, as another version would have published it."""
+    data = json.dumps(content).encode()
+    (workspace.releases / release_id / "manifest.json").write_bytes(data)
+    pointer = json.loads(workspace.current.read_text())
+    pointer["published"][release_id] = hashlib.sha256(data).hexdigest()
+    workspace.current.write_text(json.dumps(pointer))
+
+
+def test_a_release_without_a_format_is_served_and_rolled_back_to(copied: Workspace) -> None:
+    """As recsys 0.1 published it before it had quotes and co-purchases."""
+    store = Store(copied)
+    now, query = store.open(), Query(user_id=next(iter(load_release(copied).recommender.users.rows)), explain=True)
+    expected = [item.item_id for item in load_release(copied).recommender.recommend([query])[0].items]
+    content = json.loads((copied.releases / now.release_id / "manifest.json").read_text())
+    assert content.pop("format") == 1
+    content["live"] = content.pop("log_offset")
+    for name in (*QUOTE_FILES, *CO_PURCHASE_FILES):
+        del content["files"][f"model/{name}"]
+        (now.model_dir / name).unlink()
+    with_manifest(copied, now.release_id, content)
+
+    store.rollback(now.release_id, now.manifest.created_at)
+    loaded = load_release(copied)
+    items = loaded.recommender.recommend([query])[0].items
+    assert [item.item_id for item in items] == expected
+    assert all(item.explanation is not None and item.explanation.quote is None for item in items)
+
+
+def test_a_release_of_today_without_its_quotes_is_damaged(copied: Workspace) -> None:
+    release_id = load_release(copied).release_id
+    content = json.loads((copied.releases / release_id / "manifest.json").read_text())
+    del content["files"][f"model/{QUOTE_FILES[0]}"]
+    with_manifest(copied, release_id, content)
+    with pytest.raises(StoreError, match=r"damaged: its manifest \(format 1\) lists no quotes\.parquet"):
+        load_release(copied)
+
+
+def test_a_release_of_a_later_version_is_neither_loaded_nor_rolled_back_to(copied: Workspace) -> None:
+    release_id = load_release(copied).release_id
+    content = json.loads((copied.releases / release_id / "manifest.json").read_text()) | {"format": 2}
+    with_manifest(copied, release_id, content)
+    for refused in (lambda: load_release(copied), lambda: Store(copied).rollback(release_id, datetime.now(UTC))):
+        with pytest.raises(StoreError, match=r"release format 2, this version of recsys reads 0 and 1; update recsys"):
+            refused()
+    assert Store(copied).releases() == []
 
 
 def test_settings_of_another_version_do_not_stop_a_rollback(copied: Workspace, monkeypatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from conftest import NIGHT, PublishedShop
 
 from features.item_map.layout import layout_path, load_layout
+from features.store.manifest import new_release_id
 from features.store.store import Store
 from jobs.__main__ import main
 from jobs.gate.records import GATE_FILE
@@ -37,9 +38,11 @@ class Releases:
 def three(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory) -> Releases:
     workspace = Workspace(tmp_path_factory.mktemp("three") / "shop")
     shutil.copytree(published_shop.workspace.root, workspace.root, ignore=shutil.ignore_patterns("steps"))
-    releases = published_shop.trained
+    trained = published_shop.trained
     for hours in (1, 2):
-        publish(Store(workspace), workspace, releases, published_shop.settings, NIGHT + timedelta(hours=hours))
+        now = NIGHT + timedelta(hours=hours)
+        release_id = new_release_id(trained.as_of, now, published_shop.settings.digest())
+        publish(Store(workspace), workspace, release_id, trained, published_shop.settings, now)
     return Releases(workspace, tuple(manifest.release_id for manifest in Store(workspace).releases()))
 
 

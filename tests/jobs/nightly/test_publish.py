@@ -5,6 +5,7 @@ from typing import Protocol
 
 import pytest
 
+from features.store.manifest import new_release_id
 from features.store.store import Store
 from features.workspace.location import NIGHT, reading, working
 from jobs.nightly.publish import TrainedRelease, publish
@@ -45,7 +46,9 @@ def test_a_run_keeps_the_releases_that_experiments_are_served_from(published_sho
         changed = {"releases": {"keep": 1}, "experiments": experiments}
         settings = Settings.model_validate(published_shop.settings.model_dump() | changed)
         with working(place, NIGHT, lambda: NOW) as workspace:
-            publish(Store(workspace), workspace, published_shop.trained, settings, NOW + timedelta(days=day))
+            trained, now = published_shop.trained, NOW + timedelta(days=day)
+            release_id = new_release_id(trained.as_of, now, settings.digest())
+            publish(Store(workspace), workspace, release_id, trained, settings, now)
         return releases(place)
 
     release_ids, second, served = night(1, {"mix": {"arms": {"now": {}, "then": {"release": first}}}})

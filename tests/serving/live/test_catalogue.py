@@ -120,7 +120,7 @@ def test_a_new_release_answers_at_once_and_knows_the_changes_that_it_holds(
     catalogue = LiveCatalogue(lambda: current[0], changes, poll_s=1.0)
     put(changes, "clog", title="wooden shoes")
     assert catalogue.poll()
-    held = replace(live.release.manifest, live=LivePosition(changes.database.id, 0, changes.version()))
+    held = replace(live.release.manifest, log_offset=LivePosition(changes.database.id, 0, changes.version()))
     current[0] = replace(live, release=replace(live.release, manifest=held))
     assert catalogue.live is current[0]
     assert not catalogue.poll()

@@ -93,7 +93,7 @@ def request_with(*session: SessionEvent) -> RecommendRequest:
 
 def session_of(log: EventLog, request: RecommendRequest, live: LivePosition | None = None) -> list[tuple[Any, ...]]:
     """What the recommender is given as the session."""
-    manifest = replace(MANIFEST, live=live or MANIFEST.live)
+    manifest = replace(MANIFEST, log_offset=live or MANIFEST.log_offset)
     recent = RecentEvents(log, 10).of(request.user_id, manifest)
     answered = after_events(request, recent)
     return [(event.event_type, event.item_id, event.timestamp) for event in answered.session]
