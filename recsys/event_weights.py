@@ -110,4 +110,7 @@ def pair_columns(settings: config.InteractionsSettings) -> dict[str, pl.Expr]:
 
 
 def _strength(event_type: int) -> int:
-    return -1 if event_type == _SEARCH else event_type
+    """Above no event stands a search, above it the other types in the order of `EVENT_TYPES`."""
+    if event_type == _SEARCH:
+        return -1
+    return event_type if event_type >= 0 else -2
