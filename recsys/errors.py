@@ -23,7 +23,8 @@ leaves with exit code 2; the service answers it as JSON. Any other exception is 
 from typing import Final
 
 HELD_BACK: Final = 3
-"""Exit code of a night whose data or candidate did not pass: nothing is broken, and the served release stays."""
+"""Exit code of a nightly run whose data or candidate release did not pass: nothing is broken, and the served
+release stays."""
 
 
 class RecsysError(Exception):
@@ -59,7 +60,8 @@ class ClusterError(RecsysError):
 
 
 class GateError(RecsysError):
-    """A night's data or its candidate did not pass the checks or the gate; the served release stays."""
+    """The data or the candidate release of a nightly run did not pass the checks or the gate; the served release
+    stays."""
 
 
 class ApiKeyError(RecsysError):

@@ -47,7 +47,7 @@ def arm_of(name: str, share: float, weights: Mapping[str, float], user_id: str) 
     """The arm of a shopper, None outside the share: the same on every machine and every day.
 
     Two numbers in [0, 1) from the SHA-256 of name and id: whether the shopper takes part, and in which arm. As they
-    are independent, another share only adds or takes shoppers, and another experiment splits them anew.
+    are independent, another share only adds or takes shoppers, and another experiment splits them independently.
     """
     digest = hashlib.sha256(f"{name}\0{user_id}".encode()).digest()
     takes_part, place = (int.from_bytes(digest[at : at + 8], "big") / _2_64 for at in (0, 8))
@@ -97,7 +97,7 @@ def _relative_variance(values: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class RatioCheck:
-    """How likely a split as uneven as this is, where the weights are kept to."""
+    """How likely a split as uneven as this is, where the weights are respected."""
 
     chi_square: float
     p_value: float

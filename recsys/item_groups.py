@@ -18,7 +18,7 @@ PRICE_BANDS: Final = ("cheapest quarter", "below the middle", "above the middle"
 STAR_BANDS: Final = ("below 3 stars", "3 to 4 stars", "4 to 4.5 stars", "4.5 stars and more")
 OTHER: Final = "others"
 MAX_GROUPS: Final = 8
-"""So many colours are told apart."""
+"""This many colours can be distinguished."""
 
 ORDERED: Final[dict[str, tuple[str, ...]]] = {
     "price": PRICE_BANDS,

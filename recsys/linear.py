@@ -82,7 +82,7 @@ def _cosine(X: sp.csr_matrix, text: np.ndarray, settings: config.LinearSettings)
     transposed = columns.T.tocsr()
     vectors = torch.from_numpy(text)  # (n_items, dim)
     weighs_text = settings.text_weight > 0 and bool(text.any())
-    # blocks of a large catalogue are so large that making them anew costs as much as filling them
+    # blocks of a large catalogue are so large that allocating them again costs as much as filling them
     block_memory, alike_memory = torch.empty(2, BLOCK_ITEMS if weighs_text else 0, X.shape[1])
     blocks = []
     for start in range(0, X.shape[1], BLOCK_ITEMS):

@@ -1,9 +1,9 @@
 """Ranking metrics; all items are ranked, nothing is sampled.
 
-Accuracy is told from the 0-based ranks of the targets: `ranks` is (n_users,) where each user has one target, or
+Accuracy is computed from the 0-based ranks of the targets: `ranks` is (n_users,) where each user has one target, or
 (n_users, n) with -1 where a user has fewer. Every accuracy metric returns one value a user, (n_users,) float64, 0.0 for
-a user without any target in the first k. What a list is like (coverage, novelty, diversity, popularity bias) is told
-from `shown_rows`, (n_users, k) item positions, best first, with -1 where a list is shorter.
+a user without any target in the first k. What a list is like (coverage, novelty, diversity, popularity bias) is
+computed from `shown_rows`, (n_users, k) item positions, best first, with -1 where a list is shorter.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def coverage(shown_rows: np.ndarray, n_items: int) -> float:
 def novelty(shown_rows: np.ndarray, popularity: np.ndarray, n_users: int) -> float:
     """Mean self-information of the shown items in bits: -log2 of the share of users that had the item in training.
 
-    popularity: (n_items,) distinct users; both counts are raised by one, so that an item nobody had is told too.
-    (Zhou et al. 2010, "Solving the apparent diversity-accuracy dilemma".) 0.0 where nothing is shown.
+    popularity: (n_items,) distinct users; both counts are raised by one, so that an item that nobody had is counted,
+    too. (Zhou et al. 2010, "Solving the apparent diversity-accuracy dilemma".) 0.0 where nothing is shown.
     """
     shown = shown_rows[shown_rows >= 0]
     if shown.size == 0:

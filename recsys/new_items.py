@@ -1,6 +1,6 @@
 """New items get places of their own: in one common ranking they drown, and what is never shown never gets buyers.
 
-Which new item takes a place is told by the shopper's evidence (its text, placed in the item space) and by how it did
+Which new item takes a place is decided by the shopper's evidence (its text, placed in the item space) and by how it did
 where it was shown before: a Gamma-Poisson posterior of clicks over expected clicks, read optimistically (UCB), so that
 an untried item goes before one that was shown in vain (Chapelle & Li 2011, "An empirical evaluation of Thompson
 sampling", compare both; this rule draws nothing at random).
@@ -69,17 +69,17 @@ def promise(expected: np.ndarray, successes: np.ndarray, settings: config.NewIte
 
 
 def is_slot(place: int, share: float) -> bool:
-    """Whether the 0-based place of a list is kept for a new item."""
+    """Whether the 0-based place of a list is reserved for a new item."""
     return n_slots(place + 1, share) > n_slots(place, share)
 
 
 def n_slots(count: int, share: float) -> int:
-    """How many of a list's first `count` places are kept for new items: floor(count * share)."""
+    """How many of a list's first `count` places are reserved for new items: floor(count * share)."""
     return int(count * share + 1e-9)
 
 
 def with_new_items(ranked: np.ndarray, new_ranked: np.ndarray, count: int, share: float) -> Iterator[tuple[int, bool]]:
-    """(row, whether it holds a place kept for new items), best first, at most `count` and none twice.
+    """(row, whether it has a place reserved for new items), best first, at most `count` and none twice.
 
     ranked: rows of all items that may be shown, best first, `count` of them where there are so many; new_ranked: rows
     of the new ones. Where the new ones are spent the common ranking goes on.

@@ -126,7 +126,7 @@ class Properties:
         _ = (self.attribute_rows, self.variants, self.words, self.category.paths, self.category.keys, self.brand.keys)
 
     def of_row(self, row: int) -> dict[str, Any]:
-        """What is told of one item; None where the catalogue says nothing."""
+        """The properties of one item, as the API returns them; None where the catalogue has none."""
         price, updated_us, attributes = float(self.price[row]), int(self.updated_us[row]), self.attributes[row]
         rating = float(self.rating[row])
         return {

@@ -1,4 +1,4 @@
-"""What a query says, in terms of a model: which items and texts, how much each counts, and what may not be shown."""
+"""From a query to a profile: which items and texts of a model count how much, and what may not be shown."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Signal:
 @dataclass(frozen=True)
 class Query:
     """Who asks and in what situation; every part is optional. `item_ids` are the items of the page or basket;
-    `asked_at` tells how long ago things were bought, by default at the shopper's newest event;
-    `text` is what `text_vector` was made of; `explain` asks why each item is in the list;
-    `search` looks for the words of `text` in titles, too, and hides nothing that was seen or bought;
-    `by_ranker` lets the release's trees order the best anew, where it has any."""
+    `asked_at` is the time of the request, by default that of the shopper's newest event;
+    `text` is what `text_vector` was made of; `explain`: whether each item gets a reason;
+    `search`: whether the words of `text` are also matched with titles, and items that were seen or bought are shown;
+    `by_ranker`: whether the release's ranker, if it has one, reorders the best items."""
 
     user_id: str | None = None
     session: tuple[Signal, ...] = ()
@@ -102,8 +102,8 @@ class QueryReader:
         self._recent_placed: ResultCache[np.ndarray] = ResultCache(RECENT_TEXTS)
 
     def _query_text(self, query: Query, session: Sequence[Signal]) -> tuple[np.ndarray, float]:
-        """What the shopper asks for now, and its weight: the request's own text, else the session's newest search or
-        page text, whose weight is learned and which each later event of the session makes less of a wish."""
+        """The vector of the current text, and its weight: of the request's text, else of the session's newest search or
+        page text, whose weight is learned and decays with each later event of the session."""
         if query.text_vector is not None:
             return query.text_vector, self.settings.query_text_weight
         for later, signal in enumerate(reversed(session)):
@@ -212,7 +212,7 @@ class QueryReader:
         return replace(entries_read, text_rows=local.astype(np.int32)), placed
 
     def _placed(self, texts: np.ndarray) -> np.ndarray:
-        """(k, dim) where the sequence model places texts, (k, text dim); what is searched for is asked with again."""
+        """(k, dim) where the sequence model places texts, (k, text dim); cached, as the same texts come again."""
         return self._recent_placed.of(digest_of(texts), lambda: self.model.sequence.place(self.model.whitening(texts)))
 
     def _weighed(self, rows: np.ndarray, weights: np.ndarray, page_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

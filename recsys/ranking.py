@@ -1,7 +1,7 @@
 """The ranker: LightGBM LambdaMART over the union of what the sources propose.
 
 (Burges 2010, "From RankNet to LambdaRank to LambdaMART: an overview".) The weighted sum of `recsys.fusion` scores every
-item and says why; the ranker orders the best of them anew, from how they score, how new they are and how they sell. It
+item and says why; the ranker reorders the best of them by their scores, their age and their sales. It
 is trained on choices made after everything that its sources have seen, and is used only where it beats the weighted
 sum.
 """

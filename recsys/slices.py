@@ -1,4 +1,4 @@
-"""Groups of users by which a quality is told apart: what is good on average may fail the new item and the newcomer."""
+"""Groups of users whose quality is measured separately: what is good on average may fail new items and new users."""
 
 from __future__ import annotations
 

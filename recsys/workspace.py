@@ -68,7 +68,7 @@ class Workspace:
 
     @property
     def live_database(self) -> Path:
-        """What happens between two nights, where no other database is named: SQLite, with its log beside it."""
+        """The live database, where no other is configured: SQLite, with its log beside it."""
         return self.root / "live" / "live.sqlite"
 
     @property

@@ -1,4 +1,4 @@
-"""What lists were answered, so that they can be replayed, and which arms of experiments were shown to whom."""
+"""The log of answered lists, so that they can be replayed, and of the experiment arms that shoppers were shown."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ LEFT_OUT: Final = sa.Table(
     sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
     sa.Column("item_ids", sa.Text, nullable=False),
 )
-"""The items that had gone, a row for each set of them: thousands of ids, which nearly all answers have in common.
-`at_us` is the last answer's that it was left out of."""
+"""The items that were unavailable, a row for each set of them: thousands of ids, which nearly all answers share.
+`at_us` is the time of the last answer that refers to the set."""
 
 EXPOSURES: Final = sa.Table(
     "exposures",
@@ -52,7 +52,7 @@ EXPOSURES: Final = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One list as it was asked for. left_out: ids of items that had gone by then; content: what its writer reads."""
+    """One answered list. left_out: ids of the items that were unavailable by then; content: JSON of the service."""
 
     recommendation_id: str
     at: datetime
@@ -80,7 +80,7 @@ class AnswerLog:
         self.database = database
 
     def record(self, answers: Sequence[Answer], exposures: Sequence[Exposure]) -> None:
-        """Store both in one transaction; what is known by its id changes nothing."""
+        """Store both in one transaction; one whose id is stored already changes nothing."""
         stored_sets = {answer.left_out: _StoredSet.of(answer.left_out) for answer in answers if answer.left_out}
         rows = [
             {
@@ -104,7 +104,7 @@ class AnswerLog:
             for exposure in exposures
         ]
         with self.database.write() as connection:
-            # In one order, that two replicas do not wait for each other.
+            # In one order, so that two replicas do not wait for each other.
             for left_out, stored in sorted(stored_sets.items(), key=itemgetter(1)):
                 newest_us = microseconds(max(answer.at for answer in answers if answer.left_out == left_out))
                 inserted = self.database.insert(LEFT_OUT).values(
@@ -117,7 +117,7 @@ class AnswerLog:
                 connection.execute(self.database.insert(EXPOSURES).on_conflict_do_nothing(), exposed)
 
     def find(self, recommendation_id: str) -> Answer | None:
-        """The answer of that id, None where it is not kept."""
+        """The answer of that id, None where it is not stored (any more)."""
         both = ANSWERS.outerjoin(LEFT_OUT, ANSWERS.c.left_out == LEFT_OUT.c.digest)
         statement = sa.select(ANSWERS, LEFT_OUT.c.item_ids).select_from(both)
         with self.database.read() as connection:
@@ -128,13 +128,13 @@ class AnswerLog:
         return Answer(row.recommendation_id, moment(row.at_us), row.user_id, row.release_id, left_out, row.content)
 
     def contents_of(self, user_id: str) -> list[str]:
-        """`content` of every kept answer to the shopper."""
+        """`content` of every stored answer to the shopper."""
         with self.database.read() as connection:
             return list(connection.scalars(sa.select(ANSWERS.c.content).where(ANSWERS.c.user_id == user_id)))
 
     def exposed(self, experiment: str) -> pl.DataFrame:
-        """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both. Nobody
-        where the database has not been made yet, which this does not do."""
+        """user_id, arm, first_at (UTC) and n_exposures of everyone who was shown an arm; a row for each of both. Empty
+        where the database does not exist yet; it is not created here."""
         statement = (
             sa.select(EXPOSURES.c.user_id, EXPOSURES.c.arm, sa.func.min(EXPOSURES.c.at_us), sa.func.count())
             .where(EXPOSURES.c.experiment == experiment)
@@ -150,7 +150,7 @@ class AnswerLog:
         return frame.with_columns(pl.col("first_at").cast(pl.Datetime("us", "UTC")))
 
     def prune(self, answers_before: datetime, exposures_before: datetime) -> int:
-        """Forget older ones, in several transactions; how many there were."""
+        """Delete older ones, in several transactions; returns how many there were."""
         return sum(
             self._prune(table, microseconds(before))
             for table, before in (

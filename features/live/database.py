@@ -1,4 +1,4 @@
-"""The database of what happens between two nights: events and item changes, shared by every replica and the night.
+"""The live database: events and item changes since the last nightly run, shared by every replica and the run.
 
 SQLite in the workspace by default, PostgreSQL where replicas run on several machines: SQLite's write-ahead log needs
 one machine. With `features/live/event_log.py` and `features/live/item_changes.py` the only home of SQLAlchemy.
@@ -38,7 +38,7 @@ WRITERS_LOCK: Final = 7_242_001
 
 RESTART_PATIENCE_S: Final = 60.0
 RESTART_PAUSE_S: Final = 0.5
-"""How long a night waits for a server that has answered it before, and how often it asks."""
+"""How long a nightly run waits for a server that has answered it before, and how often it tries."""
 
 WAL_RETRIES: Final = 100
 WAL_PAUSE_S: Final = 0.02
@@ -56,11 +56,12 @@ BIG: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 IDENTITY: Final = sa.Table(
     "identity", METADATA, sa.Column("one", sa.Integer, primary_key=True), sa.Column("id", sa.Text)
 )
-"""One row: a name drawn when the database was made, so that a position in another one is not taken for one in this."""
+"""One row: an id drawn when the database was created, so that a position in another database is not used in this
+one."""
 
 
 class LiveDatabase:
-    """An open database; its tables are made when it is first used. Safe to use from several threads.
+    """An open database; its tables are created at the first use. Safe to use from several threads.
 
     Every failure of the database is a StoreError that names it (a URL without its password) and the remedy.
     """
@@ -74,7 +75,7 @@ class LiveDatabase:
         self._reading = _engine(url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
         driver = self._reading.dialect.loaded_dbapi
         self._failures: tuple[type[Exception], ...] = (exc.SQLAlchemyError, OSError, driver.Error)
-        self._worded: dict[sa.Select[Any], SQLCompiler] = {}
+        self._compiled: dict[sa.Select[Any], SQLCompiler] = {}
         self._ready = False
         self._making = threading.Lock()
         self._id = ""
@@ -86,12 +87,12 @@ class LiveDatabase:
 
     @property
     def exists(self) -> bool:
-        """Whether it has been made: nobody who only reads should make an empty one. True of any PostgreSQL."""
+        """Whether it has been created: a reader should not create an empty one. Always true of PostgreSQL."""
         return self._path is None or self._path.exists()
 
     @property
     def id(self) -> str:
-        """The name that it was given when it was made."""
+        """A random id, drawn when the database was created."""
         self._make_tables()
         return self._id
 
@@ -107,20 +108,21 @@ class LiveDatabase:
             yield connection
 
     def rows(self, statement: sa.Select[Any], parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """What a fixed statement finds, as the driver gives it: what a list waits for. SQLAlchemy's own part of a read
-        takes several times what SQLite needs, so it only words the statement, once. Columns are texts and numbers."""
+        """The rows of a fixed statement, as the driver returns them; on the path of every list. SQLAlchemy's overhead
+        is several times what SQLite needs, so it only compiles the statement, once. Columns must be texts and
+        numbers."""
         self._make_tables()
-        worded = self._worded.get(statement)
-        if worded is None:
-            worded = self._worded[statement] = statement.compile(dialect=self._reading.dialect)
-        values: Any = worded.construct_params(parameters)
-        if worded.positional:
-            values = tuple(values[name] for name in worded.positiontup or ())
+        compiled = self._compiled.get(statement)
+        if compiled is None:
+            compiled = self._compiled[statement] = statement.compile(dialect=self._reading.dialect)
+        values: Any = compiled.construct_params(parameters)
+        if compiled.positional:
+            values = tuple(values[name] for name in compiled.positiontup or ())
         with self._store_errors("read"):
             connection = self._reading.raw_connection()
             try:
                 with closing(connection.cursor()) as cursor:
-                    cursor.execute(str(worded), values)
+                    cursor.execute(str(compiled), values)
                     return list(cursor.fetchall())
             except self._failures:
                 connection.invalidate()  # a server that has gone leaves connections that answer no more
@@ -173,7 +175,7 @@ class LiveDatabase:
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
     def scrub(self) -> None:
-        """Take what was deleted off the disk: SQLite's file is written anew and its log emptied; PostgreSQL vacuums its
+        """Take what was deleted off the disk: SQLite's file is rewritten and its log emptied; PostgreSQL vacuums its
         tables, so that their pages may be overwritten. Raises StoreError where readers keep the log in use."""
         self._make_tables()
         with self._store_errors("cleared"), self._reading.connect() as connection:

@@ -1,4 +1,4 @@
-"""The event log: what shoppers did since the last night, each event once, in the order in which it was stored."""
+"""The event log: what shoppers did since the last nightly run, each event once, in the order in which it was stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of an experiment: who was shown which arm, and what they did from then on."""
+"""The report of an experiment: who was shown which arm, and what they did from then on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ExperimentReport:
     n_other: int
 
     def to_json(self) -> dict[str, Any]:
-        """All figures; a lift that cannot be told is null."""
+        """All figures; a lift that cannot be computed is null."""
         arms = [asdict(arm) | {"rate": arm.rate, "outcomes_per_user": arm.outcomes_per_user} for arm in self.arms]
         ratio = asdict(self.ratio) | {"is_trusted": self.ratio.is_trusted}
         since = self.since and self.since.isoformat()
@@ -106,7 +106,7 @@ def _outcomes(
     columns = ("event_id", "user_id", "timestamp")
     of_type = pl.col("event_type").cast(pl.String) == metric
     in_lake = scan_events(lake, since).filter(of_type).select(columns).collect()
-    # Events of the day are in the lake, too, once a night has taken them.
+    # The lake has today's events, too, once a nightly run has ingested them.
     events = pl.concat([in_lake, EventLog(database).of_type(metric, since)]).unique("event_id")
     after = events.join(users, on="user_id").filter(pl.col("timestamp") >= pl.col("first_at"))
     return after.group_by("user_id").agg(pl.len().alias("n_outcomes"))

@@ -1,4 +1,4 @@
-"""Changes of products between two nights: prices, stock, products that came or went; the last state of each item."""
+"""Changes of products since the last nightly run: prices, stock, new and deleted products; the last state of each."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ _UNAVAILABLE: Final = sa.select(CHANGES.c.item_id).where(
 
 @dataclass(frozen=True)
 class ItemChange:
-    """What is new of one item: `fields` has the `FIELDS` that were given, the others stay; or it is deleted."""
+    """A change of one item: `fields` has the new values of some of `FIELDS`, the others stay; or the item is
+    deleted."""
 
     item_id: str
     fields: Mapping[str, Any]

@@ -1,9 +1,9 @@
-"""Taking rows out of releases that are published already: a shopper who is erased leaves every one that is kept.
+"""Removes rows from releases that are published already: erasing a shopper removes them from every stored release.
 
-New table versions and model folders are written beside those that serve; then one replacement of `CURRENT` makes all of
-them count at once; only then the old ones leave the disk. A crash anywhere leaves every release whole, as it was or as
-it shall be, and a rerun finishes. Lance removes versions by their age, so all releases of a table are written anew
-where one is: what is older than the oldest of them can then go.
+New table versions and model folders are written beside those in use; then one replacement of `CURRENT` puts all of them
+into effect at once; only then the old ones are deleted. A crash at any point leaves every release whole, old or
+rewritten, and a rerun finishes the work. Lance deletes versions by age, so where one release of a table is rewritten
+all are: everything older than the oldest of them can then be deleted.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ REWRITTEN: Final = ("users", "reviews")
 """The tables that hold shoppers; what `items` has of them are sums and mixtures, as in the models."""
 
 GAP_S: Final = 1.0
-"""Between the last old version and the first new one, so that their ages can be told apart by two clocks."""
+"""Pause between the last old version and the first new one, so that two clocks agree on which is older."""
 
 TRIES: Final = 5
 
 
 class Change(Protocol):
-    """What no release may hold any more."""
+    """Defines what is removed from every release."""
 
     def stays(self, table: str, rows: pl.DataFrame) -> pl.Series:
         """A boolean for each row."""
@@ -70,7 +70,7 @@ class Change(Protocol):
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What left a release, by table or kind of model file, and the SHA-256 of its manifest since then."""
+    """What was removed from a release, by table or kind of model file, and the SHA-256 of its new manifest."""
 
     removed: dict[str, int]
     manifest_sha256: str
@@ -97,7 +97,7 @@ class _Rewrite:
 def rewrite_releases(
     workspace: Workspace, lease: Lease, change: Change, clock: Callable[[], datetime]
 ) -> dict[str, Rewritten]:
-    """Take out of every published release what `change` says, under the workspace's lease, which the caller holds.
+    """Remove from every published release what `change` defines. The caller holds the workspace's lease.
 
     clock: the machine's time, by which Lance removes versions. A release that cannot be opened, and so neither served
     nor rewritten, is removed as a whole. Raises StoreError where that is the one that is served, and where old

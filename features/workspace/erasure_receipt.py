@@ -23,8 +23,8 @@ _STRICT: Final = ConfigDict(extra="forbid")
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class Place:
-    """removed: how many of what left this place; files: SHA-256, as it is now, of each file that was written anew, by
-    path in the workspace."""
+    """removed: how many entries of each kind were removed here; files: the new SHA-256 of each rewritten file, by path
+    in the workspace."""
 
     removed: dict[str, int]
     files: dict[str, str]

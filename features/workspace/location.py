@@ -96,8 +96,9 @@ def working(place: str, lease: str, clock: Callable[[], datetime]) -> Iterator[W
 
 @contextmanager
 def editing(place: str) -> Iterator[Workspace]:
-    """The workspace's small files (`SMALL_FILES`), to change them at any time, a night or not: nothing else of a
-    workspace on object storage is fetched, and no lease is needed. Raises StoreError where two change one at once."""
+    """The workspace's small files (`SMALL_FILES`), to change them at any time, also during a nightly run: nothing else
+    of a workspace on object storage is fetched, and no lease is needed. Raises StoreError where two change one at
+    once."""
     if not is_remote(place):
         yield Workspace(Path(place))
         return

@@ -40,7 +40,8 @@ class IndexedFile:
 
 @dataclass(frozen=True)
 class Index:
-    """The files by path below the workspace. commit: drawn for each write of the index, to know one's own again."""
+    """The files by path below the workspace. commit: a random id for each write of the index, so that a writer
+    recognizes its own."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
@@ -89,7 +90,7 @@ def dump_index(index: Index) -> bytes:
 
 
 def read_held(path: Path) -> Held:
-    """Nothing where the file is missing or damaged: all is then compared with the bucket anew."""
+    """Empty where the file is missing or damaged: everything is then compared with the bucket again."""
     try:
         return _HELD.validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -119,7 +120,7 @@ def stays_here(path: str) -> bool:
 
 
 def is_kept(path: str) -> bool:
-    """Whether a file that the bucket does not have is worth sending later: vectors are named by their texts."""
+    """Whether a file that the bucket lacks stays in the mirror, to be sent later: vectors are named by their texts."""
     return path.split("/", 1)[0] == _SENT_LATER
 
 

@@ -1,4 +1,4 @@
-"""The loss of one batch: every next item of it, told from the other items."""
+"""The loss of one batch: predicting each next item among the other items."""
 
 from __future__ import annotations
 
