@@ -1,9 +1,8 @@
-"""What each ingredient of the served list is worth: the fusion and the ranker learned anew without it.
+"""Quality without each part of the served list: fusion and ranker are learned again without it.
 
 `python tests/benchmarks/ablation.py --events F --catalog F [--map …] [--set …] [--protocol …] --json OUT` fits the
-models once, as `recsys bench quality` does, and prints a row for each source left out, for the weighted sum without the
-ranker, and for the ranker without what it knows of an item alone. (Text as a whole: `recsys bench quality` without
-`--catalog`.)
+models once, as `recsys bench quality` does, and prints a row without each source, without the ranker, and with a ranker
+that has no item features. (Without any text: `recsys bench quality` without `--catalog`.)
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from recsys.workspace import Workspace
 
 @dataclass(frozen=True)
 class Without(Model):
-    """The model less one source."""
+    """The model without one source."""
 
     left_out: str = ""
 
@@ -47,7 +46,7 @@ def without(model: Model, left_out: str) -> Model:
 
 
 def ranks(data: BenchData, before: Model, after: Model, ranked: bool) -> np.ndarray:
-    """Of the test targets, with fusion and ranker learned by `before` on validation and applied to `after`."""
+    """Ranks of the test targets, with fusion and ranker learned by `before` on validation and applied to `after`."""
     settings = data.settings
     settings = settings.model_copy(update={"new_items": settings.new_items.model_copy(update={"share": 0.0})})
     inputs, held_out = data.inputs(data.validation), data.validation
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--protocol", choices=["leave-one-out", "temporal"], default="temporal")
     parser.add_argument("--workspace", type=Path, default=Path.home() / ".cache" / "recsys" / "bench")
-    parser.add_argument("--fits", type=Path, help="keeps the fits of the models here, and takes them from here")
+    parser.add_argument("--fits", type=Path, help="folder that caches the fitted models")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     configure_logging(verbose=False)

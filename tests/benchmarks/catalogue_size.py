@@ -1,4 +1,4 @@
-"""How time and memory of one list grow with the catalogue, and what an index of the item space would give instead.
+"""Time and memory of one list by size of the catalogue, with exact search and with an approximate index.
 
 python tests/benchmarks/catalogue_size.py [--sizes 12000,200000,1000000] [--index] [--json OUT]
 
@@ -45,8 +45,8 @@ DIM, TEXT_DIM, WHITENED_DIM, FACTORS_DIM = 128, 384, 256, 64
 
 
 ENOUGH, MAX_EF, REFINED = 0.98, 6_400, 2
-"""The recall@100 that an index must have, how long its lists of candidates may become for it, and how many times the
-wanted number is compared by vectors."""
+"""The recall@100 that an index must reach, the largest `ef` that is tried for it, and the refine factor: how many times
+the requested number is compared by exact vectors."""
 
 
 def main() -> int:
@@ -77,7 +77,7 @@ def main() -> int:
 def measured(n_items: int, index: bool) -> dict[str, float]:
     rng = np.random.default_rng(0)
     model = drawn_model(n_items, rng)
-    recsys.scorer.RECENT_BYTES = 0  # each list is worked out: of the last shoppers' scores next to none are kept
+    recsys.scorer.RECENT_BYTES = 0  # every list is computed: practically no scores of recent shoppers are cached
     recommender = recommender_of(model)
     n_bytes = sum(array.nbytes for array in model._arrays().values()) + model.sequence.item_vectors.nbytes
     row: dict[str, float] = {"items": n_items, "B/item": n_bytes / n_items}
@@ -94,8 +94,8 @@ def measured(n_items: int, index: bool) -> dict[str, float]:
 
 
 def measured_index(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
-    """Search of the nearest 100 by an index, and which share of the true ones it finds: with the shortest lists of
-    candidates (`ef`) that find enough, by doubling."""
+    """Time and recall of a search for the nearest 100 with an index, at the smallest `ef`, by doubling, that reaches
+    `ENOUGH` recall."""
     with tempfile.TemporaryDirectory() as folder:
         array = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         rows = pa.array(np.arange(len(vectors)))
@@ -107,7 +107,7 @@ def measured_index(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]
 
         def search(query: np.ndarray, ef: int) -> np.ndarray:
             request = table.search(query).distance_type("dot").nprobes(partitions).ef(ef).limit(DEPTH)
-            # The index holds bytes: the best of it are compared once more by their vectors.
+            # The index stores int8 vectors: refine compares the best matches by exact vectors.
             request = request.refine_factor(REFINED)
             rows: np.ndarray = request.select(["row", "_distance"]).to_arrow()["row"].to_numpy()
             return rows
@@ -122,7 +122,7 @@ def measured_index(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]
 
 
 def timed(calls: list[Callable[[], object]]) -> tuple[float, float]:
-    """p50 and p99, ms, of calls after a first round."""
+    """p50 and p99, ms, of the calls, after one untimed round."""
     taken_ms = []
     for number, call in enumerate([*calls, *calls]):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What an event costs to store and a shopper's last events to read, each database in the same run.
+"""Time to store events and to read a shopper's last events, for each database in the same run.
 
 python tests/benchmarks/event_log.py [--url postgresql://…] [--json OUT]
 """
@@ -36,7 +36,7 @@ MANIFEST = Manifest("r", None, NOON, NOON, {}, {}, {}, "", "", "", {})
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="", help="a PostgreSQL to measure beside SQLite")
+    parser.add_argument("--url", default="", help="URL of a PostgreSQL database to measure beside SQLite")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
@@ -103,7 +103,7 @@ async def measured(events: EventLog) -> list[dict[str, object]]:
 
 
 def threaded(events: EventLog) -> Callable[[list[LoggedEvent]], Awaitable[None]]:
-    """What `EventWriter` is measured against: a transaction of its own for each request."""
+    """The baseline for `EventWriter`: one transaction per request."""
 
     async def append(batch: list[LoggedEvent]) -> None:
         await asyncio.to_thread(events.append, batch)
@@ -114,7 +114,7 @@ def threaded(events: EventLog) -> Callable[[list[LoggedEvent]], Awaitable[None]]
 async def stored(
     append: Callable[[list[LoggedEvent]], Awaitable[None]], batches: list[list[LoggedEvent]], n_clients: int
 ) -> tuple[list[float], float]:
-    """Milliseconds of each request, and seconds of all."""
+    """Milliseconds of each request, and seconds of all requests."""
     taken_ms: list[float] = []
 
     async def client(client_batches: list[list[LoggedEvent]]) -> None:

@@ -1,4 +1,4 @@
-"""How long a new product with only a text takes from `PUT` to the lists of a replica, beyond the wait for its poll.
+"""Time from `PUT` of a new product with only a text until a replica lists it, without the poll interval.
 
 python tests/benchmarks/new_item.py --workspace out/demo [--items 10]
 """

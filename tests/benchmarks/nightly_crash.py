@@ -1,10 +1,11 @@
-"""A night is killed -9 at random moments of every step and resumed: is the live release whole each time, and does the
-same come out as of an undisturbed night?
+"""Kill nightly runs with SIGKILL at random times in every step and resume them.
+
+Checks that the live release is always complete, and that the result equals that of an undisturbed run.
 
 python tests/benchmarks/nightly_crash.py [--kills 50] [--seed 0] [--json OUT]
 
-Kills go through the steps in turn. A night that has ended is compared with an undisturbed one, and another begins.
-Every second one learns all from the start, the others take over what the served release has learned.
+Kills go through the steps in turn. A run that has ended is compared with an undisturbed one, and the next run begins.
+Every second run trains from scratch, the others reuse what the served release has learned.
 """
 
 import argparse
@@ -45,7 +46,7 @@ SETTINGS = {
     "ranking": {"min_targets": 5, "min_leaf": 5, "trees": 10},
 }
 SHARES = (0.0, 0.5)
-"""`nightly.full_retrain_share` of the nights in turn."""
+"""`nightly.full_retrain_share` of the runs in turn."""
 
 
 def main() -> int:
@@ -66,19 +67,19 @@ def settings_of(share: float) -> Settings:
     return Settings.model_validate(SETTINGS | {"nightly": {"full_retrain_share": share}})
 
 
-def run_night(root: Path, share: float, as_of: datetime, resume: bool) -> None:
+def run_once(root: Path, share: float, as_of: datetime, resume: bool) -> None:
     torch.set_num_threads(1)
     choice = Choice(resume=resume)
     nightly(Workspace(root), settings_of(share), as_of, datetime.now(UTC), lambda *_: None, choice)
 
 
 class Storm:
-    """A shop with one release, copies of it for each disturbed night, and undisturbed ones to compare with."""
+    """A shop with one release, copies of it for the killed runs, and undisturbed runs to compare with."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.draw = random.Random(seed)
-        # Nights are forked from a process that has imported what is slow to import, but neither polars nor LanceDB:
+        # Runs are forked from a process that has imported the slow modules, but neither polars nor LanceDB:
         # their threads do not survive a fork.
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload(["torch", "transformers", "lightgbm", "scipy.sparse", "ray", "implicit"])
@@ -87,11 +88,11 @@ class Storm:
         sample = make_sample(self.shop.sample, n_products=80, n_shoppers=120, days=20, seed=1)
         ingest(self.shop, sample, settings_of(0).ingest, now)
         self.as_of = newest_moment(Lake(self.shop.lake))
-        self._whole_night(self.shop, 0.0, self.as_of - timedelta(hours=12))
+        self._complete_run(self.shop, 0.0, self.as_of - timedelta(hours=12))
         shutil.rmtree(self.shop.steps)
         self.undisturbed = [self._copy(f"undisturbed-{share}") for share in SHARES]
         for workspace, share in zip(self.undisturbed, SHARES, strict=True):
-            self._whole_night(workspace, share, self.as_of)
+            self._complete_run(workspace, share, self.as_of)
         self.seconds = [{step.name: step.seconds for step in read_runs(place)[-1].steps} for place in self.undisturbed]
 
     def run(self, n_kills: int) -> dict[str, object]:
@@ -99,19 +100,19 @@ class Storm:
         kills: Counter[str] = Counter()
         not_whole: list[str] = []
         not_equal: list[str] = []
-        n_nights = 0
+        n_runs = 0
         while sum(kills.values()) < n_kills:
-            which = n_nights % len(SHARES)
+            which = n_runs % len(SHARES)
             disturbed = self._copy("disturbed")
             self._disturb(disturbed, which, n_kills, kills, not_whole)
             not_equal += differences(Store(disturbed).open(), Store(self.undisturbed[which]).open())
             shutil.rmtree(disturbed.root)
-            n_nights += 1
-            print(f"night {n_nights}: {sum(kills.values())} kills, {time.monotonic() - started:.0f} s", flush=True)
+            n_runs += 1
+            print(f"run {n_runs}: {sum(kills.values())} kills, {time.monotonic() - started:.0f} s", flush=True)
         return {
             "kills": sum(kills.values()),
             "kills by step": dict(kills),
-            "nights": n_nights,
+            "runs": n_runs,
             "not whole": not_whole,
             "not equal": not_equal,
             "seconds": round(time.monotonic() - started),
@@ -120,16 +121,16 @@ class Storm:
     def _disturb(
         self, workspace: Workspace, which: int, n_kills: int, kills: Counter[str], not_whole: list[str]
     ) -> None:
-        """Start the night and kill it in one step after the other until it has ended."""
+        """Start a run and kill it in one step after the other until it ends by itself."""
         resume = False
         for step in (step.name for step in STEPS):
-            night = self._start(workspace, SHARES[which], self.as_of, resume)
-            if not self._is_running(workspace, night, step):
+            process = self._start(workspace, SHARES[which], self.as_of, resume)
+            if not self._is_running(workspace, process, step):
                 return
             time.sleep(self.draw.uniform(0, self.seconds[which][step]))
-            if night.is_alive() and night.pid:
-                os.kill(night.pid, signal.SIGKILL)
-                night.join()
+            if process.is_alive() and process.pid:
+                os.kill(process.pid, signal.SIGKILL)
+                process.join()
                 kills[step] += 1
             resume = True
             try:
@@ -140,28 +141,28 @@ class Storm:
                 break
         self._ended(self._start(workspace, SHARES[which], self.as_of, resume))
 
-    def _is_running(self, workspace: Workspace, night: ForkServerProcess, step: str) -> bool:
-        """Whether the night has come to that step; False where it ended before."""
-        while night.is_alive():
+    def _is_running(self, workspace: Workspace, process: ForkServerProcess, step: str) -> bool:
+        """Whether the run has reached that step; False if it ended before."""
+        while process.is_alive():
             runs = [run for run in read_runs(workspace) if run.asked_as_of == self.as_of]
             if runs and any(recorded.name == step and recorded.status == "running" for recorded in runs[-1].steps):
                 return True
             time.sleep(0.002)
-        self._ended(night)
+        self._ended(process)
         return False
 
     def _start(self, workspace: Workspace, share: float, as_of: datetime, resume: bool) -> ForkServerProcess:
-        night = self.processes.Process(target=run_night, args=(workspace.root, share, as_of, resume))
-        night.start()
-        return night
+        process = self.processes.Process(target=run_once, args=(workspace.root, share, as_of, resume))
+        process.start()
+        return process
 
-    def _whole_night(self, workspace: Workspace, share: float, as_of: datetime) -> None:
+    def _complete_run(self, workspace: Workspace, share: float, as_of: datetime) -> None:
         self._ended(self._start(workspace, share, as_of, resume=False))
 
-    def _ended(self, night: ForkServerProcess) -> None:
-        night.join()
-        if night.exitcode:
-            raise SystemExit(f"a night ended with {night.exitcode}")
+    def _ended(self, process: ForkServerProcess) -> None:
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"a run ended with {process.exitcode}")
 
     def _copy(self, name: str) -> Workspace:
         target = self.folder / name
@@ -170,7 +171,7 @@ class Storm:
 
 
 def differences(release: Release, other: Release) -> list[str]:
-    """The files and tables in which two releases differ."""
+    """The files and tables that differ between two releases."""
     names = release.manifest.files.keys() | other.manifest.files.keys()
     differing = [name for name in sorted(names) if release.manifest.files.get(name) != other.manifest.files.get(name)]
     differing = [
@@ -180,7 +181,7 @@ def differences(release: Release, other: Release) -> list[str]:
 
 
 def _close(path: Path, other: Path) -> bool:
-    """Arrays may differ in the last bit where a library adds up in another order."""
+    """Arrays may differ in the last bit if a library adds in another order."""
     if path.suffix != ".npy" or not other.exists():
         return False
     array, two = np.load(path), np.load(other)

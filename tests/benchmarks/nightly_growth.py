@@ -1,14 +1,13 @@
-"""How time, memory and disk of a first night grow with the shop: `recsys ingest`, then `recsys nightly`.
+"""Time, memory and disk of a first nightly run by size of the shop: `recsys ingest`, then `recsys nightly`.
 
 python tests/benchmarks/nightly_growth.py [SHOP …] [--json OUT] [--folder F]
 
-SHOP is PRODUCTSxSHOPPERS of the sample storefront over 60 days (about 47 acts a shopper, impressions aside), or
-completejourney. Each shop gets a workspace of its own, which is removed afterwards unless --folder is given. A shop's
-row replaces its earlier one in OUT as soon as it is measured, so that long series may be run in parts.
+SHOP is PRODUCTSxSHOPPERS of the sample storefront over 60 days (about 47 acts, i.e. events without impressions, per
+shopper), or completejourney. Each shop gets its own workspace, which is deleted afterwards unless --folder is given. A
+shop's row replaces its earlier one in OUT as soon as it is measured, so that a long series can run in parts.
 
-Memory is the largest sum, over the command and all processes below it, of what each holds with shared pages divided
-among those that share them (PSS), looked at twice a second. Time of processors is what
-all of them were last seen to have used.
+Memory is the peak of the proportional set size (PSS), summed over the command and all its child processes, sampled
+twice a second. CPU time is the sum of the last sample of each process.
 """
 
 import argparse
@@ -41,7 +40,7 @@ SHOPS = ("2000x210", "2000x2100", "2000x21000", "20000x2100", "100000x2100", "co
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took: wall seconds, seconds of processors, largest memory in MiB, how many processes at most."""
+    """Cost of one command: wall seconds, CPU seconds, peak memory in MiB, largest number of processes."""
 
     seconds: float
     cpu_s: float
@@ -53,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shops", nargs="*", metavar="SHOP", help=f"default: {' '.join(SHOPS)}")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--folder", type=Path, help="keep the workspaces here")
+    parser.add_argument("--folder", type=Path, help="keep the workspaces in this folder")
     options = parser.parse_args()
     rows = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     for shop in options.shops or SHOPS:
@@ -66,14 +65,14 @@ def main() -> int:
 
 
 def measured(shop: str, workspace: Workspace) -> dict[str, Any]:
-    """The shop's size, and what its first ingest and its first night cost."""
+    """The shop's size, and the costs of its first ingest and its first nightly run."""
     place = ["--workspace", str(workspace.root)]
     ingest = run([sys.executable, "-m", "jobs", "ingest", *source(shop), *place])
-    night = run([sys.executable, "-m", "jobs", "nightly", *place])
+    nightly = run([sys.executable, "-m", "jobs", "nightly", *place])
     return {
         **sizes(Lake(workspace.lake)),
         "ingest": asdict(ingest),
-        "night": asdict(night),
+        "nightly": asdict(nightly),
         "steps": steps(workspace),
         "disk_mb": round(sum(path.stat().st_size for path in workspace.root.rglob("*") if path.is_file()) / 2**20, 1),
         "load": [round(load, 1) for load in os.getloadavg()],
@@ -82,7 +81,7 @@ def measured(shop: str, workspace: Workspace) -> dict[str, Any]:
 
 
 def source(shop: str) -> list[str]:
-    """The arguments of `recsys ingest` for a shop."""
+    """Arguments of `recsys ingest` for a shop."""
     if shop == "completejourney":
         return [shop]
     products, _, shoppers = shop.partition("x")
@@ -97,14 +96,14 @@ def sizes(lake: Lake) -> dict[str, int]:
 
 
 def steps(workspace: Workspace) -> dict[str, float]:
-    """Seconds by step, as the newest report tells them."""
+    """Seconds by step, from the newest report."""
     reports = sorted(workspace.runs.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
     by_step = json.loads(reports[-1].read_text()).get("seconds", {}) if reports else {}
     return {name: seconds for name, seconds in by_step.items() if isinstance(seconds, int | float)}
 
 
 def run(command: Sequence[str]) -> Cost:
-    """Run to the end; raises CalledProcessError where it fails."""
+    """Run the command to its end; raises CalledProcessError if it fails."""
     started, peak, most = time.monotonic(), 0, 0
     used: dict[int, float] = {}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
@@ -119,7 +118,7 @@ def run(command: Sequence[str]) -> Cost:
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all below it that there are now."""
+    """The process and all its current child processes."""
     try:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.NoSuchProcess:
@@ -127,7 +126,7 @@ def tree(pid: int) -> list[int]:
 
 
 def memory_and_time(pid: int) -> tuple[int, float] | None:
-    """Bytes that a process holds and the seconds it has used; None where it has just ended."""
+    """Memory in bytes and CPU seconds of a process; None if it has just ended."""
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
@@ -139,13 +138,13 @@ def memory_and_time(pid: int) -> tuple[int, float] | None:
 def print_table(rows: dict[str, dict[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("shop", no_wrap=True)
-    for name in ("products", "acts", "events", "ingest s", "MiB", "night s", "processors s", "MiB", "disk MiB"):
+    for name in ("products", "acts", "events", "ingest s", "MiB", "nightly s", "CPU s", "MiB", "disk MiB"):
         table.add_column(name, justify="right", no_wrap=True)
     for shop, row in rows.items():
-        ingest, night = row["ingest"], row["night"]
+        ingest, nightly = row["ingest"], row["nightly"]
         figures = (
             *(row["catalog"], row["acts"], row["events"], ingest["seconds"], ingest["peak_mb"]),
-            *(night["seconds"], night["cpu_s"], night["peak_mb"], row["disk_mb"]),
+            *(nightly["seconds"], nightly["cpu_s"], nightly["peak_mb"], row["disk_mb"]),
         )
         table.add_row(shop, *(f"{figure:,.0f}" for figure in figures))
     Console(width=120).print(table)

@@ -1,9 +1,9 @@
-"""What a workspace on object storage costs a night and a service, against a server of this machine.
+"""Cost of a workspace on object storage for nightly runs and a service, measured against a local S3 server.
 
 PYTHONPATH=.:tests python tests/benchmarks/nightly_on_bucket.py --workspace W
 
-A copy of W goes into the bucket; then a night, a night with nothing new, a service's first copy and its poll. Printed:
-seconds, of these fetching and sending, requests, megabytes.
+Copies W into the bucket, then measures a nightly run, a run without new data, a service's first copy and its poll.
+Prints seconds, those spent on pull, push and sweep, the number of requests, and megabytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def clock() -> datetime:
 
 
 def timed(spent: dict[str, float], name: str) -> None:
-    """Let `spent` add up what the mirror's method of this name takes."""
+    """Add the seconds of the mirror's method of this name to `spent`."""
     method: Callable[..., object] = getattr(Mirror, name)
 
     def measured(self: Mirror, *rest: object) -> object:
@@ -47,7 +47,7 @@ def timed(spent: dict[str, float], name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workspace", type=Path, required=True, help="a workspace with a release; it stays as it is")
+    parser.add_argument("--workspace", type=Path, required=True, help="workspace with a release; it is not changed")
     workspace = parser.parse_args().workspace
     spent: dict[str, float] = {}
     for name in ("pull", "push", "sweep"):
@@ -73,14 +73,14 @@ def main() -> None:
 
 
 def measure(workspace: Path, folder: str, measured: Callable[[str], AbstractContextManager[None]]) -> None:
-    with measured("everything for the first time"), working(URL, NIGHT, clock) as place:
+    with measured("first upload"), working(URL, NIGHT, clock) as place:
         shutil.copytree(workspace, place.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("live"))
     with measured("a command that changes nothing"), working(URL, NIGHT, clock):
         pass
-    for what in ("a night", "a night with nothing new"):
+    for what in ("a nightly run", "a nightly run without new data"):
         with measured(what):
             if recsys(["nightly", "--workspace", URL]):
-                raise SystemExit("the night failed")
+                raise SystemExit("the nightly run failed")
     os.environ["RECSYS_CACHE"] = f"{folder}/two"
     with measured("a service's first copy"):
         _, mirror = served(URL)

@@ -1,9 +1,10 @@
-"""How many requests fail when a Ray node is lost under load, with the replica on it; with and without one retry of the
+"""Number of requests that fail when a Ray node with a replica is lost under load, with and without a retry by the
 client.
 
 python tests/benchmarks/node_loss.py --workspace out/demo [--seconds 15]
 
-A cluster of two nodes on this machine with room for a replica each. HAProxy is on the head; the other node is killed.
+Starts a cluster of two nodes on this machine, each with room for one replica. HAProxy runs on the head node; the other
+node is killed.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nl-", dir="/tmp") as folder:
         switches = ray_environment(ServeSettings(), Path(folder))
         os.environ.update({name: value for name, value in switches.items() if name != METRICS_VARIABLE})
-        # Only now: ray reads its switches as it is imported.
+        # Imported here, because ray reads these variables on import.
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(True, head_node_args={"num_cpus": 1, "object_store_memory": STORE_BYTES})
@@ -42,7 +43,7 @@ def main() -> int:
 
 
 def measure(cluster, workspace: Path, seconds: float) -> None:
-    """Print what became of the requests of both loads."""
+    """Print the results of both loads."""
     port = free_port()
     command = [sys.executable, "-m", "serving", "--workspace", str(workspace), "--port", str(port)]
     environment = os.environ | {"RECSYS_SERVE__REPLICAS": "2", "RAY_ADDRESS": cluster.address}

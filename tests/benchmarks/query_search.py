@@ -1,16 +1,15 @@
-"""Searches answered by text alone: BM25, the encoder as it is, and the encoder tuned on other searches.
+"""Search by text only: BM25, the encoder before fine-tuning, and the encoder fine-tuned on other searches.
 
 `python tests/benchmarks/query_search.py --sessions F --products F [--folds 4] [--runs 1] [--sample 10000] [--config F]
 --workspace W --json OUT` reads sessions (sess_id, query, rank, clicked, upc_key) and products (upc_key, name,
-manufacturer, short_description). Queries are dealt into folds; for each fold the encoder is tuned by `recsys finetune`
-on the products and the sessions of the other folds' queries, so that it has seen no query that it is asked. Each
-further run tunes with another seed; the NDCG of each query is averaged over the runs. Every method reads the products'
-composed texts, which are what is tuned on, and then their titles alone.
+manufacturer, short_description). Queries are split into folds; for each fold, `recsys finetune` tunes the encoder on
+the products and the sessions of the other folds' queries, so that it has seen none of the test queries. Each further
+run uses another seed; the NDCG of each query is averaged over the runs. Every method reads the products' composed
+texts, which fine-tuning also uses, and then their titles only.
 
-A product is as relevant as it was clicked where it was examined (`attraction`), and, the other way round, as it was
-clicked at all, which says as much of its place in the list (`clicks`). Two lists of candidates: those that any session
-showed, and these with a random sample of all others, which nobody has judged. NDCG@10 of each query, and paired
-bootstrap intervals over queries.
+The relevance of a product is its click rate when examined (`attraction`) or, alternatively, its number of clicks, which
+depends on its position, too (`clicks`). There are two sets of candidates: the products shown in any session, and these
+plus a random sample of all others, which are unjudged. Reports NDCG@10 of each query, with paired bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from recsys.workspace import Workspace
 K = 10
 PRIOR_GRADE, PRIOR_WEIGHT = 0.3, 100
 START = datetime(2024, 1, 1, tzinfo=UTC)
-"""Sessions have no times: they follow each other by the minute from here on."""
+"""Sessions have no times: they get one minute each, starting here."""
 
 
 def main() -> None:
@@ -101,7 +100,7 @@ def main() -> None:
 
 
 def products(table: pl.DataFrame, shown: pl.Series, sample: int, seed: int) -> pl.DataFrame:
-    """item_id, title, brand, description: all that were shown, and a sample of the others, by item_id."""
+    """item_id, title, brand, description: all shown products and a sample of the others, sorted by item_id."""
     table = table.select(item_id="upc_key", title="name", brand="manufacturer", description="short_description").unique(
         "item_id", keep="first", maintain_order=True
     )
@@ -116,11 +115,11 @@ def no_reviews() -> pl.DataFrame:
 
 
 def attraction(sessions: pl.DataFrame) -> pl.DataFrame:
-    """query, upc_key, gain: the share of those who examined it that clicked it, as if `PRIOR_WEIGHT` more had.
+    """query, upc_key, gain: clicks by examinations, with a prior of `PRIOR_WEIGHT` examinations.
 
-    Who examined a list examined all down to the last click (the simplified dynamic Bayesian network of Chapelle and
-    Zhang 2009, "A dynamic Bayesian network click model for web search ranking"). The prior is that of the book that the
-    sessions are from (Grainger, Turnbull and Irwin, "AI-Powered Search", chapter 11).
+    All products down to the last click count as examined (the simplified dynamic Bayesian network of Chapelle and Zhang
+    2009, "A dynamic Bayesian network click model for web search ranking"). The prior is that of the source of the
+    sessions (Grainger, Turnbull and Irwin, "AI-Powered Search", chapter 11).
     """
     last = sessions.filter("clicked").group_by("sess_id").agg(last=pl.col("rank").max())
     examined = sessions.join(last, on="sess_id").filter(pl.col("rank") <= pl.col("last"))
@@ -129,7 +128,7 @@ def attraction(sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def clicks(sessions: pl.DataFrame) -> pl.DataFrame:
-    """query, upc_key, gain: how often it was clicked."""
+    """query, upc_key, gain: number of clicks."""
     return sessions.filter("clicked").group_by("query", "upc_key").agg(gain=pl.len().cast(pl.Float64))
 
 
@@ -137,7 +136,7 @@ RELEVANCE = {"attraction": attraction, "clicks": clicks}
 
 
 def by_query(gains: pl.DataFrame, item_ids: pl.Series) -> dict[str, np.ndarray]:
-    """By query, (n_items,): the gain of each product, 1 for the query's best, 0 where nobody was shown it."""
+    """By query, (n_items,): the gain of each product, 1 for the query's best, 0 for products that were never shown."""
     gains_by_query = {}
     for (query,), of_query in gains.group_by("query"):
         counted = dict(of_query.select("upc_key", "gain").iter_rows())
@@ -163,7 +162,7 @@ def by_encoder(encoder: Encoder, texts: list[str], queries: list[str]) -> np.nda
 def tune(
     folder: Path, name: str, catalog: pl.DataFrame, sessions: pl.DataFrame, settings: Settings, progress: Progress
 ) -> Encoder:
-    """The encoder tuned on the products and these sessions, in a workspace of its own."""
+    """The encoder fine-tuned on the products and these sessions, in a temporary workspace."""
     workspace = Workspace(folder / name)
     if not workspace.lake.exists():
         base = Workspace(folder / "base")
@@ -184,7 +183,7 @@ def tune(
 
 
 def events(sessions: pl.DataFrame) -> pl.DataFrame:
-    """A search a session, and its clicks after it."""
+    """A search per session, followed by its clicks."""
     at = pl.lit(START) + pl.col("sess_id").cast(pl.Int64) * timedelta(minutes=1)
     shown = sessions.select(
         user_id=pl.col("sess_id").cast(pl.String),
@@ -221,7 +220,7 @@ def ndcg_of(scores: np.ndarray, gains: np.ndarray) -> float:
 def show(
     name: str, queries: list[str], folds: dict[str, int], ndcgs: dict[tuple[str, str], np.ndarray], seed: int
 ) -> dict[str, object]:
-    """ndcgs: by method and what it reads, the NDCG of each query."""
+    """ndcgs: by method and text, the NDCG of each query."""
     table = Table(title=f"NDCG@10, candidates: {name}", title_justify="left")
     table.add_column("query", no_wrap=True)
     table.add_column("fold", justify="right")

@@ -1,4 +1,4 @@
-"""How long one list takes in the process that answers, beside implicit's own `recommend` on the same shop.
+"""Latency of one list inside the serving process, beside `recommend` of implicit on the same shop.
 
 python tests/benchmarks/recommend_latency.py --workspace out/demo [--json OUT]
 """
@@ -66,7 +66,7 @@ def timed(name: str, users: list[str], call: Callable[[str], object]) -> dict[st
 
 
 def als_peer(recommender: Recommender) -> Callable[[str], object]:
-    """implicit's `recommend` with fold-in of the same history and the same number of factors."""
+    """`recommend` of implicit, with fold-in of the same history and the same number of factors."""
     users, entries = recommender.users, recommender.users.entries
     liked = entries.weights > 0
     owners = np.repeat(np.arange(len(users.rows)), np.diff(users.indptr))

@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def roll_back(workspace: Path, target: str, port: int, seconds: list[float]) -> None:
-    """Append the seconds of the command, and those from its end until two replicas serve the release."""
+    """Append the seconds of the command, and the seconds from its end until both replicas serve the release."""
     time.sleep(1)
     started = time.monotonic()
     command = [sys.executable, "-m", "jobs", "releases", "rollback", target, "--workspace", str(workspace)]

@@ -1,9 +1,9 @@
-"""How well reviews are read: the sentiment head of `recsys finetune` beside TF-IDF with logistic regression.
+"""Quality of review sentiment: the head of `recsys finetune` beside TF-IDF with logistic regression.
 
 `python tests/benchmarks/review_sentiment.py --reviews F [--map …] [--set …] [--config F] --json OUT` splits the reviews
-by user, as the sentiment stage does. What both are made with is chosen by macro-F1 on validation users: the variant of
-the head; the strength of the regression, its n-grams and whether classes are weighed. Both, and always naming the
-commonest class, are then measured on the same test users, with a paired bootstrap of the difference over reviews.
+by user, as the sentiment stage does. Settings of both are chosen by macro-F1 on validation users: the variant of the
+head; the regularization of the regression, its n-grams and class weights. Both, and the majority class as a baseline,
+are then measured on the same test users, with a paired bootstrap of the difference over reviews.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def by_words(data: Labelled, settings: Settings) -> tuple[np.ndarray, dict[str, object]]:
-    """(n_test, n_classes) probabilities of the best regression, and what was chosen for it."""
+    """(n_test, n_classes) probabilities of the best regression, and its settings."""
     learned, validation, test = ([data.texts[row] for row in data.rows(part)] for part in range(3))
     best, best_f1, chosen = None, -1.0, {}
     for n_grams in ((1, 1), (1, 2)):
@@ -99,14 +99,14 @@ def by_words(data: Labelled, settings: Settings) -> tuple[np.ndarray, dict[str, 
 
 
 def spread(regression: LogisticRegression, features: object, n_classes: int) -> np.ndarray:
-    """(n, n_classes) probabilities: 0 for a class that it has never met."""
+    """(n, n_classes) probabilities: 0 for a class that is not in the training data."""
     probabilities = np.zeros((features.shape[0], n_classes))
     probabilities[:, regression.classes_] = regression.predict_proba(features)
     return probabilities
 
 
 def difference(ours: np.ndarray, others: np.ndarray, labels: np.ndarray, seed: int) -> tuple[float, float]:
-    """The 95 % interval of macro-F1 of these (n,) classes, ours less theirs, over draws of reviews."""
+    """The 95 % interval of macro-F1 of these (n,) classes, `ours` minus `others`, by bootstrap over reviews."""
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(N_DRAWS)]
     one_hot = np.eye(int(labels.max()) + 1)

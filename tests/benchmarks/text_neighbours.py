@@ -1,9 +1,10 @@
-"""What the encoder alone is worth: nearest neighbours of a history by text, before and after `recsys finetune`.
+"""Quality of the encoder alone: nearest neighbours of a history by text, before and after `recsys finetune`.
 
 `python tests/benchmarks/text_neighbours.py --events F --catalog F [--map …] [--set …] --workspace W --json OUT` splits
-the events leave-one-out, ingests what comes before each shopper's last item into the new workspace W, tunes the encoder
-there (a killed run is taken up), and ranks all items by the cosine to the recency-weighted mean of the history's texts.
-The decay is chosen on the choices before the last ones. Beside it: TF-IDF of the same texts, and the encoder as it was.
+the events leave-one-out, ingests the events before each shopper's last item into the new workspace W, fine-tunes the
+encoder there (an interrupted run is resumed), and ranks all items by cosine with the recency-weighted mean of the
+history's texts. The decay is tuned on the second to last items. Baselines: TF-IDF of the same texts, and the encoder
+before fine-tuning.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def training_only(spec: SourceSpec, data: BenchData, folder: Path) -> SourceSpec:
-    """The same shop as it was before each shopper's last choice."""
+    """The shop's events before each shopper's last item."""
     folder.mkdir(parents=True, exist_ok=True)
     before = folder / "before.parquet"
     data.test.events.select("user_id", "item_id", "event_type", "timestamp", "value").write_parquet(before)
@@ -87,7 +88,7 @@ def training_only(spec: SourceSpec, data: BenchData, folder: Path) -> SourceSpec
 def texts_by_method(
     data: BenchData, workspace: Workspace, report: FinetuneReport, settings: Settings
 ) -> dict[str, Vectors]:
-    """(n_items, dim) of the items' texts, rows of norm 1, in the order of `data.items`."""
+    """(n_items, dim) vectors of the items' texts, rows of norm 1, in the order of `data.items`."""
     named = settings.encoder.model_copy(update={"model": f"workspace:{report.name}", "sha256": ""})
     encoder = load_encoder(resolve_path(workspace, named))
     shop = read_shop(Lake(workspace.lake), newest_moment(Lake(workspace.lake)))
@@ -105,7 +106,7 @@ def texts_by_method(
 
 
 def compare(data: BenchData, by_method: dict[str, Vectors], settings: Settings) -> list[dict[str, object]]:
-    """A row for each method, with the interval of its NDCG less that of the whitened encoder."""
+    """A row per method, with the interval of the difference of its NDCG to that of the whitened encoder."""
     validation, test = (
         read_past(held_out, data.items["item_id"], settings, data.repeats, None)
         for held_out in (data.validation, data.test)
@@ -131,7 +132,7 @@ def compare(data: BenchData, by_method: dict[str, Vectors], settings: Settings) 
 
 
 def ranks(past: Past, vectors: Vectors, decay: float) -> np.ndarray:
-    """(n_targets,) of each target among all items, 0-based."""
+    """(n_targets,) 0-based ranks of the targets among all items."""
     history = past.history(decay)
 
     def scores(rows: slice) -> np.ndarray:
