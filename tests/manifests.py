@@ -1,4 +1,4 @@
-"""What the tests of deploy/ read: every manifest, its containers, wherever a kind keeps them, and commands."""
+"""Helpers for tests of deploy/: all manifests, their containers at any depth, and the commands in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 
 
 def manifests() -> dict[str, Manifest]:
-    """`FILE KIND` -> manifest, of every resource; kustomize's own files are not applied to a cluster."""
+    """`FILE KIND` -> manifest, for every resource, without kustomize's own files."""
     return {
         f"{path.relative_to(DEPLOY)} {document['kind']}": document
         for path in sorted(DEPLOY.rglob("*.yaml"))
@@ -36,7 +36,7 @@ def of_kind(kind: str) -> Manifest:
 
 
 def pod_specs(node: Any) -> Iterator[Manifest]:
-    """Every pod's spec below `node`."""
+    """All pod specs below `node`."""
     if isinstance(node, dict):
         if "containers" in node:
             yield node
@@ -48,18 +48,18 @@ def pod_specs(node: Any) -> Iterator[Manifest]:
 
 
 def containers(node: Any) -> list[Manifest]:
-    """Every container below `node`."""
+    """All containers below `node`."""
     return [container for pod in pod_specs(node) for container in pod["containers"]]
 
 
 def values(container: Manifest) -> dict[str, str]:
-    """The variables that a container is given as they are: the config map's, then its own."""
+    """The plain variables of a container: those of the config map, then its own."""
     shared = of_kind("ConfigMap")["data"] if "envFrom" in container else {}
     return {**shared, **{entry["name"]: entry["value"] for entry in container.get("env", ()) if "value" in entry}}
 
 
 def parsed(words: list[str]) -> str:
-    """The command that `recsys WORDS` runs, its options read as they would be. Raises as the command line does."""
+    """The command that `recsys WORDS` runs, after parsing its options. Raises as the command line does."""
     command: Any = get_command(app)
     context = command.make_context("recsys", list(words))
     while isinstance(command, TyperGroup):

@@ -70,7 +70,7 @@ def quality_command(
 ) -> None:
     """Compare recall and NDCG of popularity, ALS, BM25, EASE and the served lists on one split of your events.
 
-    Reads Parquet, CSV, TSV or JSON lines with user_id, item_id and timestamp. Event types, a catalogue and its titles
+    Reads Parquet, CSV, TSV or JSON lines with user_id, item_id and timestamp. Event types, catalogue and titles
     are optional.
     """
     from jobs.bench.data import read_bench

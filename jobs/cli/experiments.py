@@ -83,7 +83,7 @@ def _listed(name: str, experiment: config.ExperimentSettings, database: LiveData
 
 @experiments_app.command("report")
 def report_command(
-    name: Annotated[str, typer.Argument(help="Name of the experiment in the settings: [experiments.NAME].")],
+    name: Annotated[str, typer.Argument(help="Name of the experiment: NAME in the settings section experiments.NAME.")],
     workspace: WorkspaceOption,
     metric: Annotated[Metric, typer.Option(help="Event type that counts as an outcome.")] = Metric.PURCHASE,
     json_path: Annotated[

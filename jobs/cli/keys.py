@@ -46,7 +46,7 @@ def create_command(
 
 @keys_app.command("list")
 def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
-    """List all keys, also revoked and expired ones, oldest first. Secrets are never shown."""
+    """List all keys, including revoked and expired ones, oldest first. Secrets are never shown."""
     with editing(workspace) as place:
         keys, now = read_keys(place.api_keys), datetime.now(UTC)
     if as_json:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from release_shelf import Shelf
+from fake_releases import Shelf
 from starlette.testclient import TestClient
 from storefronts import mute_sequence_model, no_item_features
 

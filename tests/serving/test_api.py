@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from asked_lists import item_ids, recommend
+from list_requests import item_ids, recommend
 from starlette.testclient import TestClient
 
 from recsys.config import Settings

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from asked_lists import item_ids, recommend
+from list_requests import item_ids, recommend
 from starlette.testclient import TestClient
 
 import serving.lists.cache

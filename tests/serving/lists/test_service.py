@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from asked_lists import item_ids, recommend
+from list_requests import item_ids, recommend
 from starlette.testclient import TestClient
 
 from features.live.answer_log import AnswerLog

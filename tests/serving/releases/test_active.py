@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from release_shelf import Shelf
+from fake_releases import Shelf
 from starlette.testclient import TestClient
 
 from recsys import config

@@ -1,5 +1,5 @@
 import pytest
-from release_shelf import Shelf
+from fake_releases import Shelf
 
 from recsys.config import ServeSettings
 from serving.releases.active import ActiveRelease

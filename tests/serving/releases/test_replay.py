@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from release_shelf import Shelf
+from fake_releases import Shelf
 
 from recsys.errors import StoreError
 from serving.releases.active import ActiveRelease

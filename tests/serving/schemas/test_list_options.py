@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asked_lists import item_ids, recommend
+from list_requests import item_ids, recommend
 from starlette.testclient import TestClient
 
 from recsys.config import ArmSettings, Settings

@@ -1,4 +1,4 @@
-"""Lists as a storefront asks for them."""
+"""Requests for lists through a test client."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Releases as a workspace has them, for tests of what follows, loads and replays them."""
+"""Releases in memory, in place of a workspace, for tests of code that watches, loads and replays releases."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from serving.releases.text_vectors import TextEncoder
 
 @dataclass
 class Shelf:
-    """Releases by id. One that is missing does not load; those of `damaged` are published nevertheless. A release that
-    somebody was erased from has another of the `digests`."""
+    """Releases by id. A missing release does not load; releases in `damaged` are published but do not load, either. The
+    `digests` of a release change when a user is erased from it."""
 
     make_release: Callable[..., LoadedRelease]
     encoder: TextEncoder
