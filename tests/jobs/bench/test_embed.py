@@ -69,13 +69,13 @@ def test_padding_is_counted_over_all_batches(tiny_bert: Path) -> None:
     assert count.n_places == 19
 
 
-def test_nothing_encoded_is_no_padding(tiny_bert: Path) -> None:
+def test_without_texts_there_is_no_padding(tiny_bert: Path) -> None:
     with counted_tokens(load_encoder(EncoderSettings(model=str(tiny_bert))).model) as count:
         pass
     assert count.padding_share == 0.0
 
 
-def test_the_peer_cuts_texts_where_we_do(tiny_bert: Path) -> None:
+def test_the_peer_truncates_texts_at_the_same_length(tiny_bert: Path) -> None:
     settings = EncoderSettings(model=str(tiny_bert), max_tokens=8, dim=4)
     long = [" ".join(f"w{n}" for n in range(30)), "w1"]
     (peer, model), (ours, _) = (load_path(path, settings) for path in ("sentence-transformers", REFERENCE))
@@ -90,7 +90,7 @@ def test_cosines_by_hand() -> None:
     assert cosines(a, b) == pytest.approx([1.0, 0.5**0.5, 0.0])
 
 
-def test_reviews_are_drawn_with_the_seed(tmp_path: Path) -> None:
+def test_reviews_are_sampled_with_the_seed(tmp_path: Path) -> None:
     path = write_reviews(tmp_path / "reviews.csv", [f"text {n}" for n in range(30)] + [""])
     texts = [
         read_review_texts(spec_of(path), n, Settings(seed=seed), NOW, lambda *_: None)

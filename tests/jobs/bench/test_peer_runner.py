@@ -26,12 +26,12 @@ def quiet(what: str, done: int, total: int | None) -> None:
 
 
 def stub_install(monkeypatch: pytest.MonkeyPatch, *codes: str) -> None:
-    """The environment is made by these lines of Python, which find its draft in sys.argv[1]."""
+    """Replace the installation by these lines of Python; sys.argv[1] is the draft folder."""
     commands = [[sys.executable, "-c", code] for code in codes]
     monkeypatch.setattr(peer_runner, "_commands", lambda draft: [[*command, str(draft)] for command in commands])
 
 
-def test_an_environment_is_made_once_and_named_by_its_requirements(tmp_path: Path, monkeypatch) -> None:
+def test_an_environment_is_installed_once_and_named_by_its_requirements(tmp_path: Path, monkeypatch) -> None:
     stub_install(monkeypatch, TO_LINK)
     steps: list[str] = []
     python = peers_python(tmp_path / "cache", lambda what, *_: steps.append(what))
@@ -46,7 +46,7 @@ def test_an_environment_is_made_once_and_named_by_its_requirements(tmp_path: Pat
     assert peers_python(tmp_path / "cache", quiet).parents[1] != python.parents[1]
 
 
-def test_a_failed_installation_leaves_nothing_and_says_what_pip_said(tmp_path: Path, monkeypatch) -> None:
+def test_a_failed_installation_leaves_nothing_and_quotes_pip(tmp_path: Path, monkeypatch) -> None:
     stub_install(monkeypatch, TO_LINK, "print('ERROR: no matching distribution'); print('a hint'); raise SystemExit(1)")
     message = r"--peers: installing the other libraries failed: ERROR: no matching distribution; .* leave out --peers"
     with pytest.raises(DataError, match=message):
@@ -54,8 +54,8 @@ def test_a_failed_installation_leaves_nothing_and_says_what_pip_said(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["peers.lock"]
 
 
-def test_a_killed_installation_is_not_taken_up(tmp_path: Path, monkeypatch) -> None:
-    """Once the process dies before the rename: only the draft is there, and the next call makes it anew."""
+def test_a_killed_installation_is_not_used(tmp_path: Path, monkeypatch) -> None:
+    """If the process dies before the rename, only the draft exists, and the next call installs again."""
     stub_install(monkeypatch, TO_LINK, "raise SystemExit(1)")
     with monkeypatch.context() as patch:
         patch.setattr(peer_runner.shutil, "rmtree", lambda *_, **__: None)  # a dead process clears nothing away
@@ -68,7 +68,7 @@ def test_a_killed_installation_is_not_taken_up(tmp_path: Path, monkeypatch) -> N
     assert python.exists() and not draft.exists()
 
 
-def test_an_environment_whose_interpreter_is_gone_is_made_anew(tmp_path: Path, monkeypatch) -> None:
+def test_an_environment_without_its_interpreter_is_installed_again(tmp_path: Path, monkeypatch) -> None:
     stub_install(monkeypatch, TO_LINK)
     python = peers_python(tmp_path, quiet)
     python.unlink()
@@ -112,7 +112,7 @@ def test_recommendations_in_any_order_become_lists_best_first() -> None:
     assert lists.scores[0, :2].tolist() == [0.9, 0.5]
 
 
-def test_of_a_long_list_the_best_are_kept() -> None:
+def test_a_long_list_is_cut_after_the_best() -> None:
     rows = [(0, item, float(item)) for item in range(LISTED + 5)]
     assert lists_of(made_of(*rows), np.array([0])).items[0].tolist() == list(range(LISTED + 4, 4, -1))
 
@@ -122,12 +122,12 @@ def test_ties_count_against_the_target_and_what_is_not_listed_ranks_last() -> No
     assert lists.ranks(np.array([0, 1, 2, 3, 9, -1])).tolist() == [0, 2, 2, 3, LISTED, LISTED]
 
 
-def test_ndcg_is_that_of_one_target_a_user() -> None:
+def test_ndcg_has_one_target_per_user() -> None:
     assert ndcg(np.array([0, 2, 9, 10])) == pytest.approx((1 + 1 / 2 + 1 / np.log2(11)) / 4)
 
 
 def saved(folder: Path, meta: dict[str, object]) -> Path:
-    """a buys x, y, then x again, and searches; b buys y. In the test, a new shopper c is asked for too."""
+    """a buys x, y, then x again, and searches; b buys y. In the test, there is also a new shopper c."""
     rows = [("a", "x", 0, "purchase"), ("a", "y", 1, "purchase"), ("a", "x", 2, "purchase"), ("b", "y", 3, "purchase")]
     rows += [("a", None, 4, "search"), ("b", "z", 5, "search")]
     events = pl.DataFrame(
@@ -162,8 +162,8 @@ def test_a_side_is_read_from_the_folder_that_a_benchmark_writes(tmp_path: Path, 
     assert side.hide is hide
 
 
-def test_a_peer_is_tuned_on_validation_and_fitted_again(tmp_path: Path, monkeypatch) -> None:
-    """The peer recommends item 3 and then `item`, with which b's target 1 is found in the second place."""
+def test_a_peer_is_tuned_on_validation_and_refitted(tmp_path: Path, monkeypatch) -> None:
+    """The peer recommends item 3 and then `item`, with which b's target 1 has rank 2."""
     fitted: list[tuple[object, int]] = []
 
     def fit(side: Side, chosen, seed: int):
@@ -184,7 +184,7 @@ def test_a_peer_is_tuned_on_validation_and_fitted_again(tmp_path: Path, monkeypa
         assert arrays["shown"][:, :3].tolist() == [[3, 1, -1], [3, 1, -1], [-1, -1, -1]]
 
 
-def test_nobody_known_is_asked_nothing(tmp_path: Path) -> None:
+def test_without_known_users_the_peer_is_not_called(tmp_path: Path) -> None:
     def recommend(users: np.ndarray) -> PeerLists:
         raise AssertionError("nobody to recommend to")
 
@@ -205,7 +205,7 @@ def bench_folder(tmp_path: Path, max_targets: int) -> Path:
     return saved(tmp_path / "bench", json.loads(meta))
 
 
-def test_what_a_peers_process_wrote_is_read_and_its_chatter_is_not_shown(tmp_path: Path, monkeypatch, capfd) -> None:
+def test_the_files_of_a_peer_are_read_and_its_output_is_not_shown(tmp_path: Path, monkeypatch, capfd) -> None:
     code = "print('loud')\nnp.savez(out + '.npz', ranks=np.arange(3), shown=np.zeros((3, 10), dtype=int))\n"
     code += (
         "json.dump({'fit_s': 1.5, 'peak_mb': 2.0, 'chosen': {'model': model, 'seed': seed}}, open(out + '.json', 'w'))"
@@ -219,7 +219,7 @@ def test_what_a_peers_process_wrote_is_read_and_its_chatter_is_not_shown(tmp_pat
     assert len(pl.read_parquet(folder / "validation_users.parquet")) == 2  # as many as our models are tuned on
 
 
-def test_a_peer_that_fails_is_named_with_its_last_words_and_the_remedy(tmp_path: Path, monkeypatch) -> None:
+def test_a_failing_peer_is_named_with_its_error_and_the_remedy(tmp_path: Path, monkeypatch) -> None:
     script(tmp_path, monkeypatch, "raise ValueError('no gradient')")
     message = r"model 'RecTools SASRec' failed: ValueError: no gradient; if its libraries are damaged, delete .* and"
     with pytest.raises(DataError, match=message):
@@ -244,7 +244,7 @@ def test_objects_in_a_result_are_never_unpickled(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_peer_is_chosen_by_name_only_with_peers(tmp_path: Path, monkeypatch, capsys, options, message: str) -> None:
+def test_a_peer_needs_the_option_peers(tmp_path: Path, monkeypatch, capsys, options, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     files = ["--events", "absent.csv", "--json", "out.json", "--workspace", "kept"]
     assert main(["bench", "quality", *files, *options]) == 2
@@ -254,8 +254,8 @@ def test_a_peer_is_chosen_by_name_only_with_peers(tmp_path: Path, monkeypatch, c
 FIVE_USERS = "".join(f"u{user},p{(user + n) % 6},2024-01-{1 + n + user:02}\n" for user in range(5) for n in range(4))
 
 
-def test_peers_stand_in_the_table_and_the_figures(tmp_path: Path, tiny_bert: Path, monkeypatch, capsys) -> None:
-    """Rank is the seed: ALS runs with 0 and 1, and item-item, which draws nothing, with 0 alone."""
+def test_peers_are_in_the_table_and_the_json(tmp_path: Path, tiny_bert: Path, monkeypatch, capsys) -> None:
+    """The rank is the seed: ALS runs with 0 and 1; item-item, which is deterministic, only with 0."""
     code = "import pyarrow.parquet as pq\nn = len(pq.read_table(folder + '/test_targets.parquet'))\n"
     code += "np.savez(out + '.npz', ranks=np.full(n, int(seed)), shown=np.zeros((n, 10), dtype=int))\n"
     code += "json.dump({'fit_s': 1.0, 'peak_mb': 20.0, 'chosen': {'alpha': 4}}, open(out + '.json', 'w'))"

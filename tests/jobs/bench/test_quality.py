@@ -56,11 +56,11 @@ SMALL = {
 
 NEEDS_TRUTH = "true taste"
 NEW_ONLY = [name for name in MODELS if name not in OF_A_SAMPLE | {"buy it again"}]
-"""What is measured on any file in which nobody buys anything twice."""
+"""The models for a file without repeated purchases."""
 
 
 def bench_data(n_users: int = 30, seed: int = 0) -> BenchData:
-    """Two tastes of 20 items each, told apart by behaviour and by text: each user buys 6 items of one of them."""
+    """Two tastes of 20 items each, distinguishable by behaviour and by text: each user buys 6 items of one of them."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(n_users):
@@ -95,18 +95,18 @@ def bench_data(n_users: int = 30, seed: int = 0) -> BenchData:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of `bench_data()`: fits that several models share are made once."""
+    """Answers on `bench_data()`: fits that several models share are computed once."""
     return tmp_path_factory.mktemp("bench")
 
 
 @pytest.fixture(scope="module")
 def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of `bench_data(200)`."""
+    """Answers on `bench_data(200)`."""
     return tmp_path_factory.mktemp("large")
 
 
 @pytest.mark.parametrize("name", NEW_ONLY)
-def test_every_model_ranks_all_that_is_new_and_nothing_else(name: str, folder: Path) -> None:
+def test_every_model_ranks_all_new_items_and_only_these(name: str, folder: Path) -> None:
     data = bench_data()
     answer = MODELS[name](data, folder, 0)
     past = read_past(data.test, data.items["item_id"], data.settings, False, None)
@@ -129,7 +129,7 @@ def test_a_model_that_reads_behaviour_finds_the_taste(name: str, large_folder: P
 
 
 @pytest.mark.parametrize("name", NEW_ONLY)
-def test_settings_and_lists_do_not_depend_on_what_is_asked_for_and_come_out_again(
+def test_settings_and_lists_are_deterministic_and_independent_of_the_targets(
     name: str, folder: Path, blind_folder: Path
 ) -> None:
     data = bench_data()
@@ -146,8 +146,8 @@ def blind_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["implicit ALS", "EASE", "fused"])
-def test_settings_are_chosen_without_a_look_at_what_came_later(name: str, folder: Path, tmp_path: Path) -> None:
-    """The leak guard: garbage in the events that only the test may learn from changes no setting."""
+def test_settings_do_not_depend_on_later_events(name: str, folder: Path, tmp_path: Path) -> None:
+    """Leak guard: garbage in the events between validation and test changes no setting."""
     data = bench_data()
     known, later = (
         data.test.events.join(data.validation.events, on=["user_id", "item_id"], how=how) for how in ("semi", "anti")
@@ -160,7 +160,7 @@ def test_settings_are_chosen_without_a_look_at_what_came_later(name: str, folder
     assert (first.shown != second.shown).any()  # and there was something to learn
 
 
-def test_fits_that_models_share_are_made_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_fits_are_computed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bench_data()
     before = MODELS["fused"](data, folder, 0)
 
@@ -176,7 +176,7 @@ def test_fits_that_models_share_are_made_once(folder: Path, monkeypatch: pytest.
         MODELS["sequence"](data, folder, 1)  # another seed is another fit
 
 
-def test_places_for_new_items_are_told_apart_from_the_ranking(folder: Path) -> None:
+def test_places_for_new_items_are_reserved_apart_from_the_ranking(folder: Path) -> None:
     """Half of the places go to items of at most two buyers."""
     data = bench_data()
     new_items = data.settings.new_items.model_copy(update={"share": 0.5, "max_shoppers": 2})
@@ -187,7 +187,7 @@ def test_places_for_new_items_are_told_apart_from_the_ranking(folder: Path) -> N
     assert few[with_places].mean() > few[without].mean()
 
 
-def test_a_past_is_what_the_users_had_newest_with_age_0() -> None:
+def test_a_past_has_the_users_items_the_newest_with_age_0() -> None:
     data = bench_data()
     past = read_past(data.test, data.items["item_id"], data.settings, False, None)
     assert past.n_before.tolist() == [5] * 30
@@ -230,7 +230,7 @@ def test_a_visit_is_history_to_every_model_and_a_session_to_the_product() -> Non
     assert not any(query.session for query in others)
 
 
-def test_the_list_without_the_visit_is_that_of_the_moment_at_which_the_model_was_made(tmp_path: Path) -> None:
+def test_the_list_without_the_visit_is_that_at_training_time(tmp_path: Path) -> None:
     data, _ = bench_data_with_a_visit()
     before = replace(data, test=replace(data.test, since=data.test.since.clear()))
     known, unknown, earlier = (
@@ -242,7 +242,7 @@ def test_the_list_without_the_visit_is_that_of_the_moment_at_which_the_model_was
     np.testing.assert_array_equal(known[1:], unknown[1:])
 
 
-def test_what_was_had_is_hidden_unless_repeats_are_asked_for() -> None:
+def test_known_items_are_hidden_unless_repeats_count() -> None:
     data = bench_data()
     new, any_item = (
         read_past(data.test, data.items["item_id"], data.settings, repeats, None) for repeats in (False, True)
@@ -252,7 +252,7 @@ def test_what_was_had_is_hidden_unless_repeats_are_asked_for() -> None:
     assert any_item.hidden().shape == (30, 40)
 
 
-def test_the_served_place_of_a_tie_is_the_last_of_it() -> None:
+def test_a_tie_has_the_rank_of_its_last_item() -> None:
     items = [
         RankedItem(item_id, score, rank, "linear", None)
         for rank, (item_id, score) in enumerate([("a", 3.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)], start=1)
@@ -262,7 +262,7 @@ def test_the_served_place_of_a_tie_is_the_last_of_it() -> None:
     assert rank_in(slate, "elsewhere") == 10
 
 
-def test_data_comes_back_from_its_folder(tmp_path: Path) -> None:
+def test_saved_data_is_loaded_unchanged(tmp_path: Path) -> None:
     data = replace(bench_data(), repeats=True, read_text=np.eye(8, dtype=np.float32)[:3])
     data.save(tmp_path / "bench")
     again = BenchData.load(tmp_path / "bench")
@@ -276,7 +276,7 @@ def test_data_comes_back_from_its_folder(tmp_path: Path) -> None:
         assert loaded.as_of == mine.as_of
 
 
-def test_a_models_process_leaves_its_lists_and_figures(tmp_path: Path) -> None:
+def test_a_model_process_writes_its_lists_and_figures(tmp_path: Path) -> None:
     data = bench_data()
     data.save(tmp_path / "bench")
     assert run_model([str(tmp_path / "bench"), "EASE", "0", str(tmp_path / "out")]) == 0
@@ -384,7 +384,7 @@ def test_events_without_a_type_are_purchases_and_items_need_no_catalogue(tmp_pat
 
 
 def test_page_texts_after_the_target_are_not_read(tmp_path: Path, tiny_bert: Path) -> None:
-    """u views and reads about a, b, c in turn: asked for c, only what was read with a and b is known."""
+    """u views and reads about a, b, c in turn: when c is the target, only the texts of a and b are known."""
     rows = "".join(f"u,{item},view,2024-01-0{day},w{day}\n" for day, item in enumerate("abc", start=1))
     settings = Settings.model_validate({"encoder": {"model": str(tiny_bert)}})
     spec = spec_of(tmp_path, "user_id,item_id,event_type,timestamp,text\n" + rows)
@@ -423,13 +423,13 @@ def test_five_users_get_an_answer_from_every_model(tmp_path: Path, tiny_bert: Pa
 
 
 def in_this_process(folder: Path, model: str, seed: int) -> MeasuredAnswers:
-    """Stands for `jobs.bench.quality._run`, whose processes take seconds to start."""
+    """Replaces `jobs.bench.quality._run`, whose processes take seconds to start."""
     answer = MODELS[model](BenchData.load(folder), folder, seed)
     return answer.ranks, answer.shown, ModelRun(answer.fit_s, 1.0, answer.chosen)
 
 
 def favourites(protocol: Protocol, tmp_path: Path, tiny_bert: Path) -> BenchData:
-    """Each of six users buys one thing of their own again and again, and between that things that all like."""
+    """Each of six users repeatedly buys one item that no one else buys, and in between items that all like."""
     rows = []
     for user in range(6):
         days = [*range(0, 40, 4), *range(41, 101, 10)]
@@ -458,8 +458,8 @@ def test_purchases_that_repeat_each_other_are_measured_with_repeats(
     assert "repeats count" in console.file.getvalue()
 
 
-def test_the_product_lets_favourites_come_back(tmp_path: Path, tiny_bert: Path) -> None:
-    """u0 bought theirs an hour before the moment: that is too soon for the shop."""
+def test_the_product_recommends_favourites_again(tmp_path: Path, tiny_bert: Path) -> None:
+    """u0 bought the favourite an hour before: too soon for a repeat in this shop."""
     data = favourites("temporal", tmp_path, tiny_bert)
     answer = MODELS["fused"](data, tmp_path, 0)
     assert data.test.targets["user_id"].to_list() == [f"u{n}" for n in range(6)]
@@ -468,13 +468,13 @@ def test_the_product_lets_favourites_come_back(tmp_path: Path, tiny_bert: Path) 
     assert "buy_again" in answer.chosen
 
 
-def test_where_nothing_repeats_there_is_no_row_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_repeats_there_is_no_row_buy_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.bench.quality._run", in_this_process)
     report = bench_quality(bench_data(), ["popularity", "buy it again", *OF_A_SAMPLE], 1, lambda *_: None)
     assert [model.model for model in report.models] == ["popularity"]
 
 
-def test_habit_counts_the_days_of_purchases_and_not_of_views(tmp_path: Path) -> None:
+def test_buy_it_again_counts_the_days_of_purchases_and_not_of_views(tmp_path: Path) -> None:
     data = bench_data()
     (user_id, viewed) = data.test.targets.select("user_id", "item_id").row(0)
     bought = data.test.events.filter(pl.col("user_id") == user_id)["item_id"][0]
@@ -497,7 +497,7 @@ def test_habit_counts_the_days_of_purchases_and_not_of_views(tmp_path: Path) -> 
     assert data.items["item_id"].to_list().index(viewed) not in shown[:5].tolist()
 
 
-def test_the_truth_ranks_by_what_the_shoppers_of_a_sample_truly_like(tmp_path: Path, tiny_bert: Path) -> None:
+def test_true_taste_ranks_by_the_true_preferences(tmp_path: Path, tiny_bert: Path) -> None:
     sample = make_sample(tmp_path / "sample", n_products=30, n_shoppers=40, days=10, seed=1)
     settings = Settings.model_validate({"encoder": {"model": str(tiny_bert)}, **SMALL})
     later = NOW + timedelta(days=1000)
@@ -542,7 +542,7 @@ def test_the_command_prints_the_table_and_writes_the_figures(
         (["--events", "absent.csv"], "absent.csv"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments: list[str], message: str) -> None:
+def test_an_error_is_one_line(tmp_path, monkeypatch, capsys, arguments: list[str], message: str) -> None:
     monkeypatch.chdir(tmp_path)
     given = arguments if "--json" in arguments else [*arguments, "--json", "out.json"]
     given = given if "--events" in given else [*given, "--events", "absent.csv"]

@@ -20,7 +20,7 @@ from jobs.cli.options import write_json
 SHOP = Shop(["ann", "bob"], ["boot", "sock"], ["warm", "shoe"], 9.5)
 
 
-def test_every_target_has_requests_and_those_for_ours_name_the_key() -> None:
+def test_every_target_has_requests_and_only_the_service_gets_the_key() -> None:
     by_target = requests(SHOP, 0, {"X-API-Key": "k"})
     assert list(by_target) == [
         *(NO_OP, KNOWN_USER, AFTER_EVENT, "session", TEXT, "text cached", "filtered", "explained", BASELINE)
@@ -29,13 +29,13 @@ def test_every_target_has_requests_and_those_for_ours_name_the_key() -> None:
     assert b"X-API-Key" not in next(by_target[BASELINE])
 
 
-def test_texts_do_not_repeat_unless_they_are_meant_to_be_cached() -> None:
+def test_texts_repeat_only_for_the_cached_target() -> None:
     of = bodies(SHOP, 0)
     assert len({body["text"] for body in islice(of[TEXT], 1000)}) == 1000
     assert len({body["text"] for body in islice(of["text cached"], 1000)}) <= 20
 
 
-def test_equal_seeds_ask_the_same() -> None:
+def test_equal_seeds_give_equal_requests() -> None:
     for target in bodies(SHOP, 0):
         assert list(islice(bodies(SHOP, 1)[target], 5)) == list(islice(bodies(SHOP, 1)[target], 5))
 
@@ -53,7 +53,7 @@ def test_the_baseline_answers_from_the_histories_of_the_release(published_shop: 
     assert client.post("/recommend", json={"user_id": "nobody"}).status_code == 404
 
 
-def test_percentiles_of_nothing_are_no_number() -> None:
+def test_percentiles_without_latencies_are_nan() -> None:
     assert np.isnan(percentiles(np.array([]))).all()
     assert percentiles(np.arange(101.0)) == (50.0, 95.0, 99.0)
 

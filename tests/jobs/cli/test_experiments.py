@@ -18,7 +18,7 @@ SETTINGS += '[experiments.trees.arms.with]\n[experiments.trees.arms.without]\nra
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A workspace with settings of two experiments, of which one has run: 300 shoppers against 200."""
+    """A workspace with settings of two experiments, one of which has exposures: 300 shoppers against 200."""
     place = Workspace(tmp_path / "shop")
     place.root.mkdir()
     place.settings_file.write_text(SETTINGS)

@@ -1,4 +1,4 @@
-"""`--help`: every command and option is described, and the help comes fast."""
+"""`--help`: every command and option is described, and the command line loads fast."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Through the real command line: what a person types, sees, and gets as exit code."""
+"""`recsys ingest` on the command line: output and exit codes."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ def plain_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The error line of a command that must end with exit code 2 and say nothing else."""
+    """The error line of a command that must exit with 2 and print nothing else."""
     capsys.readouterr()
     assert main(arguments) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if " INFO " not in line]
@@ -77,7 +77,7 @@ def test_a_wrong_input_is_one_line_and_exit_code_2(
     assert Lake(Path("shop/lake")).files == ()
 
 
-def test_an_event_without_a_type_column_is_told_of_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_without_a_type_column_names_the_option_set(capsys: pytest.CaptureFixture[str]) -> None:
     Path("e.csv").write_text("user_id,item_id,timestamp\nu,i,2024-01-01\n")
     message = failure(capsys, "ingest", "table", "--workspace", "shop", "--events", "e.csv")
     assert "--set events.event_type=purchase" in message
@@ -146,7 +146,7 @@ class TestRealShops:
         assert (rows.height, rows["timestamp"].dt.year().min(), rows["timestamp"].dt.year().max()) == (5050, 2004, 2014)
 
 
-def test_what_came_in_is_told_undone_and_taken_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ingest_is_listed_undone_and_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     header = "user_id,item_id,event_type,timestamp\n"
     Path("e.csv").write_text(header + "u,i,view,2024-01-01\n")
     Path("bad.csv").write_text(header + "u,i,view,2024-01-02\nu,j,view,2024-01-02\n")

@@ -79,7 +79,7 @@ def test_another_release_is_served_after_a_rollback(three: Releases, tmp_path: P
     assert Store(shop.workspace).current_id() == shop.ids[0]
 
 
-def test_old_releases_go_but_for_those_of_experiments(three: Releases, tmp_path: Path, capsys) -> None:
+def test_old_releases_are_deleted_except_those_of_experiments(three: Releases, tmp_path: Path, capsys) -> None:
     shop = three.copy(tmp_path)
     arms = f'[experiments.one.arms.a]\n[experiments.one.arms.b]\nrelease = "{shop.ids[0]}"\n'
     shop.workspace.settings_file.write_text(arms)
@@ -106,7 +106,7 @@ def test_keeping_no_release_is_refused(three: Releases, capsys) -> None:
     assert "--keep" in capsys.readouterr().err
 
 
-def test_an_atlas_is_kept_for_the_service_and_those_of_gone_releases_go(
+def test_an_atlas_is_saved_and_those_of_deleted_releases_are_removed(
     three: Releases, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

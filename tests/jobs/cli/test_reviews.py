@@ -33,7 +33,7 @@ def test_reviews_are_hidden_listed_and_shown(
     assert [review["review_id"] for review in json.loads(capsys.readouterr().out)] == ["r1"]
 
 
-def test_a_review_that_is_known_is_hidden_without_a_word(
+def test_a_known_review_is_hidden_without_a_warning(
     workspace: Workspace,
     write_file: Callable[[str, str], Path],
     ingest_table: Callable[..., object],
@@ -46,7 +46,7 @@ def test_a_review_that_is_known_is_hidden_without_a_word(
     assert (output.out, output.err) == ("", "")
 
 
-def test_reviews_are_hidden_before_anything_was_taken_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reviews_are_hidden_before_the_first_ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--workspace", str(tmp_path / "new")]
     assert main(["reviews", "hide", "r1", *place]) == 0
     assert hidden_ids(tmp_path / "new" / "hidden-reviews.json") == {"r1"}

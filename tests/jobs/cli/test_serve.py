@@ -1,4 +1,4 @@
-"""The commands around a release, as a person types them."""
+"""`recsys recommend` and `recsys serve` on the command line."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line on standard error of a command that ends with 2."""
+    """The only line on standard error of a command that exits with 2."""
     assert main(arguments) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1

@@ -80,7 +80,7 @@ def settings_of(tiny_bert: Path, held_out: float = 0.3) -> Settings:
     )
 
 
-def test_the_command_compares_every_way_and_leaves_a_student(
+def test_the_command_compares_all_variants_and_saves_a_student(
     shop: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"

@@ -1,4 +1,4 @@
-"""A shopper is erased from a small shop after its first night; the tests look for what is left by ways of their own."""
+"""A shopper is erased from a small shop after its first nightly run; the tests search for leftovers independently."""
 
 import html
 import json
@@ -41,7 +41,7 @@ WISH = "socks that never slip, like those of MCMLXXXVII"
 
 
 class KilledError(BaseException):
-    """Ends an erasure where a kill -9 would: nothing catches it."""
+    """Ends an erasure like SIGKILL: nothing catches it."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def _no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def shopper(published_shop: PublishedShop) -> str:
-    """Who wrote most reviews."""
+    """The shopper with the most reviews."""
     reviews = Lake(published_shop.workspace.lake).scan("reviews").collect()
     user_id: str = reviews.group_by("user_id").len().sort("len", "user_id", descending=[True, False])["user_id"][0]
     return user_id
@@ -59,7 +59,7 @@ def shopper(published_shop: PublishedShop) -> str:
 
 @pytest.fixture
 def shop(published_shop: PublishedShop, shopper: str, tmp_path: Path, live_url: str) -> Iterator[PublishedShop]:
-    """The published shop, with traces of the shopper wherever a workspace can have any."""
+    """The published shop, with traces of the shopper in every possible place of a workspace."""
     workspace = Workspace(Path(shutil.copytree(published_shop.workspace.root, tmp_path / "shop")))
     serve = published_shop.settings.serve.model_copy(update={"events_url": live_url})
     settings = published_shop.settings.model_copy(update={"serve": serve})
@@ -148,7 +148,7 @@ def n_of_others(workspace: Workspace, user_id: str) -> dict[str, int]:
     }
 
 
-def test_no_byte_of_an_erased_shopper_is_left_and_others_lose_nothing(shop: PublishedShop, shopper: str) -> None:
+def test_no_byte_of_an_erased_shopper_is_left_and_others_keep_their_data(shop: PublishedShop, shopper: str) -> None:
     reviews, others = reviews_of(shop, shopper), n_of_others(shop.workspace, shopper)
     n_users = Store(shop.workspace).releases()[0].rows["users"]
     receipt = run(shop, shopper)
@@ -196,7 +196,7 @@ def test_an_empty_id_and_a_missing_workspace_are_refused(shop: PublishedShop, tm
 
 
 @pytest.mark.parametrize("name", ["lease", "tuning_lease"])
-def test_nobody_is_erased_while_a_night_or_a_fine_tuning_run_writes(
+def test_an_erasure_is_refused_during_a_nightly_or_fine_tuning_run(
     shop: PublishedShop, shopper: str, name: str
 ) -> None:
     with (
@@ -209,7 +209,7 @@ def test_nobody_is_erased_while_a_night_or_a_fine_tuning_run_writes(
 
 @pytest.mark.parametrize("live_url", [""])
 @pytest.mark.parametrize("done", range(1, len(ERASE_STEPS)), ids=[f"after {name}" for name, _ in ERASE_STEPS[:-1]])
-def test_an_erasure_that_is_killed_is_finished_by_the_queue_of_the_next(
+def test_a_killed_erasure_is_finished_by_the_next_queued_run(
     shop: PublishedShop, shopper: str, monkeypatch: pytest.MonkeyPatch, done: int
 ) -> None:
     def kill(_: object) -> None:
@@ -232,7 +232,7 @@ def test_an_erasure_that_is_killed_is_finished_by_the_queue_of_the_next(
     assert erase_queued(shop.workspace, shop.settings, NIGHT, lambda *_: None) == []
 
 
-def test_what_is_left_is_told_and_no_receipt_written(shop: PublishedShop, shopper: str) -> None:
+def test_leftovers_are_an_error_and_no_receipt_is_written(shop: PublishedShop, shopper: str) -> None:
     (shop.workspace.root / "notes.txt").write_text(f"call {shopper}, they want {SEARCH}")
     with pytest.raises(ErasureError, match=r"left in 1 places, the first is notes\.txt \(id\)"):
         run(shop, shopper)
@@ -262,7 +262,7 @@ def test_erased_shoppers_do_not_come_back_with_their_files_or_late_events(
 
 
 @pytest.mark.parametrize("live_url", [""])
-def test_the_night_erases_who_waits_and_notes_the_release_without_them(
+def test_a_nightly_run_processes_requests_and_records_the_release_without_the_user(
     shop: PublishedShop, shopper: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = open_live_database(shop.workspace, "")
@@ -277,7 +277,7 @@ def test_the_night_erases_who_waits_and_notes_the_release_without_them(
 
 
 @pytest.mark.parametrize("live_url", [""])
-def test_a_night_goes_on_where_who_waits_cannot_be_erased_yet(
+def test_a_nightly_run_continues_if_requests_cannot_be_processed(
     shop: PublishedShop, shopper: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = open_live_database(shop.workspace, "")
@@ -290,7 +290,7 @@ def test_a_night_goes_on_where_who_waits_cannot_be_erased_yet(
 
 
 def shop_of(tmp_path: Path, events: str, settings_of: PublishedShop) -> PublishedShop:
-    """A workspace of nothing but these events."""
+    """A workspace with only these events."""
     workspace = Workspace(tmp_path / "other")
     (tmp_path / "events.csv").write_text("event_id,user_id,item_id,event_type,timestamp,text\n" + events)
     spec = SourceSpec("table", {"events": (str(tmp_path / "events.csv"),)}, {}, {})
@@ -298,7 +298,7 @@ def shop_of(tmp_path: Path, events: str, settings_of: PublishedShop) -> Publishe
     return replace(settings_of, workspace=workspace)
 
 
-def test_a_number_that_is_also_a_products_is_looked_for_where_shoppers_are(
+def test_an_id_that_is_also_a_product_id_is_searched_only_in_user_fields(
     published_shop: PublishedShop, tmp_path: Path
 ) -> None:
     when = "2025-05-01T00:00:00Z"
@@ -314,7 +314,7 @@ def test_a_number_that_is_also_a_products_is_looked_for_where_shoppers_are(
     assert run(shop, "7").searched.id_in == "values"
 
 
-def test_a_shop_without_a_live_database_gets_none_by_an_erasure(tmp_path: Path) -> None:
+def test_an_erasure_does_not_create_a_live_database(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "bare")
     workspace.root.mkdir()
     receipt, _ = erase(workspace, Settings(), "ann-of-the-shop", NIGHT, lambda *_: None)

@@ -32,7 +32,7 @@ def current(bert_folder: Path) -> config.EncoderSettings:
 
 
 def data(n_pairs: int | None) -> TuningData:
-    """A text is sought by itself and a word more, so any encoder finds some."""
+    """Each query is its text plus one word, so any encoder finds some of the texts."""
     pairs = None
     if n_pairs is not None:
         anchors = [f"w{number % 40} w{number // 40}" for number in range(n_pairs)]
@@ -65,10 +65,10 @@ def made_in(
         (True, True, 2 * MIN_ANCHORS, False, "not significantly better"),
     ],
 )
-def test_only_what_is_clearly_better_is_adopted(
+def test_only_a_significantly_better_encoder_is_adopted(
     changed: bool, has_head: bool, n_pairs: int | None, adopted: bool, reason: str, current: config.EncoderSettings
 ) -> None:
-    """The candidate is the encoder in use itself: as good, and not better."""
+    """The candidate is the current encoder itself: as good, but not better."""
     verdict = judge(
         Workspace(Path("nowhere")), Candidate("c", current, changed, has_head), current, data(n_pairs), ALL_HELD_OUT
     )
@@ -76,9 +76,7 @@ def test_only_what_is_clearly_better_is_adopted(
     assert verdict.before == verdict.after and (verdict.low, verdict.high) == (0.0, 0.0)
 
 
-def test_a_better_encoder_is_told_from_a_worse_one_both_ways(
-    current: config.EncoderSettings, workspace: Workspace
-) -> None:
+def test_a_better_encoder_wins_in_both_orders(current: config.EncoderSettings, workspace: Workspace) -> None:
     worse = load_encoder(current)
     with torch.no_grad():
         worse.model.get_input_embeddings().weight[5:] = 1.0  # to it all words are one
@@ -122,7 +120,7 @@ def test_a_head_alone_reads_the_encoder_in_use(
     assert adopted.files.keys() == {f"{candidate.name}/sentiment.{kind}" for kind in ("json", "safetensors")}
 
 
-def test_equal_contents_have_equal_names_and_are_kept_once(
+def test_equal_contents_have_equal_names_and_are_saved_once(
     current: config.EncoderSettings, workspace: Workspace, tmp_path: Path
 ) -> None:
     workspace.encoders.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`recsys finetune` on a tiny shop, and what the night makes of it."""
+"""`recsys finetune` on a tiny shop, and nightly runs after it."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def one_thread() -> Iterator[None]:
 
 
 def quiet(*_: object) -> None:
-    """Progress that nobody watches."""
+    """Ignores progress."""
 
 
 def write_settings(workspace: Workspace, chosen: Settings) -> None:
-    """The parts that the tests set, as a settings file."""
+    """The settings that the tests change, as a settings file."""
     given = json.loads(chosen.model_dump_json(exclude_defaults=True))
     lines = []
     for section, values in given.items():
@@ -131,7 +131,7 @@ def test_the_table_fits_80_columns_and_ends_with_the_verdict(tuned: Tuned) -> No
     assert "adopted: significantly better" in text and "95 % interval +0." in text and "…" not in text
 
 
-def test_the_night_embeds_with_the_adopted_encoder_alone(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_nightly_run_embeds_only_with_the_adopted_encoder(tuned: Tuned, tmp_path: Path) -> None:
     workspace = tuned.copy(tmp_path)  # at another place than where it was adopted
     night = nightly(workspace, tuned.settings, None, NOW, quiet)
     release = Store(workspace).open()
@@ -155,7 +155,7 @@ def test_the_night_embeds_with_the_adopted_encoder_alone(tuned: Tuned, tmp_path:
     assert (items["sentiment"] - items["expected"]).abs().max() < 1e-5
 
 
-def test_settings_that_name_another_encoder_are_obeyed(tuned: Tuned, tiny_bert: Path) -> None:
+def test_settings_with_another_encoder_take_precedence(tuned: Tuned, tiny_bert: Path) -> None:
     assert read_selected(tuned.workspace, str(tiny_bert)) is None
 
 
@@ -265,7 +265,7 @@ finetune(Workspace(Path({root!r})), settings(Path({model!r})), None, NOW, wait_t
 """
 
 
-def test_a_killed_run_is_taken_up_and_ends_alike(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed_with_the_same_result(tuned: Tuned, tmp_path: Path) -> None:
     workspace = make_shop(tmp_path)
     model = tuned.settings.encoder.model
     script = KILLED.format(tests=str(REPOSITORY / "tests"), root=str(workspace.root), model=model)

@@ -18,7 +18,7 @@ ASK = request_bytes("GET", "/")
 
 @contextmanager
 def server(answer: Callable[[int], bytes]) -> Iterator[Address]:
-    """Answers the nth request with `answer(n)` in two parts; b"" ends the connection instead, LAST does so after it."""
+    """Answers the nth request with `answer(n)` in two parts; b"" closes the connection instead, LAST after it."""
     counter, lock = itertools.count(), threading.Lock()
 
     def serve(connection: socket.socket) -> None:
@@ -53,7 +53,7 @@ def server(answer: Callable[[int], bytes]) -> Iterator[Address]:
     thread.join()
 
 
-def test_one_request_is_asked_and_its_body_read() -> None:
+def test_one_request_is_sent_and_its_body_read() -> None:
     with server(lambda _: OK) as address:
         assert send_once(address, ASK) == (200, b"ok")
 
@@ -64,7 +64,7 @@ def test_a_body_is_sent_with_its_length() -> None:
     assert b"Content-Length: 2\r\n" in sent
 
 
-def test_every_connection_is_answered_and_each_status_kept() -> None:
+def test_every_connection_is_answered_and_each_status_recorded() -> None:
     with server(lambda number: REFUSED if number % 3 == 0 else OK) as address:
         load = closed_loop(address, itertools.repeat(ASK), 4, 0.2)
     n_refused, n_ok = len(load.with_status(429)), len(load.with_status(200))
@@ -75,7 +75,7 @@ def test_every_connection_is_answered_and_each_status_kept() -> None:
 
 
 @pytest.mark.parametrize("failure", [b"", FAILED])
-def test_what_fails_is_told_and_with_a_retry_it_is_not(failure: bytes) -> None:
+def test_a_failure_is_recorded_and_a_retry_hides_it(failure: bytes) -> None:
     with server(lambda number: failure if number == 5 else OK) as address:
         load = closed_loop(address, itertools.repeat(ASK), 1, 0.2)
     assert load.status[5] == (503 if failure else BROKEN)
@@ -85,7 +85,7 @@ def test_what_fails_is_told_and_with_a_retry_it_is_not(failure: bytes) -> None:
     assert (load.status == 200).all()
 
 
-def test_a_connection_that_the_service_says_it_ends_is_opened_again_and_nothing_is_lost() -> None:
+def test_a_connection_that_the_service_closes_is_opened_again_without_errors() -> None:
     with server(lambda number: LAST if number % 3 == 0 else OK) as address:
         load = closed_loop(address, itertools.repeat(ASK), 2, 0.2)
     assert len(load.status) > 10
@@ -94,7 +94,7 @@ def test_a_connection_that_the_service_says_it_ends_is_opened_again_and_nothing_
 
 @pytest.fixture
 def refused_thrice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first connection is opened, the next three are refused, as by a service that starts anew."""
+    """The first connection is opened, the next three are refused, as by a restarting service."""
     attempts, connect = itertools.count(), socket.create_connection
 
     def create_connection(*arguments: object, **options: object) -> socket.socket:
@@ -105,7 +105,7 @@ def refused_thrice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.services.load_generator.socket.create_connection", create_connection)
 
 
-def test_a_connection_that_is_refused_is_an_error_and_tried_again(refused_thrice: None) -> None:
+def test_a_refused_connection_is_an_error_and_opened_again(refused_thrice: None) -> None:
     with server(lambda number: b"" if number == 5 else OK) as address:
         load = closed_loop(address, itertools.repeat(ASK), 1, 0.5)
     assert load.status[:5].tolist() == [200] * 5
@@ -114,7 +114,7 @@ def test_a_connection_that_is_refused_is_an_error_and_tried_again(refused_thrice
     assert (load.status[9:] == 200).all()
 
 
-def test_with_retries_a_service_that_starts_anew_is_waited_for(refused_thrice: None) -> None:
+def test_retries_wait_for_a_restarting_service(refused_thrice: None) -> None:
     with server(lambda number: b"" if number == 5 else OK) as address:
         load = closed_loop(address, itertools.repeat(ASK), 1, 0.5, retries=4)
     assert (load.status == 200).all()
@@ -128,14 +128,14 @@ def test_an_open_loop_goes_on_where_connections_are_refused(refused_thrice: None
     assert len(load.with_status(BROKEN)) == 4
 
 
-def test_an_open_loop_sends_as_many_as_are_due_whatever_comes_back() -> None:
+def test_an_open_loop_sends_all_due_requests_whatever_the_answers() -> None:
     with server(lambda number: REFUSED if number % 2 else OK) as address:
         load = open_loop(address, itertools.repeat(ASK), per_second=200, max_connections=4, seconds=0.5)
     assert len(load.status) == 100
     assert len(load.with_status(429)) == 50
 
 
-def test_an_answer_that_never_tells_its_length_is_refused() -> None:
+def test_an_answer_without_a_length_is_an_error() -> None:
     with (
         server(lambda _: b"HTTP/1.1 200 OK\r\n\r\n") as address,
         pytest.raises(ValueError, match="without a length"),

@@ -16,7 +16,7 @@ WORLD = World(datetime(2025, 6, 1, tzinfo=UTC), seed=0, shoppers=2, count=3, res
 
 @pytest.fixture
 def truth() -> Truth:
-    """Two shoppers, five products of which the first two are alike."""
+    """Two shoppers, five products, the first two similar."""
     return Truth(
         user_ids=np.array(["ann", "bob"]),
         item_ids=np.array([f"desk-{n}" for n in range(N_ITEMS)]),
@@ -32,7 +32,7 @@ def truth() -> Truth:
 
 @pytest.fixture
 def visits() -> Visits:
-    """Both look at two places; product 0 is clicked and bought by either, the others by none."""
+    """Both view two places; both click and buy product 0, and no other product."""
     appetite = np.full((2, N_ITEMS), -50, np.float32)
     appetite[:, 0] = 50
     return Visits(
@@ -68,7 +68,7 @@ ALL = Assortment(np.ones(N_ITEMS, bool), np.ones(N_ITEMS))
 
 
 def morning(**changed: np.ndarray) -> History:
-    """Nobody has met anything, but for what is given."""
+    """An empty history, except for the given parts."""
     met = changed.get("met", np.zeros((2, N_ITEMS), bool))
     looks = changed.get("n_looks", np.zeros((2, N_ITEMS), np.int32))
     return History(met, np.zeros((2, N_ITEMS), bool), looks, changed.get("popularity", np.zeros(N_ITEMS, np.float32)))

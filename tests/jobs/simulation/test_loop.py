@@ -1,4 +1,4 @@
-"""Two days of a tiny shop with the service in this process, its nights run as commands, and what a crash leaves."""
+"""Simulated days of a tiny shop with the service in this process, nightly runs as commands, and a crash."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ min_targets = 100000
 
 @pytest.fixture(scope="module")
 def place(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A copy of the published shop, to live in."""
+    """A copy of the published shop for the simulation."""
     root = tmp_path_factory.mktemp("living") / "shop"
     shutil.copytree(published_shop.workspace.root, root)
     workspace = Workspace(root)
@@ -63,7 +63,7 @@ def place(published_shop: PublishedShop, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def url(place: Workspace) -> Iterator[str]:
-    """Of the service on it, which takes new releases by itself."""
+    """URL of the service on it, which loads new releases automatically."""
     settings = Settings.model_validate({"serve": {"release_poll_s": 0.1}})
     watch = ReleaseWatch(workspace_source(place, HiddenWatch(place.hidden_reviews, 0.1)), settings.serve)
     watch.poll()
@@ -83,7 +83,7 @@ def url(place: Workspace) -> Iterator[str]:
 
 @pytest.fixture
 def nights(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The nights' commands, run in this process: importing torch anew costs more than such a night."""
+    """The commands of nightly runs, run in this process: importing torch again would take longer than the run."""
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: Any) -> SimpleNamespace:
@@ -111,17 +111,17 @@ def test_two_days_then_a_crash_then_a_third(
     content = json.loads((folder / JSON_FILE).read_text())
     assert [day["date"] for day in content["days"]] == ["2025-06-01", "2025-06-02"]
     assert set(content["days"][0]["arms"]) == set(ARMS)
-    # The second day is answered by what the first night learned.
+    # The second day uses the release of the first nightly run.
     assert content["days"][1]["release_id"] == content["days"][0]["published"]
     assert Store(place).current_id() == content["days"][1]["published"]
     assert [night[night.index("--as-of") + 1][:10] for night in nights] == ["2025-06-02", "2025-06-03"]
-    # What was shown and done is what the nights have learned from.
+    # The events of the simulation are those that the nightly runs learned from.
     events = events_of_the_loop(place)
     n_shown = sum(day["arms"]["system"]["n_shown"] for day in content["days"])
     assert events.filter(pl.col("event_type") == "impression").height == n_shown
     assert (folder / PLOT_FILE).exists()
 
-    # A night fails after its day was kept and sent: the day is not played again.
+    # A nightly run fails after its day was saved and sent: the day is not simulated again.
     place.settings_file.write_text("[sequence]\ndim = -1\n")
     assert simulate(place, "--days", "3", "--against", url) == 2
     assert "the nightly run of 2025-06-04 failed" in capsys.readouterr().err
@@ -135,7 +135,7 @@ def test_two_days_then_a_crash_then_a_third(
     sent = events_of_the_loop(place).filter(pl.col("event_id").str.starts_with("sim-5-003"))
     assert sent["event_id"].is_unique().all() and sent.height == len(third.events)
 
-    # All is played: nothing happens any more.
+    # All days are done: nothing happens any more.
     before = len(nights)
     assert simulate(place, "--days", "3", "--against", url) == 0
     assert len(nights) == before

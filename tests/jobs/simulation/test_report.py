@@ -15,7 +15,7 @@ USUAL = Figures(100, 1000, 50, 10, 5, 0.05, 0.01, 0.05, 0.02, 0.8, 0.7, 0.4)
 
 
 def days(clicks: list[float], coverage: float = 0.8) -> list[Day]:
-    """The system clicked like this, random at 0, the ceiling at .5; the last half covers so much."""
+    """Click rates of the system; random has 0, the ceiling 0.5. coverage: of the last half of the days."""
 
     def arm(name: str, at: int) -> Figures:
         rate = {SYSTEM: clicks[at], RANDOM: 0.0, CEILING: 0.5}.get(name, 0.05)

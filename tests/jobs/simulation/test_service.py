@@ -15,7 +15,7 @@ Answers = Sequence[tuple[int, object]]
 
 
 def received(connection: socket.socket) -> bytes:
-    """One request: its headers, and as much as they say of a body."""
+    """One request: its headers, and the body whose length they give."""
     request = b""
     while b"\r\n\r\n" not in request:
         request += connection.recv(1 << 20)
@@ -28,7 +28,7 @@ def received(connection: socket.socket) -> bytes:
 
 @contextmanager
 def answering(answers: Answers, requests: list[bytes]) -> Iterator[ShopService]:
-    """A service that gives these answers, each on a connection of its own; status 0 ends the connection."""
+    """A service that gives these answers, each on a new connection; status 0 closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -53,7 +53,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "PAUSE_S", 0.0)
 
 
-def test_a_list_is_asked_for_with_the_key() -> None:
+def test_a_list_is_requested_with_the_key() -> None:
     requests: list[bytes] = []
     with answering([(200, {"items": [], "recommendation_id": "l1"})] * 2, requests) as shop:
         assert shop.recommend("ann", 7)["recommendation_id"] == "l1"
@@ -63,7 +63,7 @@ def test_a_list_is_asked_for_with_the_key() -> None:
     assert requests[1].endswith(b'{"user_id":"ann","count":7,"exclude_ids":["boot"]}')
 
 
-def test_a_busy_or_broken_service_is_asked_again() -> None:
+def test_a_request_to_a_busy_or_broken_service_is_retried() -> None:
     requests: list[bytes] = []
     answers = [(429, {}), (503, {}), (0, None), (200, {"status": "ready", "release_id": "r1"})]
     with answering(answers, requests) as shop:
@@ -79,25 +79,25 @@ def test_a_busy_or_broken_service_is_asked_again() -> None:
         ([(0, None)] * service.TRIES, "no answer"),
     ],
 )
-def test_what_cannot_be_mended_by_asking_again_is_told(answers: Answers, message: str) -> None:
+def test_an_error_that_retries_cannot_fix_is_raised(answers: Answers, message: str) -> None:
     with answering(answers, []) as shop, pytest.raises(ServeError, match=message):
         shop.recommend("ann", 7)
 
 
-def test_a_service_that_is_not_there_is_told() -> None:
+def test_an_unreachable_service_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ServeError, match="refused"):
         ShopService(f"http://127.0.0.1:{port}", None).release_id()
 
 
-def test_a_list_that_a_batch_could_not_make_is_told() -> None:
+def test_a_failed_request_of_a_batch_is_an_error() -> None:
     result = {"slate": None, "problem": {"status": 422, "detail": "count too large"}}
     with answering([(200, {"results": [result]})], []) as shop, pytest.raises(ServeError, match="count too large"):
         shop.recommend_many(["ann"], 10_000)
 
 
-def test_events_go_in_parts_and_a_refused_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_sent_in_parts_and_a_rejected_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MAX_EVENTS", 2)
     requests: list[bytes] = []
     with answering([(HTTPStatus.ACCEPTED, {"errors": []})] * 2, requests) as shop:
@@ -121,11 +121,11 @@ def test_it_waits_for_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "https://shop", "http://", "http://a:b", "http://shop/v1"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"write it like http://127\.0\.0\.1:8000"):
         service_url(url)
 
 
-def test_addresses() -> None:
+def test_valid_urls() -> None:
     assert service_url("http://127.0.0.1:8123") == "http://127.0.0.1:8123"
     assert service_url("http://shop/") == "http://shop"
