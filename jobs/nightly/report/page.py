@@ -25,6 +25,7 @@ from jobs.nightly.report.text import (
     VERDICTS,
     against_served,
     cost,
+    finding_name,
     held_out_quality,
     ingested_tables,
     outcome,
@@ -56,6 +57,7 @@ _ENVIRONMENT: Final = Environment(
 )
 _ENVIRONMENT.filters |= {
     "seconds": seconds,
+    "finding_name": finding_name,
     "verdict": lambda severity: VERDICTS.get(severity, severity),
     "step_status": lambda status: STEP_STATUSES.get(status, status),
 }

@@ -80,19 +80,29 @@ def _held_back(figures: RunFigures, live: str) -> Outcome:
     first = stopping[0]
     check = "gate" if figures.gate and first in figures.gate.findings else "data check"
     more = f", and {len(stopping) - 1} more failed" if len(stopping) > 1 else ""
-    says = f"Not published: {check} “{first.name}” failed: {first.says} (expected {first.expected()}){more}. {live}"
+    failed = f"{check} “{finding_name(first.name)}” failed: {first.says} (expected {first.expected()}){more}"
+    says = f"Not published: {failed}. {live}"
     return Outcome("Held back", "bad", says, (*_remedies(figures), "`recsys nightly --force` publishes anyway"))
 
 
 def _remedies(figures: RunFigures) -> tuple[str, ...]:
-    """A line per finding that stops or warns, those that stop first."""
-    findings = [*stops(figures.findings), *warnings(figures.findings)]
-    return tuple(f"{finding.name}: {finding.remedy}" for finding in findings if finding.remedy)
+    """A line per remedy of the findings that stop or warn, those that stop first."""
+    names: dict[str, list[str]] = {}
+    for finding in (*stops(figures.findings), *warnings(figures.findings)):
+        if finding.remedy:
+            names.setdefault(finding.remedy, []).append(finding_name(finding.name))
+    return tuple(f"{'; '.join(of_remedy)}: {remedy}" for remedy, of_remedy in names.items())
 
 
 def slice_name(name: str) -> str:
     """As a person reads it."""
     return SLICES.get(name, name.removeprefix("category_"))
+
+
+def finding_name(name: str) -> str:
+    """As a person reads it: findings of the quality on a slice name it by its key."""
+    kind, comma, slice_key = name.partition(", ")
+    return f"{kind}, {slice_name(slice_key)}" if comma and kind == "quality" else name
 
 
 def ingested_tables(figures: RunFigures) -> list[dict[str, Any]]:

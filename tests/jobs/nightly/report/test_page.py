@@ -132,10 +132,19 @@ def test_a_held_back_run_names_the_finding_and_the_remedy(
 ) -> None:
     run = run_of(workspace, 0, "read", step, status="held back", error="run held back")
     put(workspace, run.run_id, name, {"findings": [finding, finding | {"severity": "ok", "remedy": ""}]})
+    name_shown = finding["name"].replace(", all", ", all shoppers")
     text = words(render_report(workspace, run))
-    assert text.startswith(f"Held back Not published: {who} “{finding['name']}” failed: {finding['says']} (expected ")
-    assert f"{finding['name']}: {finding['remedy']}" in text
+    assert text.startswith(f"Held back Not published: {who} “{name_shown}” failed: {finding['says']} (expected ")
+    assert f"{name_shown}: {finding['remedy']}" in text
     assert "recsys nightly --force publishes anyway" in text
+
+
+def test_findings_with_one_remedy_share_a_line(workspace: Workspace) -> None:
+    run = run_of(workspace, 0, "gate", status="held back", error="x")
+    head = WORSE | {"name": "quality, head", "severity": "warning"}
+    put(workspace, run.run_id, "gate.json", {"findings": [head, WORSE]})
+    line = "quality, all shoppers; quality, more popular half of items: run recsys releases diff"
+    assert line in words(render_report(workspace, run))
 
 
 def test_a_forced_run_says_so(workspace: Workspace) -> None:
