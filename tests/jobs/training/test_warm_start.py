@@ -104,7 +104,7 @@ def test_a_damaged_release_is_no_obstacle(
     else:
         (folder / "sequence.safetensors").write_bytes(b"nonsense")
     assert warm_start_of(published_shop, workspace=workspace) is None
-    assert "warm start left out" in caplog.text
+    assert "warm_start_skipped" in caplog.text
 
 
 def test_a_release_without_a_warm_start_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
