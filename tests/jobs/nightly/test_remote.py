@@ -220,7 +220,7 @@ def test_a_step_that_is_killed_is_made_again_from_the_start(
 ) -> None:
     _, output = make("die_once")
     assert (output.counts, list(output.files)) == ({"before": 1}, ["attempt-1"])
-    assert "step lost step=die_once try=1 of=3" in caplog.text
+    assert "step_lost step=die_once attempt=1 of=3" in caplog.text
 
 
 def test_a_step_that_is_killed_again_and_again_ends_the_run_with_one_line(
@@ -244,7 +244,7 @@ def test_a_step_goes_on_elsewhere_where_its_machine_is_lost(
 
     _, output = make("wait", lose_the_large, settings=settings_with(nightly={"step_memory_gb": 2}))
     assert output.counts == {}
-    assert "step lost step=wait try=1 of=3" in caplog.text
+    assert "step_lost step=wait attempt=1 of=3" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_step_takes_memory_and_a_gpu_only_to_train(
 
 def test_a_step_that_no_node_is_large_enough_for_says_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
     assert resources("learn", settings_with(nightly={"step_memory_gb": 2}), [{"memory": GIB}]) == {"memory": 2 * GIB}
-    assert "step waits for a larger node step=learn needs_gb=2.0 largest_gb=1.0" in caplog.text
+    assert "step_waiting_for_memory step=learn needs_gb=2.0 largest_node_gb=1.0" in caplog.text
 
 
 def test_nothing_is_reserved_by_default() -> None:
