@@ -112,7 +112,7 @@ def _shares(data: NewData, settings: config.ChecksSettings) -> list[Finding]:
             "ingest the missing products, or check whether item ids were mixed up",
         ),
         (
-            "one user",
+            "top user share",
             lambda day: day.n_of_user,
             lambda day: day.n_events,
             settings.top_user_share,

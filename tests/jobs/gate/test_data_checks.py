@@ -67,7 +67,9 @@ def test_usual_data_has_no_warnings() -> None:
     findings = check_data(new_data(), ChecksSettings())
     assert not stops(findings)
     assert not warnings(findings)
-    assert {"volume", "one user", "event mix", "price level", "purchase value", "served AUC"} <= set(named(findings))
+    assert {"volume", "top user share", "event mix", "price level", "purchase value", "served AUC"} <= set(
+        named(findings)
+    )
     assert all(finding.low <= finding.value <= finding.high for finding in findings)
 
 
@@ -77,8 +79,8 @@ def test_usual_data_has_no_warnings() -> None:
         ({"n_events": 900}, ["volume"], []),
         ({"n_events": 350}, [], ["volume"]),
         ({"n_events": 12_000}, [], ["volume"]),
-        ({"n_of_user": 300}, ["one user"], []),
-        ({"n_of_user": 700}, [], ["one user"]),
+        ({"n_of_user": 300}, ["top user share"], []),
+        ({"n_of_user": 700}, [], ["top user share"]),
         ({"n_unknown_items": 180}, ["unknown items"], []),
         ({"n_unknown_items": 900}, [], ["unknown items"]),
         ({"n_repeated": 100}, ["repeated events"], []),
@@ -168,7 +170,7 @@ def test_days_that_are_too_few_are_not_compared_with() -> None:
 def test_one_forced_day_does_not_make_the_next_of_its_kind_usual() -> None:
     spam = of_events(20_000, n_of_user=18_000)
     findings = check_data(new_data(spam, days=[*([DAY] * 27), spam]), ChecksSettings())
-    assert {"volume", "one user"} <= set(named(stops(findings)))
+    assert {"volume", "top user share"} <= set(named(stops(findings)))
 
 
 def test_missing_events_are_a_warning_and_late_ones_stop_the_run() -> None:

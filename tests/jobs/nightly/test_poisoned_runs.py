@@ -90,7 +90,7 @@ def spammed(events: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     ("poison", "named"),
-    [(shuffled, "served AUC"), (spammed, "one user")],
+    [(shuffled, "served AUC"), (spammed, "top user share")],
 )
 def test_poisoned_events_stop_the_run_and_leave_the_live_release(
     shop: ShopInTwoParts, tmp_path: Path, poison: Callable[[pl.DataFrame], pl.DataFrame], named: str
