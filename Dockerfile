@@ -19,7 +19,9 @@ COPY recsys recsys
 COPY features features
 COPY jobs jobs
 COPY serving serving
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+# The history of the repository, from which the version follows, is not here: --build-arg VERSION=1.2.3
+ARG VERSION=
+RUN SETUPTOOLS_SCM_PRETEND_VERSION_FOR_RECSYS="${VERSION}" pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM ${PYTHON} AS builder
 WORKDIR /build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -50,8 +51,17 @@ app.command("simulate")(simulate_command)
 app.add_typer(bench_app, name="bench")
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"recsys {version('recsys')}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Write more log messages.")] = False,
 ) -> None:
     """Personalized recommendations for storefronts, from behaviour and text."""

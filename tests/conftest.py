@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import sys
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -31,31 +33,138 @@ from jobs.nightly.run import Report
 from recsys.config import Settings
 from recsys.workspace import Workspace
 
-LONGEST: Final = (
-    "notebooks/test_notebooks.py",
-    "jobs/finetune/test_run.py",
-    "test_end_to_end.py",
-    "jobs/training/test_sequence.py",
-    "jobs/embedding/test_embed.py",
-    "serving/test_end_to_end.py",
-    "deploy/test_cluster.py",
-    "jobs/bench/test_quality.py",
-    "jobs/bench/test_embed.py",
-    "serving/test_openapi.py",
-    "features/finetune/test_sentiment.py",
-    "features/finetune/test_loop_parallel.py",
-)
-"""Files that take half a minute and more: begun last, one would keep a process busy while the others have ended."""
+TESTS: Final = Path(__file__).parent
+
+DURATIONS: Final = TESTS / "durations.json"
+"""What `make durations` last measured: `files` has the seconds of each file, `slow` the tests and files that took more
+than SLOW_S."""
+
+SLOW_S: Final = 2.0
+"""A test that takes longer is marked `slow`, and so are all tests of a file whose fixtures take longer."""
+
+MARKED_FIXTURES: Final = {
+    "local_ray": "ray",
+    "browser": "browser",
+    "postgres_server": "server",
+    "s3_port": "server",
+    "published_shop": "nightly",
+    "two_nights": "nightly",
+}
+"""Fixture -> the marker of each test that uses it, directly or through another fixture."""
+
+MARKED_PATHS: Final = {
+    "deploy/test_cluster.py": "ray",
+    "jobs/cluster": "ray",
+    "jobs/nightly/test_remote.py": "ray",
+    "notebooks": "nightly",
+    "serving/ingress/test_haproxy.py": "server",
+    "serving/test_end_to_end.py": "server",
+    "serving/web": "browser",
+    "test_end_to_end.py": "server",
+}
+"""Folder or file below tests/ -> the marker of all tests in it."""
 
 hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-durations", action="store_true", help=f"write {DURATIONS.name} after the run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_worker = hasattr(config, "workerinput")  # pytest-xdist reports everything to the main process, too
+    if config.getoption("--record-durations") and not is_worker:
+        config.pluginmanager.register(DurationRecorder())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files go first; all others stay as they are."""
-    root = Path(__file__).parent
-    places = {root / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    """Add the markers, and start the longest files first: begun last, one would keep a process busy alone.
+
+    A file that has not been measured yet goes before all others.
+    """
+    durations = read_durations()
+    for item in items:
+        for name in markers_of(item, durations.slow):
+            item.add_marker(name)
+    items.sort(key=lambda item: -durations.files.get(item.path.relative_to(TESTS).as_posix(), float("inf")))
+
+
+def markers_of(item: pytest.Item, slow: Mapping[str, float]) -> set[str]:
+    """The markers that follow from a test's fixtures, folder and measured duration."""
+    path = item.path.relative_to(TESTS).as_posix()
+    fixtures = set(getattr(item, "fixturenames", ()))
+    markers = {marker for fixture, marker in MARKED_FIXTURES.items() if fixture in fixtures}
+    markers |= {marker for prefix, marker in MARKED_PATHS.items() if path == prefix or path.startswith(f"{prefix}/")}
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if parameters.get("live_url") == "postgresql":
+        markers.add("server")
+    if path in slow or item.nodeid.removeprefix("tests/") in slow:
+        markers.add("slow")
+    return markers
+
+
+@dataclass
+class Durations:
+    """Measured seconds, by path below tests/ and by test."""
+
+    files: dict[str, float] = field(default_factory=dict)
+    slow: dict[str, float] = field(default_factory=dict)
+
+
+def read_durations() -> Durations:
+    """Empty if nothing has been measured."""
+    return Durations(**json.loads(DURATIONS.read_text())) if DURATIONS.exists() else Durations()
+
+
+class DurationRecorder:
+    """Adds up how long each file's tests take, and writes that after a run that did not fail.
+
+    Files that did not run keep what was measured before.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, float] = defaultdict(float)
+        self._slow: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        test = report.nodeid.removeprefix("tests/")
+        path = test.partition("::")[0]
+        self._files[path] += report.duration
+        if report.duration <= SLOW_S:
+            return
+        if report.when == "call":
+            self._slow[test] = report.duration
+        elif report.when == "setup" and not set(MARKED_FIXTURES.values()) & set(report.keywords):
+            self._slow[path] = report.duration  # whichever test ran first: the others need the fixture, too
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus != pytest.ExitCode.OK:
+            return
+        before = read_durations()
+        files = {path: seconds for path, seconds in before.files.items() if (TESTS / path).exists()} | self._files
+        slow = {name: seconds for name, seconds in before.slow.items() if name.partition("::")[0] not in self._files}
+        measured = Durations(rounded(files), rounded(slow | self._slow))
+        DURATIONS.write_text(json.dumps(asdict(measured), indent=1) + "\n")
+
+
+def rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    """To a tenth, sorted by name, so that a new measurement is a small diff."""
+    return {name: round(value, 1) for name, value in sorted(seconds.items())}
+
+
+@pytest.fixture(autouse=True)
+def _ray_only_where_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that starts Ray in this process has the marker `ray`, so that `make test-fast` leaves it out."""
+    was_running = _ray_runs()
+    yield
+    if not was_running and _ray_runs() and request.node.get_closest_marker("ray") is None:
+        pytest.fail("this test starts Ray: mark it with pytest.mark.ray, or add its folder to MARKED_PATHS")
+
+
+def _ray_runs() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(getattr(ray, "is_initialized", bool)())
 
 
 @pytest.fixture(scope="session")

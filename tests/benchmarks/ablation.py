@@ -93,9 +93,9 @@ def main() -> None:
                 data, without(before, name), without(after, name), ranked=True
             )
     with shown_progress() as progress:
-        for place, (name, trial) in enumerate(trials.items()):
-            progress(f"trial: {name}", place, len(trials))
-            ranks_by_model[name] = trial()
+        for number, (label, trial) in enumerate(trials.items()):
+            progress(f"trial: {label}", number, len(trials))
+            ranks_by_model[label] = trial()
     options.json.write_text(json.dumps(report(ranks_by_model, data.settings.seed), indent=1))
 
 

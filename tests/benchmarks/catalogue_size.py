@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lancedb
 import numpy as np
@@ -77,7 +78,7 @@ def main() -> int:
 def measured(n_items: int, index: bool) -> dict[str, float]:
     rng = np.random.default_rng(0)
     model = drawn_model(n_items, rng)
-    recsys.scorer.RECENT_BYTES = 0  # every list is computed: practically no scores of recent shoppers are cached
+    recsys.scorer.CACHED_BYTES = 0  # type: ignore[misc]  # every list is computed: practically no scores of recent shoppers are cached
     recommender = recommender_of(model)
     n_bytes = sum(array.nbytes for array in model._arrays().values()) + model.sequence.item_vectors.nbytes
     row: dict[str, float] = {"items": n_items, "B/item": n_bytes / n_items}
@@ -106,7 +107,8 @@ def measured_index(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]
         built_s = time.perf_counter() - start
 
         def search(query: np.ndarray, ef: int) -> np.ndarray:
-            request = table.search(query).distance_type("dot").nprobes(partitions).ef(ef).limit(DEPTH)
+            request: Any = table.search(query)  # declared as more general than it is
+            request = request.distance_type("dot").nprobes(partitions).ef(ef).limit(DEPTH)
             # The index stores int8 vectors: refine compares the best matches by exact vectors.
             request = request.refine_factor(REFINED)
             rows: np.ndarray = request.select(["row", "_distance"]).to_arrow()["row"].to_numpy()

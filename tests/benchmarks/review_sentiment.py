@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import scipy.sparse as sp
 from rich.console import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -77,7 +78,8 @@ def main() -> None:
 def by_words(data: Labelled, settings: Settings) -> tuple[np.ndarray, dict[str, object]]:
     """(n_test, n_classes) probabilities of the best regression, and its settings."""
     learned, validation, test = ([data.texts[row] for row in data.rows(part)] for part in range(3))
-    best, best_f1, chosen = None, -1.0, {}
+    best, best_f1 = None, -1.0
+    chosen: dict[str, object] = {}
     for n_grams in ((1, 1), (1, 2)):
         words = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=n_grams).fit(learned)
         features, judged, tested = (words.transform(texts) for texts in (learned, validation, test))
@@ -98,7 +100,7 @@ def by_words(data: Labelled, settings: Settings) -> tuple[np.ndarray, dict[str, 
     return best, chosen
 
 
-def spread(regression: LogisticRegression, features: object, n_classes: int) -> np.ndarray:
+def spread(regression: LogisticRegression, features: sp.csr_matrix, n_classes: int) -> np.ndarray:
     """(n, n_classes) probabilities: 0 for a class that is not in the training data."""
     probabilities = np.zeros((features.shape[0], n_classes))
     probabilities[:, regression.classes_] = regression.predict_proba(features)

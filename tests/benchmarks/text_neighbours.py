@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,7 +44,7 @@ from recsys.workspace import Workspace
 
 DECAYS = (0.3, 0.5, 0.7, 0.8, 0.9)
 
-Vectors = np.ndarray | sp.csr_matrix
+Vectors: TypeAlias = np.ndarray | sp.csr_matrix
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pytest
@@ -43,7 +44,8 @@ def hasaki(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     columns = {"reviews.review_id": "id", "reviews.timestamp": "ts", "reviews.text": "review"}
     tables = {"reviews": reviews, "catalog": products}
     source = written(folder, tables, columns | {"catalog.price": "price_vnd"})
-    first = reviews["ts"].max().replace(tzinfo=UTC) - timedelta(days=100)
+    newest = cast(datetime, reviews["ts"].max())
+    first = newest.replace(tzinfo=UTC) - timedelta(days=100)
     live_two_nights(Workspace(folder / "shop"), source, first)
     return Workspace(folder / "shop")
 

@@ -2,6 +2,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -125,10 +126,12 @@ def other_than_default(key: str) -> object:
     return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 0.5
 
 
-def nested(key: str, value: object) -> dict:
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return value
+def nested(key: str, value: object) -> dict[str, Any]:
+    *path, last = key.split(".")
+    tree: dict[str, Any] = {last: value}
+    for name in reversed(path):
+        tree = {name: tree}
+    return tree
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

@@ -128,7 +128,8 @@ def test_ndcg_has_one_target_per_user() -> None:
 
 def saved(folder: Path, meta: dict[str, object]) -> Path:
     """a buys x, y, then x again, and searches; b buys y. In the test, there is also a new shopper c."""
-    rows = [("a", "x", 0, "purchase"), ("a", "y", 1, "purchase"), ("a", "x", 2, "purchase"), ("b", "y", 3, "purchase")]
+    rows: list[tuple[str, str | None, int, str]] = [("a", "x", 0, "purchase"), ("a", "y", 1, "purchase")]
+    rows += [("a", "x", 2, "purchase"), ("b", "y", 3, "purchase")]
     rows += [("a", None, 4, "search"), ("b", "z", 5, "search")]
     events = pl.DataFrame(
         [(user, item, START + timedelta(hours=hour), kind) for user, item, hour, kind in rows],

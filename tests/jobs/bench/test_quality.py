@@ -311,9 +311,10 @@ def test_the_report_has_a_row_for_each_model_and_slice_and_fits_in_100_columns()
     assert all(row.keys() == KEYS for row in rows)
     assert (rows[0]["ndcg@10"], rows[1]["ndcg@10"]) == (0.5, 0.65)
     assert rows[1]["ci95"] == [0.4, 0.9]
-    console = Console(file=io.StringIO(), width=300)
+    output = io.StringIO()
+    console = Console(file=output, width=300)
     print_report(report, console)
-    lines = console.file.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
     assert max(map(len, lines)) <= 100
     for name in (*MODELS, "0.5000", "0.6500", "target_0"):
         assert any(name in line for line in lines), name
@@ -453,9 +454,10 @@ def test_purchases_that_repeat_each_other_are_measured_with_repeats(
         ("popularity", 0.0),  # twelve things have more buyers than anybody's own
         ("buy it again", 1.0),
     ]
-    console = Console(file=io.StringIO(), width=300)
+    output = io.StringIO()
+    console = Console(file=output, width=300)
     print_report(report, console)
-    assert "repeats count" in console.file.getvalue()
+    assert "repeats count" in output.getvalue()
 
 
 def test_the_product_recommends_favourites_again(tmp_path: Path, tiny_bert: Path) -> None:

@@ -60,8 +60,7 @@ def test_the_files_hold_every_day_and_the_title_is_the_finding(tmp_path: Path) -
     assert content["days"][0]["arms"][SYSTEM]["click_rate"] == 0.1
     assert imread(tmp_path / PLOT_FILE).shape[0] > 500
     figure = plot(played)
-    assert figure._suptitle is not None
-    assert figure._suptitle.get_text().replace("\n", " ") == content["finding"]
+    assert figure.get_suptitle().replace("\n", " ") == content["finding"]
     assert [axis.get_yscale() for axis in figure.axes[:5]] == ["log", "log", "linear", "linear", "linear"]
     assert [axis.get_ylim()[0] for axis in figure.axes[2:5]] == [0.0] * 3
 

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ class Lengths:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.asked.append(list(texts))
         return np.array([[len(text)] for text in texts], dtype=np.float32)
 
