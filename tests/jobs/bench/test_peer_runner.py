@@ -241,7 +241,7 @@ def test_objects_in_a_result_are_never_unpickled(tmp_path: Path) -> None:
         (["--models", "popularity,RecTools ALS"], "--models RecTools ALS: no such model; add --peers"),
         (
             ["--peers", "--models", "svd"],
-            "--models svd: no such model; there are RecTools SASRec, RecTools ALS, LensKit",
+            "--models svd: no such model; choose from RecTools SASRec, RecTools ALS, LensKit",
         ),
     ],
 )

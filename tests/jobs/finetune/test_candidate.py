@@ -59,7 +59,7 @@ def made_in(
     ("changed", "has_head", "n_pairs", "adopted", "reason"),
     [
         (False, False, None, False, "every stage was skipped"),
-        (False, True, None, True, "a sentiment head on the encoder in use"),
+        (False, True, None, True, "new sentiment head, encoder unchanged"),
         (True, True, None, False, "no pairs to evaluate on: no pairs to tune on"),
         (True, True, MIN_ANCHORS - 1, False, "too few held-out texts: 19, at least 20 are needed"),
         (True, True, 2 * MIN_ANCHORS, False, "not significantly better"),
