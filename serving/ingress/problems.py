@@ -1,4 +1,4 @@
-"""Every error of the service in one format: RFC 9457 problem details, `application/problem+json`."""
+"""Errors as RFC 9457 problem details, `application/problem+json`: the one format of every error of the service."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_FIELD_PROBLEMS: Final = 20
-"""A body of thousands of bad events is answered with the first few, not with thousands of lines."""
+"""A body with thousands of bad events is answered with the first few problems, not with thousands."""
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field; `field` is its path, such as session.2.timestamp."""
+    """A problem with one field of the request; `field` is its path, such as session.2.timestamp."""
 
     field: str
     message: str
 
 
 class Problem(BaseModel):
-    """RFC 9457; `errors` lists the fields at fault where there are any, `request_id` is what a report should quote."""
+    """Problem details (RFC 9457). `errors` lists the invalid fields, if any. Quote `request_id` when you report a
+    problem."""
 
     type: str
     title: str
@@ -42,7 +43,8 @@ class Problem(BaseModel):
 
 
 class ProblemError(RecsysError):
-    """An answer other than success, raised by a route. `kind` becomes the end of the problem's type URI."""
+    """Raised by a route to answer with an error. `kind` ends the problem's type URI; retry_s: value of Retry-After, 0
+    sends none."""
 
     def __init__(
         self, status: HTTPStatus, kind: str, detail: str, errors: Sequence[FieldProblem] = (), retry_s: int = 0
@@ -74,13 +76,13 @@ def problem_response(
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries of the problems that a route can answer."""
+    """OpenAPI entries of the errors that a route can answer."""
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {int(status): {"description": status.phrase, "content": content} for status in statuses}
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Make `app` answer every error, its own and the framework's, as a problem."""
+    """Make `app` answer every error, its own and the framework's, as problem details."""
     app.add_exception_handler(ProblemError, _raised)
     app.add_exception_handler(QueryError, _unanswerable)
     app.add_exception_handler(UnknownItemError, _unknown_item)
@@ -110,31 +112,31 @@ async def _no_encoder(_request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if found[0]["type"] == "json_invalid":
-        reason = found[0].get("ctx", {}).get("error", "")
-        return problem_response(HTTPStatus.BAD_REQUEST, "malformed-json", f"the body is not JSON: {reason}")
-    # The path begins with "body", which the client never wrote.
-    fields = [field_problem(each, each["loc"][1:]) for each in found]
-    first = spelled(fields[0])
+    details = error.errors()
+    if details[0]["type"] == "json_invalid":
+        reason = details[0].get("ctx", {}).get("error", "")
+        return problem_response(HTTPStatus.BAD_REQUEST, "malformed-json", f"the body is not valid JSON: {reason}")
+    # The path begins with "body", which is no field of the client's.
+    fields = [field_problem(detail, detail["loc"][1:]) for detail in details]
+    first = as_sentence(fields[0])
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return problem_response(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", first + more, fields[:MAX_FIELD_PROBLEMS]
     )
 
 
-def spelled(problem: FieldProblem) -> str:
-    """As a sentence of a `detail`; a body as a whole has no path."""
+def as_sentence(problem: FieldProblem) -> str:
+    """The problem as text for a `detail`; a problem of the whole body has no path."""
     return f"{problem.field}: {problem.message}" if problem.field else problem.message
 
 
-def field_problem(found: Mapping[str, Any], path: Sequence[int | str]) -> FieldProblem:
-    """One of pydantic's errors; path: of the field, as its sender knows it."""
-    # The value itself is not repeated: it may be a secret, megabytes long, or not encodable.
-    message = str(found["msg"]).removeprefix("Value error, ")
-    if found["type"] == "extra_forbidden":
+def field_problem(error: Mapping[str, Any], path: Sequence[int | str]) -> FieldProblem:
+    """One of pydantic's errors as a FieldProblem; path: of the field within the request body."""
+    # The value is not repeated: it may be a secret, megabytes long, or not encodable.
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
         message = "unknown field"
-    # A client's own key may hold anything, lone surrogates included, which UTF-8 cannot carry.
+    # The name of an unknown field may hold anything, even lone surrogates, which UTF-8 cannot encode.
     name = ".".join(str(part) for part in path)
     return FieldProblem(field=name.encode("utf-8", "replace").decode()[:200], message=message)
 
@@ -148,4 +150,6 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
 
 async def _defect(request: Request, error: Exception) -> JSONResponse:
     log.error("request failed method=%s path=%s", request.method, request.url.path, exc_info=error)
-    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "the service failed; see its log")
+    return problem_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "internal error; the service's log has the details"
+    )

@@ -1,4 +1,4 @@
-"""How much each key may ask: requests a second by a token bucket, and requests at once."""
+"""Limits of each API key: requests per second (a token bucket), and concurrent requests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from features.workspace.api_keys import ApiKey
 from recsys import config
 
 BUSY_RETRY_S = 1.0
-"""When to come back after too many requests at once: any of them may end at any moment."""
+"""Retry-After at the limit of concurrent requests: one of them may end at any moment."""
 
 
 @dataclass
-class _Use:
-    """What one key has left; `tokens` as of `filled_s`."""
+class _Usage:
+    """The tokens that a key has left, as of `filled_s`, and its concurrent requests."""
 
     tokens: float
     filled_s: float
@@ -21,41 +21,42 @@ class _Use:
 
 
 class RateLimiter:
-    """One replica's part of every key's limits.
+    """The limits of every key, as far as one replica enforces them.
 
-    Each replica grants its share of a key's rate and of its places, and the proxy spreads requests evenly; so no
-    replica asks another, and together they grant a key what it may have, give or take the unevenness.
-    A bucket holds what flows into it in a second, and at least one request.
+    Each replica grants its share of a key's rate and concurrency, and the proxy spreads requests evenly. So replicas
+    need not communicate, and together they enforce the limit as closely as the requests are spread evenly.
+    A bucket holds one second's tokens, and at least one.
     """
 
     def __init__(self, settings: config.ServeSettings) -> None:
         self._settings = settings
-        self._uses: dict[str, _Use] = {}
+        self._usages: dict[str, _Usage] = {}
 
     def admit(self, key: ApiKey, now_s: float) -> float:
-        """0 where the request may go on, and must be ended by `release`; else the seconds after which to try again.
+        """Seconds to wait before the next attempt; 0: the request is admitted, and `release` must follow when it ends.
 
-        now_s: of a clock that never goes back.
+        now_s: of a monotonic clock.
         """
         rate = (key.requests_per_s or self._settings.key_requests_per_s) / self._settings.replicas
         capacity = max(1.0, rate)
-        use = self._uses.get(key.sha256)
-        if use is None:
-            use = self._uses[key.sha256] = _Use(capacity, now_s)
-        if use.n_ongoing >= self._places(key):
+        usage = self._usages.get(key.sha256)
+        if usage is None:
+            usage = self._usages[key.sha256] = _Usage(capacity, now_s)
+        if usage.n_ongoing >= self._max_concurrent(key):
             return BUSY_RETRY_S
-        use.tokens = min(capacity, use.tokens + rate * (now_s - use.filled_s))
-        use.filled_s = now_s
-        if use.tokens < 1.0:
-            return (1.0 - use.tokens) / rate
-        use.tokens -= 1.0
-        use.n_ongoing += 1
+        usage.tokens = min(capacity, usage.tokens + rate * (now_s - usage.filled_s))
+        usage.filled_s = now_s
+        if usage.tokens < 1.0:
+            return (1.0 - usage.tokens) / rate
+        usage.tokens -= 1.0
+        usage.n_ongoing += 1
         return 0.0
 
     def release(self, key: ApiKey) -> None:
-        """A request that was admitted has been answered."""
-        self._uses[key.sha256].n_ongoing -= 1
+        """Call when an admitted request has been answered."""
+        self._usages[key.sha256].n_ongoing -= 1
 
-    def _places(self, key: ApiKey) -> int:
-        places = key.max_concurrent or self._settings.key_max_concurrent
-        return -(-places // self._settings.replicas)
+    def _max_concurrent(self, key: ApiKey) -> int:
+        """This replica's share, rounded up."""
+        limit = key.max_concurrent or self._settings.key_max_concurrent
+        return -(-limit // self._settings.replicas)

@@ -1,9 +1,9 @@
-"""Which proxy stands in front, and the switches of Ray that go with it; to be set before ray is imported.
+"""The proxy in front of the replicas, and Ray's environment variables for it, to be set before ray is imported.
 
 HAProxy answers in a fraction of the Python proxy's time (docs/decisions.md). In HAProxy mode Ray listens on every
-interface unless it is told a host, which `serving/app.py` always does; HAProxy's statistics pages (counts, no
-content) stay on every interface. What is taken below for one service (ports, sockets, folder) lets several run on
-one machine.
+interface unless it is given a host, which `serving/app.py` always does; HAProxy's statistics pages (counts, no
+content) stay on every interface. Ports, sockets and folder are chosen for each service, so several can run on one
+machine.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ EVERY_INTERFACE: Final = "0.0.0.0"
 PORTS: Final = range(20_000, 32_000)
 BINARY_VARIABLE: Final = "RAY_SERVE_HAPROXY_BINARY_PATH"
 METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
-"""Where replicas keep what they count (`serving/telemetry/metrics.py`)."""
+"""Environment variable: the folder of the replicas' metrics (`serving/telemetry/metrics.py`)."""
 
 
 def check_reach(settings: config.ServeSettings, keys: Sequence[ApiKey], now: datetime, workspace: str) -> None:
     """Raise ServeError for a host that cannot be served, or one that others reach while no key is valid."""
     if settings.host not in (LOOPBACK, EVERY_INTERFACE):
         raise ServeError(
-            f"serve.host = {settings.host!r}: {LOOPBACK} (this machine alone) and {EVERY_INTERFACE} "
-            "(every interface, with keys) can be served; name one of them"
+            f"serve.host = {settings.host!r}: use {LOOPBACK} (this machine alone) or {EVERY_INTERFACE} "
+            "(every interface, with API keys)"
         )
     if settings.host == EVERY_INTERFACE and not any(key.is_valid(now) for key in keys):
         raise ServeError(
-            f"serve.host = {EVERY_INTERFACE!r} lets other machines ask, and no API key is valid; "
-            f"run `recsys keys create NAME --workspace {workspace}` or keep to --host {LOOPBACK}"
+            f"serve.host = {EVERY_INTERFACE!r} is open to other machines, and no API key is valid; "
+            f"run `recsys keys create NAME --workspace {workspace}`, or use --host {LOOPBACK}"
         )
 
 
@@ -59,24 +59,24 @@ def check_port(settings: config.ServeSettings) -> None:
             probe.listen()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                reason = f"port {settings.port} is in use; pass --port with another"
+                reason = f"port {settings.port} is in use; choose another with --port"
             else:
-                reason = f"port {settings.port} cannot be opened ({error.strerror}); pass --port with another"
+                reason = f"port {settings.port} cannot be opened ({error.strerror}); choose another with --port"
             raise ServeError(reason) from None
 
 
 def ray_environment(settings: config.ServeSettings, run_dir: Path) -> dict[str, str]:
-    """Environment variables for Ray and all that it starts.
+    """Environment variables for Ray and all processes that it starts.
 
-    run_dir: a short path that nobody else can enter: HAProxy's admin socket, whose path must stay under 98
-    characters with Ray's 67 appended, lets whoever opens it send the traffic elsewhere.
+    run_dir: a short path that no other user can enter. It holds HAProxy's admin socket: whoever opens that can
+    redirect the traffic, and its path must stay under 98 characters with Ray's 67 appended.
     """
-    # One thread of arithmetic a replica: its products are small, and a busy pool costs more in waiting than it saves
-    # (docs/decisions.md).
+    # One arithmetic thread per replica: its matrix products are small, and a busy thread pool costs more in waiting
+    # than it saves (docs/decisions.md).
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
-        "RAY_worker_niceness": "0",  # 15 by default: whatever else the machine does would go before every shopper
+        "RAY_worker_niceness": "0",  # 15 by default: any other process of the machine would have precedence
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
@@ -85,24 +85,24 @@ def ray_environment(settings: config.ServeSettings, run_dir: Path) -> dict[str, 
     if not settings.haproxy:
         return environment
     if real_haproxy() is None:
-        log.warning("haproxy not found, ray's python proxy answers instead: several milliseconds more a request")
+        log.warning("haproxy not found, using ray's python proxy: adds several milliseconds to each request")
         return environment
-    door = Path(sys.executable).with_name(COMMAND)
-    if os.access(door, os.X_OK):
+    command = Path(sys.executable).with_name(COMMAND)
+    if os.access(command, os.X_OK):
         environment |= {
-            BINARY_VARIABLE: str(door),
+            BINARY_VARIABLE: str(command),
             LISTS_VARIABLE: str(settings.max_concurrent_lists),
         }
     else:
-        log.warning("%s not found, so replicas refuse what is too much themselves; install the package", door)
+        log.warning("load shedding by haproxy off, replicas refuse instead: install the package command=%s", command)
     metrics_port, stats_port, fallback_port = _free_ports(3)
     return environment | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # A replica that dies with a request in hand: another answers it. Reading changes nothing, and whoever sends
-        # events with ids of their own, as the clients do, has them once.
+        # Where a replica dies while it answers a request, another answers it. That is safe: reading changes nothing,
+        # and events that carry ids, as those of the clients do, are stored once.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        # A line of log a request, read in Python: the service counts by itself.
+        # Ray would write and parse a log line for each request; the service has its own metrics.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_dir / "haproxy.cfg"),
@@ -117,13 +117,13 @@ def ray_environment(settings: config.ServeSettings, run_dir: Path) -> dict[str, 
 
 
 def _free_ports(count: int) -> list[int]:
-    """Outside the range from which the system gives a port to whoever asks for any, as Ray does many times before
-    HAProxy listens."""
-    with ExitStack() as held:
+    """Free ports outside the range from which the system hands out any free port, as Ray requests many before HAProxy
+    listens. Raises ServeError where there are too few."""
+    with ExitStack() as stack:
         ports: list[int] = []
         for port in random.sample(PORTS, len(PORTS)):
-            # All held at once, or the same port would be found again.
-            probe = held.enter_context(socket.socket())
+            # All stay open until the end, or the same port would be chosen twice.
+            probe = stack.enter_context(socket.socket())
             try:
                 probe.bind((EVERY_INTERFACE, port))
             except OSError:
@@ -131,4 +131,4 @@ def _free_ports(count: int) -> list[int]:
             ports.append(port)
             if len(ports) == count:
                 return ports
-    raise ServeError(f"of the ports {PORTS.start} to {PORTS.stop - 1} not {count} are free; end what holds them")
+    raise ServeError(f"fewer than {count} free ports between {PORTS.start} and {PORTS.stop - 1}; free some of them")

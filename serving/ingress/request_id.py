@@ -1,4 +1,7 @@
-"""One id for each request: the caller's own where it is sane, so that logs of both sides can be laid side by side."""
+"""Request ids: the caller's X-Request-ID where it is valid, else a new one, so that logs of both sides can be joined.
+
+HAProxy's rules use the same pattern (`serving/ingress/haproxy.py`), so this imports the standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,21 @@ from typing import Final
 
 HEADER: Final = b"x-request-id"
 SANE: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-"""What may go into logs as it is."""
+"""Ids that are safe to log unescaped."""
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
-"""Of the request that is being answered; empty outside of one."""
+"""The id of the request being answered; empty outside of a request."""
 
 
 def request_id_of(header: bytes | None) -> str:
-    """The caller's id, or a new one where there is none or it is not sane."""
+    """The caller's id, or a new one where it is missing or not valid."""
     if header is not None and SANE.fullmatch(header):
         return header.decode("ascii")
     return secrets.token_hex(16)
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives every record `%(request)s`: ` request_id=…` while a request is being answered, else nothing."""
+    """Adds `%(request)s` to every log record: ` request_id=…` while a request is being answered, else empty."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request_id = REQUEST_ID.get()

@@ -1,8 +1,8 @@
-"""Which scope a route needs. Routes declare it where they are defined, as OpenAPI's `security`; this reads it there.
+"""The scope that each route needs. A route declares it as OpenAPI's `security`, and this module reads it from there.
 
     @routes.post("/recommend", openapi_extra=needs(Scope.READ))
 
-A route below /v1/ that declares none keeps the service from starting, so nothing is open by omission.
+A route below /v1/ without a scope keeps the service from starting, so no route is open by omission.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from features.workspace.api_keys import Scope
 from serving.ingress.problems import documented
 
 GUARDED: Final = "/v1/"
-"""Health checks and the API's description stay open: load balancers and browsers carry no key."""
+"""Health checks and the API's description need no key: load balancers and browsers have none."""
 
 HEADERS: Final[dict[str, Any]] = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -29,20 +29,20 @@ METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 
 
 def needs(scope: Scope) -> dict[str, Any]:
-    """`openapi_extra` of a route that only keys with this scope may call."""
+    """The `openapi_extra` of a route that only keys with this scope may call."""
     return {"security": [{name: [scope.value]} for name in HEADERS]}
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path of the service as it is declared, and the scope that each of its methods needs, if any."""
+    """A declared path of the service, and the scope that each of its methods needs, if any."""
 
     template: str
     scopes: Mapping[str, Scope]
 
 
 class Routes:
-    """Every path of the service; those of its description and pages aside."""
+    """Every path of the service, except for those of its description and pages."""
 
     def __init__(self, routes: list[Route]) -> None:
         self._exact = {route.template: route for route in routes if "{" not in route.template}
@@ -57,13 +57,13 @@ class Routes:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    """A parameter at the end may hold slashes, as ids of some shops do; others are one part of the path."""
+    """A parameter at the end may hold slashes, as ids of some shops do; any other is one segment of the path."""
     at_end = re.sub(r"\\\{\w+\\\}$", ".+", re.escape(template))
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", at_end))
 
 
 def guard_routes(app: FastAPI) -> Routes:
-    """The routes of `app`, whose description from now on tells the guard's own answers too.
+    """The routes of `app`. Adds the answers of `AccessControl` (401, 403, 429) to its OpenAPI description.
 
     Raises ValueError for a route below /v1/ that declares no scope.
     """
@@ -90,7 +90,5 @@ def guard_routes(app: FastAPI) -> Routes:
 
 
 ROUTE: Final = "recsys.route"
-
-
 KEY_NAME: Final = "recsys.key_name"
-"""Where the scope of a request holds what one middleware finds out for the other."""
+"""Entries of the ASGI scope by which one middleware passes the route, and the name of the API key, to the other."""

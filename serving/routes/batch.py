@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from features.workspace.api_keys import Scope
 from recsys.errors import EncoderError, QueryError
-from serving.ingress.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, field_problem, spelled
+from serving.ingress.problems import MAX_FIELD_PROBLEMS, FieldProblem, ProblemError, as_sentence, field_problem
 from serving.ingress.scopes import needs
 from serving.lists.service import ListService
 from serving.routes.responses import BODY_PROBLEMS
@@ -92,7 +92,7 @@ async def _result(raw: Mapping[str, Any], lists: ListService) -> BatchResult:
         return BatchResult(slate=await lists.serve(ListRequest.model_validate(raw)), problem=None)
     except ValidationError as error:
         fields = [field_problem(each, each["loc"]) for each in error.errors()[:MAX_FIELD_PROBLEMS]]
-        return _failed(HTTPStatus.UNPROCESSABLE_ENTITY, spelled(fields[0]), fields)
+        return _failed(HTTPStatus.UNPROCESSABLE_ENTITY, as_sentence(fields[0]), fields)
     except ProblemError as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # so would all the other requests
             raise

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
-from serving.ingress.problems import FieldProblem, ProblemError, field_problem, spelled
+from serving.ingress.problems import FieldProblem, ProblemError, as_sentence, field_problem
 
 MAX_PROBLEMS_PER_ENTRY: Final = 3
 
@@ -61,6 +61,6 @@ def _all_refused(errors: Sequence[EntryProblem], n_entries: int, name: str) -> P
         return of.field if n_entries == 1 else f"{name}.{of.index}.{of.field}".rstrip(".")
 
     fields = [FieldProblem(field=path(each), message=each.message) for each in errors]
-    first = spelled(fields[0])
+    first = as_sentence(fields[0])
     more = f" (and {n_entries - 1} more {name})" if n_entries > 1 else ""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", first + more, fields)

@@ -1,6 +1,6 @@
-"""A line of JSON a request, without anything that tells who the shopper is.
+"""Access log: one line of JSON per request, without anything that identifies a shopper.
 
-No path (the route's template stands for it), query string, body or address: only what operators need.
+It holds the route's template instead of the path, and no query string, body or address.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ REOPEN_S: Final = 1.0
 
 
 class AccessLog:
-    """Appends to a file that all replicas share: a line is one write, which the system keeps whole.
+    """Appends to a file that all replicas share: each line is a single write, which the system does not split.
 
-    The file may be moved away at any time (logrotate); within `REOPEN_S` seconds lines go to a new one.
+    The file may be moved away at any time (logrotate); within `REOPEN_S` seconds lines go to a new file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class AccessLog:
     def write(
         self, method: str, route: str, status: int, took_ms: float, request_id: str, key_name: str | None
     ) -> None:
-        """Append a request. key_name: the name of the API key, not the key."""
+        """Append a line for one request. key_name: the name of the API key, not the key itself."""
         now_s = time.monotonic()
         if now_s - self._checked_s >= REOPEN_S:
             self._checked_s = now_s
@@ -50,7 +50,7 @@ class AccessLog:
         os.write(self._descriptor, json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
-        """Nothing may be written afterwards."""
+        """Close the file; nothing may be written afterwards."""
         os.close(self._descriptor)
 
     def _open(self) -> None:

@@ -1,9 +1,9 @@
-"""What the service counts, for Prometheus.
+"""The service's metrics for Prometheus.
 
-Several replicas answer behind one port and a scrape reaches any of them. So each keeps its values in a file of its own
-in the run's folder (prometheus_client's multiprocess mode, which `serving/ingress/ray_proxy.py` switches on), and
-whichever is asked adds up all of them. That answers for one machine: where replicas span several, a scrape answers for
-the machine of the replica that it reaches.
+Several replicas share one port, and a scrape reaches any of them. So each replica writes its values to a file in the
+run's folder (prometheus_client's multiprocess mode, which `serving/ingress/ray_proxy.py` switches on), and the replica
+that is scraped adds up all files. A scrape covers one machine: where replicas span several, that of the replica which
+it reaches; `serving/telemetry/exporter.py` serves each machine's values on a port of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from serving.ingress.ray_proxy import LOOPBACK, METRICS_VARIABLE
 
 FOLDER: Final = Path(os.environ[METRICS_VARIABLE]) if METRICS_VARIABLE in os.environ else None
 if FOLDER is not None:
-    # prometheus_client reads this as it is imported. It is set in replicas alone: Ray's own processes count with the
-    # same library, and would fill the folder with what is none of the service's.
+    # prometheus_client reads this when it is imported. It is set in replicas alone: Ray's own processes use the same
+    # library, and would write their metrics into the folder too.
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
 
@@ -39,43 +39,57 @@ BUCKETS_S: Final = (
 )
 
 REGISTRY: Final = CollectorRegistry()
-REQUESTS: Final = Counter("recsys_requests", "Requests answered.", ("route", "method", "status"), registry=REGISTRY)
+REQUESTS: Final = Counter(
+    "recsys_requests",
+    "Requests answered.",
+    ("route", "method", "status"),
+    registry=REGISTRY,
+)
 SECONDS: Final = Histogram(
-    "recsys_request_seconds", "Time to answer, in the replica.", ("route",), buckets=BUCKETS_S, registry=REGISTRY
+    "recsys_request_seconds",
+    "Request latency in seconds, measured in the replica.",
+    ("route",),
+    buckets=BUCKETS_S,
+    registry=REGISTRY,
 )
 IN_FLIGHT: Final = Gauge(
-    "recsys_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum", registry=REGISTRY
+    "recsys_requests_in_flight", "Requests in progress.", multiprocess_mode="livesum", registry=REGISTRY
 )
 REPLICAS: Final = Gauge(
     "recsys_release_replicas",
-    "Replicas that answer from this release.",
+    "Replicas that serve this release.",
     ("release_id",),
     multiprocess_mode="livesum",
     registry=REGISTRY,
 )
-TEXTS: Final = Counter("recsys_texts", "Texts read, from the cache or encoded.", ("source",), registry=REGISTRY)
+TEXTS: Final = Counter(
+    "recsys_texts", "Query texts embedded, by source: cache or encoder.", ("source",), registry=REGISTRY
+)
 TEXTS_CACHED: Final = TEXTS.labels("cache")
 TEXTS_ENCODED: Final = TEXTS.labels("encoder")
 SLATES: Final = Counter(
-    "recsys_slates", "Lists answered, by why they were not personal.", ("fallback",), registry=REGISTRY
+    "recsys_slates",
+    'Recommendation lists served, by the reason why they are not personal ("none": personal).',
+    ("fallback",),
+    registry=REGISTRY,
 )
 ANSWERS: Final = Counter(
     "recsys_answers",
-    "Lists to be kept for replays and experiments, by what became of them.",
+    "Recommendations logged for replay and experiments, by outcome.",
     ("outcome",),
     registry=REGISTRY,
 )
 ANSWERS_RECORDED: Final = ANSWERS.labels("recorded")
 ANSWERS_DROPPED: Final = ANSWERS.labels("dropped")
 
-SHED_BY_PROXY: Final = {"route": "at the door", "method": "unknown", "status": str(int(HTTPStatus.TOO_MANY_REQUESTS))}
-"""The labels of lists that were refused before a replica read them."""
+SHED_BY_PROXY: Final = {"route": "shed_by_proxy", "method": "unknown", "status": str(int(HTTPStatus.TOO_MANY_REQUESTS))}
+"""Labels of list requests that HAProxy refused before they reached a replica."""
 
 _SLATES_BY_FALLBACK: Final[dict[str | None, Counter]] = {}
 
 
 def count_slate(fallback: str | None) -> None:
-    """Count a list. fallback: as in `recsys.recommend.Slate`, None for a personal one."""
+    """Count a served list. fallback: as in `recsys.recommend.Slate`, None for a personal list."""
     counter = _SLATES_BY_FALLBACK.get(fallback)
     if counter is None:
         counter = _SLATES_BY_FALLBACK[fallback] = SLATES.labels(fallback or "none")
@@ -83,22 +97,26 @@ def count_slate(fallback: str | None) -> None:
 
 
 def exposition() -> bytes:
-    """All values in Prometheus' text format; those of every replica of this machine where they share a folder."""
-    if FOLDER is None:
-        return generate_latest(REGISTRY)
-    _forget_dead(FOLDER)
-    together = CollectorRegistry()
-    together.register(_WithRefusals(MultiProcessCollector(None, str(FOLDER))))  # type: ignore[no-untyped-call]
-    return generate_latest(together)
+    """All values in Prometheus' text format; with a shared folder, those of every replica of this machine."""
+    return generate_latest(REGISTRY if FOLDER is None else machine_registry(FOLDER))
 
 
-class _WithRefusals(Collector):
-    """What replicas counted, and the lists that HAProxy refused before they reached one."""
+def machine_registry(folder: Path) -> CollectorRegistry:
+    """The values of every replica that writes to `folder`, read anew for each scrape."""
+    registry = CollectorRegistry()
+    registry.register(_MachineCollector(folder))
+    return registry
 
-    def __init__(self, replicas: Collector) -> None:
-        self._replicas = replicas
+
+class _MachineCollector(Collector):
+    """The replicas' values, and the list requests that HAProxy refused before they reached a replica."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._replicas: Collector = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
 
     def collect(self) -> Iterator[Metric]:
+        _remove_dead(self._folder)
         for metric in self._replicas.collect():
             refused = n_refused() if metric.name == REQUESTS._name else None
             if refused is not None:
@@ -106,8 +124,8 @@ class _WithRefusals(Collector):
             yield metric
 
 
-def _forget_dead(folder: Path) -> None:
-    """What a killed replica was doing is no longer being done; what it counted stays counted."""
+def _remove_dead(folder: Path) -> None:
+    """Remove the gauges of dead replicas, such as requests in flight; their counters stay."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         if not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
@@ -115,8 +133,9 @@ def _forget_dead(folder: Path) -> None:
 
 
 def n_refused() -> float | None:
-    """By the HAProxy of this machine, since its configuration changed last, as a restart sets a counter back to 0; None
-    where there is no door, or no answer: a scrape must not fail for it."""
+    """List requests refused by this machine's HAProxy since its configuration last changed (it restarts its counters at
+    0, as any restart does). None without load shedding, or where HAProxy does not answer: a scrape must not fail for
+    it."""
     port = os.environ.get(COUNTS_VARIABLE, "")
     if LISTS_VARIABLE not in os.environ or not port.isdecimal():
         return None
@@ -128,5 +147,5 @@ def n_refused() -> float | None:
         return None
     finally:
         connection.close()
-    told = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return sum(one.value for one in told if one.name == DENIED and one.labels.get("proxy") == FRONTEND)
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name == DENIED and sample.labels.get("proxy") == FRONTEND)

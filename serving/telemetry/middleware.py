@@ -1,4 +1,4 @@
-"""ASGI middleware around everything: each request gets its id, is counted, timed and traced, and is logged."""
+"""Outermost ASGI middleware: gives each request its id, and counts, times, traces and logs it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from serving.telemetry.tracing import note_status, request_span
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN: Final = "unknown"
-"""Stands for every path that no route answers: paths of callers' own making must not become labels."""
+"""Label of every path that no route answers: callers must not be able to create labels."""
 
 CLIENT_CLOSED: Final = 499
-"""As nginx and Ray Serve call a caller that did not wait for the answer."""
+"""Status of a request whose caller did not wait for the answer, as in nginx and Ray Serve."""
 
 
 class TelemetryMiddleware:
-    """access_log: None keeps none. echo: whether to send the id back; Ray Serve's server does so by itself."""
+    """access_log: None writes none. echo: whether to return the request id as a header; Ray Serve's server does that by
+    itself."""
 
     def __init__(self, app: ASGIApp, routes: Routes, access_log: AccessLog | None, *, echo: bool) -> None:
         self.app = app
@@ -54,7 +55,7 @@ class TelemetryMiddleware:
         template = UNKNOWN if route is None else route.template
         method = scope["method"] if scope["method"] in KNOWN_METHODS else UNKNOWN
         IN_FLIGHT.inc()
-        # What load balancers and Prometheus ask all day would bury the rest.
+        # The constant requests of load balancers and Prometheus would bury the other traces.
         is_traced = template.startswith(GUARDED)
         traced = request_span(method, template, scope["headers"], request_id) if is_traced else nullcontext()
         with traced as span:
@@ -66,9 +67,9 @@ class TelemetryMiddleware:
             finally:
                 IN_FLIGHT.dec()
                 note_status(span, status)
-                self._note(scope, method, template, status, perf_counter() - start_s, request_id)
+                self._record(scope, method, template, status, perf_counter() - start_s, request_id)
 
-    def _note(self, scope: Scope, method: str, template: str, status: int, took_s: float, request_id: str) -> None:
+    def _record(self, scope: Scope, method: str, template: str, status: int, took_s: float, request_id: str) -> None:
         REQUESTS.labels(template, method, status).inc()
         SECONDS.labels(template).observe(took_s)
         if self._access_log is not None:

@@ -1,7 +1,7 @@
-"""Spans of requests for OpenTelemetry, where its own environment variables ask for them. Its only home.
+"""OpenTelemetry spans of requests, switched on by OpenTelemetry's own environment variables. Its only importer.
 
-Off by default, and then nothing of OpenTelemetry is imported. No span tells who the shopper is: names of routes,
-counts, the release and the request's id, and never an id of a user, a text or an address.
+Off by default, and then nothing of OpenTelemetry is imported. No span identifies a shopper: spans hold route names,
+counts, the release id and the request id, never a user id, a text or an address.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ Attribute = str | int | float | bool
 
 _NOTHING: Final = nullcontext()
 _QUIET: Final[dict[str, Any]] = {"record_exception": False, "set_status_on_exception": False}
-"""Messages of exceptions may quote what was asked."""
+"""Exceptions are not recorded: their messages may quote the request."""
 
 _tracer: Tracer | None = None
 
 
-def is_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether spans are asked for: an endpoint is named, or the exporter, and neither is switched off."""
+def is_enabled(environ: Mapping[str, str]) -> bool:
+    """Whether the environment sets an endpoint or an exporter, and does not switch tracing off."""
     if environ.get(DISABLED, "").lower() == "true" or environ.get(EXPORTER) == "none":
         return False
     return any(environ.get(name) for name in (EXPORTER, *ENDPOINTS))
 
 
 def check_tracing(environ: Mapping[str, str]) -> None:
-    """Raise ConfigError where spans are asked for and could not be sent."""
-    if not is_wanted(environ):
+    """Raise ConfigError where tracing is enabled but spans could not be sent."""
+    if not is_enabled(environ):
         return
     if environ.get(EXPORTER, "otlp") != "otlp":
-        raise ConfigError(f"{EXPORTER}={environ[EXPORTER]}: spans are sent by otlp alone; set it to otlp or none")
+        raise ConfigError(f"{EXPORTER}={environ[EXPORTER]}: only otlp is supported; set it to otlp or none")
     for name in PROTOCOLS:
         if environ.get(name, "http/protobuf") != "http/protobuf":
-            raise ConfigError(f"{name}={environ[name]}: spans are sent as http/protobuf; unset it, and use port 4318")
+            raise ConfigError(f"{name}={environ[name]}: only http/protobuf is supported; unset it and use port 4318")
     if not _is_installed():
         raise ConfigError(
-            "the environment asks for traces (OTEL_…), and OpenTelemetry's exporter is not installed; "
+            "tracing is enabled (OTEL_…), but OpenTelemetry's exporter is not installed; "
             f"run `pip install 'recsys[tracing]'`, or set {DISABLED}=true"
         )
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of OpenTelemetry, for replicas on machines that do not inherit them."""
+    """OpenTelemetry's environment variables, for replicas on machines that do not inherit them."""
     return {name: value for name, value in environ.items() if name.startswith(PREFIX)}
 
 
 def start_tracing(environ: Mapping[str, str]) -> None:
-    """Send spans from now on, in threads of OpenTelemetry's own, where they are asked for. Once in a process.
+    """Send spans from now on, in OpenTelemetry's own threads, if tracing is enabled. Call it once per process.
 
-    Where to, how many and under which name is read from the environment by OpenTelemetry itself.
+    OpenTelemetry reads the endpoint, the sampling and the service name from the environment.
     """
-    if not is_wanted(environ):
+    if not is_enabled(environ):
         return
-    # Only here: a service without traces neither needs nor loads these.
+    # Imported only here: a service without tracing neither needs nor loads them.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -81,13 +81,13 @@ def start_tracing(environ: Mapping[str, str]) -> None:
 
 
 def use_tracer(tracer: Tracer | None) -> None:
-    """What spans are made by from now on; None makes none."""
+    """Set the tracer that creates spans from now on; None creates none."""
     global _tracer
     _tracer = tracer
 
 
 def span(name: str, **attributes: Attribute) -> AbstractContextManager[Span | None]:
-    """A part of the request that is being answered."""
+    """A span for a part of the request being answered."""
     if _tracer is None:
         return _NOTHING
     return _tracer.start_as_current_span(name, attributes=_named(attributes), **_QUIET)
@@ -96,7 +96,7 @@ def span(name: str, **attributes: Attribute) -> AbstractContextManager[Span | No
 def request_span(
     method: str, route: str, headers: Iterable[tuple[bytes, bytes]], request_id: str
 ) -> AbstractContextManager[Span | None]:
-    """The whole request, as part of the caller's trace where its headers name one. route: the template."""
+    """A span for the whole request, part of the caller's trace where the headers name one. route: the template."""
     if _tracer is None:
         return _NOTHING
     from opentelemetry.propagate import extract
@@ -110,13 +110,13 @@ def request_span(
 
 
 def note(span: Span | None, **attributes: Attribute) -> None:
-    """Add to the span what is known only at its end."""
+    """Add attributes to a span, such as those known only at its end."""
     if span is not None:
         span.set_attributes(_named(attributes))
 
 
 def note_status(span: Span | None, status: int) -> None:
-    """Add the HTTP status; from 500 on the request has failed."""
+    """Add the HTTP status; from 500 on, mark the span as an error."""
     if span is None:
         return
     from opentelemetry.trace import StatusCode

@@ -288,8 +288,8 @@ def test_a_release_is_served_swapped_and_the_service_ends_whole(workspace: Path)
         refused = [answer for answer in answers if "items" not in answer]
         assert {answer["type"] for answer in refused} == {"urn:recsys:problem:overloaded"}
         counted = service.text("/metrics")
-        at_the_door = re.search(r'recsys_requests_total\{[^}]*route="at the door"[^}]*\} (\S+)', counted)
-        assert at_the_door is not None and float(at_the_door[1]) > 0
+        shed_by_proxy = re.search(r'recsys_requests_total\{[^}]*route="shed_by_proxy"[^}]*\} (\S+)', counted)
+        assert shed_by_proxy is not None and float(shed_by_proxy[1]) > 0
         assert 'recsys_release_replicas{release_id="r2"} 1.0' in counted
         assert "ray" not in counted  # which counts with the same library
 

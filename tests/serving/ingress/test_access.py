@@ -75,7 +75,7 @@ def test_what_no_route_declares_is_not_passed_on(guarded: TestClient) -> None:
     assert "no such route" in response.json()["detail"]
 
 
-def test_past_its_rate_a_key_is_told_when_to_come_back(
+def test_past_its_rate_a_key_gets_429_with_the_time_to_wait(
     live: ActiveRelease, client_of: Callable[..., TestClient], keys_of: Callable[..., Keys]
 ) -> None:
     client = client_of(live, keys=lambda: keys_of(requests_per_s=0.01))
@@ -84,7 +84,11 @@ def test_past_its_rate_a_key_is_told_when_to_come_back(
     response = client.post("/v1/recommend", json=ASK, headers=headers)
     assert response.status_code == 429
     assert response.headers["content-type"] == "application/problem+json"
-    assert 90 <= int(response.headers["retry-after"]) <= 100
+    retry_after_s = int(response.headers["retry-after"])
+    assert 90 <= retry_after_s <= 100
+    detail = response.json()["detail"]
+    assert detail.startswith("rate limit exceeded for API key 'reader'")
+    assert detail.endswith(f"retry after {retry_after_s} s")
     assert client.post("/v1/recommend", json=ASK, headers={"X-API-Key": "both"}).status_code == 200
 
 
@@ -156,7 +160,7 @@ async def answer_of(
 
 
 def test_a_list_too_many_is_refused_at_once_and_events_are_not() -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         held = Held()
         gate = AccessControl(held, lambda: NO_KEYS, config.ServeSettings(max_concurrent_lists=2))
         lists = [asyncio.create_task(answer_of(gate, "/v1/recommend", "POST", READS)) for _ in range(2)]
@@ -172,4 +176,4 @@ def test_a_list_too_many_is_refused_at_once_and_events_are_not() -> None:
         assert [(await task)[0] for task in (*lists, events, health)] == [200] * 4
         assert (await answer_of(gate, "/v1/recommend", "POST", READS))[0] == 200
 
-    asyncio.run(asked())
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""A real HAProxy with the door in front of a service that keeps lists waiting until it is told to answer."""
+"""A real HAProxy that sheds load, in front of a service that holds lists back until the test releases them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from serving.api import create_app
 from serving.ingress import access
 from serving.ingress.haproxy import (
     BACKEND,
+    BODY_TIMEOUT_S,
     COUNTS_VARIABLE,
+    EXEMPT_METHODS,
+    EXEMPT_PATH,
     LISTS_VARIABLE,
-    PATIENCE,
-    SPARED_METHODS,
-    SPARED_PATH,
     real_haproxy,
     with_load_shedding,
 )
@@ -180,9 +180,12 @@ def test_a_refusal_reads_as_one_of_the_service(full: dict[str, int]) -> None:
     _, headers, problem = ask(full["port"], x_request_id='"\\ not sane')
     assert re.fullmatch("[0-9a-f-]{36}", problem["request_id"])
     assert headers["x-request-id"] == problem["request_id"]
-    own = access._busy()
-    assert json.loads(bytes(own.body)) | {"request_id": ""} == problem | {"request_id": ""}
-    assert (own.headers["retry-after"], own.media_type) == (headers["retry-after"], headers["content-type"])
+    replica = access._busy()
+    assert json.loads(bytes(replica.body)) | {"request_id": ""} == problem | {"request_id": ""}
+    assert (replica.headers["retry-after"], replica.media_type) == (
+        headers["retry-after"],
+        headers["content-type"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,14 +198,14 @@ def test_what_waits_for_the_disk_and_health_checks_pass(full: dict[str, int], me
 def test_a_body_that_comes_slowly_takes_no_place(ports: dict[str, int], service: Service) -> None:
     head = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
     slow = [socket.create_connection(("127.0.0.1", ports["port"])) for _ in range(MOST + 1)]
-    for one in slow:
-        one.sendall(head)
+    for connection in slow:
+        connection.sendall(head)
     service.released.set()
     assert ask(ports["port"])[0] == HTTPStatus.OK
-    for one in slow:
-        one.sendall(b"{}")
-        assert one.recv(100).startswith(b"HTTP/1.1 200")
-        one.close()
+    for connection in slow:
+        connection.sendall(b"{}")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        connection.close()
 
 
 def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service, tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service,
     configuration = with_load_shedding(plain, MOST)
     assert configuration is not None
     path = tmp_path / "impatient.cfg"
-    path.write_text(configuration.replace(f"time {PATIENCE}", "time 50ms"))
+    path.write_text(configuration.replace(f"time {BODY_TIMEOUT_S}s", "time 50ms"))
     assert HAPROXY is not None
     with subprocess.Popen([HAPROXY, "-db", "-f", str(path)]) as process:
         wait_for(lambda: is_open(port))
@@ -227,8 +230,8 @@ def test_a_body_that_does_not_come_is_a_problem_like_any_other(service: Service,
     assert service.n_lists == 0
 
 
-def test_every_route_that_is_no_list_is_spared(live: ActiveRelease, live_database: LiveDatabase) -> None:
-    """`serving/ingress/access.py` refuses by scope, the door by method and path."""
+def test_every_route_that_is_no_list_is_exempt(live: ActiveRelease, live_database: LiveDatabase) -> None:
+    """`serving/ingress/access.py` refuses by scope, HAProxy by method and path."""
     paths = create_app(Settings(), ServiceState(lambda: live, live_database)).openapi()["paths"]
     stores = [
         (method.upper(), path)
@@ -236,8 +239,8 @@ def test_every_route_that_is_no_list_is_spared(live: ActiveRelease, live_databas
         for method, operation in operations.items()
         if path.startswith("/v1/") and method != "get" and operation["security"][0]["bearer"] != [Scope.READ]
     ]
-    assert ("POST", SPARED_PATH) in stores
-    assert all(method in SPARED_METHODS or path == SPARED_PATH for method, path in stores)
+    assert ("POST", EXEMPT_PATH) in stores
+    assert all(method in EXEMPT_METHODS or path == EXEMPT_PATH for method, path in stores)
 
 
 def test_refusals_are_counted_among_the_answers(
@@ -257,16 +260,16 @@ def test_refusals_are_counted_among_the_answers(
         "print(exposition().decode())"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert 'recsys_requests_total{method="unknown",route="at the door",status="429"} 3.0' in done.stdout
+    assert 'recsys_requests_total{method="unknown",route="shed_by_proxy",status="429"} 3.0' in done.stdout
 
 
-def test_without_an_answer_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_answer_the_count_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LISTS_VARIABLE, "2")
     monkeypatch.setenv(COUNTS_VARIABLE, str(free_port()))
     assert n_refused() is None
 
 
-def test_rays_own_template_has_the_line_before_which_the_door_stands() -> None:
+def test_rays_own_template_has_the_line_before_which_the_rules_are_inserted() -> None:
     spec = importlib.util.find_spec("ray")
     assert spec is not None and spec.origin is not None
     template = (Path(spec.origin).parent / "serve/_private/haproxy_templates.py").read_text()
@@ -274,11 +277,11 @@ def test_rays_own_template_has_the_line_before_which_the_door_stands() -> None:
 
 
 @pytest.mark.parametrize("configuration", ["", "frontend x\n    default_backend y\n"])
-def test_without_an_application_there_is_no_door(configuration: str) -> None:
+def test_without_an_application_nothing_is_added(configuration: str) -> None:
     assert with_load_shedding(configuration, MOST) is None
 
 
-def test_a_door_is_not_built_twice() -> None:
+def test_the_rules_are_not_added_twice() -> None:
     once = with_load_shedding(CONFIGURATION, MOST)
     assert once is not None
     assert with_load_shedding(once, MOST) is None
@@ -294,5 +297,5 @@ def test_a_configuration_that_haproxy_refuses_is_left_as_it_was(
     command = [sys.executable, "-m", "serving.ingress.haproxy", "-c", "-f", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode
-    assert "no door" in done.stderr
+    assert "load shedding off" in done.stderr
     assert path.read_text() == broken

@@ -43,12 +43,12 @@ def replica(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def url(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "serving.telemetry.exporter", "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
-        said = process.stdout.readline() if process.stdout else ""
-        yield "http://" + said.rpartition(" on ")[2].strip()
+        line = process.stdout.readline() if process.stdout else ""
+        yield "http://" + line.rpartition(" on ")[2].strip()
         process.terminate()
 
 
-def test_a_scrape_tells_what_replicas_count_and_forgets_what_the_dead_were_doing(
+def test_a_scrape_has_the_counts_of_replicas_and_no_requests_in_flight_of_dead_ones(
     replica: subprocess.Popen[str], url: str
 ) -> None:
     with OPENER.open(url) as response:
@@ -63,15 +63,24 @@ def test_a_scrape_tells_what_replicas_count_and_forgets_what_the_dead_were_doing
     assert "recsys_requests_in_flight 1.0" not in dead
 
 
-def test_nothing_but_metrics_is_answered(url: str) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
-        OPENER.open(url.replace("/metrics", "/"))
+def test_only_reading_is_allowed(url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="405") as refused:
+        OPENER.open(url, data=b"recsys_requests_total 9")
     refused.value.close()
 
 
-def test_without_a_folder_of_counts_it_says_what_to_set(
+def test_a_scraper_may_ask_for_openmetrics(replica: subprocess.Popen[str], url: str) -> None:
+    scrape = urllib.request.Request(url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    with OPENER.open(scrape) as response:
+        content = response.read().decode()
+        assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert 'recsys_requests_total{method="POST",route="/v1/recommend",status="200"} 3.0' in content
+    assert content.endswith("# EOF\n")
+
+
+def test_without_a_folder_of_metrics_it_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(exporter, "FOLDER", None)
     assert exporter.main([]) == exporter.EXIT_REFUSED
-    assert capsys.readouterr().err == f"recsys: error: {METRICS_VARIABLE}: not set; give it as to the replicas\n"
+    assert capsys.readouterr().err == f"recsys: error: {METRICS_VARIABLE} is not set; set it as for the replicas\n"

@@ -45,8 +45,8 @@ def test_requests_are_counted_by_route_and_status(client: TestClient) -> None:
 
 def test_times_have_buckets_below_ten_milliseconds(client: TestClient) -> None:
     client.get("/healthz")
-    found = {dict(labels)["le"] for name, labels in scraped(client) if name == "recsys_request_seconds_bucket"}
-    assert found == {str(float(bound)) for bound in BUCKETS_S} | {"+Inf"}
+    bounds = {dict(labels)["le"] for name, labels in scraped(client) if name == "recsys_request_seconds_bucket"}
+    assert bounds == {str(float(bound)) for bound in BUCKETS_S} | {"+Inf"}
     assert sum(bound < 0.010 for bound in BUCKETS_S) == 6
 
 
@@ -55,7 +55,7 @@ def test_the_scrape_itself_is_the_only_request_in_flight(client: TestClient) -> 
     assert scraped(client)["recsys_requests_in_flight", frozenset()] == 1
 
 
-def test_paths_of_a_callers_own_making_are_one_label(client: TestClient) -> None:
+def test_paths_that_callers_make_up_are_one_label(client: TestClient) -> None:
     for path in ("/a", "/b", "/v1/c"):
         client.get(path)
     routes = {dict(labels).get("route") for _, labels in scraped(client)}
@@ -74,7 +74,7 @@ print(exposition().decode())
 
 
 def replica(folder: Path, n: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What a process that counted `n` requests answers to a scrape; it is gone afterwards."""
+    """What a process that counted `n` requests answers to a scrape; the process has ended then."""
     environment = os.environ | {METRICS_VARIABLE: str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     code = [sys.executable, "-c", REPLICA.format(n=n)]
     return values(subprocess.run(code, env=environment, capture_output=True, text=True, check=True).stdout)
@@ -83,9 +83,9 @@ def replica(folder: Path, n: int) -> dict[tuple[str, frozenset[tuple[str, str]]]
 def test_one_scrape_answers_for_every_replica_and_the_dead_are_not_in_flight(tmp_path: Path) -> None:
     folder = tmp_path / "metrics"  # which the first of them makes
     replica(folder, 2)
-    told = replica(folder, 3)
+    scrape = replica(folder, 3)
     labels = frozenset({"route": "/v1/recommend", "method": "POST", "status": "200"}.items())
-    assert told["recsys_requests_total", labels] == 5
-    assert told["recsys_request_seconds_count", frozenset({("route", "/v1/recommend")})] == 2
-    assert told["recsys_requests_in_flight", frozenset()] == 1
-    assert told["recsys_release_replicas", frozenset({("release_id", "r1")})] == 1
+    assert scrape["recsys_requests_total", labels] == 5
+    assert scrape["recsys_request_seconds_count", frozenset({("route", "/v1/recommend")})] == 2
+    assert scrape["recsys_requests_in_flight", frozenset()] == 1
+    assert scrape["recsys_release_replicas", frozenset({("release_id", "r1")})] == 1

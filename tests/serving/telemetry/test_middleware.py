@@ -24,9 +24,9 @@ def test_a_sane_request_id_is_sent_back(client: TestClient, request_id: str) -> 
 
 @pytest.mark.parametrize("request_id", ["", "two words", 'a"b', "x" * 129, "é".encode()])
 def test_any_other_gets_a_new_one(client: TestClient, request_id: str) -> None:
-    made = client.get("/healthz", headers={"X-Request-ID": request_id}).headers["x-request-id"]
-    assert made != request_id
-    assert len(made) == 32
+    new_id = client.get("/healthz", headers={"X-Request-ID": request_id}).headers["x-request-id"]
+    assert new_id != request_id
+    assert len(new_id) == 32
 
 
 def test_a_problem_names_the_request(client: TestClient) -> None:

@@ -14,7 +14,7 @@ from features.live.database import LiveDatabase
 from recsys.errors import ConfigError
 from serving.releases.active import ActiveRelease
 from serving.telemetry import tracing
-from serving.telemetry.tracing import check_tracing, is_wanted, start_tracing, use_tracer, variables
+from serving.telemetry.tracing import check_tracing, is_enabled, start_tracing, use_tracer, variables
 from serving.watch.keys import Keys
 
 Clients = Callable[..., TestClient]
@@ -40,10 +40,10 @@ def test_a_request_has_its_parts(
     with client_of(live, database=live_database) as client:
         client.post("/v1/events", json={"user_id": "ann", "event_type": "view", "item_id": "lamp"})
         client.post("/v1/recommend", json={"user_id": "ann", "text": "shoes", "count": 2})
-    found = spans()
-    whole = found["POST /v1/recommend"]
+    by_name = spans()
+    whole = by_name["POST /v1/recommend"]
     assert whole.kind is SpanKind.SERVER
-    parts = [span for span in found.values() if span.parent and span.parent.span_id == whole.context.span_id]
+    parts = [span for span in by_name.values() if span.parent and span.parent.span_id == whole.context.span_id]
     assert {span.name: dict(span.attributes or {}) for span in parts} == {
         "read live data": {"recsys.recent_events": 1, "recsys.unavailable_items": 0},
         "encode texts": {"recsys.texts": 1},
@@ -117,7 +117,7 @@ def test_a_span_tells_how_the_request_ended(
     assert failed.status.status_code is StatusCode.ERROR
 
 
-def test_no_span_tells_who_the_shopper_is(
+def test_no_span_identifies_the_shopper(
     live: ActiveRelease,
     live_database: LiveDatabase,
     client_of: Clients,
@@ -133,14 +133,14 @@ def test_no_span_tells_who_the_shopper_is(
         client.get("/v1/users/dave", headers=headers)
         monkeypatch.setattr(type(live.release.recommender), "recommend", lambda *_: [][len("ann")])
         client.post("/v1/recommend", json={"user_id": "ann"}, headers=headers)
-    told = " ".join(span.to_json() for span in spans().values())
+    written = " ".join(span.to_json() for span in spans().values())
     assert len(spans()) >= 5
     for word in ("ann", "bob", "carol", "dave", "shoes", "clothes", "secret", "both", "agent-7", "testclient"):
-        assert word not in told
+        assert word not in written
     assert all(not span.events for span in spans().values())
 
 
-def told_by(code: str) -> object:
+def printed_by(code: str) -> object:
     """What the code prints in a process of its own, from JSON."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -152,7 +152,7 @@ def test_a_service_without_traces_loads_none_of_what_makes_and_sends_them() -> N
         "start_tracing({}); span('recommend', count=1).__enter__(); request_span('GET', '/', [], '').__enter__();"
         "print(json.dumps([name for name in sys.modules if name.startswith('opentelemetry.')]))"
     )
-    loaded = told_by(code)
+    loaded = printed_by(code)
     assert isinstance(loaded, list)
     # FastAPI itself needs the interfaces.
     assert not [name for name in loaded if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))]
@@ -170,11 +170,11 @@ def test_fastapis_own_spans_are_not_made() -> None:
         "status = TestClient(create_app(Settings(), ServiceState(lambda: None))).get('/healthz?user=ann').status_code;"
         "print(json.dumps([status, len(exporter.get_finished_spans())]))"
     )
-    assert told_by(code) == [200, 0]
+    assert printed_by(code) == [200, 0]
 
 
 @pytest.mark.parametrize(
-    ("environ", "wanted"),
+    ("environ", "expected"),
     [
         ({}, False),
         ({"OTEL_SERVICE_NAME": "shop"}, False),
@@ -185,19 +185,19 @@ def test_fastapis_own_spans_are_not_made() -> None:
         ({**ENDPOINT, "OTEL_SDK_DISABLED": "true"}, False),
     ],
 )
-def test_traces_are_made_where_the_environment_asks_for_them(environ: dict[str, str], wanted: bool) -> None:
-    assert is_wanted(environ) is wanted
+def test_tracing_is_enabled_by_the_environment(environ: dict[str, str], expected: bool) -> None:
+    assert is_enabled(environ) is expected
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
-        ({"OTEL_TRACES_EXPORTER": "console"}, "OTEL_TRACES_EXPORTER=console: spans are sent by otlp alone"),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "OTEL_TRACES_EXPORTER=console: only otlp is supported"),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: .* port 4318"),
     ],
 )
-def test_what_cannot_be_sent_is_refused(environ: dict[str, str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_what_cannot_be_sent_is_refused(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         check_tracing(environ)
 
 
