@@ -1,4 +1,4 @@
-"""The release that answers now: loaded beside the one before, swapped by reference, never mended in place."""
+"""The active release: a new one is loaded beside the old one and swapped in by reference, never changed in place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ActiveRelease:
-    """A release and the text vectors of its encoder: a request takes both at once, so they always fit."""
+    """A release and the text vectors of its encoder. A request takes both together, so they always match."""
 
     release: LoadedRelease
     texts: TextVectors
@@ -33,9 +33,9 @@ class ActiveRelease:
 
 @dataclass(frozen=True)
 class Source:
-    """Where releases come from; the workspace, or a test's own.
+    """Where releases come from: the workspace, or a stand-in of a test.
 
-    digest: SHA-256 of a published release's manifest, None of one that is not published. It changes when somebody was
+    digest: SHA-256 of a published release's manifest, None for one that is not published. It changes when a user is
     erased from the release.
     """
 
@@ -46,9 +46,10 @@ class Source:
 
 
 def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> Source:
-    """The releases published in `workspace`; hidden_reviews: ids of reviews that must not be quoted, asked for each."""
-    # Only here, in the replica: lancedb restarts its threads, with a warning, in every process that its importer
-    # forks, and the process that starts Ray forks many.
+    """The releases published in `workspace`. hidden_reviews: ids of reviews that must not be quoted, checked before
+    each quote."""
+    # Imported only here, in the replica: lancedb restarts its threads, with a warning, in every process that its
+    # importer forks, and the process that starts Ray forks many.
     from features.store.release import load_release
     from features.store.store import Store
 
@@ -65,16 +66,16 @@ def workspace_source(workspace: Workspace, hidden_reviews: Container[str]) -> So
 
 
 def _load_encoder(settings: config.EncoderSettings) -> TextEncoder:
-    # Only here, in the replica: the process that starts Ray encodes nothing.
+    # Imported only here, in the replica: the process that starts Ray encodes nothing.
     from features.encoder.query_encoder import load_query_encoder
 
     return load_query_encoder(settings)
 
 
-def to_live(release: LoadedRelease, source: Source, known: Iterable[ActiveRelease], text_cache: int) -> ActiveRelease:
-    """The release with the text vectors of a known one where both have one encoder, else with its own, loaded."""
-    of_encoder = (live.texts for live in known if live.release.encoder == release.encoder)
-    texts = next(of_encoder, None)
+def activate(release: LoadedRelease, source: Source, known: Iterable[ActiveRelease], text_cache: int) -> ActiveRelease:
+    """The release with the text vectors of a known release that has the same encoder, else with its own encoder,
+    loaded. text_cache: maximum number of cached texts."""
+    texts = next((other.texts for other in known if other.release.encoder == release.encoder), None)
     if texts is None:
         texts = TextVectors(lambda: _encoder(release, source), text_cache)
         texts.wait_until_loaded()
@@ -85,7 +86,7 @@ def _encoder(release: LoadedRelease, source: Source) -> TextEncoder:
     encoder = source.load_encoder(release.encoder)
     if encoder.id != release.manifest.encoder_id:
         raise EncoderError(
-            f"release {release.release_id} was made with encoder {release.manifest.encoder_id}, and its settings "
+            f"release {release.release_id} was built with encoder {release.manifest.encoder_id}, but its settings "
             f"now load {encoder.id}; run `recsys nightly` again"
         )
     encoder.encode(["ready"])  # the first call is many times slower than any later one
@@ -95,8 +96,8 @@ def _encoder(release: LoadedRelease, source: Source) -> TextEncoder:
 class ReleaseWatch(Watch):
     """Follows the workspace's current release.
 
-    A release that does not load is logged once and the one before keeps answering; it is tried again after pauses
-    that double.
+    A release that does not load is logged once, and the one before keeps answering. Loading is tried again after
+    pauses that double.
     """
 
     def __init__(self, source: Source, settings: config.ServeSettings) -> None:
@@ -105,17 +106,17 @@ class ReleaseWatch(Watch):
         self._settings = settings
         self._live: ActiveRelease | None = None
         self._digest: str | None = None
-        """Of the live release, when it was loaded."""
+        """Of the active release, when it was loaded."""
         self._failed_id: str | None = None
         self._pauses = Pauses()
 
     @property
     def live(self) -> ActiveRelease | None:
-        """What to answer from, None before the first release is loaded. Take it once for each request."""
+        """The active release, None before the first one is loaded. Take it once per request."""
         return self._live
 
     def poll(self) -> bool:
-        """Look once; True where another release answers from now on."""
+        """Check once; True where another release is active from now on."""
         if self._pauses.skip():
             return False
         release_id: str | None = None
@@ -128,7 +129,7 @@ class ReleaseWatch(Watch):
             self._swap(self._source.load(release_id))
             self._digest = digest
         except Exception as error:
-            # Whatever a half-copied release raises, the thread and the release before must live on.
+            # A half-copied release may raise anything; the thread must survive, and the release before stays active.
             self._note_failure(release_id, error)
             return False
         self._failed_id = None
@@ -137,8 +138,8 @@ class ReleaseWatch(Watch):
 
     def _swap(self, release: LoadedRelease) -> None:
         before = self._live
-        live = to_live(release, self._source, [before] if before else [], self._settings.text_cache)
-        # Requests under way still hold the one before, which goes when the last of them has been answered.
+        live = activate(release, self._source, [before] if before else [], self._settings.text_cache)
+        # Requests in progress still hold the release before; it is freed when the last of them has been answered.
         self._live = live
         if before is not None:
             REPLICAS.labels(before.release.release_id).set(0)
@@ -160,7 +161,7 @@ def _ready(live: Callable[[], ActiveRelease | None]) -> ActiveRelease:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "not-ready",
-            "no release is loaded yet; publish one with `recsys nightly`",
+            "no release is loaded yet; run `recsys nightly` to publish one",
             retry_s=2,
         )
     return current

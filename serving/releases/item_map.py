@@ -1,4 +1,4 @@
-"""The map of all items, worked out once for each release and its layout."""
+"""The map of all items, computed once for each release and layout."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ MAX_TITLE_CHARS: Final = 80
 
 
 class ItemMaps:
-    """The map of the release that answers, as JSON. folder: `Workspace.atlases`."""
+    """The map of the active release, as JSON. folder: `Workspace.atlases`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = asyncio.Lock()
-        self._made_of: tuple[str, int, int] | None = None
+        self._key: tuple[str, int, int] | None = None
+        """Release id, number of items and time of the layout file of the cached map."""
         self._json = b""
 
     async def of(self, live: ActiveRelease) -> bytes:
-        """Made in a thread where the release, the number of its items or its layout is another than before."""
+        """Computed in a thread where the release, its number of items or its layout has changed, else cached."""
         release = live.release
         file = layout_path(self._folder, release.release_id)
         async with self._lock:
-            made_of = (release.release_id, release.recommender.n_items, _written_ns(file))
-            if self._made_of != made_of:
+            key = (release.release_id, release.recommender.n_items, _written_ns(file))
+            if self._key != key:
                 self._json = await asyncio.to_thread(_json, release.release_id, release.recommender, file)
-                self._made_of = made_of
+                self._key = key
             return self._json
 
 
 def item_map(release_id: str, recommender: Recommender, places: np.ndarray | None) -> ItemMap:
-    """places: (n, 2) of a layout's first n items, those behind them lie among their neighbours; None for none."""
+    """The map: a layout's places, or a projection on the first two principal components.
+
+    places: (n, 2) of the first n items, or None without a layout; later items are placed among their neighbours.
+    """
     vectors = recommender.vectors
     is_laid_out = places is not None
     if places is None:
@@ -75,11 +79,11 @@ def _grouping(recommender: Recommender, by: str, placed: Sequence[int]) -> MapGr
 
 
 def _json(release_id: str, recommender: Recommender, file: Path) -> bytes:
-    found = item_map(release_id, recommender, load_layout(file, recommender.n_items))
-    return found.model_dump_json().encode()
+    return item_map(release_id, recommender, load_layout(file, recommender.n_items)).model_dump_json().encode()
 
 
 def _written_ns(file: Path) -> int:
+    """Modification time of the file, 0 where there is none."""
     try:
         return file.stat().st_mtime_ns
     except OSError:

@@ -93,7 +93,7 @@ def test_vectors_of_another_encoder_than_the_releases_are_refused(
     watch.poll()
     response = client.post("/v1/recommend", json={"text": "shoes"})
     assert response.status_code == 503
-    assert "made with encoder other" in response.json()["detail"]
+    assert "built with encoder other" in response.json()["detail"]
     assert client.post("/v1/recommend", json={"user_id": "ann"}).status_code == 200
 
 

@@ -20,9 +20,9 @@ def test_releases_of_arms_are_loaded_once_beside_the_live_one(shelf: Shelf, live
         arms.poll()
     assert shelf.loads == ["a", "b"]
     for name in ("a", "b"):
-        found = arms.get(name)
-        assert found is not None and found.release is shelf.releases[name]
-        assert found.texts is live.texts
+        active = arms.get(name)
+        assert active is not None and active.release is shelf.releases[name]
+        assert active.texts is live.texts
     assert arms.get("r1") is live
 
 
@@ -35,7 +35,7 @@ def test_one_that_is_missing_is_logged_once_tried_seldomer_and_served_when_it_co
         arms.poll()
     assert arms.get("a") is None
     assert arms.get("b") is not None
-    assert caplog.text.count("arm served by the live release id=a error=release a: damaged") == 1
+    assert caplog.text.count("arm release not loaded, active release serves the arm id=a error=release a: damaged") == 1
     assert 2 <= shelf.loads.count("a") < 6
     shelf.publish("a")
     for _ in range(LONGEST_PAUSE_POLLS + 1):
@@ -47,12 +47,12 @@ def test_before_a_first_release_an_arm_may_be_loaded(shelf: Shelf) -> None:
     shelf.publish("a")
     arms = arms_of(shelf, None, "a")
     arms.poll()
-    found = arms.get("a")
-    assert found is not None
-    found.texts.close()
+    active = arms.get("a")
+    assert active is not None
+    active.texts.close()
 
 
-def test_one_that_somebody_was_erased_from_is_loaded_anew_and_one_that_is_gone_stays(
+def test_one_that_somebody_was_erased_from_is_reloaded_and_a_deleted_one_stays(
     shelf: Shelf, live: ActiveRelease
 ) -> None:
     shelf.publish("a")

@@ -6,7 +6,7 @@ from fake_releases import Shelf
 
 from recsys.errors import StoreError
 from serving.releases.active import ActiveRelease
-from serving.releases.replay import KEPT, PastReleases, ReleaseGoneError
+from serving.releases.replay import MAX_RELEASES, PastReleases, ReleaseGoneError
 
 
 @pytest.fixture
@@ -19,17 +19,17 @@ def past(shelf: Shelf, live: ActiveRelease) -> Iterator[PastReleases]:
 
 def get(past: PastReleases, *release_ids: str) -> list[ActiveRelease]:
     async def run() -> list[ActiveRelease]:
-        found = await asyncio.gather(*(past.get(release_id) for release_id in release_ids))
-        return [live for lives in found for live in lives]
+        groups = await asyncio.gather(*(past.get(release_id) for release_id in release_ids))
+        return [live for group in groups for live in group]
 
     return asyncio.run(run())
 
 
 def test_a_release_is_loaded_once_for_all_who_ask(shelf: Shelf, past: PastReleases) -> None:
     shelf.publish("r0")
-    one, other = get(past, "r0", "r0")
-    assert one is other
-    assert one.release is shelf.releases["r0"]
+    first, second = get(past, "r0", "r0")
+    assert first is second
+    assert first.release is shelf.releases["r0"]
     assert shelf.loads == ["r0"]
 
 
@@ -38,13 +38,13 @@ def test_what_is_live_is_not_loaded(shelf: Shelf, past: PastReleases, live: Acti
     assert shelf.loads == []
 
 
-def test_the_last_few_asked_for_stay(shelf: Shelf, past: PastReleases) -> None:
-    names = [f"a{n}" for n in range(KEPT + 1)]
+def test_the_last_few_requested_stay(shelf: Shelf, past: PastReleases) -> None:
+    names = [f"a{n}" for n in range(MAX_RELEASES + 1)]
     for name in names:
         shelf.publish(name)
-    get(past, *names[:KEPT], names[0], names[KEPT])
+    get(past, *names[:MAX_RELEASES], names[0], names[MAX_RELEASES])
     shelf.loads.clear()
-    for name in (names[0], names[KEPT], names[1]):
+    for name in (names[0], names[MAX_RELEASES], names[1]):
         get(past, name)
     assert shelf.loads == [names[1]]
 
@@ -86,7 +86,7 @@ def test_one_that_is_collected_while_it_loads_is_gone(
         get(PastReleases(shelf.source, list, text_cache=1), "r2")
 
 
-def test_one_that_somebody_was_erased_from_is_loaded_anew(shelf: Shelf, past: PastReleases) -> None:
+def test_one_that_somebody_was_erased_from_is_reloaded(shelf: Shelf, past: PastReleases) -> None:
     shelf.publish("r0")
     (before,) = get(past, "r0")
     shelf.digests["r0"] = "rewritten"
