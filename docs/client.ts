@@ -288,7 +288,7 @@ export interface FoundItem {
 }
 
 /** Items with the id or the words, the best match first; shoppers with the id or its beginning. Where there is neither, the nearest ids of both kinds. */
-export interface Found {
+export interface FindResponse {
   items: FoundItem[];
   user_ids: string[];
   nearest_item_ids: string[];
@@ -314,8 +314,8 @@ export interface SpaceNeighbours {
 
 /** The share of the nearest items in one space that are among those in the other. */
 export interface SpaceAgreement {
-  one: string;
-  other: string;
+  space: string;
+  other_space: string;
   share: number;
 }
 
@@ -531,7 +531,7 @@ export class Client {
   }
 
   /** Products and shoppers by id or words; as all `inspect…`, it needs the scope `admin`. */
-  inspectFind(words: string, count = 8): Promise<Found> {
+  inspectFind(words: string, count = 8): Promise<FindResponse> {
     return this.bulk("GET", `/v1/inspect/find?${new URLSearchParams({ words, count: String(count) })}`);
   }
 

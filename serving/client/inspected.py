@@ -19,7 +19,7 @@ class FoundItem:
 
 
 @dataclass(frozen=True)
-class Found:
+class FindResponse:
     """Items with the id or the words, the best match first; shoppers with the id or its beginning. Where there is
     neither, the nearest ids of both kinds."""
 
@@ -55,8 +55,8 @@ class SpaceNeighbours:
 class SpaceAgreement:
     """The share of the nearest items in one space that are among those in the other."""
 
-    one: str
-    other: str
+    space: str
+    other_space: str
     share: float
 
 

@@ -24,7 +24,7 @@ from .answers import (
     SlateResponse,
     given_list,
 )
-from .inspected import Found, InspectedItem, InspectedShopper, ItemMap
+from .inspected import FindResponse, InspectedItem, InspectedShopper, ItemMap
 from .requests import (
     ComplementsRequest,
     ItemFields,
@@ -140,9 +140,9 @@ class Client:
         """What has come of the experiments, by clicks, carts or purchases."""
         return self._bulk(ExperimentsResponse, "GET", f"/v1/experiments?{urlencode({'metric': metric})}", None)
 
-    def inspect_find(self, words: str, count: int = 8) -> Found:
+    def inspect_find(self, words: str, count: int = 8) -> FindResponse:
         """Items and shoppers by id or words; as all `inspect_…`, it needs the scope `admin`."""
-        return self._bulk(Found, "GET", f"/v1/inspect/find?{urlencode({'words': words, 'count': count})}", None)
+        return self._bulk(FindResponse, "GET", f"/v1/inspect/find?{urlencode({'words': words, 'count': count})}", None)
 
     def inspect_item(self, item_id: str) -> InspectedItem:
         """A product among its neighbours in each space."""

@@ -24,7 +24,7 @@ from serving.schemas.events import (
     EventsResponse,
     ShopEvent,
 )
-from serving.schemas.partial_batch import Refused, sorted_out
+from serving.schemas.partial_batch import Refused, split_entries
 
 RETRY_S: Final = 2
 
@@ -51,7 +51,7 @@ async def events(
 ) -> EventsResponse:
     now = datetime.now(UTC)
     latest = now + timedelta(hours=services.settings.ingest.future_slack_hours)
-    valid, errors = sorted_out([_checked(event, latest, services.erased_users) for event in batch.events], "events")
+    valid, errors = split_entries([_checked(event, latest, services.erased_users) for event in batch.events], "events")
     logged = {index: _logged(event, now) for index, event in valid.items()}
     try:
         await database.event_writer.append(list(logged.values()))

@@ -28,9 +28,9 @@ from serving.lists.response import response_items
 from serving.releases.active import ActiveRelease
 from serving.routes.services import AppServices
 from serving.schemas.inspect import (
-    FOUND_EXAMPLE,
+    FIND_EXAMPLE,
     MAP_EXAMPLE,
-    Found,
+    FindResponse,
     FoundItem,
     HistoryEntry,
     InspectedItem,
@@ -59,7 +59,7 @@ inspect_routes = APIRouter(prefix="/v1/inspect", tags=["recommendations", "inspe
 @inspect_routes.get(
     "/find",
     summary="Find items and shoppers by id or title",
-    responses={200: {"content": {"application/json": {"example": FOUND_EXAMPLE}}}, **REFUSALS},
+    responses={200: {"content": {"application/json": {"example": FIND_EXAMPLE}}}, **REFUSALS},
     openapi_extra=needs(Scope.ADMIN),
 )
 async def find(
@@ -68,7 +68,7 @@ async def find(
     ],
     services: AppServices,
     count: Annotated[int, Query(ge=1, le=50)] = 8,
-) -> Found:
+) -> FindResponse:
     active = services.ready()
     return await asyncio.to_thread(matches_of, active, words.strip(), count, services.erased_users)
 
@@ -119,7 +119,7 @@ async def item_map(services: AppServices) -> Response:
     return Response(await services.item_maps.of(services.ready()), media_type="application/json")
 
 
-def matches_of(active: ActiveRelease, words: str, count: int, erased_users: Container[object]) -> Found:
+def matches_of(active: ActiveRelease, words: str, count: int, erased_users: Container[object]) -> FindResponse:
     """Items and shoppers that match; an item with exactly this id comes first."""
     recommender = active.release.recommender
     scores = recommender.properties.words.scores(words)
@@ -132,7 +132,7 @@ def matches_of(active: ActiveRelease, words: str, count: int, erased_users: Cont
     beginning = [user_id for user_id in user_ids[first : first + count] if user_id.startswith(words)]
     shoppers = [user_id for user_id in beginning if user_id not in erased_users]
     has_no_match = not rows and not shoppers
-    return Found(
+    return FindResponse(
         items=[FoundItem(item_id=recommender.item_ids[row], **_named(recommender, row)) for row in rows],
         user_ids=shoppers,
         nearest_item_ids=nearest_ids(words, sorted(recommender.item_ids)) if has_no_match else [],
@@ -168,7 +168,7 @@ def inspected_item(active: ActiveRelease, item_id: str) -> InspectedItem:
         spaces.append(SpaceNeighbours(space=space, has_vector=has_vector, neighbours=neighbours))
     filled = [space for space in SPACES if listed[space]]
     agreement = [
-        SpaceAgreement(one=first, other=second, share=len(listed[first] & listed[second]) / len(listed[first]))
+        SpaceAgreement(space=first, other_space=second, share=len(listed[first] & listed[second]) / len(listed[first]))
         for first, second in combinations(filled, 2)
     ]
     quotes = recommender.facts.evidence.said_of(row, recommender.facts.hidden)

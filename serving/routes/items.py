@@ -27,7 +27,7 @@ from serving.schemas.items import (
     ItemsResponse,
 )
 from serving.schemas.lists import Id
-from serving.schemas.partial_batch import sorted_out
+from serving.schemas.partial_batch import split_entries
 
 RETRY_S: Final = 2
 
@@ -48,7 +48,7 @@ item_routes = APIRouter(prefix="/v1/items", tags=["items"])
 async def put_many(
     batch: Annotated[ItemBatch, Body(openapi_examples=ITEM_BATCH_EXAMPLES)], database: AppDatabase
 ) -> ItemsResponse:
-    valid, errors = sorted_out(batch.items, "items")
+    valid, errors = split_entries(batch.items, "items")
     changes = [ItemChange(item.item_id, item.given()) for item in valid.values()]
     version = await _store(database.item_changes, changes)
     ids = [valid[index].item_id if index in valid else None for index in range(len(batch.items))]

@@ -1,4 +1,4 @@
-"""What a storefront tells of its shoppers: the models of `POST /v1/events`, their limits and examples."""
+"""Events of shoppers: the models of `POST /v1/events`, their limits and examples."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ MAX_POSITION: Final = 2**31 - 1
 
 
 class ShopEvent(Request):
-    """One thing a shopper did. An impression names the `recommendation_id` of the list and the item's `position`."""
+    """An action of a shopper. An impression has the `recommendation_id` of the list and the item's `position`."""
 
-    event_id: Id | None = Field(None, description="yours, so that a retry changes nothing; left out: one is made")
+    event_id: Id | None = Field(
+        None, description="your id, so that an event that is sent twice counts once; default: a new id"
+    )
     user_id: Id
     item_id: Id | None = None
     event_type: EventType
-    timestamp: UtcTime | None = Field(None, description="left out: the time of the request")
+    timestamp: UtcTime | None = Field(None, description="default: the time of the request")
     session_id: Id | None = None
     text: ReadableText | None = Field(None, description="the search query, or the text of the page")
-    value: FiniteFloat | None = Field(None, description="stars of a rating (1 to 5), amount of a purchase, seconds")
-    recommendation_id: Id | None = None
-    position: Annotated[int, Field(strict=True, ge=0, le=MAX_POSITION)] | None = Field(None, description="from 0")
+    value: FiniteFloat | None = Field(
+        None, description="stars of a rating (1 to 5), amount of a purchase, or seconds of a view"
+    )
+    recommendation_id: Id | None = Field(None, description="of the list in which the item was shown")
+    position: Annotated[int, Field(strict=True, ge=0, le=MAX_POSITION)] | None = Field(
+        None, description="position in that list, counted from 0"
+    )
 
     @model_validator(mode="after")
     def _keeps_the_rules_of_the_lake(self) -> ShopEvent:
@@ -35,12 +41,12 @@ class ShopEvent(Request):
         if self.event_type == "search" and self.text is None:
             raise ValueError("a search needs text")
         if self.event_type == "rating" and self.value is not None and not 1 <= self.value <= 5:
-            raise ValueError("a rating's value is 1 to 5 stars")
+            raise ValueError("the value of a rating must be from 1 to 5 stars")
         return self
 
 
 def _either(schema: dict[str, Any]) -> None:
-    """The body is a batch or one bare event."""
+    """Describe the body as a batch or a single event."""
     batch = dict(schema)
     event = batch["properties"]["events"]["items"]
     schema.clear()
@@ -48,12 +54,12 @@ def _either(schema: dict[str, Any]) -> None:
 
 
 class EventBatch(Request):
-    """Up to 1,000 events; a bare event is a batch of one."""
+    """Up to 1,000 events; a single event is a batch of one."""
 
     model_config = Request.model_config | {"json_schema_extra": _either}
 
     events: tuple[Annotated[ShopEvent, WrapValidator(or_refused)], ...] = Field(min_length=1, max_length=MAX_EVENTS)
-    """Each a ShopEvent, or a Refused in its place."""
+    """Each is a ShopEvent, or a Refused in its place."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,8 +68,8 @@ class EventBatch(Request):
 
 
 class EventsResponse(BaseModel):
-    """`event_ids` follow the request, null where the event was refused; `errors` say why. What has an id is on the
-    disk, once, whether it was sent before or not."""
+    """`event_ids` has an entry for each event of the request, null where the event was refused; `errors` says why.
+    Every event with an id is stored durably, and once, even if it was sent before."""
 
     accepted: int
     event_ids: list[str | None]
@@ -71,7 +77,7 @@ class EventsResponse(BaseModel):
 
 
 EVENT_EXAMPLES: Final[dict[str, Any]] = {
-    "one event": {"value": {"user_id": "u-1042", "event_type": "view", "item_id": "i-318"}},
+    "single event": {"value": {"user_id": "u-1042", "event_type": "view", "item_id": "i-318"}},
     "a batch": {
         "value": {
             "events": [
@@ -108,5 +114,7 @@ EVENT_EXAMPLES: Final[dict[str, Any]] = {
 EVENTS_EXAMPLE: Final[dict[str, Any]] = {
     "accepted": 1,
     "event_ids": ["e-90001", None],
-    "errors": [{"index": 1, "field": "event_type", "message": f"unknown event type; known: {', '.join(EVENT_TYPES)}"}],
+    "errors": [
+        {"index": 1, "field": "event_type", "message": f"unknown event type; use one of {', '.join(EVENT_TYPES)}"}
+    ],
 }

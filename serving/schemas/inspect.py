@@ -1,4 +1,4 @@
-"""What `/v1/inspect/…` answers: an item among its neighbours, a shopper with the reasons of a list, the map."""
+"""Responses of `/v1/inspect/…`: an item and its neighbours, a shopper and the reasons for a list, the map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from serving.schemas.lists import Evidence, ItemProperties, SlateItem
 
-FOUND_EXAMPLE: Final[dict[str, Any]] = {
+FIND_EXAMPLE: Final[dict[str, Any]] = {
     "items": [{"item_id": "i-512", "title": "Ridge trail shoe, blue", "category": "Sport > Shoes"}],
     "user_ids": ["u-1042"],
     "nearest_item_ids": [],
@@ -30,16 +30,16 @@ MAP_EXAMPLE: Final[dict[str, Any]] = {
 
 
 class FoundItem(BaseModel):
-    """An item by its id and title."""
+    """An item that matches the search."""
 
     item_id: str
     title: str | None
     category: str | None
 
 
-class Found(BaseModel):
-    """Items with the id or the words, the best match first; shoppers with the id or its beginning. Where there is
-    neither, the nearest ids of both kinds."""
+class FindResponse(BaseModel):
+    """Items that have this id or these words in the title, best match first, and shoppers whose id starts with the
+    text. Where nothing matches, the most similar ids of items and shoppers."""
 
     items: list[FoundItem]
     user_ids: list[str]
@@ -49,7 +49,8 @@ class Found(BaseModel):
 
 
 class Neighbour(BaseModel):
-    """`similarity` is the cosine of the two vectors; `also_in` names the other spaces whose list has it."""
+    """A similar item. `similarity` is the cosine similarity of the vectors; `also_in` lists the other spaces in which
+    it is a neighbour too."""
 
     item_id: str
     title: str | None
@@ -59,8 +60,8 @@ class Neighbour(BaseModel):
 
 
 class SpaceNeighbours(BaseModel):
-    """The nearest items in one space, none where the item has no vector in it. text: what is said of the items; cf:
-    who dealt with them; fused: both in one, what lists are found by."""
+    """The nearest items in one vector space, empty where the item has no vector in it. text: embeddings of descriptions
+    and reviews; cf: collaborative filtering; fused: both combined, as used to find candidates."""
 
     space: Literal["text", "cf", "fused"]
     has_vector: bool
@@ -68,15 +69,15 @@ class SpaceNeighbours(BaseModel):
 
 
 class SpaceAgreement(BaseModel):
-    """The share of the nearest items in one space that are among those in the other."""
+    """The share of the nearest items in `space` that are also among those in `other_space`."""
 
-    one: str
-    other: str
+    space: str
+    other_space: str
     share: float
 
 
 class InspectedItem(BaseModel):
-    """An item as the lists know it. `n_shoppers` counts who dealt with it before the release."""
+    """An item as of the active release. `n_shoppers` counts the shoppers with an event of it before the release."""
 
     item_id: str
     properties: ItemProperties
@@ -88,8 +89,8 @@ class InspectedItem(BaseModel):
 
 
 class HistoryEntry(BaseModel):
-    """One thing that the shopper did. The words of what was searched for and read are in no release; those since are
-    told. `weight` is null for what happened `since_release`."""
+    """An event of the shopper. Texts that were searched for or read before the release are not stored in it, so `text`
+    is null there. `weight` is null for an event since the release."""
 
     timestamp: datetime
     event_type: str
@@ -102,7 +103,7 @@ class HistoryEntry(BaseModel):
 
 
 class RankerFeature(BaseModel):
-    """A feature of a place of the list; `contribution` is its SHAP value in the ranker's score."""
+    """A ranking feature of an item of the list; `contribution` is its SHAP value in the ranker's score."""
 
     feature: str
     value: float
@@ -110,9 +111,9 @@ class RankerFeature(BaseModel):
 
 
 class InspectedShopper(BaseModel):
-    """A shopper's history, newest first, `n_history` entries in all, and the list that they would be given now, no
-    experiment counted. `ranker` has the features that count most for each of `items`; empty where the weighted sum of
-    the sources ranked alone."""
+    """A shopper's history, newest first (`n_history` counts all entries), and the list they would get now, outside any
+    experiment. `ranker` has the most important features for each of `items`; it is empty where the list was ranked by
+    the weighted sum of the sources, without the ranker."""
 
     user_id: str
     n_history: int
@@ -132,7 +133,7 @@ class MapGroup(BaseModel):
 
 
 class MapGrouping(BaseModel):
-    """What items may be coloured by. `codes` has a position in `groups` for each item of the map, -1 for none."""
+    """A way to colour the items. `codes` has the index into `groups` for each item of the map, -1 for none."""
 
     by: str
     groups: list[MapGroup]
@@ -140,8 +141,9 @@ class MapGrouping(BaseModel):
 
 
 class ItemMap(BaseModel):
-    """Every item that has a vector, on a plane where what is alike in text and behaviour lies together. `layout` is
-    "t-SNE" where `recsys releases atlas` has laid the release out, else "PCA". `x` and `y` go from 0 to 65535."""
+    """Every item that has a vector, on a plane where items that are similar in text and behaviour lie close together.
+    `layout` is "t-SNE" if `recsys releases atlas` has computed a layout of the release, else "PCA". `x` and `y` range
+    from 0 to 65535."""
 
     layout: Literal["t-SNE", "PCA"]
     item_ids: list[str]

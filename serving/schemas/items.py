@@ -1,4 +1,4 @@
-"""What a storefront tells of its products between two nights: the models of `/v1/items`, their limits and examples."""
+"""Changes of items between two nightly runs: the models of `/v1/items`, their limits and examples."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ MAX_ATTRIBUTE_DEPTH: Final = 8
 
 
 def _readable(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes; ValueError where they are too much, or some reader of the stored JSON would fail at them."""
+    """The attributes; raises ValueError where they are too large, or could not be stored and read as JSON."""
     if _depth(attributes) > MAX_ATTRIBUTE_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
+        raise ValueError(f"must not be nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
     try:
         written = _as_json(attributes)
         written.encode()
     except UnicodeEncodeError:
-        raise ValueError("hold half a character (a lone surrogate)") from None
+        raise ValueError("must not contain a lone surrogate (half a character)") from None
     except ValueError:
-        raise ValueError("hold a number that is not finite") from None
+        raise ValueError("must not contain a number that is not finite") from None
     if "\\u0000" in written:
-        raise ValueError("hold a NUL character, which no database keeps")
+        raise ValueError("must not contain a NUL character")
     if len(written) > MAX_ATTRIBUTES_CHARS:
-        raise ValueError(f"have {len(written)} characters as JSON; {MAX_ATTRIBUTES_CHARS} at most can be taken")
+        raise ValueError(f"{len(written)} characters as JSON; at most {MAX_ATTRIBUTES_CHARS} are accepted")
     return attributes
 
 
@@ -43,7 +43,7 @@ def _as_json(attributes: dict[str, Any]) -> str:
 
 
 def _depth(value: object) -> int:
-    """How many lists and objects lie within each other."""
+    """Depth of nested lists and objects."""
     deepest, left = 0, [(value, 1)]
     while left:
         node, depth = left.pop()
@@ -58,11 +58,11 @@ Prose = Annotated[str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTIO
 
 
 class ItemFields(Request):
-    """What is new of a product. Fields that are left out, or null, stay as they are."""
+    """Changed fields of an item. Fields that are left out or null stay unchanged."""
 
     title: Line | None = None
     description: Prose | None = None
-    category: Line | None = Field(None, description="a path, general to special, joined by ' > '")
+    category: Line | None = Field(None, description="full path from general to specific, joined by ' > '")
     brand: Line | None = None
     price: Annotated[FiniteFloat, Field(ge=0)] | None = None
     available: bool | None = None
@@ -71,7 +71,7 @@ class ItemFields(Request):
     @model_validator(mode="after")
     def _says_something(self) -> ItemFields:
         if not self.given():
-            raise ValueError(f"nothing to change; send at least one of {', '.join(FIELDS)}")
+            raise ValueError(f"no changes; send at least one of {', '.join(FIELDS)}")
         return self
 
     def given(self) -> dict[str, Any]:
@@ -83,21 +83,21 @@ class ItemFields(Request):
 
 
 class ShopItem(ItemFields):
-    """What is new of a product of a batch."""
+    """Changed fields of one item of a batch."""
 
     item_id: Id
 
 
 class ItemBatch(Request):
-    """Up to 1,000 products; where one is named twice, what is said last counts."""
+    """Up to 1,000 items. Where an item occurs twice, its last entry counts."""
 
     items: tuple[Annotated[ShopItem, WrapValidator(or_refused)], ...] = Field(min_length=1, max_length=MAX_ITEMS)
-    """Each a ShopItem, or a Refused in its place."""
+    """Each is a ShopItem, or a Refused in its place."""
 
 
 class ItemsResponse(BaseModel):
-    """`item_ids` follow the request, null where the product was refused; `errors` say why. What has an id is on the
-    disk; `version` counts the changes of all items, a batch as one."""
+    """`item_ids` has an entry for each item of the request, null where the item was refused; `errors` says why. Every
+    change with an id is stored durably. `version` counts the changes of all items, a batch as one."""
 
     accepted: int
     item_ids: list[str | None]
@@ -106,7 +106,7 @@ class ItemsResponse(BaseModel):
 
 
 class ItemResponse(BaseModel):
-    """The change is on the disk; `version` counts the changes of all items."""
+    """The change is stored durably. `version` counts the changes of all items."""
 
     item_id: Id
     version: int
@@ -114,8 +114,8 @@ class ItemResponse(BaseModel):
 
 ITEM_EXAMPLES: Final[dict[str, Any]] = {
     "sold out": {"value": {"available": False}},
-    "a new price": {"value": {"price": 79.9}},
-    "a new product": {
+    "new price": {"value": {"price": 79.9}},
+    "new item": {
         "value": {
             "title": "Ridge trail shoe, blue",
             "description": "A light shoe for wet trails, with a drop of 6 mm.",
@@ -134,7 +134,7 @@ ITEM_BATCH_EXAMPLES: Final[dict[str, Any]] = {
             "items": [
                 {"item_id": "i-318", "price": 79.9},
                 {"item_id": "i-77", "available": False},
-                {"item_id": "i-9001", **ITEM_EXAMPLES["a new product"]["value"]},
+                {"item_id": "i-9001", **ITEM_EXAMPLES["new item"]["value"]},
             ]
         }
     }

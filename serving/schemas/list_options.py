@@ -1,7 +1,7 @@
-"""How a list is asked for beyond who it is for: filters, rules, scenario, and what is told of each item.
+"""Options of a list request: filters, ranking rules, scenario, and what is returned of each item.
 
 A filter is an object of conditions that must all hold: `{"category": "Home > Lamps", "price": {"max": 50}}`; `and`,
-`or` and `not` hold further objects of the same form.
+`or` and `not` hold further filters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_FACTOR: Final = 100.0
 
 ScenarioName = Literal["home", "product", "cart", "search", "email"]
 PRESET: Final = ("diversity", "max_per_category", "max_per_brand", "collapse_variants", "new_items")
-"""What a scenario says of a list beyond how many items it has."""
+"""What a scenario sets, apart from the number of items."""
 
 
 def _several(value: Any) -> Any:
@@ -37,7 +37,7 @@ def _several(value: Any) -> Any:
 
 def _value(value: Any) -> Scalar:
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError("a value is a text, a number, true or false")
+        raise ValueError("a value must be a text, a number, true or false")
     if isinstance(value, str) and len(value) > 512:
         raise ValueError("a value has at most 512 characters")
     return value
@@ -55,66 +55,76 @@ Values = Annotated[
 
 
 def _bounded(filter_: Any) -> Any:
-    """Refuse what is nested too deep before it is read: reading recurses."""
+    """Refuse a filter that is nested too deep before it is validated, because validation recurses."""
     left: list[tuple[str, Any, int]] = [("", filter_, 1)]
     while left:
         path, node, depth = left.pop()
         if not isinstance(node, dict):
             continue
         if depth > MAX_DEPTH:
-            raise ValueError(f"{path}: filters may be nested {MAX_DEPTH} deep at most")
+            raise ValueError(f"{path}: filters may be nested {MAX_DEPTH} levels deep at most")
         for name in ("and", "or"):
             inner = node.get(name)
             inner = inner if isinstance(inner, list) else []
             if len(inner) > MAX_CONDITIONS:
                 raise ValueError(f"a request may have {MAX_CONDITIONS} conditions at most")
-            left += [(f"{path}{name}.{place}.", one, depth + 1) for place, one in enumerate(inner)]
+            left += [(f"{path}{name}.{index}.", child, depth + 1) for index, child in enumerate(inner)]
         left.append((f"{path}not.", node.get("not"), depth + 1))
     return filter_
 
 
 class PriceRange(Request):
-    """Both ends are included."""
+    """A range of prices; both ends are included."""
 
     least: float | None = Field(None, alias="min", ge=0, allow_inf_nan=False)
     most: float | None = Field(None, alias="max", ge=0, allow_inf_nan=False)
 
 
 class ItemFilter(Request):
-    """Conditions that must all hold. An unknown value fulfils none, and `not` of it does."""
+    """Conditions that must all hold. A property without a value fulfils no condition, and therefore fulfils `not`."""
 
-    all_of: tuple[ItemFilter, ...] = Field((), alias="and", description="all of these hold")
-    any_of: tuple[ItemFilter, ...] | None = Field(None, alias="or", min_length=1, description="one of these holds")
-    none_of: ItemFilter | None = Field(None, alias="not", description="this does not hold")
-    category: Ids = Field((), description="in one of these categories or below it, each a path from the root")
+    all_of: tuple[ItemFilter, ...] = Field((), alias="and", description="all of these filters match")
+    any_of: tuple[ItemFilter, ...] | None = Field(
+        None, alias="or", min_length=1, description="at least one of these filters matches"
+    )
+    none_of: ItemFilter | None = Field(None, alias="not", description="this filter does not match")
+    category: Ids = Field((), description="in one of these categories or their subcategories, each a full path")
     brand: Ids = Field((), description="of one of these brands")
     price: PriceRange | None = None
-    available: bool | None = Field(None, strict=True, description="as of the release; what is sold out is never shown")
-    attributes: dict[Id, Values] = Field({}, max_length=MAX_CONDITIONS, description="each has one of its values")
-    updated_after: UtcTime | None = Field(None, description="changed in the catalogue after this moment")
+    available: bool | None = Field(
+        None, strict=True, description="available as of the release; unavailable items are never shown in any case"
+    )
+    attributes: dict[Id, Values] = Field(
+        {}, max_length=MAX_CONDITIONS, description="each of these attributes has one of the given values"
+    )
+    updated_after: UtcTime | None = Field(None, description="changed in the catalogue after this time")
 
     @model_validator(mode="after")
     def _says_something(self) -> ItemFilter:
         if next(self._conditions(), None) is None:
-            raise ValueError("a filter needs a condition: and, or, not, category, brand, price, available, attributes")
+            raise ValueError(
+                "empty filter; give at least one of and, or, not, category, brand, price, available, attributes, "
+                "updated_after"
+            )
         return self
 
     def to_filter(self) -> filters.Filter:
-        """As the recommender reads it."""
-        found = tuple(self._conditions())
-        return found[0] if len(found) == 1 else filters.And(found)
+        """The filter as the recommender takes it."""
+        conditions = tuple(self._conditions())
+        return conditions[0] if len(conditions) == 1 else filters.And(conditions)
 
     def n_conditions(self) -> int:
-        """Those of `and`, `or` and `not` are counted, these are not."""
+        """Number of conditions, those within `and`, `or` and `not` included, which themselves do not count."""
         inner = (*self.all_of, *(self.any_of or ()), *([self.none_of] if self.none_of else []))
-        own = sum(1 for one in self._conditions() if not isinstance(one, filters.And | filters.Or | filters.Not))
-        return own + sum(one.n_conditions() for one in inner)
+        combined = (filters.And, filters.Or, filters.Not)
+        n_here = sum(1 for condition in self._conditions() if not isinstance(condition, combined))
+        return n_here + sum(filter_.n_conditions() for filter_ in inner)
 
     def _conditions(self) -> Iterator[filters.Filter]:
         if self.all_of:
-            yield filters.And(tuple(one.to_filter() for one in self.all_of))
+            yield filters.And(tuple(filter_.to_filter() for filter_ in self.all_of))
         if self.any_of is not None:
-            yield filters.Or(tuple(one.to_filter() for one in self.any_of))
+            yield filters.Or(tuple(filter_.to_filter() for filter_ in self.any_of))
         if self.none_of is not None:
             yield filters.Not(self.none_of.to_filter())
         if self.category:
@@ -142,46 +152,54 @@ BoundedFilter = Annotated[ItemFilter, BeforeValidator(_bounded), AfterValidator(
 
 
 class BoostRule(Request):
-    """Lift what fulfils the filter: the factor multiplies an item's odds against any other of equal score."""
+    """Rank items that match the filter higher: the factor multiplies an item's odds against another of equal score."""
 
     filter: BoundedFilter
     factor: float = Field(2.0, ge=1, le=MAX_FACTOR)
 
 
 class BuryRule(Request):
-    """Lower what fulfils the filter; the factor 0 puts it after everything else."""
+    """Rank items that match the filter lower; the factor 0 puts them after all others."""
 
     filter: BoundedFilter
     factor: float = Field(0.0, ge=0, le=1)
 
 
 class PinRule(Request):
-    """This item in this place, counted from 1. An unknown, unavailable or excluded one is left out."""
+    """Show this item at this position, counted from 1. An unknown, unavailable or excluded item is ignored."""
 
     item_id: Id
     position: int = Field(strict=True, ge=1, le=1000)
 
 
 class ListRequest(RecommendRequest):
-    """Who asks, and how the list should be. What is left out is as the scenario has it, else as the shop has it."""
+    """The shopper, the context and the options of a list. An option that is left out has the scenario's value, else the
+    default of the service's settings."""
 
-    scenario: ScenarioName | None = Field(None, description="presets of the shop: [scenarios] of its settings")
-    filter: BoundedFilter | None = Field(None, description="only these items; the answer says how many there are")
+    scenario: ScenarioName | None = Field(None, description="preset options: [scenarios] of the service's settings")
+    filter: BoundedFilter | None = Field(None, description="only items that match; n_matched counts them")
     boosts: tuple[BoostRule, ...] = Field((), max_length=MAX_BOOSTS)
     bury: tuple[BuryRule, ...] = Field((), max_length=MAX_BOOSTS)
     pins: tuple[PinRule, ...] = Field((), max_length=MAX_PINS)
-    diversity: float | None = Field(None, ge=0, le=1, description="0: by score alone; 1: as unlike as can be")
-    max_per_category: int | None = Field(None, strict=True, ge=0, description="0: no limit")
-    max_per_brand: int | None = Field(None, strict=True, ge=0, description="0: no limit")
-    collapse_variants: bool | None = Field(None, strict=True, description="one of a product's sizes and colours")
-    new_items: float | None = Field(None, ge=0, le=0.5, description="share of places for items without buyers")
-    return_properties: bool = Field(False, strict=True, description="title, category, brand, price, … of each item")
-    explain: bool = Field(False, strict=True, description="why each item is there, and a sentence of its reviews")
+    diversity: float | None = Field(None, ge=0, le=1, description="0: by score alone; 1: as diverse as possible")
+    max_per_category: int | None = Field(None, strict=True, ge=0, description="items per category; 0: no limit")
+    max_per_brand: int | None = Field(None, strict=True, ge=0, description="items per brand; 0: no limit")
+    collapse_variants: bool | None = Field(
+        None, strict=True, description="show only one of a product's variants, such as sizes and colours"
+    )
+    new_items: float | None = Field(None, ge=0, le=0.5, description="share of places reserved for items without buyers")
+    return_properties: bool = Field(
+        False, strict=True, description="return title, category, brand, price and other properties of each item"
+    )
+    explain: bool = Field(
+        False, strict=True, description="return the reason for each item, and a sentence from its reviews"
+    )
 
     @model_validator(mode="after")
     def _is_bounded(self) -> ListRequest:
         rules = [*(rule.filter for rule in self.boosts), *(rule.filter for rule in self.bury)]
-        n_conditions = sum(one.n_conditions() for one in ([self.filter, *rules] if self.filter else rules))
+        all_filters = [self.filter, *rules] if self.filter else rules
+        n_conditions = sum(filter_.n_conditions() for filter_ in all_filters)
         if n_conditions > MAX_CONDITIONS:
             raise ValueError(f"{n_conditions} conditions in all filters; a request may have {MAX_CONDITIONS} at most")
         positions = [pin.position for pin in self.pins]
@@ -192,45 +210,45 @@ class ListRequest(RecommendRequest):
 
 
 class SearchRequest(ListRequest):
-    """A list for words that a shopper has typed: what was seen or bought is not left out."""
+    """A list for a search query. Items that the shopper has seen or bought are not left out."""
 
-    text: ReadableText = Field(description="what the shopper looks for")
+    text: ReadableText = Field(description="the search query")
 
 
 AnyList = TypeVar("AnyList", bound=ListRequest)
 
 
 def settled(request: AnyList, scenarios: config.ScenariosSettings, arm: config.ArmSettings | None = None) -> AnyList:
-    """The request with all that it leaves open: as the arm of an experiment has it, else as the scenario.
+    """The request with its open options filled in from the arm of an experiment, else from the scenario.
 
-    An arm's own scenario counts where the request names none, and says nothing of how many items there are.
+    The arm's scenario is used where the request names none, and does not set the number of items.
     """
     named = None if request.scenario is None else getattr(scenarios, request.scenario)
     preset = getattr(scenarios, arm.scenario) if named is None and arm is not None and arm.scenario else named
-    said: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if named is not None and "count" not in request.model_fields_set:
-        said["count"] = named.count
+        options["count"] = named.count
     for name in PRESET:
         if getattr(request, name) is None:
             of_arm = None if arm is None else getattr(arm, name)
             value = of_arm if of_arm is not None else getattr(preset, name, None)
             if value is not None:
-                said[name] = value
-    return request.model_copy(update=said) if said else request
+                options[name] = value
+    return request.model_copy(update=options) if options else request
 
 
 def with_rules(query: Query, request: ListRequest, *, search: bool) -> Query:
-    """The query with all that a settled request says of the list. search: whether it came as a search."""
+    """The query with the options of a settled request. search: whether it came as a search."""
     return replace(query, rules=to_rules(request), explain=request.explain, search=search)
 
 
 def to_rules(request: ListRequest) -> Rules:
-    """As the recommender reads them; the request is settled."""
+    """The rules as the recommender takes them; the request is settled."""
     boosts = [(rule.filter, rule.factor) for rule in request.boosts]
     bury = [(rule.filter, rule.factor) for rule in request.bury]
     return Rules(
         filter=None if request.filter is None else request.filter.to_filter(),
-        boosts=tuple(Boost(wanted.to_filter(), factor) for wanted, factor in [*boosts, *bury]),
+        boosts=tuple(Boost(filter_.to_filter(), factor) for filter_, factor in [*boosts, *bury]),
         pins=tuple(Pin(pin.item_id, pin.position) for pin in request.pins),
         diversity=request.diversity or 0.0,
         max_per_category=request.max_per_category or 0,

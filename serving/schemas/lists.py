@@ -1,4 +1,4 @@
-"""What clients send and receive: the models of the HTTP contract, their limits and examples."""
+"""Requests and responses of recommendation lists: the models, their limits and examples."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ MAX_ID_CHARS: Final = 512
 
 def _known_type(name: str) -> str:
     if name not in EVENT_TYPES:
-        raise ValueError(f"unknown event type; known: {', '.join(EVENT_TYPES)}")
+        raise ValueError(f"unknown event type; use one of {', '.join(EVENT_TYPES)}")
     return name
 
 
 def storable(text: str) -> str:
-    """The text; ValueError where PostgreSQL could not keep it."""
+    """The text; raises ValueError where PostgreSQL could not store it."""
     if "\x00" in text:
-        raise ValueError("holds a NUL character, which no database keeps")
+        raise ValueError("must not contain a NUL character")
     return text
 
 
 def _readable(text: str) -> str:
     cleaned = clean(text)
     if not cleaned:
-        raise ValueError("nothing to read is left after removing markup and spaces")
+        raise ValueError("no text is left after removing markup and spaces")
     return cleaned
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC; without a zone it is read as UTC."""
+    """The time in UTC; without a time zone it is read as UTC."""
     try:
         in_utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
-        raise ValueError("out of range") from None
+        raise ValueError("time out of range") from None
     if in_utc < EARLIEST:
-        raise ValueError(f"before {EARLIEST.year}; send ISO 8601 or seconds since 1970")
+        raise ValueError(f"time before {EARLIEST.year}; send ISO 8601 or seconds since 1970")
     return in_utc
 
 
@@ -56,19 +56,19 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Request(BaseModel):
-    """What a client sends: unknown fields are refused."""
+    """Base of all request models: unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SessionEvent(Request):
-    """One thing the shopper did in this session: an item, a text (query or page), or both."""
+    """An action of the shopper in this session, with an item, a text (query or page), or both."""
 
     item_id: Id | None = None
     text: ReadableText | None = None
-    event_type: EventType | None = Field(None, description="left out: search for a text alone, else view")
-    timestamp: UtcTime | None = Field(None, description="left out: the time of the request")
-    value: FiniteFloat | None = Field(None, description="the stars of a rating")
+    event_type: EventType | None = Field(None, description="default: search for a text without an item, else view")
+    timestamp: UtcTime | None = Field(None, description="default: the time of the request")
+    value: FiniteFloat | None = Field(None, description="stars of a rating")
 
     @model_validator(mode="after")
     def _says_something(self) -> SessionEvent:
@@ -78,29 +78,31 @@ class SessionEvent(Request):
 
 
 def kind_of(event: SessionEvent) -> str:
-    """Its type, or the one that it has where it names none."""
+    """The event's type, or the default one."""
     return event.event_type or ("search" if event.item_id is None else "view")
 
 
 class RecommendRequest(Request):
-    """Who asks and what is known of the moment; at least one of user_id, session, item_ids and text."""
+    """The shopper and the context of the list: at least one of user_id, session, item_ids and text."""
 
     user_id: Id | None = None
-    session: tuple[SessionEvent, ...] = Field((), max_length=MAX_SESSION_EVENTS, description="oldest first")
-    item_ids: tuple[Id, ...] = Field((), max_length=MAX_ITEM_IDS, description="items of the page or basket")
-    text: ReadableText | None = Field(None, description="what the shopper asks for, in any words")
+    session: tuple[SessionEvent, ...] = Field(
+        (), max_length=MAX_SESSION_EVENTS, description="events of this session, oldest first"
+    )
+    item_ids: tuple[Id, ...] = Field((), max_length=MAX_ITEM_IDS, description="items on the page or in the cart")
+    text: ReadableText | None = Field(None, description="what the shopper is looking for, in their own words")
     count: Count = 10
-    exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS, description="never return these")
+    exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS, description="items never to return")
 
     @model_validator(mode="after")
     def _names_a_shopper(self) -> RecommendRequest:
         if self.user_id is None and not self.session and not self.item_ids and self.text is None:
-            raise ValueError("nothing to go by; send at least one of user_id, session, item_ids, text")
+            raise ValueError("empty request; send at least one of user_id, session, item_ids, text")
         return self
 
 
 class SimilarRequest(Request):
-    """Items like one item."""
+    """Items similar to one item."""
 
     item_id: Id
     count: Count = 10
@@ -109,7 +111,7 @@ class SimilarRequest(Request):
 
 
 class ItemProperties(BaseModel):
-    """What the catalogue says of an item; null where it says nothing."""
+    """An item's properties in the catalogue; null where the catalogue has no value."""
 
     title: str | None
     category: str | None
@@ -118,7 +120,7 @@ class ItemProperties(BaseModel):
     available: bool
     updated_at: datetime | None
     attributes: dict[str, Any] | None
-    rating: float | None = Field(description="mean stars of its reviews as of the release, 1 to 5")
+    rating: float | None = Field(description="mean stars of its reviews as of the release, from 1 to 5")
     n_reviews: int
 
 
@@ -142,11 +144,11 @@ class Evidence(BaseModel):
 
 
 class SlateItem(BaseModel):
-    """One place of the list. `source` names what proposed the item, or is "new" in a place that is kept for new items
-    and "pinned" in one that was asked for; `score` orders this list only, those places and diversity aside.
+    """An item of the list. `source` is the candidate source that proposed it, "new" in a place reserved for new items,
+    or "pinned". `score` orders the items of this list only, apart from reserved places, pins and diversity.
 
-    `properties` are there with `return_properties`; `reason`, `scores` (what each source added) and `evidence` (null
-    where no review may be quoted) with `explain`."""
+    `properties` is returned with `return_properties`. With `explain` come `reason`, `scores` (the contribution of each
+    source) and `evidence` (null where no review may be quoted)."""
 
     item_id: str
     score: float
@@ -160,9 +162,9 @@ class SlateItem(BaseModel):
 
 
 class SlateResponse(BaseModel):
-    """The ranked list, best first. `fallback` is null, or a word on why the list is not personal; `n_matched` comes
-    with a filter: how many items fulfil it and may be shown to this shopper; `experiment` and `arm` come where the
-    shopper is in one."""
+    """The ranked list, best first. `fallback` is null for a personal list, else the reason why it is not personal.
+    `n_matched` is returned with a filter: the number of items that match it and may be shown to this shopper.
+    `experiment` and `arm` are returned where the shopper takes part in an experiment."""
 
     recommendation_id: str
     items: list[SlateItem]
@@ -175,7 +177,7 @@ class SlateResponse(BaseModel):
 
 
 class ReleaseResponse(BaseModel):
-    """The release that answers now. `rows` counts table rows, `metrics` are its evaluation's."""
+    """The active release. `rows` counts the rows of each table; `metrics` are the results of its evaluation."""
 
     release_id: str
     as_of: datetime
@@ -205,7 +207,7 @@ RECOMMEND_EXAMPLES: Final[dict[str, Any]] = {
             ],
         }
     },
-    "guest with a sentence": {"value": {"text": "a warm waterproof jacket for cycling", "count": 5}},
+    "guest with a text": {"value": {"text": "a warm waterproof jacket for cycling", "count": 5}},
     "item page": {"value": {"item_ids": ["i-318"], "count": 8, "exclude_ids": ["i-77"]}},
     "scenario home": {"value": {"user_id": "u-1042", "scenario": "home", "pins": [{"item_id": "i-9", "position": 1}]}},
     "scenario product": {"value": {"user_id": "u-1042", "scenario": "product", "item_ids": ["i-318"], "explain": True}},

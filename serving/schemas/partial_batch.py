@@ -1,4 +1,4 @@
-"""Batches of which the good part is taken and the rest is told of: events, products."""
+"""Batches of events or items whose valid entries are accepted, and whose invalid entries are reported."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Refused:
-    """An entry of a batch that breaks the contract, and how."""
+    """An invalid entry of a batch, and its problems."""
 
     problems: tuple[FieldProblem, ...]
 
 
 class EntryProblem(FieldProblem):
-    """What is wrong with one entry of a batch; `index` counts from 0."""
+    """A problem with one entry of a batch; `index` counts from 0."""
 
     index: int
 
 
 def or_refused(value: object, validate: ModelWrapValidatorHandler[T]) -> T | Refused:
-    """For pydantic's WrapValidator: one bad entry must not refuse the batch."""
+    """For pydantic's WrapValidator, so that an invalid entry does not make the whole batch invalid."""
     try:
         return validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS_PER_ENTRY]
-        return Refused(tuple(field_problem(each, each["loc"]) for each in found))
+        details = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS_PER_ENTRY]
+        return Refused(tuple(field_problem(detail, detail["loc"]) for detail in details))
 
 
-def sorted_out(entries: Sequence[T | Refused], name: str) -> tuple[dict[int, T], list[EntryProblem]]:
-    """The sound entries by their index, and what is wrong with the others. name: of the entries, in paths of fields.
+def split_entries(entries: Sequence[T | Refused], name: str) -> tuple[dict[int, T], list[EntryProblem]]:
+    """The valid entries by index, and the problems of the others. name: of the entries, in paths of fields.
 
-    Raises ProblemError where none is sound.
+    Raises ProblemError where no entry is valid.
     """
-    good = {index: entry for index, entry in enumerate(entries) if not isinstance(entry, Refused)}
+    valid = {index: entry for index, entry in enumerate(entries) if not isinstance(entry, Refused)}
     errors = [
         EntryProblem(index=index, field=each.field, message=each.message)
         for index, entry in enumerate(entries)
         if isinstance(entry, Refused)
         for each in entry.problems
     ]
-    if not good:
+    if not valid:
         raise _all_refused(errors, len(entries), name)
-    return good, errors
+    return valid, errors
 
 
 def _all_refused(errors: Sequence[EntryProblem], n_entries: int, name: str) -> ProblemError:

@@ -1,4 +1,4 @@
-"""The shoppers of whom the service must not use anything any more: those who wait to be erased, and those who were."""
+"""The users whose data the service must not use: those waiting to be erased, and those already erased."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ log = logging.getLogger(__name__)
 
 
 class ErasedUsersWatch(Watch):
-    """A container of shoppers' ids, which each request asks.
+    """A container of user ids, checked by every request.
 
-    queue: of the live database, which all replicas share; workspace: where who was erased is listed, by keyed hash.
-    Whatever cannot be read is logged once, and what was read last counts on.
+    queue: the erasure queue of the live database, which all replicas share; workspace: holds the list of erased users,
+    by keyed hash. A source that cannot be read is logged once, and what was last read from it stays in force.
     """
 
     def __init__(
         self, queue: ErasureQueue | None = None, workspace: Workspace | None = None, poll_s: float = 1.0
     ) -> None:
-        super().__init__(poll_s, "forgotten")
+        super().__init__(poll_s, "erased-users")
         self._queue = queue
         self._workspace = workspace
-        self._asked_here: frozenset[str] = frozenset()
-        """Asked for at this replica and not yet seen in the queue."""
+        self._requested_here: frozenset[str] = frozenset()
+        """Erasures requested from this replica and not yet seen in the queue."""
         self._waiting: frozenset[str] = frozenset()
         self._erased = ErasedUsers()
         self._seen: tuple[int, int, int] | None = None
@@ -36,30 +36,30 @@ class ErasedUsersWatch(Watch):
 
     def __contains__(self, user_id: object) -> bool:
         return user_id is not None and (
-            user_id in self._waiting or user_id in self._asked_here or user_id in self._erased
+            user_id in self._waiting or user_id in self._requested_here or user_id in self._erased
         )
 
     def add(self, user_id: str) -> None:
-        """Use nothing of this shopper from now on; they are about to be queued."""
-        self._asked_here = self._asked_here | {user_id}
+        """Use nothing of this user from now on; the erasure is about to be queued."""
+        self._requested_here = self._requested_here | {user_id}
 
     def discard(self, user_id: str) -> None:
-        """They could not be queued."""
-        self._asked_here = self._asked_here - {user_id}
+        """Undo `add`: the erasure could not be queued."""
+        self._requested_here = self._requested_here - {user_id}
 
     def poll(self) -> None:
-        """Look once."""
+        """Check once."""
         try:
-            # The queue first: who leaves it is on the list by then.
+            # The queue first: a user who leaves it is on the list by then.
             if self._queue is not None:
-                self._waiting = frozenset(one.user_id for one in self._queue.waiting())
-                self._asked_here = self._asked_here - self._waiting
+                self._waiting = frozenset(request.user_id for request in self._queue.waiting())
+                self._requested_here = self._requested_here - self._waiting
             self._read_list()
         except Exception as error:
-            # The thread must live on.
+            # The thread must survive any error.
             if not self._failing:
                 trace = None if isinstance(error, RecsysError) else error
-                log.error("shoppers to forget not read, those known count on error=%s", error, exc_info=trace)
+                log.error("erased users not read, last known ones stay in force error=%s", error, exc_info=trace)
             self._failing = True
         else:
             self._failing = False

@@ -1,4 +1,4 @@
-"""The reviews that are hidden now: read again when their file changes, so that one is hidden without a restart."""
+"""Hidden reviews, read again when their file changes, so that hiding one needs no restart."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from serving.watch.polling import Watch, WatchedFile
 
 
 class HiddenWatch(Watch):
-    """Holds the ids of hidden reviews, as a container: lists ask it for each review that they would quote.
+    """A container of the ids of hidden reviews, checked for every review before it is quoted.
 
-    While the file is damaged or gone, what was read last stays hidden; a file that could never be read hides all, for
-    what a shop has taken back must not come up again.
+    While the file is damaged or missing, the reviews last read stay hidden. A file that could never be read hides every
+    review, because a review that the shop has hidden must not be shown again.
     """
 
     def __init__(self, path: Path, poll_s: float) -> None:
@@ -29,8 +29,8 @@ class HiddenWatch(Watch):
         return hidden is None or review_id in hidden
 
     def poll(self) -> bool:
-        """Look once; True where other reviews are hidden from now on."""
-        hidden = self._file.look("no review is quoted" if self._hidden is None else "what is hidden stays so")
+        """Check once; True where other reviews are hidden from now on."""
+        hidden = self._file.read("no review is quoted" if self._hidden is None else "last known ones stay hidden")
         if hidden is None:
             return False
         self._hidden = hidden

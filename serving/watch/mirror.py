@@ -1,6 +1,6 @@
-"""This machine's copy of a workspace on object storage, brought up to date again and again.
+"""Keeps this machine's copy of a workspace on object storage up to date.
 
-What watches the files of a workspace (releases, keys, hidden reviews) then sees them change as in a folder.
+Whatever watches files of the workspace (releases, keys, hidden reviews) then sees them change as in a local folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class MirrorWatch(Watch):
-    """Follows the bucket. Where it cannot be reached, or what it holds is damaged, the copy stays as it was: that is
+    """Follows the bucket. Where it cannot be reached, or its content is damaged, the copy stays unchanged: that is
     logged once, and tried again after pauses that double."""
 
     def __init__(self, mirror: Mirror, poll_s: float) -> None:
@@ -26,21 +26,21 @@ class MirrorWatch(Watch):
         self._pauses = Pauses()
 
     def poll(self) -> bool:
-        """Look once; True where the copy has been brought up to date."""
+        """Check once; True where the copy has changed."""
         if self._pauses.skip():
             return False
         try:
             changed = follow(self._mirror)
         except Exception as error:
-            # Whatever the network or the disk raises, the thread must live on.
+            # The network or the disk may raise anything; the thread must survive.
             self._pauses.failed()
             if not self._failing:
                 trace = None if isinstance(error, RecsysError) else error
-                log.error("copy of the workspace not up to date error=%s", error, exc_info=trace)
+                log.error("workspace copy not up to date error=%s", error, exc_info=trace)
             self._failing = True
             return False
         if self._failing:
-            log.info("copy of the workspace up to date again url=%s", self._mirror.bucket.url)
+            log.info("workspace copy up to date again url=%s", self._mirror.bucket.url)
         self._failing = False
         self._pauses.succeeded()
         return changed

@@ -1,4 +1,4 @@
-"""A thread that looks again and again, until it is told to stop."""
+"""Polling threads: each checks something at a fixed interval until it is closed."""
 
 from __future__ import annotations
 
@@ -18,40 +18,43 @@ T = TypeVar("T", bound=Sized)
 
 
 class WatchedFile(Generic[T]):
-    """read: raises a RecsysError where the file is damaged; kind: what it holds, for the log."""
+    """A file that is read again when it changes.
 
-    def __init__(self, path: Path, read: Callable[[Path], T], kind: str) -> None:
+    parse: reads the file; raises a RecsysError where it is damaged. kind: what the file holds, for the log.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[Path], T], kind: str) -> None:
         self._path = path
-        self._read = read
+        self._parse = parse
         self._kind = kind
         self._seen: tuple[int, int, int] | None = None
 
-    def look(self, otherwise: str) -> T | None:
-        """What the file says, where it has changed and can be read; else None.
+    def read(self, consequence: str) -> T | None:
+        """The file's content where it has changed and can be read, else None.
 
-        One that is gone or damaged is logged once, with what counts `otherwise`.
+        A missing or damaged file is logged once. consequence: what is in force then, for the log.
         """
         seen = mark_of(self._path)
         if seen == self._seen:
             return None
         self._seen = seen
         if seen is None:
-            log.error("file of %s gone path=%s %s", self._kind, self._path, otherwise)
+            log.error("%s file missing, %s path=%s", self._kind, consequence, self._path)
             return None
         try:
-            said = self._read(self._path)
+            content = self._parse(self._path)
         except RecsysError as error:
-            log.error("file of %s not read error=%s %s", self._kind, error, otherwise)
+            log.error("%s file not read, %s error=%s", self._kind, consequence, error)
             return None
-        log.info("file of %s read path=%s n=%d", self._kind, self._path, len(said))
-        return said
+        log.info("%s file read path=%s n=%d", self._kind, self._path, len(content))
+        return content
 
 
 LONGEST_PAUSE_POLLS: Final = 64
 
 
 class Poller:
-    """Calls `poll` every `pause_s` seconds; what that returns does not matter, and it must not raise."""
+    """Calls `poll` every `pause_s` seconds. Its result is ignored, and it must not raise."""
 
     def __init__(self, poll: Callable[[], object], pause_s: float, name: str) -> None:
         self._poll = poll
@@ -60,11 +63,11 @@ class Poller:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Once only; the thread ends with the process."""
+        """Start the thread, once only; it ends with the process."""
         self._thread.start()
 
     def close(self) -> None:
-        """Return when the last call has ended."""
+        """Stop, and return when the current call has ended."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -75,44 +78,45 @@ class Poller:
 
 
 class Watch(ABC):
-    """Looks every `poll_s` seconds, in a thread of its own, from `start` to `close`, and holds what it saw last."""
+    """Checks its source every `poll_s` seconds, in a separate thread, from `start` to `close`, and holds the last
+    result."""
 
     def __init__(self, poll_s: float, name: str) -> None:
         self._poller = Poller(self.poll, poll_s, name)
 
     @abstractmethod
     def poll(self) -> object:
-        """Look once. Whatever goes wrong, it must not raise: the thread must live on."""
+        """Check once. It must not raise, whatever goes wrong, so that the thread survives."""
 
     def start(self) -> None:
-        """Look again and again from now on."""
+        """Start checking."""
         self._poller.start()
 
     def close(self) -> None:
-        """Look no more; what was seen last stays."""
+        """Stop checking; the last result stays."""
         self._poller.close()
 
 
 class Pauses:
-    """Which calls to leave out after failures, twice as many each time: what is arriving mends itself, and what is
-    damaged must not eat the machine."""
+    """Exponential backoff, counted in polls: after each failure twice as many polls are skipped as after the one
+    before. Files that are still being copied become complete soon, and damaged ones must not load the machine."""
 
     def __init__(self) -> None:
-        self._pause = 0
-        self._left = 0
+        self._pause_polls = 0
+        self._n_left = 0
 
     def skip(self) -> bool:
-        """Whether to leave this call out, which counts as one."""
-        if self._left == 0:
+        """Whether to skip this poll; counts it as skipped."""
+        if self._n_left == 0:
             return False
-        self._left -= 1
+        self._n_left -= 1
         return True
 
     def failed(self) -> None:
-        """Leave the next calls out."""
-        self._pause = min(max(1, 2 * self._pause), LONGEST_PAUSE_POLLS)
-        self._left = self._pause
+        """Skip the next polls, twice as many as last time."""
+        self._pause_polls = min(max(1, 2 * self._pause_polls), LONGEST_PAUSE_POLLS)
+        self._n_left = self._pause_polls
 
     def succeeded(self) -> None:
-        """Begin anew with one call at the next failure."""
-        self._pause = 0
+        """Skip one poll after the next failure."""
+        self._pause_polls = 0

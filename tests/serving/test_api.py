@@ -136,7 +136,7 @@ def test_the_description_has_an_example_of_each_kind_of_shopper(client: TestClie
         "known user",
         "unknown user",
         "guest with a session",
-        "guest with a sentence",
+        "guest with a text",
         "item page",
         *(f"scenario {name}" for name in ("home", "product", "cart", "search", "email")),
     }

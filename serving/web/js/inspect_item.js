@@ -36,7 +36,7 @@ function card({ item_id: id, properties, quotes, n_shoppers: nShoppers }) {
 }
 
 function neighbours({ spaces, agreement }) {
-  const agree = agreement.map(({ one, other, share }) => `${SPACES[one][0]} and ${SPACES[other][0].toLowerCase()}: ${Math.round(100 * share)} %`);
+  const agree = agreement.map(({ space, other_space: other, share }) => `${SPACES[space][0]} and ${SPACES[other][0].toLowerCase()}: ${Math.round(100 * share)} %`);
   return el(
     "section",
     { class: "block" },

@@ -91,7 +91,7 @@ def test_of_a_mixed_batch_the_good_are_stored_and_the_bad_listed(shop: TestClien
     assert answer["event_ids"] == ["good", None, None, None, None, None, "also good"]
     problems = [(error["index"], error["field"]) for error in answer["errors"]]
     assert problems == [(1, "event_type"), (2, ""), (3, ""), (4, "timestamp"), (5, "position"), (5, "price")]
-    assert "known: impression, view" in answer["errors"][0]["message"]
+    assert "use one of impression, view" in answer["errors"][0]["message"]
     assert answer["errors"][1]["message"] == "an event needs item_id or text"
     assert [row["event_id"] for row in stored(log)] == ["good", "also good"]
 

@@ -25,7 +25,7 @@ def test_an_item_has_its_neighbours_in_each_space_and_their_agreement(client: Te
     near = [(space["item_id"], space["similarity"]) for space in by_space["text"]["neighbours"][:2]]
     assert near == [("coat", 0.8), ("boot", 0.6)]
     assert by_space["text"]["neighbours"][0]["also_in"] == ["cf", "fused"]
-    assert {(space["one"], space["other"]): space["share"] for space in inspected["agreement"]} == {
+    assert {(entry["space"], entry["other_space"]): entry["share"] for entry in inspected["agreement"]} == {
         ("text", "cf"): 1.0,
         ("text", "fused"): 1.0,
         ("cf", "fused"): 1.0,
@@ -39,7 +39,7 @@ def test_an_item_without_data_of_a_kind_has_no_neighbours_there(
     inspected = client_of(live).get("/v1/inspect/items/sock").json()
     of_cf = next(space for space in inspected["spaces"] if space["space"] == "cf")
     assert of_cf == {"space": "cf", "has_vector": False, "neighbours": []}
-    assert [(space["one"], space["other"]) for space in inspected["agreement"]] == [("text", "fused")]
+    assert [(entry["space"], entry["other_space"]) for entry in inspected["agreement"]] == [("text", "fused")]
     beside = client_of(live).get("/v1/inspect/items/boot").json()["spaces"][1]["neighbours"]
     assert "sock" not in [space["item_id"] for space in beside]
 

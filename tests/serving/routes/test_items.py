@@ -112,7 +112,7 @@ def test_of_a_mixed_batch_the_good_are_stored_and_the_bad_listed(
     assert (answer["accepted"], answer["item_ids"]) == (2, ["boot", None, None, None, None, "coat"])
     problems = [(error["index"], error["field"]) for error in answer["errors"]]
     assert problems == [(1, ""), (2, "item_id"), (3, ""), (4, "price"), (4, "item_id"), (4, "titel")]
-    assert "nothing to change" in answer["errors"][0]["message"]
+    assert "no changes" in answer["errors"][0]["message"]
     assert ItemChanges(live_database).after(0)["item_id"].to_list() == ["boot", "coat"]
 
 

@@ -15,14 +15,14 @@ SCENARIOS = Settings().scenarios
 
 def nested(depth: int) -> dict[str, Any]:
     """A filter of so many levels."""
-    wanted: dict[str, Any] = {"brand": "Lux"}
+    filter_: dict[str, Any] = {"brand": "Lux"}
     for _ in range(depth - 1):
-        wanted = {"not": wanted}
-    return wanted
+        filter_ = {"not": filter_}
+    return filter_
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("filter_", "matches"),
     [
         ({"category": "wear > feet"}, {"sock"}),  # ann has the boot
         ({"category": ["Home > Light", "Wear"]}, {"coat", "lamp", "sock"}),
@@ -37,18 +37,18 @@ def nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_only_what_fulfils_the_filter_is_shown_and_counted(
-    client: TestClient, wanted: dict[str, Any], found: set[str]
+    client: TestClient, filter_: dict[str, Any], matches: set[str]
 ) -> None:
-    answer = recommend(client, user_id="ann", filter=wanted)
-    assert set(item_ids(answer)) == found
-    assert answer["n_matched"] == len(found)
+    answer = recommend(client, user_id="ann", filter=filter_)
+    assert set(item_ids(answer)) == matches
+    assert answer["n_matched"] == len(matches)
 
 
 @pytest.mark.parametrize(
     ("request_", "field", "message"),
     [
-        ({"filter": {}}, "filter", "needs a condition"),
-        ({"filter": {"and": []}}, "filter", "needs a condition"),
+        ({"filter": {}}, "filter", "empty filter"),
+        ({"filter": {"and": []}}, "filter", "empty filter"),
         ({"filter": {"colour": "red"}}, "filter.colour", "unknown field"),
         ({"filter": {"and": [{"brand": "a"}, {"price": {"min": -1}}]}}, "filter.and.1.price.min", "greater than"),
         ({"filter": {"price": {"least": 1}}}, "filter.price.least", "unknown field"),
@@ -58,7 +58,7 @@ def test_only_what_fulfils_the_filter_is_shown_and_counted(
         ({"filter": {"available": "yes"}}, "filter.available", "valid boolean"),
         ({"filter": {"attributes": {"size": {"a": 1}}}}, "filter.attributes.size.0", "a text, a number"),
         ({"filter": {"updated_after": "soon"}}, "filter.updated_after", "valid datetime"),
-        ({"filter": nested(MAX_DEPTH + 1)}, "filter", f"nested {MAX_DEPTH} deep"),
+        ({"filter": nested(MAX_DEPTH + 1)}, "filter", f"nested {MAX_DEPTH} levels deep"),
         ({"filter": {"and": [{"brand": "a"}] * (MAX_CONDITIONS + 1)}}, "filter", f"{MAX_CONDITIONS} conditions"),
         ({"boosts": [{"filter": nested(500)}]}, "boosts.0.filter", "deep"),
         ({"boosts": [{"factor": 2}]}, "boosts.0.filter", "required"),
@@ -160,7 +160,7 @@ def test_a_scenario_presets_what_the_request_leaves_open() -> None:
 
 
 def test_what_the_request_says_goes_before_its_scenario() -> None:
-    asked = ListRequest(
+    with_values = ListRequest(
         user_id="ann",
         scenario="email",
         count=10,
@@ -169,7 +169,7 @@ def test_what_the_request_says_goes_before_its_scenario() -> None:
         collapse_variants=False,
         new_items=0.5,
     )
-    request = settled(asked, SCENARIOS, ArmSettings(diversity=1.0, max_per_brand=5))
+    request = settled(with_values, SCENARIOS, ArmSettings(diversity=1.0, max_per_brand=5))
     assert request.count == 10
     rules = to_rules(request)
     assert (rules.diversity, rules.max_per_brand, rules.collapse_variants, rules.new_items) == (0.0, 0, False, 0.5)

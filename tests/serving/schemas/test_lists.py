@@ -31,7 +31,7 @@ def refused(client: TestClient, request: Any, path: str = "/v1/recommend") -> di
         ({"user_id": "ann", "count": "3"}, "count", "valid integer"),
         ({"user_id": "ann", "count": True}, "count", "valid integer"),
         ({"text": "x" * (MAX_TEXT_CHARS + 1)}, "text", f"at most {MAX_TEXT_CHARS}"),
-        ({"text": "<br> &nbsp;"}, "text", "nothing to read"),
+        ({"text": "<br> &nbsp;"}, "text", "no text is left"),
         ({"item_ids": ["a"] * (MAX_ITEM_IDS + 1)}, "item_ids", f"at most {MAX_ITEM_IDS}"),
         ({"user_id": "a", "exclude_ids": ["a"] * (MAX_EXCLUDE_IDS + 1)}, "exclude_ids", "at most"),
         ({"session": [{"item_id": "a"}] * (MAX_SESSION_EVENTS + 1)}, "session", f"at most {MAX_SESSION_EVENTS}"),

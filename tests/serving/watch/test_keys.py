@@ -72,7 +72,7 @@ def test_while_the_file_is_damaged_the_last_keys_count_on(
         assert not watch.poll()
         assert not watch.poll()
     assert len(caplog.records) == 1
-    assert "count on" in caplog.text
+    assert "stay in force" in caplog.text
     assert knows(watch, secret)
     assert watch.keys.are_required
     file.write_bytes(whole)

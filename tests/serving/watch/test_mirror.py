@@ -70,9 +70,9 @@ def test_a_damaged_release_leaves_the_old_one(
     workspace, mirror = copy
     publish("b")
     (key,) = [key for key, _ in mirror.bucket.keys("files/releases/b/")]
-    found = mirror.bucket.get(key)
-    assert found is not None
-    assert mirror.bucket.put_if(key, b"flipped", found.etag)
+    stored = mirror.bucket.get(key)
+    assert stored is not None
+    assert mirror.bucket.put_if(key, b"flipped", stored.etag)
     assert not MirrorWatch(mirror, 1.0).poll()
     assert workspace.current.read_text() == "a"
     assert "altered: SHA-256" in caplog.text
