@@ -78,12 +78,15 @@ lint: $(STAMP)  ## ruff, mypy --strict and import-linter
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 
-generated: settings  ## regenerate what is made from the code: settings, and the table of files in docs/architecture.md
+generated: settings client  ## regenerate what is made from the code: settings, client types, the table of files in docs
 	PYTHONPATH=tests $(BIN)/python -m docs.file_table
 
 fix: $(STAMP)  ## format, and mend what ruff can mend by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+client: $(STAMP)  ## the types of both clients, generated from the API (needs Node for TypeScript)
+	$(BIN)/python -m serving.generate_client
 
 notebooks: $(STAMP)  ## Jupyter Lab on the notebooks, over the workspace DEMO
 	@test -e $(DEMO)/releases/CURRENT || $(MAKE) demo ONCE=1
@@ -101,4 +104,4 @@ bench: $(STAMP)  ## how long a list takes on the sample storefront, beside impli
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 
-.PHONY: help setup lock demo test test-fast coverage durations lint generated fix notebooks settings bench clean
+.PHONY: help setup lock demo test test-fast coverage durations lint generated client fix notebooks settings bench clean

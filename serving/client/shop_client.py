@@ -16,15 +16,18 @@ from .answers import (
     EventsResponse,
     ExperimentsResponse,
     ExplainResponse,
+    FindResponse,
+    InspectedItem,
+    InspectedShopper,
     ItemDetail,
+    ItemMap,
     ItemResponse,
     ItemsResponse,
     ReleaseResponse,
     Shoppers,
     SlateResponse,
-    given_list,
 )
-from .inspected import FindResponse, InspectedItem, InspectedShopper, ItemMap
+from .reading import fallback_list
 from .requests import (
     ComplementsRequest,
     ItemFields,
@@ -43,16 +46,16 @@ T = TypeVar("T")
 
 
 class Client:
-    """The service at `url`. Make one and keep it: its connections stay open, and threads may share it.
+    """A client of the service at `url`. Create one per process: it keeps connections open, and threads may share it.
 
-    key: where the service asks for one. list_timeout_s: how long a shopper waits for a list at most, retries included;
-    bulk_timeout_s: the same of batches, events and products, for which nobody waits. retries: how often a request is
-    sent again (`serving/client/wire.py` says after what). headers: asked for each request; with OpenTelemetry's
-    `propagate.inject` the service's spans join the caller's trace.
+    key: the API key, where the service needs one. list_timeout_s: time limit for a list, including retries;
+    bulk_timeout_s: time limit for batches, events and items, for which no shopper waits. retries: how often a failed
+    request is sent again (`serving/client/wire.py` lists after which failures). headers: called for each request; with
+    OpenTelemetry's `propagate.inject` the service's spans join the caller's trace.
 
-    Every list takes `fallback`, ids to show where the service does not answer or refuses: then nothing is raised, the
-    reason is logged, and the list's own `fallback` is "unavailable". Without it, and from every other method, a
-    ProblemError says what went wrong.
+    Every list method takes `fallback`, ids to show where the service does not answer or refuses. Then nothing is
+    raised, the reason is logged, and the `fallback` of the returned list is "unavailable". Without it, and from every
+    other method, a failure raises ProblemError.
     """
 
     def __init__(
@@ -71,95 +74,95 @@ class Client:
         self._bulk_timeout_s = bulk_timeout_s
 
     def recommend(self, *, fallback: Sequence[str] | None = None, **request: Unpack[ListRequest]) -> SlateResponse:
-        """A list for a shopper, a session, a page or a sentence."""
+        """A list for a shopper, a session, a page or a text."""
         return self._list("/v1/recommend", request, fallback)
 
     def search(self, *, fallback: Sequence[str] | None = None, **request: Unpack[SearchRequest]) -> SlateResponse:
-        """What a shopper looks for."""
+        """A list for a search query."""
         return self._list("/v1/search", request, fallback)
 
     def similar(self, *, fallback: Sequence[str] | None = None, **request: Unpack[SimilarRequest]) -> SlateResponse:
-        """Items like one item."""
+        """Items similar to one item."""
         return self._list("/v1/similar", request, fallback)
 
     def complements(
         self, *, fallback: Sequence[str] | None = None, **request: Unpack[ComplementsRequest]
     ) -> SlateResponse:
-        """What is bought with these items, not in their place."""
+        """Items that are bought together with these items."""
         return self._list("/v1/complements", request, fallback)
 
     def popular(self, *, fallback: Sequence[str] | None = None, **request: Unpack[PopularRequest]) -> SlateResponse:
-        """What sells."""
+        """Bestsellers, of the shop or of a category."""
         given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in request.items()}
         path = f"/v1/popular?{urlencode(given)}" if given else "/v1/popular"
         return self._or_fallback("GET", path, None, fallback)
 
     def recommend_batch(self, requests: Sequence[ListRequest]) -> BatchResponse:
-        """Up to 1,000 lists; one that fails does not fail the others."""
+        """Up to 1,000 lists; a failed one does not affect the others."""
         return self._bulk(BatchResponse, "POST", "/v1/recommend:batch", {"requests": list(requests)})
 
     def send_events(self, events: Sequence[ShopEvent]) -> EventsResponse:
-        """Up to 1,000 events, on the disk when this returns. Each gets an id before it is first sent, so that it
-        counts once however often it is."""
+        """Up to 1,000 events, stored durably when this returns. Each gets an id before it is first sent, so that it
+        counts once even if it is sent twice."""
         named = [{"event_id": uuid.uuid4().hex, **event} for event in events]
         return self._bulk(EventsResponse, "POST", "/v1/events", {"events": named})
 
     def put_item(self, item_id: str, **fields: Unpack[ItemFields]) -> ItemResponse:
-        """Change a product, or add one; fields that are left out stay as they are."""
+        """Change or add an item; fields that are left out stay unchanged."""
         return self._bulk(ItemResponse, "PUT", _of_item(item_id), fields)
 
     def put_items(self, items: Sequence[ShopItem]) -> ItemsResponse:
-        """Up to 1,000 products in one transaction; one that is refused does not refuse the others."""
+        """Up to 1,000 items in one transaction; a refused one does not affect the others."""
         return self._bulk(ItemsResponse, "PUT", "/v1/items", {"items": list(items)})
 
     def delete_item(self, item_id: str) -> ItemResponse:
-        """Take a product out of all lists."""
+        """Remove an item from all lists."""
         return self._bulk(ItemResponse, "DELETE", _of_item(item_id), None)
 
     def item(self, item_id: str) -> ItemDetail:
-        """What the lists know of a product."""
+        """An item's properties, and quotes from its reviews."""
         return self._bulk(ItemDetail, "GET", _of_item(item_id), None)
 
     def categories(self) -> Categories:
-        """The categories, and how many products each has to show."""
+        """The categories, and the number of available items in each."""
         return self._bulk(Categories, "GET", "/v1/categories", None)
 
     def shoppers(self, count: int = 8) -> Shoppers:
-        """A few known shoppers to try lists with; needs the scope `admin`."""
+        """A sample of known shoppers to try lists with. Needs the scope `admin`."""
         return self._bulk(Shoppers, "GET", f"/v1/shoppers?count={count}", None)
 
     def erase_user(self, user_id: str) -> ErasureResponse:
-        """Use nothing of a shopper any more, and erase them with the next night; needs the scope `admin`."""
+        """Stop using a shopper's data now, and erase it with the next nightly run. Needs the scope `admin`."""
         return self._bulk(ErasureResponse, "DELETE", f"/v1/users/{quote(user_id, safe='')}", None)
 
     def explain(self, recommendation_id: str) -> ExplainResponse:
-        """Why a list was as it was."""
+        """Why a list had these items."""
         return self._bulk(ExplainResponse, "GET", f"/v1/explain/{quote(recommendation_id, safe='')}", None)
 
     def experiments(self, metric: str = "purchase") -> ExperimentsResponse:
-        """What has come of the experiments, by clicks, carts or purchases."""
+        """Results of the experiments. metric: the outcome, click, cart or purchase."""
         return self._bulk(ExperimentsResponse, "GET", f"/v1/experiments?{urlencode({'metric': metric})}", None)
 
     def inspect_find(self, words: str, count: int = 8) -> FindResponse:
-        """Items and shoppers by id or words; as all `inspect_…`, it needs the scope `admin`."""
+        """Items and shoppers by id or words. All `inspect_…` methods need the scope `admin`."""
         return self._bulk(FindResponse, "GET", f"/v1/inspect/find?{urlencode({'words': words, 'count': count})}", None)
 
     def inspect_item(self, item_id: str) -> InspectedItem:
-        """A product among its neighbours in each space."""
+        """An item and its neighbours in each vector space."""
         return self._bulk(InspectedItem, "GET", f"/v1/inspect/items/{quote(item_id, safe='')}", None)
 
     def inspect_shopper(self, user_id: str, count: int = 10) -> InspectedShopper:
-        """A shopper's history, and why their list is as it is; the list is not recorded."""
+        """A shopper's history, and the reasons for their list, which is not recorded."""
         return self._bulk(
             InspectedShopper, "GET", f"/v1/inspect/shoppers/{quote(user_id, safe='')}?count={count}", None
         )
 
     def inspect_map(self) -> ItemMap:
-        """Where every product lies among the others."""
+        """Every item on a map of similar items."""
         return self._bulk(ItemMap, "GET", "/v1/inspect/map", None)
 
     def release(self) -> ReleaseResponse:
-        """What answers now."""
+        """The active release."""
         return self._bulk(ReleaseResponse, "GET", "/v1/release", None)
 
     def close(self) -> None:
@@ -185,8 +188,8 @@ class Client:
         except ProblemError as problem:
             if fallback is None:
                 raise
-            log.warning("list not answered, fallback shown path=%s problem=%s", path.partition("?")[0], problem)
-            return given_list(fallback)
+            log.warning("list request failed, showing the fallback path=%s problem=%s", path.partition("?")[0], problem)
+            return fallback_list(fallback)
 
     def _bulk(self, kind: Callable[..., T], method: str, path: str, body: object) -> T:
         return self._wire.call(kind, method, path, body, self._bulk_timeout_s)

@@ -1,4 +1,4 @@
-"""Requests over connections that are kept alive, sent again where that can help."""
+"""HTTP transport of the client: keep-alive connections and retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from .answers import FieldProblem, read
+from .answers import FieldProblem
+from .reading import read
 
 LOST: Final = 0
 """The status where no answer came."""
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class ProblemError(Exception):
-    """The service refused, or did not answer (`status` 0). `request_id` is what a report to its operators quotes."""
+    """The service refused the request, or did not answer (`status` 0). Quote `request_id` to its operators."""
 
     def __init__(self, status: int, title: str, detail: str, errors: tuple[FieldProblem, ...], request_id: str) -> None:
         super().__init__(f"{status} {title}: {detail}" if status else f"{title}: {detail}")
@@ -47,12 +48,12 @@ class _Answer:
 
 
 class Wire:
-    """Safe to use from several threads: each request has a connection to itself, and leaves it open for the next.
+    """Thread-safe: each request uses a connection exclusively, and leaves it open for the next one.
 
-    Everything that the service takes may be sent twice (events have ids), so after a lost connection, 429, 502, 503
-    and 504 a request is sent again, up to `retries` times, after pauses that double, and not before `Retry-After`.
+    Every request may safely be sent twice (events have ids). So it is retried after a lost connection, 429, 502, 503
+    and 504, up to `retries` times, after pauses that double, and not before `Retry-After`.
 
-    headers: asked for each request, such as for a `traceparent`. clock, sleep, chance: of a test's own.
+    headers: called for each request, such as for a `traceparent`. clock, sleep, chance: replaced in tests.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Wire:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no address of a service; write it like https://recommend.example.com")
+            raise ValueError(f"{url!r} is not the URL of a service; write it like https://recommend.example.com")
         self._opened = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
         self._fixed = {"Accept": "application/json", "User-Agent": "recsys-client"}
@@ -81,9 +82,9 @@ class Wire:
         self._lock = threading.Lock()
 
     def call(self, kind: Callable[..., T], method: str, path: str, body: object, timeout_s: float) -> T:
-        """What the service answers. Raises ProblemError where it refuses, or does not answer in time.
+        """The answer as `kind`. Raises ProblemError where the service refuses, or does not answer in time.
 
-        body: None sends none. timeout_s: of all attempts together; an answer whose bytes trickle in may take longer.
+        body: None sends none. timeout_s: for all attempts together; an answer that arrives slowly may take longer.
         """
         content = None if body is None else json.dumps(body, default=_iso).encode()
         headers = {**self._fixed, **({"Content-Type": "application/json"} if content else {}), **self._headers()}
@@ -100,7 +101,7 @@ class Wire:
         return _read(kind, answer)
 
     def close(self) -> None:
-        """Close the connections that nobody uses; later requests open new ones."""
+        """Close the idle connections; later requests open new ones."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -110,8 +111,8 @@ class Wire:
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], deadline_s: float
     ) -> _Answer:
         with self._lock:
-            kept = self._idle.pop() if self._idle else None
-        connection = kept or self._opened(self._host, self._port)
+            reused = self._idle.pop() if self._idle else None
+        connection = reused or self._opened(self._host, self._port)
         connection.timeout = max(deadline_s - self._clock(), SHORTEST_WAIT_S)
         if connection.sock is not None:
             connection.sock.settimeout(connection.timeout)
@@ -121,8 +122,8 @@ class Wire:
             answer = _Answer(response.status, response.read(), _seconds(response.headers.get("Retry-After", "")))
         except (OSError, HTTPException) as error:
             connection.close()
-            if kept is not None and not isinstance(error, TimeoutError):
-                self.close()  # the service has closed what waited: so it has with the others
+            if reused is not None and not isinstance(error, TimeoutError):
+                self.close()  # the service has closed this idle connection, and so the others
                 return self._attempt(method, path, content, headers, deadline_s)
             return _Answer(LOST, (str(error) or type(error).__name__).encode())
         if not response.will_close:
@@ -132,7 +133,7 @@ class Wire:
 
 
 def _read(kind: Callable[..., T], answer: _Answer) -> T:
-    """The answer, or the problem that it tells. A proxy has a line of plain text where there is nobody behind it."""
+    """The answer; raises its problem. A proxy without a replica answers with a line of plain text."""
     try:
         content = json.loads(answer.body)
         if answer.status < 400:
@@ -140,17 +141,17 @@ def _read(kind: Callable[..., T], answer: _Answer) -> T:
         errors = tuple(read(FieldProblem, each) for each in content["errors"])
         problem = ProblemError(answer.status, content["title"], content["detail"], errors, content["request_id"])
     except (AttributeError, KeyError, TypeError, ValueError):
-        told = answer.body[:200].decode("utf-8", "replace").strip()
-        problem = ProblemError(answer.status, "Not an answer of the service", told, (), "")
+        text = answer.body[:200].decode("utf-8", "replace").strip()
+        problem = ProblemError(answer.status, "Not an answer of the service", text, (), "")
     raise problem
 
 
 def _seconds(retry_after: str) -> float:
-    """0 for a date, which the service never sends."""
+    """Retry-After in seconds; 0 for a date, which the service never sends."""
     return float(retry_after) if retry_after.isdecimal() else 0.0
 
 
 def _iso(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"{value!r} cannot be sent; JSON knows texts, numbers, lists and objects")
+    raise TypeError(f"{value!r} cannot be sent as JSON; use texts, numbers, lists and dictionaries")

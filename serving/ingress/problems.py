@@ -77,7 +77,10 @@ def problem_response(
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of the errors that a route can answer."""
-    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    # FieldProblem is among the document's schemas: answers of batches have it too.
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    del schema["$defs"]
+    content = {MEDIA_TYPE: {"schema": schema}}
     return {int(status): {"description": status.phrase, "content": content} for status in statuses}
 
 

@@ -1,4 +1,4 @@
-/** Questions to the service: with the key, told again under overload, timed. */
+/** Requests to the service: with the API key, retried under overload, timed. */
 
 import { forgetKey, key, keyFromVisitor } from "./key.js";
 
@@ -6,12 +6,12 @@ const MAX_ATTEMPTS = 3;
 const LONGEST_PAUSE_S = 3;
 const RETRIED = new Set([429, 503]);
 
-/** `call` after each answered question, `gone` and `back` as the service stops and starts answering. */
+/** `call` after each successful request, `down` and `back` when the service stops and starts responding. */
 export const service = new EventTarget();
 
-let isGone = false;
+let isDown = false;
 
-/** Why there is no answer; status 0: nobody answered. */
+/** A failed request; status 0: no response. */
 export class Problem extends Error {
   constructor(status, message) {
     super(message);
@@ -19,12 +19,12 @@ export class Problem extends Error {
   }
 }
 
-/** The JSON answer. Raises Problem. Whatever is asked may be asked again: events carry their ids. */
+/** The response as JSON. Throws Problem. Every request may be sent twice: events carry their ids. */
 export async function ask(method, path, body) {
   return (await answered(method, path, body)).json();
 }
 
-/** As `ask`, for an answer that is plain text. */
+/** As `ask`, for a response in plain text. */
 export async function askText(path) {
   return (await answered("GET", path)).text();
 }
@@ -55,29 +55,29 @@ async function sent(method, path, body) {
   if (body !== undefined) headers["content-type"] = "application/json";
   try {
     const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
-    // A proxy whose replicas are gone answers for them, not in the service's own words.
-    if (response.status < 502 || isOwn(response)) {
+    // A proxy without replicas answers by itself, and not with problem details.
+    if (response.status < 502 || isProblem(response)) {
       tell("back");
       return response;
     }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }
-  tell("gone");
-  throw new Problem(0, "the service does not answer");
+  tell("down");
+  throw new Problem(0, "the service does not respond");
 }
 
-const isOwn = (response) => (response.headers.get("content-type") ?? "").startsWith("application/problem+json");
+const isProblem = (response) => (response.headers.get("content-type") ?? "").startsWith("application/problem+json");
 
 function tell(state) {
-  if (isGone === (state === "gone")) return;
-  isGone = state === "gone";
+  if (isDown === (state === "down")) return;
+  isDown = state === "down";
   service.dispatchEvent(new Event(state));
 }
 
 async function problem(response) {
   let detail = `${response.status} ${response.statusText}`;
-  if (isOwn(response)) detail = (await response.json()).detail ?? detail;
+  if (isProblem(response)) detail = (await response.json()).detail ?? detail;
   return new Problem(response.status, detail);
 }
 

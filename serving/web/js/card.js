@@ -32,10 +32,10 @@ export function card(item, moved, onOpen, onCart) {
 /** Stars in words and picture; nothing where nobody has reviewed it. */
 export function stars(rating, nReviews) {
   if (rating === null || rating === undefined || nReviews === 0) return null;
-  const said = nReviews === undefined ? `${rating} of 5 stars` : `${rating.toFixed(1)} of 5 stars, ${nReviews} reviews`;
+  const label = nReviews === undefined ? `${rating} of 5 stars` : `${rating.toFixed(1)} of 5 stars, ${nReviews} reviews`;
   const shown = nReviews === undefined ? String(rating) : `${rating.toFixed(1)} (${nReviews})`;
   const picture = svg("svg", { viewBox: "0 0 16 16", class: "star", "aria-hidden": "true" }, svg("path", { d: STAR }));
-  return el("span", { class: "stars" }, picture, el("span", { "aria-hidden": "true", text: shown }), el("span", { class: "unseen", text: said }));
+  return el("span", { class: "stars" }, picture, el("span", { "aria-hidden": "true", text: shown }), el("span", { class: "unseen", text: label }));
 }
 
 export function quotation(quote) {
@@ -64,8 +64,8 @@ export function cartButton(item, name, onCart) {
 
 function badge(moved) {
   if (moved === 0) return null;
-  const words = moved === "new" ? "new here" : `up ${moved}`;
-  return el("span", { class: "badge" }, el("span", { "aria-hidden": "true", text: moved === "new" ? "New here" : `↑ ${moved}` }), el("span", { class: "unseen", text: `, ${words}` }));
+  const words = moved === "new" ? "new in this list" : `moved up ${moved}`;
+  return el("span", { class: "badge" }, el("span", { "aria-hidden": "true", text: moved === "new" ? "New" : `↑ ${moved}` }), el("span", { class: "unseen", text: `, ${words}` }));
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -12,7 +12,7 @@ import { priced, titleOf } from "./words.js";
 export function cartView(onOpen, onChange, onBought) {
   const lines = shopper().cart;
   if (lines.length === 0) {
-    return el("section", { class: "cart" }, el("h2", { text: "Your cart", tabindex: "-1" }), el("p", { class: "note", text: "It is empty. Add something from a shelf." }));
+    return el("section", { class: "cart" }, el("h2", { text: "Your cart", tabindex: "-1" }), el("p", { class: "note", text: "Your cart is empty. Add a product from a shelf." }));
   }
   const total = lines.reduce((sum, line) => sum + (line.price ?? 0), 0);
   const view = el(
@@ -20,7 +20,7 @@ export function cartView(onOpen, onChange, onBought) {
     { class: "cart", "aria-labelledby": "cart-title" },
     el("h2", { id: "cart-title", text: "Your cart", tabindex: "-1" }),
     el("ul", { class: "plain lines" }, lines.map((line) => row(line, onOpen, onChange))),
-    el("p", { class: "total" }, el("span", { text: "Together" }), el("span", { class: "price", text: priced(total) })),
+    el("p", { class: "total" }, el("span", { text: "Total" }), el("span", { class: "price", text: priced(total) })),
     el("button", { class: "button strong", type: "button", text: "Buy all", on: { click: () => buy(onBought) } }),
   );
   for (const line of lines) void checked(line, view);
@@ -31,9 +31,9 @@ export function cartView(onOpen, onChange, onBought) {
 async function checked(line, view) {
   try {
     const { properties } = await ask("GET", `/v1/items/${encodeURIComponent(line.itemId)}`);
-    const rowNote = [...view.querySelectorAll("li")].find((one) => one.dataset.item === line.itemId).querySelector(".note");
+    const rowNote = [...view.querySelectorAll("li")].find((entry) => entry.dataset.item === line.itemId).querySelector(".note");
     line.isSoldOut = !properties.available;
-    if (line.isSoldOut) rowNote.textContent = "Sold out meanwhile";
+    if (line.isSoldOut) rowNote.textContent = "Now sold out";
     else if (properties.price !== line.price) rowNote.textContent = `Now ${priced(properties.price)}`;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

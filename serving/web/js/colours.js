@@ -32,8 +32,8 @@ export const colourOfCategory = (category) => PLAIN[hashed(category ?? "") % PLA
 
 /** `share` of another colour mixed in, both as #rrggbb. */
 export function mixed(colour, other, share) {
-  const [one, two] = [colour, other].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-  return `#${one.map((value, i) => Math.round(value + (two[i] - value) * share).toString(16).padStart(2, "0")).join("")}`;
+  const [first, second] = [colour, other].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  return `#${first.map((value, i) => Math.round(value + (second[i] - value) * share).toString(16).padStart(2, "0")).join("")}`;
 }
 
 /** Whether a product of this colour would vanish on its own tint. */

@@ -48,12 +48,12 @@ async function refresh(done = "") {
   const [first] = await Promise.all(shelves.map((shelf) => shelf.refresh()));
   if (!first) return;
   panel.mix(first);
-  const led = first[0] ? `, led by ${first[0].title ?? first[0].itemId}` : "";
-  byId("announcer").textContent = `${done} ${shelves[0].heading.textContent}: ${first.length} products${led}.`;
+  const led = first[0] ? `, first: ${first[0].title ?? first[0].itemId}` : "";
+  byId("announcer").textContent = `${done} ${shelves[0].heading.textContent}: ${first.length} products${led}.`.trim();
 }
 
 function bought(n) {
-  render({ movesFocus: true, done: `${n} bought.` });
+  render({ movesFocus: true, done: `${n} products bought.` });
 }
 
 function navigation() {
@@ -62,26 +62,26 @@ function navigation() {
   const top = largest(below([]));
   const inside = below(path);
   const next = largest(inside.length > 0 || path.length < 2 ? inside : below(path.slice(0, -1)));
-  byId("categories").replaceChildren(link("All", "#/", name === "", null), ...top.map((one) => linkTo(one, path[0] === one.path)));
+  byId("categories").replaceChildren(link("All", "#/", name === "", null), ...top.map((entry) => linkTo(entry, path[0] === entry.path)));
   byId("subcategories").hidden = path.length === 0 || next.length === 0;
-  byId("subcategories").replaceChildren(...(path.length === 0 ? [] : next.map((one) => linkTo(one, value === one.path))));
+  byId("subcategories").replaceChildren(...(path.length === 0 ? [] : next.map((entry) => linkTo(entry, value === entry.path))));
 }
 
 const below = (path) =>
-  categories.filter((one) => one.depth === path.length + 1 && one.path.startsWith([...path, ""].join(" > ")));
+  categories.filter((entry) => entry.depth === path.length + 1 && entry.path.startsWith([...path, ""].join(" > ")));
 
 /** In their order; of many those with the most products. */
-function largest(found) {
-  const least = found.map((one) => one.n_items).sort((one, other) => other - one)[MAX_CATEGORIES - 1] ?? 0;
-  return found.filter((one) => one.n_items >= least).slice(0, MAX_CATEGORIES);
+function largest(entries) {
+  const least = entries.map((entry) => entry.n_items).sort((a, b) => b - a)[MAX_CATEGORIES - 1] ?? 0;
+  return entries.filter((entry) => entry.n_items >= least).slice(0, MAX_CATEGORIES);
 }
 
-const linkTo = (one, isOpen) => link(one.name, `#/c/${encodeURIComponent(one.path)}`, isOpen, one.n_items);
+const linkTo = (entry, isOpen) => link(entry.name, `#/c/${encodeURIComponent(entry.path)}`, isOpen, entry.n_items);
 
 function link(text, href, isCurrent, count) {
-  const made = el("a", { href, text, "aria-current": isCurrent ? "page" : null });
-  if (count !== null) made.append(" ", el("span", { class: "count", text: count }), el("span", { class: "unseen", text: " products" }));
-  return el("li", {}, made);
+  const anchor = el("a", { href, text, "aria-current": isCurrent ? "page" : null });
+  if (count !== null) anchor.append(" ", el("span", { class: "count", text: count }), el("span", { class: "unseen", text: " products" }));
+  return el("li", {}, anchor);
 }
 
 async function loadCategories() {
@@ -94,7 +94,7 @@ async function loadCategories() {
 }
 
 function greet() {
-  byId("shopper-name").textContent = shopper().isInvented ? "Somebody new" : shopper().userId;
+  byId("shopper-name").textContent = shopper().isInvented ? "New shopper" : shopper().userId;
   byId("cart-count").textContent = shopper().cart.length;
 }
 
@@ -127,14 +127,14 @@ changes.addEventListener("shopper", () => {
   if (location.hash.length > 2) location.hash = "#/";
   else render();
 });
-panel.panel.addEventListener("told", () => {
+panel.panel.addEventListener("acted", () => {
   if (route().name === "cart") render({ keepsScroll: true });
   else void refresh();
 });
 panel.panel.addEventListener("sold-out", ({ detail }) => shelves.forEach((shelf) => shelf.soldOut(detail)));
-telling.addEventListener("refused", ({ detail }) => notice(`What you do is not stored, so the shelves stay: ${detail}`));
-service.addEventListener("gone", () => {
-  notice("The service does not answer. What you see stays as it was; trying again…");
+telling.addEventListener("refused", ({ detail }) => notice(`Your actions are not recorded, so the shelves do not adapt: ${detail}`));
+service.addEventListener("down", () => {
+  notice("The service does not respond. Showing the last results; retrying…");
   const timer = setInterval(async () => {
     const isBack = await ask("GET", "/readyz").then(() => true, () => false);
     if (isBack) clearInterval(timer);

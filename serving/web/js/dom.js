@@ -1,30 +1,30 @@
-/** Elements made without markup: whatever a shop, a review or a shopper wrote is text and stays text. */
+/** Creates elements without parsing markup, so that texts of shops, reviews and shoppers are only ever text. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An HTML element. `text` becomes text; `on` holds listeners; `data` the data attributes; null children are left out. */
 export function el(tag, { text, on = {}, data = {}, ...attributes } = {}, ...children) {
-  const made = document.createElement(tag);
-  if (text !== undefined && text !== null) made.textContent = text;
-  for (const [name, listener] of Object.entries(on)) made.addEventListener(name, listener);
-  Object.assign(made.dataset, data);
-  return finished(made, attributes, children);
+  const element = document.createElement(tag);
+  if (text !== undefined && text !== null) element.textContent = text;
+  for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
+  Object.assign(element.dataset, data);
+  return finished(element, attributes, children);
 }
 
 /** An SVG element. */
 export function svg(tag, { text, ...attributes } = {}, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  if (text !== undefined) made.textContent = text;
-  return finished(made, attributes, children);
+  const element = document.createElementNS(SVG, tag);
+  if (text !== undefined) element.textContent = text;
+  return finished(element, attributes, children);
 }
 
-function finished(made, attributes, children) {
+function finished(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+    if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return made;
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
 }
 
 export const byId = (id) => document.getElementById(id);

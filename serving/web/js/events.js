@@ -1,4 +1,4 @@
-/** What the shopper does, told to the service as a storefront tells it; lists asked for afterwards know of it. */
+/** Sends the shopper's actions to the service as events; later lists take them into account. */
 
 import { ask, Problem } from "./api.js";
 import { randomId } from "./dom.js";
@@ -7,24 +7,24 @@ import { shopper } from "./shopper.js";
 const PATH = "/v1/events";
 const IMPRESSIONS_AFTER_MS = 800;
 
-/** `refused` where events are not taken: detail is why. */
+/** `refused` where the service does not accept events: detail is the reason. */
 export const telling = new EventTarget();
 
 let areRefused = false;
 const seen = new Set();
 let waiting = [];
 
-/** One event, on the service's disk when this resolves; true where it was taken. */
+/** Send an event. Resolves when the service has stored it: true where it was accepted. */
 export async function tell(eventType, fields) {
-  return sent([{ ...own(), event_type: eventType, ...fields }]);
+  return sent([{ ...ids(), event_type: eventType, ...fields }]);
 }
 
-/** Each place of a list that came into view, once, a few at a time. position: from 0. */
+/** Send an impression of each item that came into view, once, in small batches. position: from 0. */
 export function tellSeen(recommendationId, itemId, position) {
   const place = `${recommendationId} ${itemId}`;
   if (seen.has(place)) return;
   seen.add(place);
-  const event = { ...own(), event_type: "impression", item_id: itemId };
+  const event = { ...ids(), event_type: "impression", item_id: itemId };
   waiting.push({ ...event, recommendation_id: recommendationId, position });
   if (waiting.length === 1) setTimeout(tellWaiting, IMPRESSIONS_AFTER_MS);
 }
@@ -35,7 +35,7 @@ function tellWaiting() {
   void sent(events);
 }
 
-const own = () => ({ event_id: `demo-${randomId()}${randomId()}`, user_id: shopper().userId, session_id: shopper().visit });
+const ids = () => ({ event_id: `demo-${randomId()}${randomId()}`, user_id: shopper().userId, session_id: shopper().visit });
 
 async function sent(events) {
   if (areRefused) return false;

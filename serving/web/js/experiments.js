@@ -1,4 +1,4 @@
-/** What runs as an experiment: a table of its arms each, with the lift of each against the first as an interval. */
+/** The experiments: a table of arms for each, with the lift over the first arm as an interval. */
 
 import { ask, Problem } from "./api.js";
 import { byId, el, svg } from "./dom.js";
@@ -6,12 +6,12 @@ import { ticksTo } from "./plot.js";
 
 export const PATH = "/v1/experiments";
 const POLL_MS = 10_000;
-const DONE = { purchase: "bought", cart: "put into the cart", click: "clicked" };
+const DONE = { purchase: "bought", cart: "added to cart", click: "clicked" };
 const [WIDTH, HEIGHT, MIDDLE, END] = [240, 34, 11, 10];
 
 let askedAt = -Infinity;
 
-/** Ask anew where the last time is long enough ago. A service that keeps no events, or has no experiments, shows none. */
+/** Reload the results, unless that was done a moment ago. A service without events or experiments shows none. */
 export async function experiments() {
   if (performance.now() - askedAt < POLL_MS) return;
   askedAt = performance.now();
@@ -19,47 +19,47 @@ export async function experiments() {
   try {
     const answer = await ask("GET", `${PATH}?metric=${metric}`);
     byId("experiments").hidden = answer.experiments.length === 0;
-    byId("experiments-list").replaceChildren(...answer.experiments.map((one) => experiment(one, metric)));
+    byId("experiments-list").replaceChildren(...answer.experiments.map((entry) => experiment(entry, metric)));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.status === 404) byId("experiments").hidden = true;
   }
 }
 
-/** At once, as another outcome is asked for. */
+/** Reload the results at once, for another outcome. */
 export function experimentsNow() {
   askedAt = -Infinity;
   return experiments();
 }
 
-function experiment(told, metric) {
-  const most = widest(told.arms);
+function experiment(result, metric) {
+  const most = widest(result.arms);
   return el(
     "article",
-    { class: "experiment", "aria-label": told.name },
-    el("h3", { text: told.name }),
-    el("p", { class: "note", text: about(told) }),
-    el("p", { class: told.sample_ratio.is_trusted ? "note" : "note warn", text: split(told) }),
+    { class: "experiment", "aria-label": result.name },
+    el("h3", { text: result.name }),
+    el("p", { class: "note", text: about(result) }),
+    el("p", { class: result.sample_ratio.is_trusted ? "note" : "note warn", text: split(result) }),
     el(
       "table",
       {},
       el("thead", {}, el("tr", {}, ...["Arm", "shoppers", "lists", DONE[metric], "lift"].map((text) => el("th", { scope: "col", class: text === "lists" ? "lists" : null, text })))),
-      el("tbody", {}, told.arms.map((arm, i) => row(arm, i === 0, most))),
+      el("tbody", {}, result.arms.map((arm, i) => row(arm, i === 0, most))),
     ),
   );
 }
 
 const about = ({ share, since }) =>
-  `${percent(share, 0)} of shoppers, ${since === null ? "none of whom has seen a list of it yet" : `since ${since.slice(0, 10)} ${since.slice(11, 16)} UTC`}.`;
+  `${percent(share, 0)} of shoppers, ${since === null ? "no list shown yet" : `since ${since.slice(0, 10)} ${since.slice(11, 16)} UTC`}.`;
 
-/** Whether the lifts may be believed, and whom they leave out. */
+/** Whether the lifts can be trusted, and which shoppers they leave out. */
 function split({ sample_ratio: ratio, n_switched: switched, n_other: other, since }) {
-  const said = [];
-  if (!ratio.is_trusted) said.push(`The split is not as the weights have it (p = ${ratio.p_value.toExponential(1)}): do not trust these lifts.`);
-  else if (since !== null) said.push(`The split is as the weights have it (p = ${ratio.p_value.toPrecision(2)}).`);
-  if (switched > 0) said.push(`${switched.toLocaleString()} saw a second arm and count in their first.`);
-  if (other > 0) said.push(`${other.toLocaleString()} saw an arm that is no longer in the settings.`);
-  return said.join(" ");
+  const sentences = [];
+  if (!ratio.is_trusted) sentences.push(`Sample ratio mismatch (p = ${ratio.p_value.toExponential(1)}): do not trust these lifts.`);
+  else if (since !== null) sentences.push(`No sample ratio mismatch (p = ${ratio.p_value.toPrecision(2)}).`);
+  if (switched > 0) sentences.push(`${switched.toLocaleString()} shoppers saw a second arm; they count in their first.`);
+  if (other > 0) sentences.push(`${other.toLocaleString()} shoppers saw an arm that is no longer in the settings.`);
+  return sentences.join(" ");
 }
 
 function row(arm, isControl, most) {
@@ -70,17 +70,17 @@ function row(arm, isControl, most) {
     el("td", { text: arm.n_users.toLocaleString() }),
     el("td", { class: "lists", text: arm.n_exposures.toLocaleString() }),
     el("td", { text: arm.n_users > 0 ? percent(arm.rate, 2) : "–" }),
-    el("td", { class: "lift" }, ...(isControl ? [el("span", { class: "note", text: "compared with" })] : lift(arm.rate_lift, most))),
+    el("td", { class: "lift" }, ...(isControl ? [el("span", { class: "note", text: "control" })] : lift(arm.rate_lift, most))),
   );
 }
 
-function lift(found, most) {
-  if (found === null) return [el("span", { class: "note", text: "too little to tell" })];
-  const isClear = found.low > 0 || found.high < 0;
+function lift(estimate, most) {
+  if (estimate === null) return [el("span", { class: "note", text: "not enough data" })];
+  const isClear = estimate.low > 0 || estimate.high < 0;
   return [
-    el("strong", { text: signed(found.lift) }),
-    el("span", { class: "note", text: ` ${signed(found.low)} to ${signed(found.high)}${isClear ? "" : ", may be chance"}` }),
-    interval(found, most, isClear),
+    el("strong", { text: signed(estimate.lift) }),
+    el("span", { class: "note", text: ` ${signed(estimate.low)} to ${signed(estimate.high)}${isClear ? "" : ", not significant"}` }),
+    interval(estimate, most, isClear),
   ];
 }
 
@@ -103,7 +103,7 @@ export function interval({ lift: middle, low, high }, most, isClear) {
 
 /** A round number that no end of an interval passes. */
 export function widest(arms) {
-  const ends = arms.flatMap(({ rate_lift: found }) => (found === null ? [] : [Math.abs(found.low), Math.abs(found.high)]));
+  const ends = arms.flatMap(({ rate_lift: estimate }) => (estimate === null ? [] : [Math.abs(estimate.low), Math.abs(estimate.high)]));
   return ticksTo(Math.max(0.05, ...ends)).at(-1);
 }
 

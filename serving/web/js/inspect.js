@@ -1,4 +1,4 @@
-/** The inspection page: what is named behind # is opened, found words are searched, and the map shows where it lies. */
+/** The inspection page: opens the item, shopper or search that the address names after #, and marks it on the map. */
 
 import { ask, Problem, service } from "./api.js";
 import { byId, el } from "./dom.js";
@@ -24,8 +24,8 @@ async function route({ isMove = false } = {}) {
     map?.mark(marked);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const title = el("h1", { tabindex: "-1", text: error.status === 404 ? "Not found" : "No answer" });
-    if (turn === opened) byId("main").replaceChildren(block(title, ...saidOf(error, kind)));
+    const title = el("h1", { tabindex: "-1", text: error.status === 404 ? "Not found" : "No response" });
+    if (turn === opened) byId("main").replaceChildren(block(title, ...messageOf(error, kind)));
   }
   if (isMove && turn === opened) byId("main").querySelector("h1")?.focus({ preventScroll: BESIDE.matches });
 }
@@ -33,17 +33,17 @@ async function route({ isMove = false } = {}) {
 /** [elements, ids of items to mark, the first of them the opened one]. */
 async function shownFor(kind, named) {
   if (kind === "item") {
-    const told = await ask("GET", `/v1/inspect/items/${encodeURIComponent(named)}`);
-    const fused = told.spaces.find(({ space }) => space === "fused");
-    return [inspectedItem(told), [told.item_id, ...fused.neighbours.map((one) => one.item_id)]];
+    const answer = await ask("GET", `/v1/inspect/items/${encodeURIComponent(named)}`);
+    const fused = answer.spaces.find(({ space }) => space === "fused");
+    return [inspectedItem(answer), [answer.item_id, ...fused.neighbours.map((entry) => entry.item_id)]];
   }
   if (kind === "shopper") {
-    const told = await ask("GET", `/v1/inspect/shoppers/${encodeURIComponent(named)}`);
-    return [inspectedShopper(told), ["", ...told.items.map((one) => one.item_id)]];
+    const answer = await ask("GET", `/v1/inspect/shoppers/${encodeURIComponent(named)}`);
+    return [inspectedShopper(answer), ["", ...answer.items.map((entry) => entry.item_id)]];
   }
   if (kind === "find") {
-    const told = await ask("GET", `/v1/inspect/find?${new URLSearchParams({ words: named })}`);
-    return [found(told, named), ["", ...told.items.map((one) => one.item_id)]];
+    const answer = await ask("GET", `/v1/inspect/find?${new URLSearchParams({ words: named })}`);
+    return [results(answer, named), ["", ...answer.items.map((entry) => entry.item_id)]];
   }
   return [await welcome(), []];
 }
@@ -51,26 +51,26 @@ async function shownFor(kind, named) {
 async function welcome() {
   const { shoppers } = await ask("GET", "/v1/shoppers?count=6");
   return [
-    block(el("h1", { tabindex: "-1", text: "Look inside" }), el("p", { class: "note", text: "Find an item or a shopper above, or click a point of the map." })),
-    block(el("h2", { text: "A few shoppers" }), links(shoppers.map((one) => [toShopper(one.user_id), one.user_id, `${one.n_items} items`]))),
+    block(el("h1", { tabindex: "-1", text: "Inspect" }), el("p", { class: "note", text: "Search for an item or a shopper above, or click a point of the map." })),
+    block(el("h2", { text: "Sample shoppers" }), links(shoppers.map((entry) => [toShopper(entry.user_id), entry.user_id, `${entry.n_items} items`]))),
   ];
 }
 
-function found(told, words) {
-  const isNothing = told.items.length + told.user_ids.length === 0;
-  const items = told.items.map((one) => [toItem(one.item_id), one.title ?? one.item_id, one.item_id]);
-  const near = [...told.nearest_item_ids.map((id) => [toItem(id), id, "item"]), ...told.nearest_user_ids.map((id) => [toShopper(id), id, "shopper"])];
+function results(answer, words) {
+  const isNothing = answer.items.length + answer.user_ids.length === 0;
+  const items = answer.items.map((entry) => [toItem(entry.item_id), entry.title ?? entry.item_id, entry.item_id]);
+  const near = [...answer.nearest_item_ids.map((id) => [toItem(id), id, "item"]), ...answer.nearest_user_ids.map((id) => [toShopper(id), id, "shopper"])];
   return [
-    block(el("h1", { tabindex: "-1", text: isNothing ? `Nothing is called “${words}”` : `Found for “${words}”` })),
-    ...(isNothing && near.length > 0 ? [block(el("h2", { text: "Nearest ids" }), links(near))] : []),
+    block(el("h1", { tabindex: "-1", text: isNothing ? `No results for “${words}”` : `Results for “${words}”` })),
+    ...(isNothing && near.length > 0 ? [block(el("h2", { text: "Similar ids" }), links(near))] : []),
     ...(items.length > 0 ? [block(el("h2", { text: "Items" }), links(items))] : []),
-    ...(told.user_ids.length > 0 ? [block(el("h2", { text: "Shoppers" }), links(told.user_ids.map((id) => [toShopper(id), id, ""])))] : []),
+    ...(answer.user_ids.length > 0 ? [block(el("h2", { text: "Shoppers" }), links(answer.user_ids.map((id) => [toShopper(id), id, ""])))] : []),
   ];
 }
 
-/** The service's own sentence, and a link for each of the nearest ids that it names. */
-function saidOf(error, kind) {
-  if (error.status !== 404) return [el("p", { text: error.status === 0 ? "The service does not answer." : error.message })];
+/** The service's message, and a link for each of the similar ids that it names. */
+function messageOf(error, kind) {
+  if (error.status !== 404) return [el("p", { text: error.status === 0 ? "The service does not respond." : error.message })];
   const near = (error.message.match(/nearest ids: (.*)$/)?.[1] ?? "").split(", ").filter(Boolean);
   const to = kind === "shopper" ? toShopper : toItem;
   return [el("p", { text: error.message }), links(near.map((id) => [to(id), id, ""]))];
@@ -92,8 +92,8 @@ byId("search").addEventListener("submit", (event) => {
   const words = byId("words").value.trim();
   if (words !== "") location.hash = `/find/${encodeURIComponent(words)}`;
 });
-service.addEventListener("gone", () => {
-  byId("notice").textContent = "The service does not answer.";
+service.addEventListener("down", () => {
+  byId("notice").textContent = "The service does not respond.";
   byId("notice").hidden = false;
 });
 service.addEventListener("back", () => {

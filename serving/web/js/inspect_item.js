@@ -1,18 +1,18 @@
-/** An item: what is known of it, and who lies near it in each space. */
+/** An item: its properties, and its nearest neighbours in each vector space. */
 
 import { el } from "./dom.js";
 import { toItem } from "./links.js";
 import { priced } from "./words.js";
 
 const SPACES = {
-  text: ["By text", "what is said of the items"],
-  cf: ["By behaviour", "who dealt with them"],
-  fused: ["Fused", "both in one: what lists are found by"],
+  text: ["By text", "embeddings of descriptions and reviews"],
+  cf: ["By behaviour", "collaborative filtering"],
+  fused: ["Fused", "both combined, used to find candidates"],
 };
 
 /** Elements for an answer of /v1/inspect/items. */
-export function inspectedItem(told) {
-  return [card(told), neighbours(told)];
+export function inspectedItem(answer) {
+  return [card(answer), neighbours(answer)];
 }
 
 function card({ item_id: id, properties, quotes, n_shoppers: nShoppers }) {
@@ -22,8 +22,8 @@ function card({ item_id: id, properties, quotes, n_shoppers: nShoppers }) {
     brand,
     category,
     priced(price),
-    rating === null ? null : `${rating.toFixed(1)} stars of ${nReviews.toLocaleString()}`,
-    nShoppers === 0 ? "cold: no shopper had it before the release" : `${nShoppers.toLocaleString()} shoppers`,
+    rating === null ? null : `${rating.toFixed(1)} stars, ${nReviews.toLocaleString()} reviews`,
+    nShoppers === 0 ? "cold: no events before the release" : `${nShoppers.toLocaleString()} shoppers`,
     available ? null : "sold out",
   ];
   return el(
@@ -41,19 +41,19 @@ function neighbours({ spaces, agreement }) {
     "section",
     { class: "block" },
     el("h2", { text: "Nearest items" }),
-    agree.length === 0 ? null : el("p", { class: "note", text: `The same in both lists – ${agree.join("; ")}.` }),
+    agree.length === 0 ? null : el("p", { class: "note", text: `Neighbours in common: ${agree.join("; ")}.` }),
     el("div", { class: "spaces" }, spaces.map(space)),
   );
 }
 
-function space({ space: name, has_vector: hasVector, neighbours: found }) {
+function space({ space: name, has_vector: hasVector, neighbours }) {
   const [title, of] = SPACES[name];
   return el(
     "section",
     { "aria-label": title, data: { space: name } },
     el("h3", { text: title }),
     el("p", { class: "note", text: of }),
-    hasVector ? el("ol", { class: "near" }, found.map(row)) : el("p", { class: "warn", text: "It has no vector here: no data of that kind." }),
+    hasVector ? el("ol", { class: "near" }, neighbours.map(row)) : el("p", { class: "warn", text: "This item has no vector in this space." }),
   );
 }
 
@@ -62,7 +62,7 @@ function row({ item_id: id, title, similarity, also_in: also }) {
     "li",
     {},
     el("a", { href: toItem(id), text: title ?? id }),
-    el("span", { class: "note", title: "cosine", text: similarity.toFixed(2) }),
+    el("span", { class: "note", title: "cosine similarity", text: similarity.toFixed(2) }),
     also.length === 0 ? null : el("span", { class: "also", text: `also ${also.map((other) => SPACES[other][0].toLowerCase()).join(", ")}` }),
   );
 }

@@ -1,4 +1,4 @@
-/** A shopper: what they did, and why their list is as it is. */
+/** A shopper: their history, and the reasons for their list. */
 
 import { bars } from "./bars.js";
 import { el } from "./dom.js";
@@ -8,14 +8,14 @@ import { SOURCES } from "./words.js";
 const N_SHOWN = 20;
 
 /** Elements for an answer of /v1/inspect/shoppers. */
-export function inspectedShopper(told) {
-  return [head(told), list(told), history(told)];
+export function inspectedShopper(answer) {
+  return [head(answer), list(answer), history(answer)];
 }
 
 function head({ user_id: id, n_history: n, is_ranked: isRanked, fallback }) {
   const facts = [
     `${n.toLocaleString()} entries of history`,
-    isRanked ? "list ordered by the ranker" : "list ordered by the weighted sum of the sources",
+    isRanked ? "ranked by the ranker" : "ranked by the weighted sum of the sources",
     fallback ? `not personal: ${fallback.replaceAll("_", " ")}` : null,
   ];
   return el(
@@ -30,13 +30,13 @@ function list({ items, ranker }) {
   return el(
     "section",
     { class: "block", "aria-label": "List" },
-    el("h2", { text: "The list they would be given now" }),
+    el("h2", { text: "The list they would get now" }),
     el("ol", { class: "lines" }, items.map((item, i) => place(item, ranker[i]))),
   );
 }
 
 function place(item, features) {
-  const scores = Object.entries(item.scores ?? {}).sort((one, other) => other[1] - one[1]);
+  const scores = Object.entries(item.scores ?? {}).sort((a, b) => b[1] - a[1]);
   const added = bars(scores.map(([name, value]) => ({ name, value, shown: value.toFixed(2) })), "added to the score");
   const shares = bars(
     features.map(({ feature, value, contribution }) => ({ name: `${feature.replaceAll("_", " ")} = ${Number(value.toPrecision(3))}`, value: contribution, shown: contribution.toFixed(2) })),
@@ -54,12 +54,12 @@ function place(item, features) {
       el(
         "details",
         {},
-        el("summary", { text: "What it is made of" }),
+        el("summary", { text: "Score details" }),
         el(
           "div",
           { class: "counted" },
-          el("div", {}, el("h3", { text: "Added by the sources" }), added),
-          features.length > 0 ? el("div", {}, el("h3", { text: "Then by the ranker’s features" }), shares) : null,
+          el("div", {}, el("h3", { text: "Contribution of each source" }), added),
+          features.length > 0 ? el("div", {}, el("h3", { text: "Contribution of the ranker’s features" }), shares) : null,
         ),
       ),
     ),
@@ -77,7 +77,7 @@ function history({ history: entries, n_history: n }) {
 }
 
 function entry({ timestamp, event_type: type, item_id: id, title, text, since_release: isSince }) {
-  const what = id === null ? el("span", { text: text ?? "words that are in no release" }) : el("a", { href: toItem(id), text: title ?? id });
+  const what = id === null ? el("span", { text: text ?? "(text not stored)" }) : el("a", { href: toItem(id), text: title ?? id });
   return el(
     "li",
     {},

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 
-/** {items, fallback, releaseId, tookMs} of a list that was asked for with its properties. */
+/** {items, fallback, releaseId} of a list that was requested with properties. */
 export async function listOf(method, path, body) {
   const slate = await ask(method, path, body);
   return {
@@ -12,7 +12,7 @@ export async function listOf(method, path, body) {
   };
 }
 
-/** One place of a list; recommendationId: under which its clicks and purchases are told. */
+/** An item of a list; recommendationId: sent with its clicks and purchases. */
 export function itemOf(sent, recommendationId) {
   return {
     ...propertiesOf(sent.item_id, sent.properties),

@@ -1,4 +1,4 @@
-/** The API key of this tab, asked of the visitor where the service needs one. It is kept until the tab closes. */
+/** The API key of this tab, requested from the visitor where the service needs one, and stored until the tab closes. */
 
 import { byId } from "./dom.js";
 
@@ -13,7 +13,7 @@ export function forgetKey(refused) {
   if (key() === refused) sessionStorage.removeItem(STORED);
 }
 
-/** Resolves when a key is there; questions that fail together ask once. */
+/** Resolves when there is a key; requests that fail together open one dialog. */
 export function keyFromVisitor(wasRefused) {
   if (key() !== null) return Promise.resolve();
   asking ??= askVisitor(wasRefused).finally(() => {

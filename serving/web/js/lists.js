@@ -1,19 +1,19 @@
-/** Which shelves a view has, and what each of them asks the service. */
+/** The shelves of each view, and the request behind each of them. */
 
 import { short } from "./dom.js";
 import { listOf } from "./items.js";
 import { shopper } from "./shopper.js";
 
-const TOLD = { explain: true, return_properties: true };
-const recommended = (body) => listOf("POST", "/v1/recommend", { user_id: shopper().userId, ...TOLD, ...body });
+const DETAILS = { explain: true, return_properties: true };
+const recommended = (body) => listOf("POST", "/v1/recommend", { user_id: shopper().userId, ...DETAILS, ...body });
 const viewedTitle = () => short(shopper().viewed?.title ?? "", 56);
 
 const forYou = {
   id: "for-you",
-  title: () => (shopper().isInvented && !shopper().viewed ? "To begin with" : "For you"),
+  title: () => (shopper().isInvented && !shopper().viewed ? "Popular to start with" : "For you"),
   isGrid: true,
   isMarked: true,
-  empty: "Nothing is left to show to this shopper.",
+  empty: "There is nothing more to recommend to this shopper.",
   list: () => recommended({ scenario: "home", count: 12 }),
 };
 const because = {
@@ -44,10 +44,10 @@ const trending = {
 };
 const newItems = {
   id: "new",
-  title: "New, and in your taste",
+  title: "New for you",
   list: async () => {
-    const found = await recommended({ count: 20, new_items: 0.5 });
-    return { ...found, items: found.items.filter((item) => item.source === "new") };
+    const slate = await recommended({ count: 20, new_items: 0.5 });
+    return { ...slate, items: slate.items.filter((item) => item.source === "new") };
   },
 };
 
@@ -59,12 +59,12 @@ export const category = (path) => [
     title: `Picked for you in ${path.split(">").at(-1).trim()}`,
     isGrid: true,
     isMarked: true,
-    empty: "You have seen all there is in this category.",
+    empty: "You have seen everything in this category.",
     list: () => recommended({ filter: { category: path }, count: 12 }),
   },
   {
     id: "sells",
-    title: "What sells here",
+    title: "Bestsellers in this category",
     isGrid: true,
     empty: "Nothing in this category has been sold yet.",
     list: () => listOf("GET", `/v1/popular?window=ever&count=24&return_properties=true&category=${encodeURIComponent(path)}`),
@@ -73,12 +73,12 @@ export const category = (path) => [
 
 export const search = (text) => [
   {
-    id: "found",
+    id: "results",
     title: `Results for “${text}”`,
     isGrid: true,
     isMarked: true,
-    empty: "Nothing was found. Try other words.",
-    list: () => listOf("POST", "/v1/search", { user_id: shopper().userId, text, scenario: "search", ...TOLD }),
+    empty: "No results. Try other words.",
+    list: () => listOf("POST", "/v1/search", { user_id: shopper().userId, text, scenario: "search", ...DETAILS }),
   },
 ];
 

@@ -7,26 +7,26 @@ import { pointMap } from "./point_map.js";
 const NO_GROUP = [163, 163, 163];
 const NAMES = { category: "category", popularity: "popularity", cold: "cold or warm" };
 const LAYOUTS = {
-  "t-SNE": "Items that are alike in text and behaviour lie together (t-SNE); distances between far groups mean little.",
-  PCA: "A quick layout along the two largest differences (PCA). For one by neighbourhoods: recsys releases atlas current.",
+  "t-SNE": "Items with similar text and behaviour are close together (t-SNE). Distances between separate groups mean little.",
+  PCA: "A quick layout by the two main components (PCA). For one by neighbourhoods, run: recsys releases atlas current",
 };
 
-/** Ask for the map and draw it; onOpen is told an item's id. Resolves to {mark}, null where there is none to draw. */
+/** Load the map and draw it; onOpen receives the id of an item. Resolves to {mark}, null where there is none to draw. */
 export async function openMap(onOpen) {
   try {
     return drawn(await ask("GET", "/v1/inspect/map"), onOpen);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    byId("map-note").textContent = `The map cannot be drawn: ${error.message}`;
+    byId("map-note").textContent = `The map cannot be shown: ${error.message}`;
     return null;
   }
 }
 
-function drawn(told, onOpen) {
-  const n = told.item_ids.length;
-  const rows = new Map(told.item_ids.map((id, i) => [id, i]));
+function drawn(items, onOpen) {
+  const n = items.item_ids.length;
+  const rows = new Map(items.item_ids.map((id, i) => [id, i]));
   const xy = new Uint16Array(2 * n);
-  for (let i = 0; i < n; i++) xy.set([told.x[i], told.y[i]], 2 * i);
+  for (let i = 0; i < n; i++) xy.set([items.x[i], items.y[i]], 2 * i);
   let marked = [];
   let pointed = -1;
 
@@ -50,18 +50,18 @@ function drawn(told, onOpen) {
     onPoint(i) {
       if (i === pointed) return;
       pointed = i;
-      byId("map-told").textContent = i < 0 ? "" : told.titles[i];
+      byId("map-name").textContent = i < 0 ? "" : items.titles[i];
       marks();
     },
-    onOpen: (i) => onOpen(told.item_ids[i]),
+    onOpen: (i) => onOpen(items.item_ids[i]),
   });
   byId("map-title").textContent = `All ${n.toLocaleString()} items`;
   if (map === null) {
-    byId("map-note").textContent = "This browser draws no WebGL; the map needs it.";
+    byId("map-note").textContent = "The map needs WebGL, which this browser does not support.";
     return null;
   }
-  byId("map-note").textContent = LAYOUTS[told.layout];
-  colours(told.groupings, map, n);
+  byId("map-note").textContent = LAYOUTS[items.layout];
+  colours(items.groupings, map, n);
   return {
     /** ids: of the items to ring, the opened one first ("" for none). */
     mark(ids) {

@@ -1,4 +1,4 @@
-/** The operations page: asks every few seconds, keeps what it has seen, draws it. */
+/** The operations page: reads the metrics every few seconds and plots the recent ones. */
 
 import { ask, askText, Problem, service } from "./api.js";
 import { byId, el } from "./dom.js";
@@ -12,7 +12,7 @@ const POLL_MS = 3000;
 const WINDOW_S = 300;
 const SHORTEST_S = 60;
 const SECONDS = "recsys_request_seconds";
-const OWN = new Set(["/metrics", "/readyz", "/healthz", "/v1/release", EXPERIMENTS, "unknown"]);
+const EXCLUDED_ROUTES = new Set(["/metrics", "/readyz", "/healthz", "/v1/release", EXPERIMENTS, "unknown"]);
 const QUANTILES = [["p50", 0.5], ["p95", 0.95], ["p99", 0.99]];
 
 /** What two readings say of the moment between them, the oldest first. */
@@ -20,7 +20,7 @@ let history = [];
 let before = null;
 let isPaused = false;
 
-const isAsked = ({ route }) => !OWN.has(route);
+const isCounted = ({ route }) => !EXCLUDED_ROUTES.has(route);
 
 async function poll() {
   try {
@@ -33,8 +33,8 @@ async function poll() {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     noted(null);
-    healthy(false, error.status === 0 ? "No answer" : "Not ready");
-    byId("notice").textContent = error.status === 0 ? "The service does not answer; the figures are from before." : error.message;
+    healthy(false, error.status === 0 ? "No response" : "Not ready");
+    byId("notice").textContent = error.status === 0 ? "The service does not respond. Showing the last figures." : error.message;
     byId("notice").hidden = false;
   }
   if (!isPaused) setTimeout(poll, POLL_MS);
@@ -50,36 +50,36 @@ function healthy(isWell, words) {
 function noted(reading) {
   const at = performance.now() / 1000;
   history.push({ at, ...(reading && before ? change(before, reading) : {}) });
-  history = history.filter((one) => one.at > at - WINDOW_S);
+  history = history.filter((entry) => entry.at > at - WINDOW_S);
   before = reading;
 }
 
 function change(old, now) {
   const passed = now.at - old.at;
-  const grown = (wanted) => {
-    const more = sum(now.samples, "recsys_requests_total", wanted) - sum(old.samples, "recsys_requests_total", wanted);
+  const grown = (matches) => {
+    const more = sum(now.samples, "recsys_requests_total", matches) - sum(old.samples, "recsys_requests_total", matches);
     return more < 0 ? null : more / passed;
   };
-  const counts = between(buckets(old.samples, SECONDS, isAsked), buckets(now.samples, SECONDS, isAsked));
-  const status = (first) => (labels) => isAsked(labels) && labels.status.startsWith(first);
-  return { traffic: grown(isAsked), refused: grown(status("4")), failed: grown(status("5")), counts };
+  const counts = between(buckets(old.samples, SECONDS, isCounted), buckets(now.samples, SECONDS, isCounted));
+  const status = (first) => (labels) => isCounted(labels) && labels.status.startsWith(first);
+  return { traffic: grown(isCounted), refused: grown(status("4")), failed: grown(status("5")), counts };
 }
 
 function drawn({ samples }, release) {
   const to = history.at(-1).at;
   const from = to - Math.max(SHORTEST_S, to - history[0].at);
-  const over = (value) => history.map((one) => [one.at, value(one) ?? null]);
+  const over = (value) => history.map((entry) => [entry.at, value(entry) ?? null]);
   const show = (id, label, unit, series) => {
     const figure = plot({ series, from, to, unit, label });
     const legend = series.length < 2 ? [] : [el("ul", { class: "legend" }, series.map(({ name }, i) => el("li", { class: `line-${i}`, text: name })))];
     byId(id).replaceChildren(figure, ...legend);
   };
-  show("traffic", "Traffic", "answers/s", [{ name: "answers", points: over((one) => one.traffic) }]);
-  const inMs = (share) => (one) => (one.counts ? scaled(quantile(share, one.counts)) : null);
-  show("latency", "Time to answer", "ms", QUANTILES.map(([name, share]) => ({ name, points: over(inMs(share)) })));
-  show("errors", "Not answered well", "answers/s", [
-    { name: "4xx refused", points: over((one) => one.refused) },
-    { name: "5xx failed", points: over((one) => one.failed) },
+  show("traffic", "Traffic", "requests/s", [{ name: "requests", points: over((entry) => entry.traffic) }]);
+  const inMs = (share) => (entry) => (entry.counts ? scaled(quantile(share, entry.counts)) : null);
+  show("latency", "Latency", "ms", QUANTILES.map(([name, share]) => ({ name, points: over(inMs(share)) })));
+  show("errors", "Errors", "responses/s", [
+    { name: "4xx", points: over((entry) => entry.refused) },
+    { name: "5xx", points: over((entry) => entry.failed) },
   ]);
   figures(samples, release);
   routes(samples);
@@ -96,20 +96,20 @@ function figures(samples, release) {
   const personal = sum(samples, "recsys_slates_total", ({ fallback }) => fallback === "none");
   const p95 = last.counts ? quantile(0.95, last.counts) : null;
   const notWell = last.traffic > 0 ? (100 * (last.refused + last.failed)) / last.traffic : null;
-  const told = [
-    ["Answers a second", last.traffic === undefined || last.traffic === null ? "–" : last.traffic.toFixed(1)],
+  const pairs = [
+    ["Requests per second", last.traffic === undefined || last.traffic === null ? "–" : last.traffic.toFixed(1)],
     ["p95 now", p95 === null ? "–" : milliseconds(1000 * p95)],
-    ["Refused or failed", notWell === null ? "–" : `${notWell.toFixed(notWell < 10 ? 1 : 0)} %`],
-    ["Replicas here", replicas > 0 ? String(replicas) : "–"],
+    ["Error rate", notWell === null ? "–" : `${notWell.toFixed(notWell < 10 ? 1 : 0)} %`],
+    ["Replicas", replicas > 0 ? String(replicas) : "–"],
     ["Personal lists", lists > 0 ? `${Math.round((100 * personal) / lists)} %` : "–"],
   ];
-  byId("figures").replaceChildren(...told.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))));
+  byId("figures").replaceChildren(...pairs.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))));
 }
 
 function routes(samples) {
-  const names = [...new Set(samples.filter((one) => one.name === `${SECONDS}_count` && isAsked(one.labels)).map((one) => one.labels.route))];
+  const names = [...new Set(samples.filter((entry) => entry.name === `${SECONDS}_count` && isCounted(entry.labels)).map((entry) => entry.labels.route))];
   const rows = names.map((route) => ({ route, counts: buckets(samples, SECONDS, (labels) => labels.route === route) }));
-  rows.sort((one, other) => other.counts.get(Infinity) - one.counts.get(Infinity));
+  rows.sort((a, b) => b.counts.get(Infinity) - a.counts.get(Infinity));
   byId("routes").replaceChildren(
     ...rows.map(({ route, counts }) =>
       el(
@@ -125,7 +125,7 @@ function routes(samples) {
 
 byId("pause").addEventListener("click", () => {
   isPaused = !isPaused;
-  byId("pause").textContent = isPaused ? "Go on" : "Pause";
+  byId("pause").textContent = isPaused ? "Resume" : "Pause";
   byId("pause").setAttribute("aria-pressed", String(isPaused));
   if (!isPaused) void poll();
 });

@@ -1,4 +1,4 @@
-/** The panel beside the shelves: the opened product, why it is there, and how long the service took. */
+/** The panel beside the shelves: the opened product, why it was recommended, and how long the service took. */
 
 import { ask, Problem, service } from "./api.js";
 import { cartButton, quotation, stars } from "./card.js";
@@ -18,7 +18,7 @@ const calls = [];
 /** Where the focus goes when the product is closed: {shelf, item}, ids of what it was opened from. */
 let returnTo = null;
 
-/** `told`: the shopper has done something that lists may follow; `sold-out`: detail is the item's id. */
+/** `acted`: the shopper's action has been sent, and lists may change; `sold-out`: detail is the item's id. */
 export const panel = new EventTarget();
 
 /** Open a product, from a shelf or from the panel itself. */
@@ -26,9 +26,9 @@ export async function open(item) {
   const shelf = document.activeElement?.closest(".shelf");
   if (shelf) returnTo = { shelf: shelf.id, item: item.itemId };
   show(item, []);
-  const told = tell(item.recommendationId ? "click" : "view", place(item));
+  const sent = tell(item.recommendationId ? "click" : "view", place(item));
   looked(item.itemId, item.title ?? item.itemId);
-  void told.then(() => panel.dispatchEvent(new Event("told")));
+  void sent.then(() => panel.dispatchEvent(new Event("acted")));
   try {
     const detail = await ask("GET", `/v1/items/${encodeURIComponent(item.itemId)}`);
     const known = { ...item, ...propertiesOf(item.itemId, detail.properties) };
@@ -37,7 +37,7 @@ export async function open(item) {
     await beside(known);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    byId("product-note").textContent = error.status === 0 ? "No answer: this is what the list said." : error.message;
+    byId("product-note").textContent = error.status === 0 ? "The service does not respond. Showing the data of the list." : error.message;
   }
 }
 
@@ -49,7 +49,7 @@ export function close() {
   for (const part of behind()) part.inert = false;
   const shelf = byId(returnTo?.shelf ?? "") ?? document.querySelector("#main section");
   const cards = [...(shelf?.querySelectorAll(".card") ?? [])];
-  const card = cards.find((one) => one.dataset.item === returnTo?.item) ?? cards[0];
+  const card = cards.find((entry) => entry.dataset.item === returnTo?.item) ?? cards[0];
   (card?.querySelector("[data-control]") ?? document.querySelector("#main h2"))?.focus();
   returnTo = null;
 }
@@ -67,12 +67,12 @@ function show(item, quotes) {
   byId("product-facts").replaceChildren(
     ...[el("span", { class: "price", text: priced(item.price) }), stars(item.rating, item.nReviews)].filter(Boolean),
   );
-  byId("product-note").textContent = item.available ? "" : "Sold out: it leaves every list at once.";
+  byId("product-note").textContent = item.available ? "" : "Sold out. It is removed from all lists at once.";
   byId("product-buttons").replaceChildren(...buttons(item, name));
   byId("product-attributes").replaceChildren(...attributesOf(item.attributes));
-  const said = quotes.length > 0 ? quotes : [item.quote].filter(Boolean);
-  byId("product-quotes").hidden = said.length === 0;
-  byId("product-quotes-list").replaceChildren(...said.map((quote) => el("li", {}, quotation(quote))));
+  const shown = quotes.length > 0 ? quotes : [item.quote].filter(Boolean);
+  byId("product-quotes").hidden = shown.length === 0;
+  byId("product-quotes-list").replaceChildren(...shown.map((quote) => el("li", {}, quotation(quote))));
   why(item);
   byId("product").hidden = false;
   byId("product-none").hidden = true;
@@ -88,23 +88,23 @@ function show(item, quotes) {
 function buttons(item, name) {
   const onCart = () => {
     show(item, []);
-    panel.dispatchEvent(new Event("told"));
+    panel.dispatchEvent(new Event("acted"));
   };
   const buy = async () => {
     outOfCart(item.itemId);
     await tell("purchase", { ...place(item), ...(item.price === null ? {} : { value: item.price }) });
-    byId("product-note").textContent = "Bought. The service knows it already.";
-    panel.dispatchEvent(new Event("told"));
+    byId("product-note").textContent = "Bought. The service has recorded it.";
+    panel.dispatchEvent(new Event("acted"));
   };
   const now = el("button", { class: "button", type: "button", text: "Buy now", disabled: !item.available, on: { click: buy } });
   return [cartButton(item, name, onCart), now];
 }
 
 function attributesOf(attributes) {
-  const told = Object.entries(attributes ?? {}).filter(([, value]) => value !== null && value !== "");
-  return told.flatMap(([name, value]) => [
+  const filled = Object.entries(attributes ?? {}).filter(([, value]) => value !== null && value !== "");
+  return filled.flatMap(([name, value]) => [
     el("dt", { text: name.replaceAll("_", " ") }),
-    el("dd", { text: [value].flat().map((one) => (typeof one === "object" ? JSON.stringify(one) : String(one))).join(", ") }),
+    el("dd", { text: [value].flat().map((entry) => (typeof entry === "object" ? JSON.stringify(entry) : String(entry))).join(", ") }),
   ]);
 }
 
@@ -112,20 +112,20 @@ function why(item) {
   byId("why").hidden = !item.source;
   if (!item.source) return;
   byId("why-words").textContent = item.reason?.text ?? SOURCES[item.source] ?? item.source;
-  byId("why-source").textContent = `Place ${item.rank}, led by “${item.source}”: ${SOURCES[item.source] ?? item.source}.`;
-  const scores = Object.entries(item.scores ?? {}).sort((one, other) => other[1] - one[1]);
+  byId("why-source").textContent = `Position ${item.rank}, main source “${item.source}”: ${SOURCES[item.source] ?? item.source}.`;
+  const scores = Object.entries(item.scores ?? {}).sort((a, b) => b[1] - a[1]);
   byId("why-scores").replaceChildren(...bars(scores.map(([name, value]) => ({ name, value, shown: value.toFixed(2) })), "added to the score"));
 }
 
 /** Lists of the page of a product, small. */
 async function beside(item) {
-  const asked = { count: N_BESIDE, return_properties: true };
+  const options = { count: N_BESIDE, return_properties: true };
   const [alike, bought] = await Promise.all([
-    listOf("POST", "/v1/similar", { item_id: item.itemId, ...asked }),
-    listOf("POST", "/v1/complements", { item_ids: [item.itemId], ...asked }),
+    listOf("POST", "/v1/similar", { item_id: item.itemId, ...options }),
+    listOf("POST", "/v1/complements", { item_ids: [item.itemId], ...options }),
   ]);
   if (byId("product").dataset.item !== item.itemId) return;
-  byId("product-beside").replaceChildren(...small("Similar", alike.items), ...small("Often bought with it", bought.items));
+  byId("product-beside").replaceChildren(...small("Similar", alike.items), ...small("Often bought together", bought.items));
 }
 
 function small(title, items) {
@@ -146,11 +146,11 @@ function small(title, items) {
   return [el("h3", { text: title }), el("ul", { class: "plain" }, rows)];
 }
 
-/** What leads the places of a list, while no product is open. */
+/** The main sources of a list, shown while no product is open. */
 export function mix(items) {
   const counts = new Map();
   for (const { source } of items) counts.set(source, (counts.get(source) ?? 0) + 1);
-  const most = [...counts].sort((one, other) => other[1] - one[1]);
+  const most = [...counts].sort((a, b) => b[1] - a[1]);
   byId("mix").replaceChildren(
     ...bars(most.map(([name, value]) => ({ name: SOURCES[name] ?? name, value, shown: String(value) })), "places"),
   );

@@ -1,4 +1,4 @@
-/** Choosing who shops: some shoppers of the release, any id, or somebody new. */
+/** Choosing the shopper: a sample of the release's shoppers, any id, or a new shopper. */
 
 import { ask, Problem } from "./api.js";
 import { byId, el, short } from "./dom.js";
@@ -16,21 +16,21 @@ export async function pick() {
 
 async function load() {
   const note = byId("shopper-note");
-  note.textContent = "Asking for a few shoppers…";
+  note.textContent = "Loading shoppers…";
   try {
     known = (await ask("GET", `/v1/shoppers?count=${N_SHOPPERS}`)).shoppers;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    note.textContent = error.status === 403 ? "This key may not list shoppers (scope admin). Type an id, or invent somebody." : error.message;
+    note.textContent = error.status === 403 ? "This key cannot list shoppers (needs the scope admin). Enter an id, or choose a new shopper." : error.message;
     return;
   }
-  note.textContent = known.length > 0 ? "" : "The release knows no shopper with a history.";
+  note.textContent = known.length > 0 ? "" : "The release has no shoppers with a history.";
   byId("shopper-list").replaceChildren(...known.map((shopper) => el("li", {}, row(shopper))));
 }
 
 function row(shopper) {
   const last = shopper.recent[0];
-  const did = last ? `last ${VERBS[last.event_type] ?? "dealt with"} ${short(last.title ?? last.item_id, 64)}` : "";
+  const did = last ? `last ${VERBS[last.event_type] ?? "event with"} ${short(last.title ?? last.item_id, 64)}` : "";
   return el(
     "button",
     { type: "button", class: "shopper", on: { click: () => chosen(shopper.user_id, last) } },
@@ -40,7 +40,7 @@ function row(shopper) {
   );
 }
 
-const VERBS = { view: "viewed", click: "clicked", cart: "put into the cart", purchase: "bought", rating: "rated", return: "returned" };
+const VERBS = { view: "viewed", click: "clicked", cart: "added to cart:", purchase: "bought", rating: "rated", return: "returned" };
 
 function chosen(userId, last) {
   byId("shopper-dialog").close();
@@ -57,5 +57,5 @@ byId("shopper-form").addEventListener("submit", (event) => {
   const userId = byId("shopper-id").value.trim();
   if (userId === "") return;
   byId("shopper-id").value = "";
-  chosen(userId, known?.find((one) => one.user_id === userId)?.recent[0] ?? null);
+  chosen(userId, known?.find((entry) => entry.user_id === userId)?.recent[0] ?? null);
 });

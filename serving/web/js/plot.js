@@ -29,11 +29,11 @@ export function plot({ series, from, to, unit, label }) {
 }
 
 function line(points, x, y, i) {
-  const kept = points.filter(([, value]) => value !== null);
+  const known = points.filter(([, value]) => value !== null);
   const d = points
     .map(([at, value], k) => (value === null ? "" : `${k > 0 && points[k - 1][1] !== null ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`))
     .join("");
-  const last = kept.at(-1);
+  const last = known.at(-1);
   return svg(
     "g",
     { class: `line line-${i}` },
@@ -47,7 +47,7 @@ export function ticksTo(most) {
   if (!(most > 0)) return [0, 1];
   const raw = most / 4;
   const unit = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((one) => one * unit).find((one) => one >= raw);
+  const step = [1, 2, 2.5, 5, 10].map((entry) => entry * unit).find((entry) => entry >= raw);
   return Array.from({ length: Math.ceil(most / step) + 1 }, (_, i) => Number((i * step).toPrecision(6)));
 }
 

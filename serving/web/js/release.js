@@ -1,11 +1,11 @@
-/** The release that answers, and what its evaluation found. */
+/** The active release, and the results of its evaluation. */
 
 import { el } from "./dom.js";
 
 export function releaseFacts(release) {
   const rows = Object.entries(release.rows).map(([name, count]) => [name, count.toLocaleString()]);
-  const told = [["id", release.release_id], ["knows events up to", moment(release.as_of)], ...rows, ["encoder", release.encoder_id]];
-  return told.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]);
+  const facts = [["id", release.release_id], ["events up to", moment(release.as_of)], ...rows, ["encoder", release.encoder_id]];
+  return facts.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]);
 }
 
 const moment = (iso) => `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`;

@@ -1,4 +1,4 @@
-/** A titled list that can be asked for again: what stays glides to its new place, what comes in is marked. */
+/** A titled list that can be reloaded: items that stay glide to their new place, and new items are marked. */
 
 import { Problem } from "./api.js";
 import { card } from "./card.js";
@@ -19,7 +19,7 @@ export class Shelf {
     this.onOpen = onOpen;
     this.onCart = onCart;
     this.items = null;
-    this.asked = 0;
+    this.nRequests = 0;
     this.heading = el("h2", { id: `${spec.id}-title`, tabindex: "-1" });
     this.note = el("p", { class: "note", hidden: true });
     this.list = el("ul", { class: spec.isGrid ? "cards grid" : "cards rail" });
@@ -40,26 +40,26 @@ export class Shelf {
 
   /** Ask and show; what is shown stays where there is no answer. Returns the items, null where nothing has changed. */
   async refresh() {
-    const mine = ++this.asked;
+    const request = ++this.nRequests;
     this.element.setAttribute("aria-busy", "true");
-    let found;
+    let slate;
     try {
-      found = await this.spec.list();
+      slate = await this.spec.list();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      if (mine === this.asked) this.failed(error);
+      if (request === this.nRequests) this.failed(error);
       return null;
     }
-    if (mine !== this.asked) return null; // a later question is under way
+    if (request !== this.nRequests) return null; // a later request is in progress
     this.element.setAttribute("aria-busy", "false");
-    this.show(found?.items ?? []);
+    this.show(slate?.items ?? []);
     return this.items;
   }
 
   failed(problem) {
     this.element.setAttribute("aria-busy", "false");
     if (this.items === null) this.list.replaceChildren();
-    this.say(problem.status === 0 ? "No answer: what you see is from before." : problem.message);
+    this.say(problem.status === 0 ? "The service does not respond. Showing the last list." : problem.message);
   }
 
   say(words) {
@@ -87,15 +87,15 @@ export class Shelf {
 
   /** The item is sold out, wherever it stands. */
   soldOut(itemId) {
-    const item = this.items?.find((one) => one.itemId === itemId);
+    const item = this.items?.find((entry) => entry.itemId === itemId);
     if (!item) return;
     item.available = false;
     this.show(this.items);
   }
 
   seen(entries) {
-    for (const entry of entries.filter((one) => one.isIntersecting)) {
-      const item = this.items.find((one) => one.itemId === entry.target.dataset.item);
+    for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
+      const item = this.items.find(({ itemId }) => itemId === entry.target.dataset.item);
       if (item?.recommendationId) tellSeen(item.recommendationId, item.itemId, place(item).position);
       this.observer.unobserve(entry.target);
     }
@@ -108,7 +108,7 @@ function movement(before, item, rank) {
 }
 
 const positions = (list) =>
-  new Map([...list.children].filter((one) => one.dataset.item).map((one) => [one.dataset.item, one.getBoundingClientRect()]));
+  new Map([...list.children].filter((entry) => entry.dataset.item).map((entry) => [entry.dataset.item, entry.getBoundingClientRect()]));
 
 function focusIn(list) {
   const focused = document.activeElement;
@@ -120,7 +120,7 @@ function focusIn(list) {
 /** The same control of the same product, or of what has taken its place. */
 function focusAgain(list, { item, control, at }) {
   const cards = [...list.children];
-  const next = cards.find((one) => one.dataset.item === item) ?? cards[Math.min(at, cards.length - 1)];
+  const next = cards.find((entry) => entry.dataset.item === item) ?? cards[Math.min(at, cards.length - 1)];
   next?.querySelector(`[data-control="${control}"]`).focus({ preventScroll: true });
 }
 

@@ -29,7 +29,7 @@ function shape(path, tone) {
     : svg("path", { d: path, fill: tone });
 }
 
-/** A disc behind the product, where the item's own id puts it: variants of one product are told apart. */
+/** A disc behind the product, where the item's own id puts it: so that variants of a product look different. */
 function backdrop(itemId, colour) {
   const hash = hashed(itemId);
   const [x, y, radius] = [28 + (hash % 40), 30 + ((hash >>> 8) % 34), 26 + ((hash >>> 16) % 12)];

@@ -1,25 +1,25 @@
-/** What the service's names are called on the page. */
+/** Display names of the service's candidate sources, and formats of numbers. */
 
 export const SOURCES = {
-  sequence: "what usually comes next",
-  linear: "bought by shoppers like you",
-  factors: "taste you share with others",
-  text: "reads like what you liked",
-  browsing: "reads like your searches",
-  query_text: "your own words",
-  title: "words of the title",
+  sequence: "often next in a session",
+  linear: "bought by similar shoppers",
+  factors: "shared taste with other shoppers",
+  text: "similar text to items you liked",
+  browsing: "similar text to your searches",
+  query_text: "matches your query",
+  title: "query words in the title",
   buy_again: "bought before",
-  trending: "sells these days",
-  popular: "sells well",
-  new: "a place for new items",
+  trending: "trending now",
+  popular: "popular",
+  new: "place reserved for new items",
   pinned: "our pick",
-  similar: "nearest in text and behaviour",
+  similar: "similar text and behaviour",
   complements: "bought together",
 };
 
 const price = new Intl.NumberFormat(undefined, { style: "decimal", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
-/** The catalogue says no currency, so none is made up. */
+/** The catalogue has no currency, so none is shown. */
 export const priced = (value) => (value === null || value === undefined ? "" : price.format(value));
 
 export const milliseconds = (value) => (value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);

@@ -1,4 +1,4 @@
-"""The client against the service's OpenAPI document, both ways: routes, fields of requests, fields of answers."""
+"""The client against the service's OpenAPI document: its methods, and its generated requests and answers."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from serving.client import Client, answers, inspected, requests
+from serving.client import Client, answers, requests
 from serving.client.answers import SlateResponse
 
 CALLS: dict[str, Callable[[Client], object]] = {
@@ -46,20 +46,20 @@ KINDS = {str: "string", float: "number", int: "integer", bool: "boolean", dateti
 
 
 class Recorder:
-    """A wire that notes what it is asked for."""
+    """A wire that records its calls."""
 
     def __init__(self, *_: object) -> None:
-        self.asked: list[tuple[str, str, type]] = []
+        self.calls: list[tuple[str, str, type]] = []
 
     def call(self, kind: type, method: str, path: str, *_: object) -> None:
-        self.asked.append((method, unquote(path.partition("?")[0]), kind))
+        self.calls.append((method, unquote(path.partition("?")[0]), kind))
 
 
-def asked_by(name: str) -> tuple[str, str, type]:
+def call_of(name: str) -> tuple[str, str, type]:
     recorder = Recorder()
     CALLS[name](Client("http://shop", wire=lambda *_: recorder))  # type: ignore[arg-type,return-value]
-    (asked,) = recorder.asked
-    return asked
+    (call,) = recorder.calls
+    return call
 
 
 def routes(described: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -81,39 +81,39 @@ def request_of(name: str) -> type | None:
 def test_every_route_has_a_method_and_every_method_a_route(described: dict[str, Any]) -> None:
     methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
     assert methods - {"close"} == set(CALLS)
-    assert {asked_by(name)[:2] for name in CALLS} == set(routes(described))
+    assert {call_of(name)[:2] for name in CALLS} == set(routes(described))
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_method_takes_and_returns_what_its_route_does(described: dict[str, Any], name: str) -> None:
-    method, path, kind = asked_by(name)
+    method, path, kind = call_of(name)
     operation = routes(described)[method, path]
-    (answer,) = (found for status, found in operation["responses"].items() if status.startswith("2"))
+    (answer,) = (each for status, each in operation["responses"].items() if status.startswith("2"))
     assert answer["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{kind.__name__}"}
     assert get_type_hints(getattr(Client, name))["return"] is kind
-    asked = request_of(name)
-    if asked is requests.PopularRequest:
+    request = request_of(name)
+    if request is requests.PopularRequest:
         parameters = {each["name"]: each["schema"] for each in operation["parameters"]}
-        assert_same_fields(asked, {"properties": parameters})
-    elif asked is not None:
+        assert_same_fields(request, {"properties": parameters})
+    elif request is not None:
         body = operation["requestBody"]["content"]["application/json"]["schema"]
-        assert body == {"$ref": f"#/components/schemas/{asked.__name__}"}
+        assert body == {"$ref": f"#/components/schemas/{request.__name__}"}
 
 
 def test_lists_may_fall_back(described: dict[str, Any]) -> None:
-    lists = {name for name in CALLS if asked_by(name)[2] is SlateResponse}
+    lists = {name for name in CALLS if call_of(name)[2] is SlateResponse}
     assert lists == {name for name in CALLS if "fallback" in inspect.signature(getattr(Client, name)).parameters}
 
 
 def ours() -> dict[str, type]:
     """Every request and answer of the client by its name."""
-    found = [*vars(requests).values(), *vars(answers).values(), *vars(inspected).values()]
-    return {one.__name__: one for one in found if isinstance(one, type) and (is_typeddict(one) or is_dataclass(one))}
+    kinds = [kind for kind in [*vars(requests).values(), *vars(answers).values()] if isinstance(kind, type)]
+    return {kind.__name__: kind for kind in kinds if is_typeddict(kind) or is_dataclass(kind)}
 
 
 def test_every_schema_is_in_the_client_and_the_other_way_round(described: dict[str, Any]) -> None:
-    theirs = set(described["components"]["schemas"]) - ENVELOPES - OF_OPERATORS
-    assert set(ours()) - {"PopularRequest"} == theirs
+    schemas = set(described["components"]["schemas"]) - ENVELOPES - OF_OPERATORS
+    assert set(ours()) - {"PopularRequest"} == schemas
 
 
 def test_every_field_is_in_the_client_and_the_other_way_round(described: dict[str, Any]) -> None:
@@ -129,11 +129,9 @@ def assert_same_fields(kind: type, schema: dict[str, Any]) -> None:
     if is_typeddict(kind):
         assert kind.__required_keys__ == required, kind  # type: ignore[attr-defined]
     else:
-        assert {each.name for each in fields(kind) if each.default is MISSING} == required, kind
+        assert {each.name for each in fields(kind) if each.default is each.default_factory is MISSING} == required, kind
     for field, hint in hints.items():
-        said = kinds(schema["properties"][field])
-        # What is null in a request says nothing, so the client leaves it out.
-        assert kinds_of(hint) == (said - {"null"} if is_typeddict(kind) else said), (kind, field)
+        assert kinds_of(hint) == kinds(schema["properties"][field]), (kind, field)
 
 
 def kinds(schema: dict[str, Any]) -> set[str]:

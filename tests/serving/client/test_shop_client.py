@@ -72,8 +72,8 @@ def test_events_are_stored_and_keep_their_own_ids(client: Client, live_database:
 
 
 def test_events_whose_answer_was_lost_are_sent_again_under_the_same_ids(scripted: Any) -> None:
-    told = b'{"accepted": 1, "event_ids": ["e"], "errors": []}'
-    with scripted(b"", b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n%b" % (len(told), told)) as server:
+    answer = b'{"accepted": 1, "event_ids": ["e"], "errors": []}'
+    with scripted(b"", b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer)) as server:
         with Client(server.url, wire=partial(Wire, sleep=lambda _: None)) as client:
             client.send_events([{"user_id": "zoe", "event_type": "view", "item_id": "boot"}])
         first, second = (json.loads(request.partition(b"\r\n\r\n")[2]) for request in server.requests)

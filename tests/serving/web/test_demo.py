@@ -81,16 +81,16 @@ def test_shelves_change_in_place_and_say_what_is_new(shop: Any, page_of: Callabl
     expect(page.locator("#for-you h2")).to_have_text("For you")
     now = ids(page)
     assert clicked not in now  # it was seen
-    arrived = page.locator("#for-you .card:has(.badge:has-text('New here'))").all()
+    arrived = page.locator("#for-you .card:has(.badge:has-text('New'))").all()
     assert [card.get_attribute("data-item") for card in arrived] == [item for item in now if item not in others]
-    expect(page.locator("#announcer")).to_contain_text(re.compile(r"For you: \d+ products, led by"))
+    expect(page.locator("#announcer")).to_contain_text(re.compile(r"For you: \d+ products, first: "))
 
 
 def test_a_product_tells_why_it_is_there_and_how_long_the_service_took(shop: Any, page_of: Callable[..., Page]) -> None:
     page = opened(page_of(), shop.url, "#/s/a%20quiet%20keyboard")
-    assert all(map(is_keyboard, names(page, "#found")[:6]))
-    expect(page.locator("#found .reason").first).to_have_text("Matches 'a quiet keyboard'")
-    page.locator("#found .card-open").first.click()
+    assert all(map(is_keyboard, names(page, "#results")[:6]))
+    expect(page.locator("#results .reason").first).to_have_text("Matches 'a quiet keyboard'")
+    page.locator("#results .card-open").first.click()
     expect(page.locator("#why-words")).to_have_text("matches 'a quiet keyboard'")
     expect(page.locator("#why-scores .bar-name").filter(has_text="query_text")).to_be_visible()
     expect(page.locator("#calls tr").first).to_contain_text("ms")
@@ -110,7 +110,7 @@ def test_what_is_bought_leaves_the_cart_and_is_told(shop: Any, page_of: Callable
     (event,) = told.value.post_data_json["events"]
     assert (event["event_type"], event["item_id"]) == ("purchase", item)
     assert event["value"] > 0
-    expect(page.get_by_text("It is empty.")).to_be_visible()
+    expect(page.get_by_text("Your cart is empty.")).to_be_visible()
 
 
 def test_what_is_shown_is_told_once_with_its_list_and_place(shop: Any, page_of: Callable[..., Page]) -> None:
@@ -160,7 +160,7 @@ def test_a_whole_visit_goes_by_keyboard(shop: Any, page_of: Callable[..., Page])
     page.locator("#search-field").focus()
     page.keyboard.type("keyboard")
     asked(page, lambda: page.keyboard.press("Enter"), "/v1/search")
-    expect(page.locator("#found h2")).to_have_text("Results for “keyboard”")
+    expect(page.locator("#results h2")).to_have_text("Results for “keyboard”")
     page.locator("#shopper").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#shopper-dialog")).to_be_visible()
@@ -252,7 +252,7 @@ def test_hostile_titles_and_queries_are_shown_as_they_are_written(shop: Any, pag
     expect(page.locator("#because h2")).to_contain_text("<img src=x onerror=")
     page.locator("#search-field").fill(f"lamp {HOSTILE}")
     asked(page, lambda: page.keyboard.press("Enter"), "/v1/search")
-    expect(page.locator("#found h2")).to_have_text(f"Results for “lamp {HOSTILE}”")
+    expect(page.locator("#results h2")).to_have_text(f"Results for “lamp {HOSTILE}”")
     assert page.locator("#main img, #panel img, #main script, #panel script").count() == 0
     assert "broken in" not in page.evaluate("document.title.split('–')[1]")
 
@@ -276,9 +276,9 @@ def test_what_is_sold_out_stays_in_the_cart_and_is_not_bought(shop: Any, page_of
     shop.change(item, available=False)
     page.locator("a", has_text="Cart").click()
     line = page.locator(f'.lines [data-item="{item}"]')
-    expect(line).to_contain_text("Sold out meanwhile")
+    expect(line).to_contain_text("Now sold out")
     page.get_by_role("button", name="Buy all").click()
-    expect(page.locator("#announcer")).to_contain_text("0 bought")
+    expect(page.locator("#announcer")).to_contain_text("0 products bought")
     expect(line).to_be_visible()
 
 
@@ -296,8 +296,8 @@ def test_when_the_service_is_gone_the_page_says_so_keeps_what_it_shows_and_goes_
     shown = ids(page)
     stoppable.stop()
     page.locator("#for-you .card-open").first.click()
-    expect(page.locator("#notice")).to_contain_text("The service does not answer.")
-    expect(page.locator("#product-note")).to_contain_text("No answer")
+    expect(page.locator("#notice")).to_contain_text("The service does not respond.")
+    expect(page.locator("#product-note")).to_contain_text("The service does not respond.")
     assert ids(page) == shown
     stoppable.start()
     expect(page.locator("#notice")).to_be_hidden()
@@ -341,4 +341,4 @@ def test_a_key_that_may_only_read_shows_the_shop_and_says_what_it_cannot(
     page.keyboard.press("Enter")
     settled(page)
     page.locator("#for-you .card-open").first.click()
-    expect(page.locator("#notice")).to_contain_text("What you do is not stored")
+    expect(page.locator("#notice")).to_contain_text("Your actions are not recorded")

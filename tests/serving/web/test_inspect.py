@@ -83,7 +83,7 @@ def test_a_shopper_has_a_history_and_a_list_with_its_reasons(inspect: Page) -> N
     expect(found.get_by_role("heading", level=1)).to_have_text(user_id)
     places = found.get_by_role("region", name="List").locator(".place")
     expect(places).to_have_count(10)
-    places.first.get_by_text("What it is made of").click()
+    places.first.get_by_text("Score details").click()
     expect(places.first.locator(".bar").first).to_be_visible()
     expect(found.get_by_role("region", name="History").locator("li").first).to_contain_text(
         re.compile(r"\d{4}-\d\d-\d\d")
@@ -93,7 +93,7 @@ def test_a_shopper_has_a_history_and_a_list_with_its_reasons(inspect: Page) -> N
 def test_keys_move_the_map_and_open_what_is_in_its_middle(inspect: Page) -> None:
     inspect.locator("#map").focus()
     settle(inspect)
-    told = inspect.locator("#map-told")
+    told = inspect.locator("#map-name")
     for _ in range(40):
         inspect.keyboard.press("ArrowRight" if told.inner_text() == "" else "+")
         settle(inspect)
@@ -123,7 +123,7 @@ def test_a_click_on_a_point_opens_it_and_a_drag_does_not(inspect: Page) -> None:
         box["y"] + box["height"] / 2 - (place["y"] - 0.5) * unit,
     )
     inspect.mouse.move(at[0], at[1])
-    expect(inspect.locator("#map-told")).to_have_text(place["title"])
+    expect(inspect.locator("#map-name")).to_have_text(place["title"])
     inspect.mouse.down()
     inspect.mouse.move(at[0] + 30, at[1] + 30, steps=3)
     inspect.mouse.up()
@@ -152,7 +152,7 @@ def test_words_that_nothing_has_name_the_nearest_ids(inspect: Page) -> None:
     inspect.get_by_role("searchbox").fill("qqqq")
     inspect.get_by_role("button", name="Find").click()
     found = inspect.get_by_role("main")
-    expect(found.get_by_role("heading", level=1)).to_have_text("Nothing is called “qqqq”")
+    expect(found.get_by_role("heading", level=1)).to_have_text("No results for “qqqq”")
     expect(found.get_by_role("link")).not_to_have_count(0)
 
 
@@ -165,5 +165,5 @@ def test_a_phone_has_all_of_it_in_one_column(shop: Any, page_of: Callable[..., P
 def test_operations_lead_to_it(shop: Any, page_of: Callable[..., Page]) -> None:
     page = page_of()
     page.goto(f"{shop.url}/ops")
-    page.get_by_role("link", name="Look inside").click()
+    page.get_by_role("link", name="Inspect").click()
     expect(page.locator("#map-title")).to_contain_text("items")

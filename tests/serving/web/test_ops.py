@@ -50,7 +50,7 @@ def test_traffic_latency_and_the_release_are_shown(shop: Any, ops: Page) -> None
         ask(f"u{number}")
     expect(ops.locator("#latency circle")).to_have_count(3)
     expect(ops.locator("#traffic svg")).to_have_attribute(
-        "aria-label", re.compile(r"Traffic: answers (0\.\d*[1-9]|[1-9])\S* answers/s")
+        "aria-label", re.compile(r"Traffic: requests (0\.\d*[1-9]|[1-9])\S* requests/s")
     )
     expect(ops.locator("#routes th")).to_contain_text(["/v1/recommend"])
     release = json.load(OPENER.open(f"{shop.url}/v1/release", timeout=30))
@@ -86,12 +86,12 @@ def test_experiments_are_shown_with_their_lifts(shop: Any, page_of: Callable[...
     section = page.locator("#experiments")
     expect(section.get_by_role("heading", name="mixed-home")).to_be_visible()
     expect(section).to_contain_text("50 % of shoppers, since 2026-01-02 09:30 UTC")
-    expect(section).to_contain_text("The split is as the weights have it (p = 0.80)")
+    expect(section).to_contain_text("No sample ratio mismatch (p = 0.80)")
     rows = section.locator("tbody tr")
-    expect(rows.nth(0)).to_contain_text("compared with")
+    expect(rows.nth(0)).to_contain_text("control")
     expect(rows.nth(1)).to_contain_text("+14.3 % +0.7 % to +29.8 %")
     expect(rows.nth(1).locator(".interval.clear")).to_be_visible()
-    expect(rows.nth(2)).to_contain_text("−1.3 % −14.0 % to +13.1 %, may be chance")
+    expect(rows.nth(2)).to_contain_text("−1.3 % −14.0 % to +13.1 %, not significant")
     expect(rows.nth(2).locator(".interval.clear")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     section.scroll_into_view_if_needed()
@@ -103,8 +103,8 @@ def test_another_outcome_is_asked_for_at_once(shop: Any, page_of: Callable[..., 
     page.goto(f"{shop.url}/ops")
     expect(page.locator("#experiments thead")).to_contain_text("bought")
     page.get_by_label("Outcome").select_option("cart")
-    expect(page.locator("#experiments thead")).to_contain_text("put into the cart")
-    expect(page.locator("#experiments tbody tr").nth(1)).to_contain_text("too little to tell")
+    expect(page.locator("#experiments thead")).to_contain_text("added to cart")
+    expect(page.locator("#experiments tbody tr").nth(1)).to_contain_text("not enough data")
 
 
 def test_a_split_that_is_not_to_be_trusted_is_a_warning(shop: Any, page_of: Callable[..., Page]) -> None:
@@ -112,8 +112,8 @@ def test_a_split_that_is_not_to_be_trusted_is_a_warning(shop: Any, page_of: Call
     answered(page, sample_ratio={"chi_square": 20.0, "p_value": 7.7e-6, "is_trusted": False}, n_switched=3)
     page.goto(f"{shop.url}/ops")
     warning = page.locator("#experiments .warn")
-    expect(warning).to_contain_text("not as the weights have it (p = 7.7e-6): do not trust these lifts")
-    expect(warning).to_contain_text("3 saw a second arm")
+    expect(warning).to_contain_text("Sample ratio mismatch (p = 7.7e-6): do not trust these lifts")
+    expect(warning).to_contain_text("3 shoppers saw a second arm")
 
 
 def test_quantiles_are_linear_within_their_bucket(ops: Page) -> None:
