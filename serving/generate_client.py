@@ -45,7 +45,14 @@ OPTIONS: Final = (
     *("--input-file-type", "openapi", "--target-python-version", "3.11", "--formatters", "builtin"),
     *("--use-schema-description", "--use-inline-field-description", "--use-single-line-docstring"),
     *("--use-standard-collections", "--use-union-operator", "--use-generic-container-types"),
-    *("--output-datetime-class", "datetime", "--enum-field-as-literal", "all", "--collapse-root-models"),
+    *(
+        "--output-datetime-class",
+        "datetime",
+        "--enum-field-as-literal",
+        "all",
+        "--collapse-root-models",
+        "--strict-nullable",
+    ),
 )
 
 Schema = dict[str, Any]

@@ -291,7 +291,7 @@ class BatchProblem:
 
     status: int
     detail: str
-    errors: Sequence[FieldProblem] | None = field(default_factory=list)
+    errors: Sequence[FieldProblem] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
