@@ -75,12 +75,12 @@ class Shop:
         app = create_app(Settings(), ServiceState(lambda: self._catalogue.live, self._database, keys=lambda: self.keys))
         ready = threading.Event()
 
-        class Told(uvicorn.Server):
+        class ReadyServer(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
                 ready.set()
 
-        self._server = Told(
+        self._server = ReadyServer(
             uvicorn.Config(app, port=self._port, log_config=None, ws="none", timeout_graceful_shutdown=1)
         )
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -140,7 +140,7 @@ def page_of(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callab
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", heard)
-        page.on("request", lambda asked: None if "//127.0.0.1:" in asked.url else wrong.append(asked.url))
+        page.on("request", lambda sent: None if "//127.0.0.1:" in sent.url else wrong.append(sent.url))
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         return page
 

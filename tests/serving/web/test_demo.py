@@ -27,7 +27,7 @@ def settled(page: Page) -> None:
     expect(page.locator('.shelf[aria-busy="true"]')).to_have_count(0)
 
 
-def asked(page: Page, act: Callable[[], Any], path: str = "/v1/recommend") -> None:
+def answered(page: Page, act: Callable[[], Any], path: str = "/v1/recommend") -> None:
     """Waits until what is done has led to a question and the shelves have settled."""
     with page.expect_response(lambda response: path in response.url):
         act()
@@ -46,9 +46,9 @@ def is_keyboard(name: str) -> bool:
     return KEYBOARD.search(name) is not None
 
 
-def height_of_keyboards(found: list[str]) -> float:
+def height_of_keyboards(titles: list[str]) -> float:
     """The sum of 1 / place over the keyboards of a list."""
-    return sum(1 / place for place, name in enumerate(found, 1) if is_keyboard(name))
+    return sum(1 / place for place, name in enumerate(titles, 1) if is_keyboard(name))
 
 
 def test_a_visitor_who_opens_three_keyboards_sees_keyboards_move_up(shop: Any, page_of: Callable[..., Page]) -> None:
@@ -57,13 +57,13 @@ def test_a_visitor_who_opens_three_keyboards_sees_keyboards_move_up(shop: Any, p
     page.goto(f"{shop.url}/demo{KEYBOARDS}")
     settled(page)
     for number in range(3):
-        with page.expect_response(lambda response: response.url.endswith("/v1/events")) as told:
+        with page.expect_response(lambda response: response.url.endswith("/v1/events")) as sent:
             page.locator("#sells .card-open").nth(number).click()
-        assert told.value.status == 202
+        assert sent.value.status == 202
         expect(page.locator("#product-title")).to_be_focused()
         settled(page)
         page.keyboard.press("Escape")
-    asked(page, lambda: page.get_by_role("link", name="All").click())
+    answered(page, lambda: page.get_by_role("link", name="All").click())
     page.wait_for_load_state("networkidle")  # closing the product has asked, too, and its answer may come first
     settled(page)
     after = names(page)
@@ -77,7 +77,7 @@ def test_a_visitor_who_opens_three_keyboards_sees_keyboards_move_up(shop: Any, p
 def test_shelves_change_in_place_and_say_what_is_new(shop: Any, page_of: Callable[..., Page]) -> None:
     page = opened(page_of(), shop.url)
     clicked, *others = ids(page)
-    asked(page, lambda: page.locator("#for-you .card-open").first.click())
+    answered(page, lambda: page.locator("#for-you .card-open").first.click())
     expect(page.locator("#for-you h2")).to_have_text("For you")
     now = ids(page)
     assert clicked not in now  # it was seen
@@ -101,13 +101,13 @@ def test_what_is_bought_leaves_the_cart_and_is_told(shop: Any, page_of: Callable
     page = opened(page_of(), shop.url)
     item = ids(page, "#trending")[0]
     card = page.locator(f'#trending [data-item="{item}"]')
-    asked(page, lambda: card.get_by_role("button", name="Add to cart").click())
+    answered(page, lambda: card.get_by_role("button", name="Add to cart").click())
     expect(page.locator("#cart-count")).to_have_text("1")
     expect(page.locator("#complements h2")).to_have_text("Goes with your cart")
     card.get_by_role("button", name="In the cart").click()
-    with page.expect_request(lambda request: "purchase" in (request.post_data or "")) as told:
+    with page.expect_request(lambda request: "purchase" in (request.post_data or "")) as sent:
         page.get_by_role("button", name="Buy all").click()
-    (event,) = told.value.post_data_json["events"]
+    (event,) = sent.value.post_data_json["events"]
     assert (event["event_type"], event["item_id"]) == ("purchase", item)
     assert event["value"] > 0
     expect(page.get_by_text("Your cart is empty.")).to_be_visible()
@@ -115,9 +115,9 @@ def test_what_is_bought_leaves_the_cart_and_is_told(shop: Any, page_of: Callable
 
 def test_what_is_shown_is_told_once_with_its_list_and_place(shop: Any, page_of: Callable[..., Page]) -> None:
     page = page_of(height=2600)
-    with page.expect_request(lambda request: "impression" in (request.post_data or "")) as told:
+    with page.expect_request(lambda request: "impression" in (request.post_data or "")) as sent:
         opened(page, shop.url)
-    seen = [event for event in told.value.post_data_json["events"] if event["event_type"] == "impression"]
+    seen = [event for event in sent.value.post_data_json["events"] if event["event_type"] == "impression"]
     places = [(event["recommendation_id"], event["position"]) for event in seen]
     assert len(set(places)) == len(places) >= 12
     assert min(position for _, position in places) == 0
@@ -129,7 +129,7 @@ def test_a_known_shopper_is_picked_and_gets_another_list(shop: Any, page_of: Cal
     page.locator("#shopper").click()
     first = page.locator("#shopper-list .shopper").first
     user_id = first.locator(".shopper-id").inner_text()
-    asked(page, first.click)
+    answered(page, first.click)
     expect(page.locator("#shopper-name")).to_have_text(user_id)
     assert ids(page) != stranger
     page.reload()
@@ -146,20 +146,20 @@ def test_a_whole_visit_goes_by_keyboard(shop: Any, page_of: Callable[..., Page])
     card = page.locator("#for-you .card-open").first
     expect(card).to_be_focused()
     assert card.evaluate("element => getComputedStyle(element).outlineWidth") == "3px"
-    kept = ids(page)[1]
-    asked(page, lambda: page.keyboard.press("Enter"))
+    second = ids(page)[1]
+    answered(page, lambda: page.keyboard.press("Enter"))
     expect(page.locator("#product-title")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.locator("#product")).to_be_hidden()
     expect(page.locator("#for-you .card-open").first).to_be_focused()
     page.keyboard.press("Tab")
-    asked(page, lambda: page.keyboard.press("Space"))
+    answered(page, lambda: page.keyboard.press("Space"))
     expect(page.locator("#cart-count")).to_have_text("1")
     assert page.evaluate("document.activeElement.closest('#for-you') !== null")
-    assert kept
+    assert second
     page.locator("#search-field").focus()
     page.keyboard.type("keyboard")
-    asked(page, lambda: page.keyboard.press("Enter"), "/v1/search")
+    answered(page, lambda: page.keyboard.press("Enter"), "/v1/search")
     expect(page.locator("#results h2")).to_have_text("Results for “keyboard”")
     page.locator("#shopper").focus()
     page.keyboard.press("Enter")
@@ -226,14 +226,14 @@ def test_texts_stand_out_from_what_is_behind_them(shop: Any, page_of: Callable[.
     page = opened(page_of(color_scheme=scheme, reduced_motion="reduce"), shop.url)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(20, 21, 19)") == (scheme == "dark")
-    asked(page, lambda: page.locator("#for-you .card-open").first.click())
+    answered(page, lambda: page.locator("#for-you .card-open").first.click())
     expect(page.locator("#product-beside h3").first).to_be_visible()
     assert page.evaluate(CONTRAST) == []
 
 
 def test_nothing_moves_for_those_who_ask_for_calm(shop: Any, page_of: Callable[..., Page]) -> None:
     page = opened(page_of(reduced_motion="reduce"), shop.url)
-    asked(page, lambda: page.locator("#for-you .card-open").first.click())
+    answered(page, lambda: page.locator("#for-you .card-open").first.click())
     assert page.evaluate("document.getAnimations().length") == 0
 
 
@@ -251,7 +251,7 @@ def test_hostile_titles_and_queries_are_shown_as_they_are_written(shop: Any, pag
     expect(page.locator("#product-title")).to_have_text(HOSTILE)
     expect(page.locator("#because h2")).to_contain_text("<img src=x onerror=")
     page.locator("#search-field").fill(f"lamp {HOSTILE}")
-    asked(page, lambda: page.keyboard.press("Enter"), "/v1/search")
+    answered(page, lambda: page.keyboard.press("Enter"), "/v1/search")
     expect(page.locator("#results h2")).to_have_text(f"Results for “lamp {HOSTILE}”")
     assert page.locator("#main img, #panel img, #main script, #panel script").count() == 0
     assert "broken in" not in page.evaluate("document.title.split('–')[1]")
@@ -272,7 +272,7 @@ def test_what_is_sold_out_stays_in_the_cart_and_is_not_bought(shop: Any, page_of
     page = opened(page_of(), shop.url)
     item = ids(page, "#trending")[2]
     card = page.locator(f'#trending [data-item="{item}"]')
-    asked(page, lambda: card.get_by_role("button", name="Add to cart").click())
+    answered(page, lambda: card.get_by_role("button", name="Add to cart").click())
     shop.change(item, available=False)
     page.locator("a", has_text="Cart").click()
     line = page.locator(f'.lines [data-item="{item}"]')

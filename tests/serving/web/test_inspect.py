@@ -59,33 +59,33 @@ def test_the_map_is_drawn_and_its_legend_switches_groups_off(inspect: Page, item
 def test_an_item_is_found_and_its_neighbours_lead_on(inspect: Page, item_ids: list[str]) -> None:
     inspect.get_by_role("searchbox").fill(item_ids[0])
     inspect.keyboard.press("Enter")
-    found = inspect.get_by_role("main")
-    found.get_by_role("link").first.click()
-    expect(found.locator(".facts span").first).to_have_text(item_ids[0])
+    main = inspect.get_by_role("main")
+    main.get_by_role("link").first.click()
+    expect(main.locator(".facts span").first).to_have_text(item_ids[0])
     for space in ("text", "cf", "fused"):
-        expect(found.locator(f"[data-space={space}]")).to_be_visible()
-    near = found.locator("[data-space=fused] li")
+        expect(main.locator(f"[data-space={space}]")).to_be_visible()
+    near = main.locator("[data-space=fused] li")
     expect(near).to_have_count(10)
     expect(inspect.locator("#map-marks .opened")).to_have_count(1)
     named = near.first.locator("a").inner_text()
     near.first.locator("a").click()
-    expect(found.get_by_role("heading", level=1)).to_have_text(named)
-    expect(found.get_by_role("heading", level=1)).to_be_focused()
+    expect(main.get_by_role("heading", level=1)).to_have_text(named)
+    expect(main.get_by_role("heading", level=1)).to_be_focused()
     inspect.go_back()
-    expect(found.locator(".facts span").first).to_have_text(item_ids[0])
+    expect(main.locator(".facts span").first).to_have_text(item_ids[0])
 
 
 def test_a_shopper_has_a_history_and_a_list_with_its_reasons(inspect: Page) -> None:
-    found = inspect.get_by_role("main")
-    first = found.get_by_role("link").first
+    main = inspect.get_by_role("main")
+    first = main.get_by_role("link").first
     user_id = first.inner_text()
     first.click()
-    expect(found.get_by_role("heading", level=1)).to_have_text(user_id)
-    places = found.get_by_role("region", name="List").locator(".place")
+    expect(main.get_by_role("heading", level=1)).to_have_text(user_id)
+    places = main.get_by_role("region", name="List").locator(".place")
     expect(places).to_have_count(10)
     places.first.get_by_text("Score details").click()
     expect(places.first.locator(".bar").first).to_be_visible()
-    expect(found.get_by_role("region", name="History").locator("li").first).to_contain_text(
+    expect(main.get_by_role("region", name="History").locator("li").first).to_contain_text(
         re.compile(r"\d{4}-\d\d-\d\d")
     )
 
@@ -93,14 +93,14 @@ def test_a_shopper_has_a_history_and_a_list_with_its_reasons(inspect: Page) -> N
 def test_keys_move_the_map_and_open_what_is_in_its_middle(inspect: Page) -> None:
     inspect.locator("#map").focus()
     settle(inspect)
-    told = inspect.locator("#map-name")
+    name_under = inspect.locator("#map-name")
     for _ in range(40):
-        inspect.keyboard.press("ArrowRight" if told.inner_text() == "" else "+")
+        inspect.keyboard.press("ArrowRight" if name_under.inner_text() == "" else "+")
         settle(inspect)
-        if told.inner_text():
+        if name_under.inner_text():
             break
         inspect.keyboard.press("ArrowUp")
-    name = told.inner_text()
+    name = name_under.inner_text()
     assert name
     inspect.keyboard.press("Enter")
     expect(inspect.get_by_role("main").get_by_role("heading", level=1)).to_contain_text(name[:40])
@@ -142,18 +142,18 @@ def test_an_unknown_id_is_told_with_the_nearest(
     shop: Any, page_of: Callable[..., Page], where: str, words: str
 ) -> None:
     page = opened(shop, page_of(), where)
-    found = page.get_by_role("main")
-    expect(found).to_contain_text(words)
-    found.get_by_role("link").first.click()
-    expect(found.locator(".facts").first).to_be_visible()
+    main = page.get_by_role("main")
+    expect(main).to_contain_text(words)
+    main.get_by_role("link").first.click()
+    expect(main.locator(".facts").first).to_be_visible()
 
 
 def test_words_that_nothing_has_name_the_nearest_ids(inspect: Page) -> None:
     inspect.get_by_role("searchbox").fill("qqqq")
     inspect.get_by_role("button", name="Find").click()
-    found = inspect.get_by_role("main")
-    expect(found.get_by_role("heading", level=1)).to_have_text("No results for “qqqq”")
-    expect(found.get_by_role("link")).not_to_have_count(0)
+    main = inspect.get_by_role("main")
+    expect(main.get_by_role("heading", level=1)).to_have_text("No results for “qqqq”")
+    expect(main.get_by_role("link")).not_to_have_count(0)
 
 
 def test_a_phone_has_all_of_it_in_one_column(shop: Any, page_of: Callable[..., Page], item_ids: list[str]) -> None:

@@ -67,13 +67,13 @@ def test_no_experiments_are_invented(ops: Page) -> None:
 
 def answered(page: Page, **changed: Any) -> None:
     """Let the service tell of the experiment of the documentation, with a third arm, and with these fields."""
-    told = copy.deepcopy(EXPERIMENTS_EXAMPLE)
-    (experiment,) = told["experiments"]
+    answer = copy.deepcopy(EXPERIMENTS_EXAMPLE)
+    (experiment,) = answer["experiments"]
     worse = {"arm": "without-trees", "rate": 0.079, "rate_lift": {"lift": -0.0125, "low": -0.14, "high": 0.131}}
     experiment["arms"].append(experiment["arms"][1] | worse)
     experiment |= changed
-    page.route("**/v1/experiments?metric=purchase", lambda route: route.fulfill(json=told))
-    carts = copy.deepcopy(told) | {"metric": "cart"}
+    page.route("**/v1/experiments?metric=purchase", lambda route: route.fulfill(json=answer))
+    carts = copy.deepcopy(answer) | {"metric": "cart"}
     carts["experiments"][0]["arms"][1]["rate_lift"] = None
     page.route("**/v1/experiments?metric=cart", lambda route: route.fulfill(json=carts))
 
@@ -118,19 +118,19 @@ def test_a_split_that_is_not_to_be_trusted_is_a_warning(shop: Any, page_of: Call
 
 def test_quantiles_are_linear_within_their_bucket(ops: Page) -> None:
     counts = "m.buckets(m.parsed(given[0]), 'took', (labels) => labels.route === 'a')"
-    found = worked_out(
+    result = worked_out(
         ops, "prometheus.js", f"[0.3, 0.75, 0.99].map((share) => m.quantile(share, {counts}))", EXPOSITION
     )
     # 30 of 60 in (0, 10] ms; 15 of 30 in (10, 20]; the last bucket has no end.
-    assert found == pytest.approx([0.005, 0.015, 0.02])
+    assert result == pytest.approx([0.005, 0.015, 0.02])
     assert worked_out(ops, "prometheus.js", "m.quantile(0.5, new Map([[1, 0], [Infinity, 0]]))") is None
 
 
 def test_labels_with_quotes_are_read(ops: Page) -> None:
-    found = worked_out(
+    result = worked_out(
         ops, "prometheus.js", "m.sum(m.parsed(given[0]), 'took_bucket', ({ route }) => route === 'b \"c\"')", EXPOSITION
     )
-    assert found == 3
+    assert result == 3
 
 
 def test_counts_that_fall_are_a_new_start_and_no_traffic(ops: Page) -> None:
