@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from recsys import config
 from recsys.errors import StoreError
 from recsys.interactions import positions
+from recsys.release_files import ARRAYS
 
-ARRAYS: Final = ("together_shoppers", "together_strength", "together_indices", "together_indptr")
 MAX_BASKET: Final = 200
 """Newest purchases of a shopper that are paired: a reseller's thousands say little and cost their square."""
 

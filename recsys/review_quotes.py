@@ -12,9 +12,8 @@ import polars as pl
 
 from recsys.errors import StoreError
 from recsys.interactions import positions
+from recsys.release_files import QUOTES_FILE, VECTORS_FILE
 
-QUOTES_FILE: Final = "quotes.parquet"
-VECTORS_FILE: Final = "quotes.npy"
 _INT8_MAX: Final = 127.0
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from features.store.release import TEXTS_FILE
 from features.store.store import Release
-from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE
+from recsys.release_files import QUOTES_FILE, VECTORS_FILE
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from recsys.cooccurrence import ARRAYS
 from recsys.errors import StoreError
-from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE
+from recsys.release_files import ARRAYS, QUOTES_FILE, VECTORS_FILE
 from recsys.source_names import current_source
 
 QUOTE_FILES: Final = (QUOTES_FILE, VECTORS_FILE)

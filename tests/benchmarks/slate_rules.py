@@ -33,7 +33,8 @@ from recsys.model import Model
 from recsys.properties import Properties
 from recsys.query import Query
 from recsys.recommend import Recommender
-from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE, Evidence
+from recsys.release_files import QUOTES_FILE, VECTORS_FILE
+from recsys.review_quotes import Evidence
 from recsys.rules import Boost, Pin, Rules
 from recsys.workspace import Workspace
 

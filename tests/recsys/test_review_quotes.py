@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from recsys.errors import StoreError
-from recsys.review_quotes import QUOTES_FILE, VECTORS_FILE, Evidence
+from recsys.release_files import QUOTES_FILE, VECTORS_FILE
+from recsys.review_quotes import Evidence
 
 ITEMS = pl.Series(["lamp", "mouse", "rug"])
 QUOTES = pl.DataFrame(
