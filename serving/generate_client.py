@@ -65,11 +65,12 @@ def openapi_document() -> dict[str, Any]:
     from recsys.config import Settings
     from recsys.workspace import Workspace
     from serving.api import create_app
+    from serving.state import ServiceState
 
     with tempfile.TemporaryDirectory() as folder:
         database = open_live_database(Workspace(Path(folder)), "")
         try:
-            return create_app(lambda: None, Settings(), database).openapi()
+            return create_app(Settings(), ServiceState(lambda: None, database)).openapi()
         finally:
             database.close()
 

@@ -343,19 +343,19 @@ def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A sample storefront after two nights, the second three days after the first; tests only read it."""
     workspace = Workspace(tmp_path_factory.mktemp("nights") / "shop")
     sample = make_sample(workspace.sample, n_products=120, n_shoppers=250, days=20, seed=1)
-    live_two_nights(workspace, sample, NIGHT - timedelta(days=3))
+    publish_two_releases(workspace, sample, NIGHT - timedelta(days=3))
     return workspace
 
 
-def live_two_nights(workspace: Workspace, source: SourceSpec, first: datetime) -> None:
+def publish_two_releases(workspace: Workspace, source: SourceSpec, first: datetime) -> None:
     """Ingest the source into the workspace, and publish a release as of `first` and one of all that there is."""
     # Lists of so small a shop may show half as many items from one night to the next.
     chosen = {**SMALL, "gate": {"max_coverage_loss": 1.0}}
     settings = Settings.model_validate(chosen)
     workspace.root.mkdir(exist_ok=True)
     sections = [
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(one)}\n" for key, one in own.items())
-        for name, own in chosen.items()
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
+        for name, section in chosen.items()
     ]
     workspace.settings_file.write_text("".join(sections))
     ingest(workspace, source, settings.ingest, NIGHT)

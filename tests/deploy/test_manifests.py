@@ -27,6 +27,8 @@ PODS = [pod for manifest in manifests().values() for pod in pod_specs(manifest)]
 CONTAINERS = [container for pod in PODS for container in pod["containers"]]
 SECRET = re.compile(r"KEY|TOKEN|PASSWORD|SECRET|_URL", re.IGNORECASE)
 
+METRICS_PATH = "/metrics"
+
 
 def cluster_specs(node: Any) -> list[Manifest]:
     """Every Ray cluster below `node`."""
@@ -105,13 +107,13 @@ def test_ports_are_those_of_the_service(served: dict[str, Any]) -> None:
     assert metrics["command"][3:] == ["--port", str(exporter.PORT)]
     assert [port["containerPort"] for port in metrics["ports"]] == [exporter.PORT]
     (endpoint,) = of_kind("PodMonitor")["spec"]["podMetricsEndpoints"]
-    assert (endpoint["port"], endpoint["path"]) == (metrics["ports"][0]["name"], exporter.PATH)
+    assert (endpoint["port"], endpoint["path"]) == (metrics["ports"][0]["name"], METRICS_PATH)
     opened = {port["port"] for rule in of_kind("NetworkPolicy")["spec"]["ingress"] for port in rule.get("ports", ())}
     assert opened == {8265, ServeSettings().port, exporter.PORT}
 
 
 def test_probes_ask_for_routes_that_there_are() -> None:
-    paths = {exporter.PATH, *create_app(Settings(), ServiceState(lambda: None)).openapi()["paths"]}
+    paths = {METRICS_PATH, *create_app(Settings(), ServiceState(lambda: None)).openapi()["paths"]}
     probes = [
         (container, container[probe]["httpGet"])
         for container in CONTAINERS

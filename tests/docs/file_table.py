@@ -17,8 +17,11 @@ END: Final = "<!-- file table: end -->"
 
 
 def summary(path: str) -> str:
-    """The first paragraph of a module's docstring as one line, without its full stop."""
-    docstring = ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
+    """The first paragraph of a module's docstring as one line, without its full stop; of a generated module without a
+    docstring, its first comment."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    comment = source.splitlines()[0].removeprefix("# ") if source.startswith("# Generated") else ""
+    docstring = ast.get_docstring(ast.parse(source)) or comment.split(" with digest")[0]
     return " ".join(docstring.split("\n\n")[0].split()).removesuffix(".").replace("|", "\\|")
 
 

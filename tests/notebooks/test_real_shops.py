@@ -8,7 +8,7 @@ from typing import cast
 
 import polars as pl
 import pytest
-from conftest import live_two_nights
+from conftest import publish_two_releases
 from notebooks_run import NOTEBOOKS, run_notebooks
 from shared_data import SHARED_DATA, needs_shared_data
 
@@ -30,7 +30,7 @@ def beauty(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     items = pl.read_parquet(SHARED_DATA / "amazon_beauty" / "items.parquet").join(purchases, on="asin", how="semi")
     columns = {"events.item_id": "asin", "catalog.item_id": "asin", "catalog.category": "categories"}
     source = written(folder, {"events": purchases, "catalog": items}, columns, {"events.event_type": "purchase"})
-    live_two_nights(Workspace(folder / "shop"), source, purchases["timestamp"].max() - timedelta(days=100))
+    publish_two_releases(Workspace(folder / "shop"), source, purchases["timestamp"].max() - timedelta(days=100))
     return Workspace(folder / "shop")
 
 
@@ -46,7 +46,7 @@ def hasaki(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     source = written(folder, tables, columns | {"catalog.price": "price_vnd"})
     newest = cast(datetime, reviews["ts"].max())
     first = newest.replace(tzinfo=UTC) - timedelta(days=100)
-    live_two_nights(Workspace(folder / "shop"), source, first)
+    publish_two_releases(Workspace(folder / "shop"), source, first)
     return Workspace(folder / "shop")
 
 
