@@ -71,7 +71,7 @@ class ListService:
         recorder: AnswerRecorder | None,
         erased_users: Container[object] = (),
     ) -> None:
-        self._ready = ready
+        self.ready_release = ready
         self._arm_release = arm_release
         self._settings = settings
         self._live = live
@@ -119,7 +119,7 @@ class ListService:
         While that release is not loaded, its shoppers are in no arm, all of them: the sample ratio check then reports a
         mismatch. Counting lists of another release would hide it.
         """
-        active = self._ready()
+        active = self.ready_release()
         if assignment is None or not assignment.settings.release:
             return assignment, active
         arm_release = self._arm_release(assignment.settings.release)

@@ -155,7 +155,7 @@ class ReleaseWatch(Watch):
         log.error("release not loaded id=%s error=%s", release_id, error, exc_info=trace)
 
 
-def _ready(live: Callable[[], ActiveRelease | None]) -> ActiveRelease:
+def ready_release(live: Callable[[], ActiveRelease | None]) -> ActiveRelease:
     current = live()
     if current is None:
         raise ProblemError(

@@ -24,7 +24,7 @@ from serving.lists.service import ListService
 from serving.live.context import LiveContext
 from serving.live.event_writer import EventWriter
 from serving.live.experiment_reports import ExperimentReports
-from serving.releases.active import ActiveRelease, _ready
+from serving.releases.active import ActiveRelease, ready_release
 from serving.releases.item_map import ItemMaps
 from serving.releases.replay import served_alone
 from serving.routes.web_files import WebFile, web_files
@@ -80,7 +80,7 @@ class Services:
             past_releases=state.past_releases or served_alone(state.active),
             erased_users=state.erased_users,
             lists=ListService(
-                lambda: _ready(state.active),
+                lambda: ready_release(state.active),
                 state.arm_release,
                 settings,
                 None if database is None else database.context,
@@ -94,7 +94,7 @@ class Services:
 
     def ready(self) -> ActiveRelease:
         """The release that answers now. Raises ProblemError (503) while none is loaded."""
-        return _ready(self.active)
+        return ready_release(self.active)
 
     async def unavailable_ids(self, active: ActiveRelease) -> frozenset[str]:
         """Ids of items that no list may hold, whatever the release says."""
