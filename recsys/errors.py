@@ -1,20 +1,4 @@
 """The errors a person is meant to read.
-import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Final
-import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from features.workspace.location import checked_place
-from recsys.config import Settings
-from recsys.errors import DataError
-from recsys.settings_file import find_settings, load_settings
-from recsys.workspace import Workspace
 
 Each message names the thing, the count, an example and the remedy, on one line. The command line prints it and
 leaves with exit code 2; the service answers it as JSON. Any other exception is a defect and keeps its traceback.
