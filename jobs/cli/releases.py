@@ -14,7 +14,6 @@ from rich.table import Table
 
 from features.workspace.location import NIGHT, reading, working
 from jobs.cli.options import ConfigOption, JsonOption, WorkspaceOption, clock, print_json, settings_of
-from jobs.gate.records import GATE, GateRecord
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from features.store.diff import ReleaseDiff
     from features.store.manifest import Manifest
+    from jobs.gate.records import GateRecord
 
 # Imports inside the functions: lancedb and torch take seconds to import, and `recsys --help` must be fast.
 
@@ -60,23 +60,18 @@ def list_command(workspace: WorkspaceOption, as_json: JsonOption = False) -> Non
 def show_command(release: ReleaseArgument, workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
     """Show one release: inputs, tables and files, quality of its lists, and the verdict of the release gate."""
     from features.store.store import Store
+    from jobs.gate.records import GATE
 
     with reading(workspace, "runs") as place:
         store = Store(place)
         manifest = store.open(_named(release), verify=False).manifest
     folder = place.releases / manifest.release_id
     sizes = {name: (folder / name).stat().st_size for name in manifest.files if (folder / name).is_file()}
-    verdict = _verdict(place, manifest.release_id)
+    verdict = GATE.find(place.runs / manifest.release_id)
     if as_json:
         served = manifest.release_id == store.current_id()
-        print_json(
-            asdict(manifest)
-            | {
-                "current": served,
-                "file_bytes": sizes,
-                "gate": GATE.adapter.dump_python(verdict, mode="json") if verdict else None,
-            }
-        )
+        gate = GATE.adapter.dump_python(verdict, mode="json") if verdict else None
+        print_json(asdict(manifest) | {"current": served, "file_bytes": sizes, "gate": gate})
         return
     console = Console()
     is_served = manifest.release_id == store.current_id()
@@ -183,10 +178,6 @@ def _bytes_of(place: Workspace) -> int:
 
 def _named(release: str) -> str | None:
     return None if release == "current" else release
-
-
-def _verdict(place: Workspace, release_id: str) -> GateRecord | None:
-    return GATE.find(place.runs / release_id)
 
 
 def _report(place: Workspace, release_id: str) -> str:

@@ -84,7 +84,7 @@ def events(draw: st.DrawFn) -> list[Event]:
 
 
 SETTINGS = st.builds(
-    InteractionsSettings, returned=st.sampled_from([0.0, 0.2, 1.0]), search=st.sampled_from([0.0, 0.5])
+    InteractionsSettings, return_factor=st.sampled_from([0.0, 0.2, 1.0]), search=st.sampled_from([0.0, 0.5])
 )
 PLAIN = InteractionsSettings()
 

@@ -20,7 +20,7 @@ from recsys.query import Profile, QueryReader
 from recsys.repeats import Repeats
 from recsys.users import history_table, users_from_table
 from recsys.workspace import Workspace
-from serving.lists.conversion import to_query
+from serving.lists.query import to_query
 from serving.live.context import RecentEvents, after_events
 from serving.schemas.lists import RecommendRequest, SessionEvent
 
