@@ -35,7 +35,7 @@ def test_from_nothing_to_three_personal_lists(tmp_path: Path) -> None:
     (workspace / "recsys.toml").write_text(settings)
     shown = run("jobs.cli.demo", "--workspace", str(workspace), "--port", str(free_port()), "--once")
     assert shown.count("POST /v1/recommend") == 3
-    assert shown.count("answered in") == 3
+    assert shown.count("\ntook ") == 3
     (release,) = json.loads(run("jobs", "releases", "list", "--json", "--workspace", str(workspace)))
     assert release["release_id"] in shown
     assert release["rows"]["items"] == 60

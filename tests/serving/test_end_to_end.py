@@ -32,9 +32,11 @@ from features.workspace.api_keys import Scope, create_key, revoke_key
 from features.workspace.location import NIGHT, editing, working
 from recsys import candidates, config
 from recsys.config import Settings
+from recsys.cooccurrence import CoPurchases
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.repeats import Repeats
+from recsys.review_quotes import Evidence
 from recsys.users import HISTORY
 from recsys.whitening import Whitening
 from recsys.workspace import Workspace
@@ -80,6 +82,8 @@ def publish(root: Path, release_id: str) -> None:
     )
     folder = root / "draft" / release_id
     model.save(folder)
+    CoPurchases.none(6).save(folder)
+    Evidence.none(6).save(folder)
     np.save(folder / TEXTS_FILE, np.zeros((0, encoder.dim), dtype=np.float32))
     (folder / SETTINGS_FILE).write_text(Settings().model_dump_json())
     bought = [item_entry("boot", at=AS_OF)]

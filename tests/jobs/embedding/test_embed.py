@@ -125,7 +125,7 @@ def test_progress_and_log_count_the_texts(
         embed_texts(workspace, table(sentences(10)), tiny, SHARDS_OF_4, lambda *done: seen.append(done))
     assert seen == [(4, 10), (8, 10), (10, 10)]
     assert [message.split(" texts_per_s")[0] for message in caplog.messages[:3]] == [
-        f"embed shard done={done} of=10" for done in (4, 8, 10)
+        f"embed_shard done={done} of=10" for done in (4, 8, 10)
     ]
 
 
@@ -162,7 +162,7 @@ KILLED_RUN = """
 import sys
 from pathlib import Path
 import jobs.embedding.embed
-from recsys.config import Embed, Encoder
+from recsys.config import EmbedSettings, EncoderSettings
 from recsys.workspace import Workspace
 sys.path.insert(0, {tests!r})
 from test_embed import sentences, table
@@ -172,8 +172,8 @@ def wait_to_be_killed(done, total):
     sys.stdin.read()
 
 jobs.embedding.embed.embed_texts(
-    Workspace(Path({root!r})), table(sentences(20)), Encoder(model={model!r}, precision="fp32"),
-    Embed(shard_texts=4, inline_texts=1000), wait_to_be_killed,
+    Workspace(Path({root!r})), table(sentences(20)), EncoderSettings(model={model!r}, precision="fp32"),
+    EmbedSettings(shard_texts=4, inline_texts=1000), wait_to_be_killed,
 )
 """
 

@@ -208,7 +208,7 @@ def test_a_run_on_a_cluster_publishes_what_a_run_on_one_machine_does(
         assert (step.name, step.key, step.counts) == (step_alone.name, step_alone.key, step_alone.counts)
         assert step.peak_mb > 0
     assert Store(workspace).open().manifest.files == Store(alone).open().manifest.files
-    pids = dict(re.findall(r"step started step=(\w+) host=\S+ pid=(\d+)", caplog.text))
+    pids = dict(re.findall(r"step_started step=(\w+) host=\S+ pid=(\d+)", caplog.text))
     assert list(pids) == [step.name for step in STEPS]
     assert str(os.getpid()) not in pids.values()
     assert pids["ingest"] != pids["learn"]

@@ -241,7 +241,7 @@ def test_the_encoder_of_a_run_is_resolved_once_and_handed_to_its_steps(
         calls.append(settings)
         return resolve_path(place, settings)
 
-    monkeypatch.setattr(jobs.nightly.run, "located", counted)
+    monkeypatch.setattr(jobs.nightly.run, "resolve_path", counted)
     another(Choice(since="embed"))
     assert len(calls) == 1
 

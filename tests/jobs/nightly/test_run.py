@@ -105,7 +105,9 @@ def second_night(published_shop: PublishedShop, tmp_path_factory: pytest.TempPat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs.nightly.steps, "fit_model", fit_and_tell)
         patch.setattr(
-            jobs.nightly.steps, "publish", lambda store, place, trained, *rest: held.append(trained) or fail()
+            jobs.nightly.steps,
+            "publish",
+            lambda _store, _place, _id, trained, *_: held.append(trained) or fail(),
         )
         with pytest.raises(StoreError, match="stop here"):
             choice = Choice(since="publish")  # by itself it would not publish the same once more
@@ -340,7 +342,9 @@ def test_a_run_takes_the_events_and_item_changes_that_the_service_has_stored(
     held: list[TrainedRelease] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            jobs.nightly.steps, "publish", lambda store, place, trained, *rest: held.append(trained) or fail()
+            jobs.nightly.steps,
+            "publish",
+            lambda _store, _place, _id, trained, *_: held.append(trained) or fail(),
         )
         with pytest.raises(StoreError, match="stop here"):
             nightly(workspace, published_shop.settings, None, NIGHT + timedelta(days=1), lambda *_: None)
