@@ -16,16 +16,13 @@ from conftest import NIGHT, PublishedShop
 import jobs.nightly.report.page
 import jobs.nightly.steps
 from features.workspace.erased_users import add_erased
-from features.workspace.training_curves import TRAINING_FILE, note_epoch, read_epochs
+from features.workspace.training_curves import read_epochs
 from jobs.erase.leak_search import Needles, holds_any
 from jobs.erase.workspace_files import erase_from_runs
 from jobs.nightly.record import REPORT_FILE, RUN_FILE, RunRecord, StepRun, new_run_id, read_runs, write_run
 from jobs.nightly.report.page import render_report, write_report
-from jobs.nightly.report.plots import Bar, Line, Point, Usual, bar_plot, line_plot
-from jobs.nightly.report.text import seconds
 from jobs.nightly.run import Choice, nightly
 from recsys.errors import StoreError
-from recsys.sequence.training import Epoch
 from recsys.workspace import Workspace
 
 DAY = timedelta(days=1)
@@ -308,55 +305,10 @@ def test_the_second_run_is_compared_with_the_first(two_nights: Workspace) -> Non
     assert tags.seen.count("svg") > 8 and tags.addresses == []
 
 
-def test_repeated_epochs_are_recorded_once(tmp_path: Path) -> None:
-    for number in (1, 2, 3, 2, 3):  # cut off in the third, after a checkpoint of the first
-        note_epoch(tmp_path, "first", Epoch(number, 4, 3.0 / number, 0.1 * number))
-    note_epoch(tmp_path, "fit", Epoch(1, 4, 3.0, None))
-    epochs_by_fit = read_epochs(tmp_path)
-    assert [epoch.number for epoch in epochs_by_fit["first"]] == [1, 2, 3]
-    assert epochs_by_fit["fit"] == [Epoch(1, 4, 3.0, None)]
-    (tmp_path / TRAINING_FILE).write_text("{")
-    assert read_epochs(tmp_path) == {}
-
-
-def test_an_epoch_that_cannot_be_noted_does_not_end_the_training(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    note_epoch(tmp_path / "file" / "run", "first", Epoch(1, 4, 3.0, None))
-
-
-@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [5.0, 5.0], [1e-9, 1e9], [-3.0, 2.0], [0.99, 1.01], [7.0] * 40])
-def test_every_point_stands_within_its_plot(values: list[float]) -> None:
-    points = [Point("1 Jan", value, value - 1.0, value + 1.0) for value in values]
-    plot = line_plot("a <b>", [Line("", points)], str)
-    assert "a &lt;b&gt;" in plot and "<b>" not in plot and "nan" not in plot
-    for across, down in re.findall(r'c[xy]="([-\d.]+)" c[xy]="([-\d.]+)"', plot):
-        assert 40 <= float(across) <= 340 and 0 <= float(down) <= 170
-
-
-def test_ticks_of_a_narrow_range_have_different_labels() -> None:
-    plot = line_plot("", [Line("", [Point("1", 0.02270), Point("2", 0.02275)])], lambda value: f"{value:.3f}")
-    labels = re.findall(r'text-anchor="end">(\.\d+)<', plot)
-    assert len(labels) >= 3 and len(set(labels)) == len(labels)
-
-
 def test_commands_are_set_as_code_and_titles_stay_text(workspace: Workspace) -> None:
     run = run_of(workspace, 0, "read", status="failed", error="`<i>` failed")
     page = render_report(workspace, run)
     assert "<code>recsys nightly --resume</code>" in page and "<code>&lt;i&gt;</code>" in page
-
-
-def test_bars_end_within_their_plot_and_nothing_is_drawn_of_nothing() -> None:
-    assert line_plot("", [Line("", [])], str) == bar_plot("", [], str) == ""
-    plot = bar_plot("time", [Bar("embed", 2.0, Usual(1.0, 5.0, 8.0)), Bar("fit", 0.0, None)], seconds)
-    assert "embed 2.0 s, usually 1.0 s to 8.0 s; fit 0.0 s" in plot
-    assert max(float(width) for width in re.findall(r'width="([\d.]+)"', plot)) < 340
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.04, "0.0 s"), (9.9, "9.9 s"), (12.4, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")]
-)
-def test_times_of_any_length_are_short(value: float, text: str) -> None:
-    assert seconds(value) == text
 
 
 def test_figures_that_this_run_lacks_are_not_drawn(workspace: Workspace) -> None:
