@@ -1,7 +1,7 @@
 """A storefront of five items that fits in one's head; tests of the recommender read their answers off it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,25 @@ from recsys.config import InteractionsSettings, NewItemsSettings, RecommendSetti
 from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.properties import Properties
+from recsys.query import Query
 from recsys.rank_features import ITEM_FEATURES
+from recsys.ranking import Ranker
 from recsys.recommend import Recommender
 from recsys.repeats import Repeats
 from recsys.sequence import SequenceModel
 from recsys.sequence.network import Network, Shape
+from recsys.slate import Slate
 from recsys.users import HISTORY, Users, users_from_table
 from recsys.whitening import Whitening, unit_rows
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 ITEM_IDS = ["kettle", "keyboard", "lamp", "mouse", "teapot"]
 TEXT = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6], [0.8, 0, 0.6]], dtype=np.float32)
 """Kettle and teapot read alike, so do keyboard and mouse."""
+
+LAMP = TEXT[ITEM_IDS.index("lamp")]
+KETTLE = TEXT[ITEM_IDS.index("kettle")]
 
 FACTORS = np.array([[1, 0], [0, 1], [0, 0], [0.1, 0.9], [0.9, 0.1]], dtype=np.float32)
 
@@ -50,6 +57,9 @@ def mute_sequence_model(text: np.ndarray, factors: np.ndarray) -> SequenceModel:
 
 READER = sequence_model(unit_rows(np.concatenate([TEXT, FACTORS], axis=1)), text_dim=3, max_length=4)
 """Reads histories by weights drawn at random: any change of what it reads changes its query vector."""
+
+BUYS = Repeats(allowed=True, after_days=7.0)
+"""Bought items may come back after a week."""
 
 
 def no_item_features(n_items: int) -> np.ndarray:
@@ -167,3 +177,29 @@ def tiny_recommender(
         InteractionsSettings(),
         ranker_pool=ranker_pool,
     )
+
+
+def slate_of(query: Query, **of_the_shop: Any) -> Slate:
+    """The answer of the tiny recommender; `of_the_shop`: as for `tiny_recommender`."""
+    return tiny_recommender(**of_the_shop).recommend([query])[0]
+
+
+def ids(query: Query, **of_the_shop: Any) -> list[str]:
+    """The item ids of `slate_of`, best first."""
+    return [item.item_id for item in slate_of(query, **of_the_shop).items]
+
+
+class LeastPopularFirst(Ranker):
+    """A ranker that anybody can foresee. It knows nothing of what the session's text asks for."""
+
+    def reads(self, source: str) -> bool:
+        return source != "query_text"
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        return -features[:, self.names.index("popular_score")]
+
+
+def ranked(**of_the_shop: Any) -> Recommender:
+    """The tiny recommender with `LeastPopularFirst`."""
+    names = tuple(tiny_recommender(**of_the_shop).feature_names)
+    return tiny_recommender(**of_the_shop, ranker=LeastPopularFirst("", names))
