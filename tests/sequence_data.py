@@ -11,9 +11,11 @@ from recsys.tables import EVENT_TYPES
 PURCHASE = EVENT_TYPES.index("purchase")
 SEARCH = EVENT_TYPES.index("search")
 SECOND_US = 1_000_000
-SMALL = SequenceSettings(
-    dim=16, layers=1, dropout=0.0, epochs=3, batch_events=16, max_length=6, learning_rate=0.01, precision="fp32"
+SMALL_AUTO = SequenceSettings(
+    dim=16, layers=1, dropout=0.0, epochs=3, batch_events=16, max_length=6, learning_rate=0.01
 )
+"""The number format follows from the processor, as by default."""
+SMALL = SMALL_AUTO.model_copy(update={"precision": "fp32"})
 
 
 def histories(*rows: list[int]) -> Sequences:
