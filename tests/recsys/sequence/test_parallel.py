@@ -22,7 +22,7 @@ from recsys.sequence import SequenceModel, fit_sequence, training
 from recsys.sequence.histories import length_bucketed
 from recsys.sequence.training import Epoch
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 N_ITEMS = 9
 WIDE = cycles(16, N_ITEMS, 5)
 SEARCHES = histories([0, -1, 1, 2], [3, 4, 5], [1, 2, 3], [5, 6, 7], [-2, 7, 8], [2, 3, 4])
@@ -48,8 +48,8 @@ INTERRUPTED = SMALL.model_copy(update={"dropout": 0.2, "epochs": 4})
 CHILD = """
 import sys
 sys.path[:0] = [{tests!r}, {folder!r}]
-import test_sequence_parallel
-test_sequence_parallel.run_child(*sys.argv[1:])
+import test_parallel
+test_parallel.run_child(*sys.argv[1:])
 """
 
 
