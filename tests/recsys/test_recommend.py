@@ -4,14 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from storefronts import (
-    ITEM_IDS,
-    KETTLE,
-    LAMP,
-    NOON,
-    ids,
-    tiny_recommender,
-)
+from storefronts import ITEM_IDS, KETTLE, LAMP, NOON, ids, tiny_recommender
 
 from recsys.batch_scoring import source_scores
 from recsys.config import NewItemsSettings, RecommendSettings

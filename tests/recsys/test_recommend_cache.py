@@ -6,14 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storefronts import (
-    DAY,
-    LAMP,
-    NOON,
-    READER,
-    ranked,
-    tiny_recommender,
-)
+from storefronts import DAY, LAMP, NOON, READER, ranked, tiny_recommender
 
 from recsys.filters import HasAttribute, OfBrand
 from recsys.query import Query, Signal

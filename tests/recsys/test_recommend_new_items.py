@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storefronts import (
-    ITEM_IDS,
-    ids,
-    slate_of,
-    tiny_model,
-    tiny_recommender,
-)
+from storefronts import ITEM_IDS, ids, slate_of, tiny_model, tiny_recommender
 
 from recsys.config import NewItemsSettings
 from recsys.new_items import is_slot

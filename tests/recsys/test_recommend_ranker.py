@@ -2,18 +2,7 @@
 
 import numpy as np
 import pytest
-from storefronts import (
-    BUYS,
-    DAY,
-    ITEM_IDS,
-    KETTLE,
-    NOON,
-    READER,
-    LeastPopularFirst,
-    ids,
-    ranked,
-    tiny_recommender,
-)
+from storefronts import BUYS, DAY, ITEM_IDS, KETTLE, NOON, READER, LeastPopularFirst, ids, ranked, tiny_recommender
 
 from recsys.batch_scoring import ranker_proposals
 from recsys.config import NewItemsSettings

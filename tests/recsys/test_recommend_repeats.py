@@ -5,17 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from storefronts import (
-    BUYS,
-    DAY,
-    ITEM_IDS,
-    MINUTE,
-    NOON,
-    ids,
-    item_entry,
-    tiny_recommender,
-    users_with,
-)
+from storefronts import BUYS, DAY, ITEM_IDS, MINUTE, NOON, ids, item_entry, tiny_recommender, users_with
 
 from recsys.batch_scoring import shoppers
 from recsys.config import RecommendSettings

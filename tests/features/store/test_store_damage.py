@@ -5,10 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from release_drafts import (
-    NOW,
-    draft_of,
-)
+from release_drafts import NOW, draft_of
 
 from features.store.store import Store
 from recsys.errors import StoreError
