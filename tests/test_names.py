@@ -67,7 +67,7 @@ def made(): pass
     assert banned_names("x.found.one = print(kept, asked=1)  # told") == [(1, "one")]
 
 
-@pytest.mark.parametrize("folder", PACKAGES)
+@pytest.mark.parametrize("folder", [*PACKAGES, "tests"])
 def test_files_are_short(folder: str) -> None:
     lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in modules(folder)}
     assert {path: n for path, n in lengths.items() if n > MAX_LINES and not is_generated(path)} == {}
