@@ -113,7 +113,7 @@ def test_a_cluster_runs_the_night_and_serves_what_it_published(
     run(cluster, "ingest", "sample", *place, "--products", "40", "--shoppers", "25", "--days", "15")
     log = run(cluster, "nightly", *place, **small)
     assert "embed_started" in log
-    assert "step started step=learn" in log  # in a task of the cluster
+    assert "step_started step=learn" in log  # in a task of the cluster
     current = json.loads(workspace.current.read_text())
 
     assert answered(f"{cluster.dashboard}/api/serve/applications/") == 401  # who has no token changes nothing

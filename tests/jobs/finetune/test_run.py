@@ -164,7 +164,7 @@ def test_settings_with_another_encoder_take_precedence(tuned: Tuned, tiny_bert: 
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"?"), "model.safetensors: altered: its SHA-256 is"),
         (lambda file: file.unlink(), "model.safetensors: missing, 1 of"),
-        (lambda file: (file.parent.parent / "current.json").write_text("{"), "current.json: not the choice of an enc"),
+        (lambda file: (file.parent.parent / "current.json").write_text("{"), "current.json: not a valid encoder selection"),
     ],
 )
 def test_a_damaged_encoder_is_refused_in_one_line(
@@ -223,7 +223,7 @@ def test_a_stage_without_data_is_skipped_and_says_so(
     write_settings(workspace, settings(bert_folder, stages=["sentiment"]))
     assert main(["finetune", "--workspace", str(workspace.root)]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "sentiment skipped: sentiment: 0 reviews, none with a text" in output
+    assert "sentiment skipped: sentiment: 0 reviews, none of them has a text" in output
     assert "not adopted: every stage was skipped" in output
     (run,) = workspace.runs.iterdir()
     assert read_record(run / "record.json").stages == (
