@@ -164,7 +164,10 @@ def test_settings_with_another_encoder_take_precedence(tuned: Tuned, tiny_bert: 
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"?"), "model.safetensors: altered: its SHA-256 is"),
         (lambda file: file.unlink(), "model.safetensors: missing, 1 of"),
-        (lambda file: (file.parent.parent / "current.json").write_text("{"), "current.json: not a valid encoder selection"),
+        (
+            lambda file: (file.parent.parent / "current.json").write_text("{"),
+            "current.json: not a valid encoder selection",
+        ),
     ],
 )
 def test_a_damaged_encoder_is_refused_in_one_line(
