@@ -6,10 +6,11 @@ other; `distilled.json` in the student's folder names its teacher.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from pydantic import TypeAdapter
 
 from features.encoder.encoder import Encoder, encoder_id, encoder_sha256, load_encoder
 from features.workspace.atomic_files import write_atomically
@@ -31,9 +32,12 @@ class Distilled:
     dim: int
 
 
+_ADAPTER: Final = TypeAdapter(Distilled)
+
+
 def save_distilled(record: Distilled, folder: Path) -> None:
     """Write the record into the student's folder."""
-    write_atomically(folder / RECORD_FILE, json.dumps(asdict(record), indent=2).encode())
+    write_atomically(folder / RECORD_FILE, _ADAPTER.dump_json(record, indent=2))
 
 
 def load_query_encoder(settings: config.EncoderSettings) -> Encoder:
@@ -74,8 +78,8 @@ def read_distilled(folder: Path) -> Distilled:
     """The record in a student's folder. Raises EncoderError if there is none, or it cannot be read."""
     file = folder / RECORD_FILE
     try:
-        return Distilled(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return _ADAPTER.validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
         raise EncoderError(
             f"setting encoder.query_model = '{folder}': {file.name}, which names the teacher, cannot be read "
             f"({type(error).__name__}); name a folder written by `recsys compress`, or 'int8'"

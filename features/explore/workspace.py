@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ import polars as pl
 from features.explore.display import as_html, as_text
 from features.explore.release import OpenedRelease
 from features.explore.what_changed import SlateChange, slate_change
+from features.finetune.record import read_record
 from features.store.diff import ReleaseDiff, diff_releases, neighbour_churn
 from features.store.manifest import Manifest
 from features.store.store import Store
@@ -146,10 +146,10 @@ class OpenedWorkspace:
     def tuning_curves(self) -> pl.DataFrame:
         """run, stage, step, loss of this workspace's fine-tuning runs, newest run last; empty if there are none."""
         rows = [
-            (file.parent.name, stage["stage"], step, loss)
+            (file.parent.name, stage.stage, step, loss)
             for file in sorted(self.workspace.runs.glob("*/record.json"))
-            for stage in json.loads(file.read_text(encoding="utf-8"))["stages"]
-            for step, loss in enumerate(stage["losses"], start=1)
+            for stage in read_record(file).stages
+            for step, loss in enumerate(stage.losses, start=1)
         ]
         return pl.DataFrame(rows, schema=_CURVES, orient="row")
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -26,6 +27,9 @@ class Progress:
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+
+
+_PROGRESS: Final = TypeAdapter(Progress)
 
 
 @dataclass
@@ -63,7 +67,7 @@ def save_state(state: State, path: Path, identity: str) -> None:
     tensors |= {f"extra.{name}": value for name, value in state.extra.items()}
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save(copies, {"run": identity, "progress": json.dumps(asdict(state.progress))}))
+    write_atomically(path, save(copies, {"run": identity, "progress": _PROGRESS.dump_json(state.progress).decode()}))
 
 
 def resume_state(state: State, path: Path, identity: str) -> None:
@@ -78,5 +82,5 @@ def resume_state(state: State, path: Path, identity: str) -> None:
             weight.copy_(tensors[f"weights.{name}"])
     restore_optimizer(state.optimizer, tensors)
     state.extra = under("extra.", tensors)
-    state.progress = Progress(**json.loads(header["progress"]))
+    state.progress = _PROGRESS.validate_json(header["progress"])
     log.info("finetune resumed path=%s steps=%d", path, len(state.progress.losses))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from pydantic import TypeAdapter
 
-from features.finetune.loop import Trained
-from features.finetune.tuning import Parameters
 from features.workspace.atomic_files import write_atomically
 from recsys.errors import DataError
 from recsys.hardware import peak_memory_mb
+
+if TYPE_CHECKING:
+    from features.finetune.loop import Trained
+    from features.finetune.tuning import Parameters  # brings peft, which readers of records do not need
 
 SMOOTHED_STEPS: Final = 20
 """The thick line is the mean over about this many steps, because the loss of a single batch is noisy."""
@@ -56,6 +58,9 @@ class FinetuneRecord:
     stages: tuple[StageRecord, ...]
 
 
+_ADAPTER: Final = TypeAdapter(FinetuneRecord)
+
+
 def stage_record(
     stage: str,
     mode: str,
@@ -93,18 +98,16 @@ def memory_mb() -> float:
 def write_record(record: FinetuneRecord, path: Path) -> None:
     """Write the record as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(asdict(record), indent=2) + "\n").encode())
+    write_atomically(path, _ADAPTER.dump_json(record, indent=2) + b"\n")
 
 
 def read_record(path: Path) -> FinetuneRecord:
     """The record that `write_record` wrote. Raises DataError if there is none, or it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        stages = tuple(StageRecord(**{**stage, "losses": tuple(stage["losses"])}) for stage in content.pop("stages"))
-        return FinetuneRecord(**content, stages=stages)
+        return _ADAPTER.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path}: no such record of a fine-tuning run") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
         raise DataError(
             f"{path}: not a record of a fine-tuning run ({type(error).__name__}); run `recsys finetune`"
         ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -39,6 +39,23 @@ class HeadNetwork(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         logits: Tensor = self.out(self.hidden(self.norm(vectors)))
         return logits
+
+
+@dataclass(frozen=True)
+class Header:
+    """The head's file of figures, beside its weights. Heads of earlier versions have no word classifier."""
+
+    encoder_id: str
+    n_classes: int
+    variant: str
+    temperature: float
+    dim: int
+    hidden: int
+    words_share: float = 0.0
+    offsets: tuple[float, ...] = ()
+
+
+_HEADER: Final = TypeAdapter(Header)
 
 
 @dataclass(frozen=True)
@@ -84,39 +101,38 @@ class SentimentHead:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         if self.words is not None:
             weights |= {_WORDS + name: torch.from_numpy(value) for name, value in vars(self.words).items()}
-        header = {
-            "encoder_id": self.encoder_id,
-            "n_classes": self.n_classes,
-            "variant": self.variant,
-            "temperature": self.temperature,
-            "dim": self.network.norm.normalized_shape[0],
-            "hidden": self.network.out.in_features if isinstance(self.network.hidden, nn.Sequential) else 0,
-            "words_share": self.words_share,
-            "offsets": self.offsets,
-        }
+        header = Header(
+            encoder_id=self.encoder_id,
+            n_classes=self.n_classes,
+            variant=self.variant,
+            temperature=self.temperature,
+            dim=self.network.norm.normalized_shape[0],
+            hidden=self.network.out.in_features if isinstance(self.network.hidden, nn.Sequential) else 0,
+            words_share=self.words_share,
+            offsets=self.offsets,
+        )
         write_atomically(folder / WEIGHTS_FILE, save(weights))
-        write_atomically(folder / HEADER_FILE, (json.dumps(header, indent=2) + "\n").encode())
+        write_atomically(folder / HEADER_FILE, _HEADER.dump_json(header, indent=2) + b"\n")
 
     @staticmethod
     def load(folder: Path) -> SentimentHead:
         """The head saved in that folder. Raises StoreError if there is none, or its files are damaged."""
         try:
-            header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
-            network = HeadNetwork(header["dim"], header["hidden"], header["n_classes"], dropout=0.0)
+            header = _HEADER.validate_json((folder / HEADER_FILE).read_bytes())
+            network = HeadNetwork(header.dim, header.hidden, header.n_classes, dropout=0.0)
             weights = load((folder / WEIGHTS_FILE).read_bytes())
             of_words = {name: weights.pop(name).numpy() for name in list(weights) if name.startswith(_WORDS)}
             network.load_state_dict(weights)
-            share = float(header.get("words_share", 0.0))  # heads of earlier versions have no word classifier
             named = {name.removeprefix(_WORDS): value for name, value in of_words.items()}
             return SentimentHead(
-                encoder_id=header["encoder_id"],
-                n_classes=header["n_classes"],
-                variant=header["variant"],
-                temperature=float(header["temperature"]),
+                encoder_id=header.encoder_id,
+                n_classes=header.n_classes,
+                variant=header.variant,
+                temperature=header.temperature,
                 network=network.eval(),
-                words=WordClassifier(**named) if share else None,
-                words_share=share,
-                offsets=tuple(map(float, header.get("offsets", ()))),
+                words=WordClassifier(**named) if header.words_share else None,
+                words_share=header.words_share,
+                offsets=header.offsets,
             )
         except FileNotFoundError:
             raise StoreError(f"{folder}: no sentiment head; run `recsys finetune` with the sentiment stage") from None
