@@ -57,8 +57,8 @@ def print_compress_report(report: CompressReport, console: Console | None = None
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     table.pad_edge, table.collapse_padding = False, True
     table.add_column("variant", no_wrap=True)
-    sizes = ("disk\nMB", "memory\nMB", "vector\nbytes")
-    for name in (*sizes, "texts/s", "min\ncosine", "mean\ncosine", f"ndcg\n@{K}", "change\n95 %", "query\nndcg"):
+    sizes = ("disk\nMB", "RAM\nMB", "vector\nbytes")
+    for name in (*sizes, "texts\n/s", "min\ncosine", "mean\ncosine", f"ndcg\n@{K}", "change\n95 %", "query\nndcg"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in report.variants:
         low, high = row.ndcg_change_ci95
@@ -75,7 +75,7 @@ def print_compress_report(report: CompressReport, console: Console | None = None
             f"{row.query_ndcg:.4f}",
         )
     table.caption = (
-        f"memory: of the weights. Cosines and change of ndcg@{K}: compared with {FULL}. query ndcg: ndcg@{K} if only "
+        f"RAM: of the weights. Cosines and change of ndcg@{K}: compared with {FULL}. query ndcg: ndcg@{K} if only "
         f"queries are encoded by the variant, all else by {FULL}. Vectors are fp32 unless the row says otherwise."
     )
     console.print(table)

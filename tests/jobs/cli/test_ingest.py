@@ -156,7 +156,7 @@ def test_an_ingest_is_listed_undone_and_repeated(capsys: pytest.CaptureFixture[s
     output = capsys.readouterr().out
     assert f"Undone: ingest 2, events 2 new, {Path('bad.csv').absolute()}\n" in output
     assert "`recsys ingest again ID`" in output
-    assert failure(capsys, "ingest", "undo", "2", "--workspace", "shop").startswith("ingest 2: undone already, ")
+    assert failure(capsys, "ingest", "undo", "2", "--workspace", "shop").startswith("ingest 2: already undone at ")
     assert main(["ingest", "history", "--workspace", "shop", "--json"]) == 0
     changes = json.loads(capsys.readouterr().out)
     assert [(change["id"], change["rows"]["events"]["new"], change["undone_at"] is None) for change in changes] == [

@@ -46,7 +46,7 @@ def test_a_dry_run_prints_a_row_per_step(workspace: Workspace, capsys: pytest.Ca
     assert main(["nightly", "--workspace", str(workspace.root), "--dry-run", "--from", "fit"]) == 0
     output = capsys.readouterr().out
     (row,) = [line for line in output.splitlines() if line.split()[:1] == ["fit"]]
-    assert "run" in row and " s " in row and "asked for" in row
+    assert "run" in row and " s " in row and "requested" in row
     assert len(read_runs(workspace)) == 1
 
 
