@@ -39,7 +39,7 @@ DURATIONS: Final = TESTS / "durations.json"
 """What `make durations` last measured: `files` has the seconds of each file, `slow` the tests and files that took more
 than SLOW_S."""
 
-SLOW_S: Final = 1.0
+SLOW_S: Final = 0.3
 """A test that takes longer is marked `slow`, and so are all tests of a file whose fixtures take longer."""
 
 MARKED_FIXTURES: Final = {
