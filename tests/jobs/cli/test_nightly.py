@@ -43,11 +43,12 @@ def test_a_run_without_new_data_says_so_and_names_the_served_release(
 
 
 def test_a_dry_run_prints_a_row_per_step(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    before = read_runs(workspace)
     assert main(["nightly", "--workspace", str(workspace.root), "--dry-run", "--from", "fit"]) == 0
     output = capsys.readouterr().out
     (row,) = [line for line in output.splitlines() if line.split()[:1] == ["fit"]]
     assert "run" in row and " s " in row and "requested" in row
-    assert len(read_runs(workspace)) == 1
+    assert read_runs(workspace) == before
 
 
 def test_sigterm_stops_a_run_at_once_and_gives_the_lease_back(
@@ -67,10 +68,11 @@ def test_sigterm_stops_a_run_at_once_and_gives_the_lease_back(
 def test_a_run_is_refused_while_another_one_runs(
     workspace: Workspace, published_shop: PublishedShop, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = read_runs(workspace)
     with hold_lease(workspace.lease, published_shop.report.as_of + timedelta(days=1), 10):
         assert main(["nightly", "--workspace", str(workspace.root)]) == 2
     assert "writes to this workspace since" in capsys.readouterr().err
-    assert len(read_runs(workspace)) == 1
+    assert read_runs(workspace) == before
 
 
 def test_a_schedule_excludes_the_other_options(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
