@@ -1,0 +1,1 @@
+"""What a value means, as shops write it: ids, times, prices, availability and categories."""
