@@ -4,8 +4,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.ingest.sources.files import RawBatch, expand, open_file
+from jobs.ingest.readers.data_file import data_files
+from jobs.ingest.readers.paths import expand
+from jobs.ingest.readers.raw import RawBatch, RawFile
+from jobs.ingest.readers.rows import open_file as open_data_file
 from recsys.errors import DataError
+
+
+def open_file(table: str, path: Path) -> RawFile:
+    (file,) = data_files(path)
+    return open_data_file(table, file)
 
 
 def read(path: Path, batch_rows: int = 100) -> list[RawBatch]:
@@ -65,6 +73,12 @@ def test_broken_json_lines_are_kept_with_their_number_and_rule(tmp_path: Path) -
     assert batch.broken[0].text == "{oops"
 
 
+def test_a_broken_first_line_leaves_the_json_lines_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{oops\n{"a": 1}\n')
+    (batch,) = read(tmp_path / "a.jsonl")
+    assert (batch.numbers.to_list(), [row.number for row in batch.broken]) == ([2], [1])
+
+
 def test_json_values_become_text_and_missing_keys_null(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1.0, "b": true, "c": ["x", {"y": null}]}\n{"a": 1.5, "d": "\\ud800"}\n')
@@ -78,12 +92,15 @@ def test_json_values_become_text_and_missing_keys_null(tmp_path: Path) -> None:
     [
         ("a.csv", b"", "the file is empty"),
         ("a.parquet", b"hello, this is text", "not a Parquet file"),
-        ("a.xlsx", b"PK", "unknown kind of file"),
-        ("a.csv.gz", b"plain text", "damaged gzip file"),
+        ("a.xlsx", b"PK", "not an Excel workbook"),
+        ("a.bin", b"\x7fELF\x00\x00\x01", "unknown kind of file"),
+        ("a.csv", b"<!DOCTYPE html><html></html>", "a web page"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 5000)[:-20], "damaged gzip file"),
-        ("a.csv", "a,b\n1,\xe9\n".encode("latin-1"), "damaged file"),
-        ("a.csv", b"a,a\n1,2\n", "in the header twice"),
-        ("a.json", b'[{"a": 1}]', "one JSON list"),
+        ("a.json", b"[" * 3000, "nested more than 100 levels deep"),
+        ("a.json", b'{"orders": ' * 3000, "nested more than 100 levels deep"),
+        ("a.json", b"{}", "none of its first 1 lines is a JSON object with fields"),
+        ("a.zip", b"PK\x03\x04 cut off", "a damaged archive"),
+        ("a.csv", b"%PDF-1.4\n", "a PDF document"),
         ("a.jsonl", b"no json\nat all\n", "none of its first 2 lines"),
     ],
 )
@@ -96,6 +113,36 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_in_one_line(
         read(path)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("excel.csv", "n;p\nCafé;5\n".encode("cp1252"), [{"n": "Café", "p": "5"}]),
+        ("excel.csv", "n;p\nCafé;5\n".encode("utf-16"), [{"n": "Café", "p": "5"}]),
+        ("twice.csv", b"a,a\n1,2\n", [{"a": "1", "a 2": "2"}]),
+        ("comment.csv", b"# required,# optional\na,b\n1,2\n", [{"a": "1", "b": "2"}]),
+        ("titled.csv", b"My products\na,b\n1,2\n", [{"a": "1", "b": "2"}]),
+        ("padded.csv", b"My products;;\na;b;c\n1;2;3\n", [{"a": "1", "b": "2", "c": "3"}]),
+        ("separator.csv", b"sep=;\na;b\n1;2\n", [{"a": "1", "b": "2"}]),
+        ("marked.csv", b"#id,name\n1,x\n2,y\n", [{"#id": "1", "name": "x"}, {"#id": "2", "name": "y"}]),
+        ("long.csv", b"a,b\n1," + b"x" * 200_000 + b"\n", [{"a": "1", "b": "x" * 200_000}]),
+        ("numbers.json", b'[{"a": 123456789012345678901, "b": 1.5}]', [{"a": "123456789012345678901", "b": "1.5"}]),
+        ("trailing.csv", b"a;b\n1;2;\n3;4;\n", [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]),
+        ("no_suffix", b"a\tb\n1\t2\n", [{"a": "1", "b": "2"}]),
+        ("plain.csv.gz", b"a,b\n1,2\n", [{"a": "1", "b": "2"}]),
+        ("list.json", b'[{"a": 1}, {"a": 2}]', [{"a": "1"}, {"a": "2"}]),
+        ("wrapped.json", b'{"count": 2, "orders": [{"a": 1}, {"a": 2}]}', [{"a": "1"}, {"a": "2"}]),
+        ("deep.json", b'{"data": {"products": {"edges": [{"node": {"a": 1}}]}}}', [{"a": "1"}]),
+        ("indented.json", b'{\n "a": 1,\n "line_items": [{"x": 1}]\n}', [{"a": "1", "line_items": '[{"x": 1}]'}]),
+        ("lines.json", b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n', [{"a": "1"}, {"a": "2"}]),
+    ],
+)
+def test_files_are_read_as_systems_write_them(
+    tmp_path: Path, name: str, content: bytes, rows: list[dict[str, str]]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert rows_of(read(tmp_path / name)) == rows
 
 
 def test_globs_name_each_file_once_in_order(tmp_path: Path) -> None:
