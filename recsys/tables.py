@@ -71,6 +71,13 @@ class Reviews(dy.Schema):
     timestamp = dy.Datetime(time_unit="us", time_zone="UTC", min=EARLIEST)
 
 
+class Aliases(dy.Schema):
+    """Another id of an item: an SKU, the id of a variant, a handle. Events and reviews may name the item by it."""
+
+    alias = dy.String(min_length=1)
+    item_id = dy.String(min_length=1)
+
+
 class Interactions(dy.Schema):
     """All events of one user on one item, weighed: one row a pair, stamped with the newest of them."""
 

@@ -16,13 +16,19 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from recsys.errors import DataError
-from recsys.tables import Catalog, Events, Reviews
+from recsys.tables import Aliases, Catalog, Events, Reviews
 
 MANIFEST: Final = "manifest.json"
 EVENT_DAY: Final = "day=%Y-%m-%d"
 """The partition of an event, by its timestamp."""
 
-SCHEMAS: Final[Mapping[str, type[dy.Schema]]] = {"events": Events, "catalog": Catalog, "reviews": Reviews}
+SCHEMAS: Final[Mapping[str, type[dy.Schema]]] = {
+    "catalog": Catalog,
+    "aliases": Aliases,
+    "events": Events,
+    "reviews": Reviews,
+}
+"""Items come before what names them."""
 
 
 @dataclass(frozen=True)

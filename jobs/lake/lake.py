@@ -1,4 +1,5 @@
-"""The lake: checked events, catalogue and reviews as Parquet files, and the manifest that says which of them count.
+"""The lake: checked catalogue, aliases, events and reviews as Parquet files, and the manifest that says which of them
+count.
 
 A partition (a day of events, a month of reviews, the whole catalogue) is one file named by the SHA-256 of its
 content. A commit writes the new files, flushes them, replaces `manifest.json` in one atomic rename, and only then
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import dataframely as dy
 import polars as pl
@@ -37,14 +38,17 @@ log = logging.getLogger(__name__)
 class TableLayout:
     """How one table lies in the lake.
 
-    key: the column that names a row. version: of two rows with one key the one with the newer version wins, then
-    the last ingested; without a version the first ingested wins. day_format: strftime of the partition, where the
-    table is partitioned by its timestamp. order: the rows of a file are sorted by these columns.
+    key: the column that names a row. version: the column that orders rows with one key, before their arrival.
+    merge: what becomes of rows with one key. "first": the first ingested wins; "newest": the one with the newest
+    version wins, then the last ingested; "fields": in that order, each field takes its last value that is not null.
+    day_format: strftime of the partition, where the table is partitioned by its timestamp. order: the rows of a file
+    are sorted by these columns.
     """
 
     schema: type[dy.Schema]
     key: str
     version: str | None
+    merge: Literal["first", "newest", "fields"]
     day_format: str | None
     order: tuple[str, ...]
 
@@ -58,9 +62,12 @@ class TableLayout:
 
 
 TABLES: Final[Mapping[str, TableLayout]] = {
-    "events": TableLayout(SCHEMAS["events"], "event_id", None, EVENT_DAY, ("timestamp", "event_id")),
-    "catalog": TableLayout(SCHEMAS["catalog"], "item_id", "updated_at", None, ("item_id",)),
-    "reviews": TableLayout(SCHEMAS["reviews"], "review_id", "timestamp", "month=%Y-%m", ("timestamp", "review_id")),
+    "catalog": TableLayout(SCHEMAS["catalog"], "item_id", "updated_at", "fields", None, ("item_id",)),
+    "aliases": TableLayout(SCHEMAS["aliases"], "alias", None, "newest", None, ("alias",)),
+    "events": TableLayout(SCHEMAS["events"], "event_id", None, "first", EVENT_DAY, ("timestamp", "event_id")),
+    "reviews": TableLayout(
+        SCHEMAS["reviews"], "review_id", "timestamp", "newest", "month=%Y-%m", ("timestamp", "review_id")
+    ),
 }
 
 
@@ -137,10 +144,13 @@ class Lake:
         """
         layout = TABLES[table]
         columns = list(layout.polars_schema())
-        rows = rows.select(*columns, layout.partition().alias("partition")).sort(layout.order)
+        names = sorted(partitions)
+        if len(names) == 1:
+            return [self._write(table, names[0], rows.select(columns).sort(layout.order))]
+        rows = rows.select(*columns, layout.partition().alias("partition"))
         parts = {str(key): part for (key,), part in rows.partition_by("partition", as_dict=True).items()}
         none = rows.clear()
-        return [self._write(table, name, parts.get(name, none).drop("partition")) for name in sorted(partitions)]
+        return [self._write(table, name, parts.get(name, none).drop("partition").sort(layout.order)) for name in names]
 
     def _write(self, table: str, partition: str, rows: pl.DataFrame) -> LakeFile:
         if rows.is_empty():

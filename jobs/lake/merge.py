@@ -1,24 +1,32 @@
-"""Staged rows meet the rows of the lake: new ones are added, changed ones replaced, known ones left alone."""
+"""Staged rows meet the rows of the lake: new ones are added, changed ones replaced, known ones left alone.
+
+Rows of one item, staged or in the lake, become one row field by field: a blank never replaces a value.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from features.workspace.lake_files import LakeFile
+from jobs.lake.fields import merge_fields
 from jobs.lake.lake import TABLES, Lake, TableLayout
 from jobs.lake.staging import Staging, groups
 
 
 @dataclass(frozen=True)
 class Merged:
-    """The partitions that a table's staged rows changed, written but not committed, and how many rows did what."""
+    """The partitions that a table's staged rows changed, written but not committed, and how many rows did what.
+
+    n_same_item: staged rows of the catalogue beyond the first of their item.
+    """
 
     files: tuple[LakeFile, ...]
     n_new: int
     n_updated: int
+    n_same_item: int = 0
 
 
 def merge_table(
@@ -27,49 +35,82 @@ def merge_table(
     table: str,
     max_rows: int,
     progress: Callable[[str, int, int | None], None] | None = None,
+    *,
+    whole_rows: bool = False,
 ) -> Merged:
     """Merge the staged rows of `table` with the lake, about `max_rows` rows at a time, and write what changed.
 
     The winner among rows with one key is as `TableLayout` says, within a partition; a review that was edited in
     another month than it was written in also leaves its old partition.
+
+    whole_rows: the staged rows of the catalogue replace those of the lake as they are, instead of field by field.
     """
-    layout = TABLES[table]
+    layout = replace(TABLES[table], merge="newest") if whole_rows else TABLES[table]
     moved = _moved(lake, staging, table)
     live = {file.partition: file.rows for file in lake.files if file.table == table}
     staged = staging.n_rows(table)
     touched = set(staged).union(moved["partition"])
     sizes = {name: staged.get(name, 0) + live.get(name, 0) for name in touched}
     files: list[LakeFile] = []
-    n_new = n_updated = n_done = 0
+    n_new = n_updated = n_same_item = n_done = 0
     for names in groups(sizes, max_rows):
-        known = lake.partitions(table, names).with_columns(layout.partition().alias("partition")).collect()
-        incoming = staging.read(table, names)
-        current, left = _without_moved(layout, known, moved), _without_moved(layout, incoming, moved)
-        rows = _winners(layout, current, left)
-        n_gone = known.height - current.height
-        fresh = rows.filter(pl.col("arrival") >= 0).join(known, on=["partition", layout.key], how="anti")
-        updated = _differing(layout, rows.filter(pl.col("arrival") >= 0), current)
-        removed = known.join(current, on=["partition", layout.key], how="anti")
-        changed = pl.concat([frame.select("partition") for frame in (fresh, updated, removed)]).to_series().unique()
-        n_new += fresh.height - n_gone
-        n_updated += updated.height + n_gone
-        to_write = rows.filter(pl.col("partition").is_in(changed.to_list()))
-        files += lake.write(table, to_write, changed)
+        group = _merge_group(lake, staging, table, layout, names, moved)
+        n_new += group.n_new
+        n_updated += group.n_updated
+        n_same_item += group.n_same_item
+        files += lake.write(table, group.rows, group.changed)
         n_done += sum(sizes[name] for name in names)
         if progress:
             progress(f"merge {table}", n_done, sum(sizes.values()))
-    return Merged(tuple(files), n_new, n_updated)
+    return Merged(tuple(files), n_new, n_updated, n_same_item)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """rows: what the changed partitions of a group shall hold."""
+
+    rows: pl.DataFrame
+    changed: list[str]
+    n_new: int
+    n_updated: int
+    n_same_item: int
+
+
+def _merge_group(
+    lake: Lake, staging: Staging, table: str, layout: TableLayout, names: list[str], moved: pl.DataFrame
+) -> _Group:
+    """Merge the rows of some partitions. moved: as `_moved` returns it."""
+    known = lake.partitions(table, names).with_columns(layout.partition().alias("partition")).collect()
+    incoming = staging.read(table, names)
+    n_same_item = incoming.height - incoming[layout.key].n_unique() if layout.merge == "fields" else 0
+    current, left = _without_moved(layout, known, moved), _without_moved(layout, incoming, moved)
+    if known.is_empty():
+        is_settled = layout.merge != "fields" and left[layout.key].n_unique() == left.height
+        rows = left if is_settled else _winners(layout, known, left)
+        return _Group(rows, rows["partition"].unique().to_list(), rows.height, 0, n_same_item)
+    rows = _winners(layout, current, left)
+    n_gone = known.height - current.height
+    fresh = rows.filter(pl.col("arrival") >= 0).join(known, on=["partition", layout.key], how="anti")
+    updated = _differing(layout, rows.filter(pl.col("arrival") >= 0), current)
+    removed = known.join(current, on=["partition", layout.key], how="anti")
+    changed = pl.concat([frame.select("partition") for frame in (fresh, updated, removed)]).to_series().unique()
+    to_write = rows.filter(pl.col("partition").is_in(changed.to_list()))
+    return _Group(to_write, changed.to_list(), fresh.height - n_gone, updated.height + n_gone, n_same_item)
 
 
 def _winners(layout: TableLayout, known: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
-    """One row a key and partition; `arrival` is -1 where it is the row that was there."""
+    """One row a key and partition; `arrival` is -1 where no staged row has a part in it."""
     both = pl.concat(
         [known.with_columns(pl.lit(-1, pl.Int64).alias("arrival")), incoming.select(*known.columns, "arrival")]
     )
-    if layout.version is None:
-        return both.sort("arrival").unique(["partition", layout.key], keep="first", maintain_order=True)
-    both = both.sort(layout.version, "arrival", nulls_last=False)
-    return both.unique(["partition", layout.key], keep="last", maintain_order=True)
+    key = ["partition", layout.key]
+    if layout.merge == "first":
+        return both.sort("arrival").unique(key, keep="first", maintain_order=True)
+    if layout.merge == "fields" and layout.version:
+        dated = pl.col(layout.version).fill_null(pl.col(layout.version).max().over(key)).alias("dated")
+        return merge_fields(both.with_columns(dated).sort("dated", "arrival", nulls_last=False).drop("dated"), key)
+    both = both.sort(*([layout.version] if layout.version else []), "arrival", nulls_last=False)
+    return both.unique(key, keep="last", maintain_order=True)
 
 
 def _differing(layout: TableLayout, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

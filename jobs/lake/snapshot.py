@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
 import polars as pl
 
+from jobs.lake.aliases import AliasMap, scan_by_item
 from jobs.lake.lake import Lake
 from recsys.errors import DataError
 from recsys.interactions import rating_events
-from recsys.tables import Catalog
+from recsys.tables import Aliases, Catalog
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Shop:
     """items: the catalogue's columns, ascending by item_id; events: user_id, item_id, event_type, timestamp, value of
     what was done with items, reviews among them as ratings; impressions: user_id, item_id, timestamp, position;
     searches: user_id, event_type, timestamp, text; reviews: as in the lake, without those of unknown items.
-    `n_unknown_items` counts item ids that were met but are not in the catalogue."""
+    `n_unknown_items` counts item ids that were met but are not in the catalogue. aliases: alias, item_id; in the other
+    tables they are resolved already."""
 
     items: pl.DataFrame
     events: pl.DataFrame
@@ -27,6 +29,7 @@ class Shop:
     searches: pl.DataFrame
     reviews: pl.DataFrame
     n_unknown_items: int
+    aliases: pl.DataFrame = field(default_factory=Aliases.create_empty)
 
 
 def newest_moment(lake: Lake) -> datetime:
@@ -49,7 +52,8 @@ def read_shop(lake: Lake, as_of: datetime) -> Shop:
     events and reviews mention are. Raises DataError where nothing happened before `as_of`.
     """
     before = pl.col("timestamp") < as_of
-    events, reviews = lake.scan("events").filter(before), lake.scan("reviews").filter(before)
+    aliases = AliasMap.read(lake)
+    events, reviews = (scan_by_item(lake, table, aliases=aliases).filter(before) for table in ("events", "reviews"))
     columns = ("user_id", "item_id", "event_type", "timestamp", "value")
     is_impression = pl.col("event_type") == "impression"
     with_item = events.filter(pl.col("item_id").is_not_null() & ~is_impression)
@@ -73,6 +77,7 @@ def read_shop(lake: Lake, as_of: datetime) -> Shop:
         .collect(),
         reviews=reviews.filter(pl.col("item_id").is_in(known.implode())).collect().sort("review_id"),
         n_unknown_items=int((~mentioned.is_in(known.implode())).sum()),
+        aliases=aliases.frame(),
     )
 
 
