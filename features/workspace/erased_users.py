@@ -74,8 +74,8 @@ def add_erased(workspace: Workspace, user_id: str, now: datetime) -> str:
     path = workspace.erasures / LIST_FILE
     with one_writer(path, now):
         users = _read_list(workspace)
-        if not users and not (workspace.erasures / KEY_FILE).exists():
-            _make_key(workspace.erasures / KEY_FILE)
+        if not users:
+            ensure_key(workspace)
         subject = subject_of(read_key(workspace), user_id)
         if subject not in {user.subject for user in users}:
             write_checked(path, _JSON, _File(_VERSION, (*users, ErasedUser(subject, now))))
@@ -102,6 +102,15 @@ def subject_of(key: bytes, user_id: str) -> str:
 def keyed(key: bytes, purpose: bytes, content: bytes) -> str:
     """HMAC-SHA256, hex; hashes made for different purposes never meet."""
     return hmac.new(key, purpose + b"\0" + content, hashlib.sha256).hexdigest()
+
+
+def ensure_key(workspace: Workspace) -> bytes:
+    """The workspace's key, made where there is none."""
+    path = workspace.erasures / KEY_FILE
+    if not path.exists():
+        workspace.erasures.mkdir(parents=True, exist_ok=True)
+        _make_key(path)
+    return read_key(workspace)
 
 
 def read_key(workspace: Workspace) -> bytes:

@@ -15,6 +15,7 @@ from rich.table import Table
 from features.workspace.erased_users import readmit
 from features.workspace.erasure_receipt import Receipt, verify_receipt
 from features.workspace.location import NIGHT, reading, working
+from features.workspace.user_ids import stored_ids
 from jobs.cli.options import ConfigOption, WorkspaceOption, clock, settings_of, shown_progress
 from recsys.errors import ErasureError
 from recsys.workspace import Workspace
@@ -47,7 +48,7 @@ def erase_command(
     with working(workspace, NIGHT, clock) as place:
         if readmit_user is None:
             _erase(place, user, now, config)
-        elif readmit(place, readmit_user, now):
+        elif sum(readmit(place, user_id, now) for user_id in stored_ids(place, readmit_user)):
             _say(f"New data of {readmit_user!r} is accepted from now on. Erased data is not restored.")
         else:
             raise ErasureError(f"user {readmit_user!r} is not on the list of erased users of {place.shown}")

@@ -26,6 +26,7 @@ from features.workspace.erased_users import add_erased
 from features.workspace.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
 from features.workspace.hidden_reviews import hidden_ids, show_reviews
 from features.workspace.lease import Lease, hold_lease
+from features.workspace.user_ids import stored_ids
 from jobs.embedding.embed import forget_vectors
 from jobs.erase.leak_search import Needles, holds_shopper, needles_of, search
 from jobs.erase.traces import Traces, traces_of
@@ -100,12 +101,16 @@ def erase(
 ) -> tuple[Receipt, Path]:
     """Erase the shopper from the workspace and its live database; returns the receipt and its path.
 
-    An unknown user is not an error; the receipt says so. Raises ErasureError for an empty id or if something is left,
+    An e-mail address stands for its pseudonym as well, of which the receipt is. An unknown user is not an error; the
+    receipt says so. Raises ErasureError for an empty id or if something is left,
     StoreError while a nightly run, an ingest or a fine-tuning run holds the workspace.
     """
     if not user_id:
         raise ErasureError("user id must not be empty")
-    return _erase(workspace, settings, Plan(user_id, "", None, 0), now, progress)
+    *others, stored = stored_ids(workspace, user_id)
+    for other in others:
+        _erase(workspace, settings, Plan(other, "", None, 0), now, progress)
+    return _erase(workspace, settings, Plan(stored, "", None, 0), now, progress)
 
 
 def erase_queued(
@@ -124,6 +129,11 @@ def erase_queued(
         for request in waiting
         if request.user_id not in known
     ]
+    known = {plan.user_id for plan in plans}
+    for request in waiting:  # an address that was queued before the first one was hashed, or in other letters
+        others = [user_id for user_id in stored_ids(workspace, request.user_id) if user_id not in known]
+        plans += [Plan(user_id, request.request_id, request.requested_at, 0) for user_id in others]
+        known.update(others)
     return [_erase(workspace, settings, plan, now, progress) for plan in plans]
 
 
