@@ -20,11 +20,15 @@ from features.live.event_log import EventLog
 from features.store.manifest import LivePosition
 from features.workspace.erased_users import ErasedUsers, read_erased
 from features.workspace.lease import hold_lease
+from features.workspace.user_ids import UserIds
 from jobs.ingest.commit import RangeTaken, commit_ingest
-from jobs.ingest.files import LEASE, LEASE_MINUTES, TableReport
+from jobs.ingest.files import LEASE, LEASE_MINUTES
 from jobs.ingest.offsets import EVENTS_READ
+from jobs.ingest.persons import mask_texts
 from jobs.ingest.quarantine import QuarantineFile, as_given
-from jobs.ingest.validation import check_rows, of_erased
+from jobs.ingest.report import TableReport
+from jobs.ingest.validation import check_rows, of_erased, of_erased_addresses
+from jobs.lake.aliases import AliasMap
 from jobs.lake.lake import Lake
 from jobs.lake.merge import merge_table
 from jobs.lake.staging import Staging
@@ -80,9 +84,10 @@ def _take(
     workspace: Workspace, events: EventLog, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> TableReport:
     started = time.perf_counter()
-    erased = read_erased(workspace)
+    erased, user_ids = read_erased(workspace), UserIds.find(workspace)
     count = _Count()
     lake = Lake(workspace.lake)
+    aliases = AliasMap.read(lake)
     with Staging(workspace.lake / "staging") as staging:
         digest = f"log-{events.database.id}-{after}"
         source = Path(f"{events.database.shown} from event {after + 1}")
@@ -94,7 +99,8 @@ def _take(
                 rows, numbers = events.database.patiently(read)
                 if rows.is_empty():
                     break
-                _stage(rows, numbers, latest, erased, staging, quarantine, count)
+                rows = rows.with_columns(aliases.resolve(rows["item_id"]))
+                _stage(rows, numbers, latest, erased, user_ids, staging, quarantine, count)
                 reached = int(numbers[-1])
         merged = {table: merge_table(lake, staging, table, settings.batch_rows) for table in staging.tables()}
         taken = RangeTaken("events", events.database.id, events.database.shown, after, up_to)
@@ -117,15 +123,20 @@ def _stage(
     numbers: pl.Series,
     latest: datetime,
     erased: ErasedUsers,
+    user_ids: UserIds | None,
     staging: Staging,
     quarantine: QuarantineFile,
     count: _Count,
 ) -> None:
-    is_erased = of_erased(rows, erased)
+    plain = rows["user_id"]
+    if user_ids is not None:
+        rows = rows.with_columns(user_ids.pseudonyms(plain))
+    is_erased = of_erased(rows, erased) | of_erased_addresses(plain, erased)
     count.n_read += rows.height
     if is_erased.any():
-        count.erased.update(rows["user_id"].filter(is_erased))
+        count.erased.update(plain.filter(is_erased))  # as the log names them
         rows, numbers = rows.filter(~is_erased), numbers.filter(~is_erased)
+    rows = rows.with_columns(mask_texts(rows["text"]))
     checked = check_rows("events", rows.with_columns(unreadable=pl.lit("")), latest)
     staging.add("events", checked.good)
     bad = list(checked.bad_rows)

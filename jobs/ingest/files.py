@@ -14,24 +14,31 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
-from features.workspace.erased_users import ErasedUsers, read_erased
+from features.workspace.erased_users import read_erased
 from features.workspace.lease import hold_lease
-from jobs.ingest.column_mapping import Naming, name_columns
+from features.workspace.user_ids import UserIds
+from jobs.ingest.column_mapping import Naming
 from jobs.ingest.commit import FilesTaken, commit_ingest
-from jobs.ingest.parsing import cast_rows
-from jobs.ingest.quarantine import QuarantineFile, as_given
+from jobs.ingest.full_feeds import stage_missing
+from jobs.ingest.namings import namings_of
+from jobs.ingest.persons import refuse_addresses
+from jobs.ingest.quarantine import QuarantineFile
+from jobs.ingest.readers.paths import matching
+from jobs.ingest.readers.raw import RawFile
+from jobs.ingest.readers.remote import is_url, localised
+from jobs.ingest.report import FileReport, IngestReport, TableCount, TableReport, summed
+from jobs.ingest.rows import RowReader
 from jobs.ingest.seen_files import FileDigests, add_seen, load_seen
-from jobs.ingest.sources import SOURCES
-from jobs.ingest.sources.files import RawBatch, RawFile, matching
+from jobs.ingest.sources.registry import open_source
 from jobs.ingest.sources.spec import SourceSpec
-from jobs.ingest.validation import check_rows, names_erased, of_erased
-from jobs.lake.lake import Lake
-from jobs.lake.merge import Merged, merge_table
+from jobs.lake.aliases import AliasMap
+from jobs.lake.lake import TABLES, Lake
+from jobs.lake.merge import merge_table
 from jobs.lake.staging import Staging
 from recsys.config import IngestSettings
 from recsys.errors import DataError
@@ -49,38 +56,9 @@ LEASE_MINUTES: Final = 60
 EXAMPLE_CHARS: Final = 200
 MAX_REASONS: Final = 3
 
-
-@dataclass(frozen=True)
-class TableReport:
-    """Rows of one table in one run: read = new + updated + duplicates + bad + erased. reasons: how many rows broke each
-    rule. n_erased: rows of erased shoppers, which are dropped and do not go to the quarantine either."""
-
-    table: str
-    n_read: int
-    n_new: int
-    n_updated: int
-    n_duplicates: int
-    n_bad: int
-    reasons: Mapping[str, int]
-    n_erased: int = 0
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What one run did, by table, and the folder of its bad rows."""
-
-    tables: tuple[TableReport, ...]
-    seconds: float
-    quarantine: Path
-
-
-@dataclass
-class _Count:
-    n_read: int = 0
-    n_bad: int = 0
-    n_erased: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    example: str = ""
+MIN_HIGH_RATINGS: Final = 3
+MAX_HIGH_SHARE: Final = 0.01
+"""So many ratings above 5 stars, and more than this share, are another scale, not a mistake in a few rows."""
 
 
 def ingest(
@@ -100,8 +78,9 @@ def ingest(
     """
     started = time.perf_counter()
     with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-        tables = _take_files(workspace, spec, whole or spec, FileDigests(), settings, now, progress, may_be_empty=False)
-    return IngestReport(tables, time.perf_counter() - started, workspace.quarantine)
+        run = _Run(workspace, whole or spec, FileDigests(), settings, now, progress, may_be_empty=False)
+        tables, files = run.take(spec)
+    return IngestReport(tables, files, time.perf_counter() - started, workspace.quarantine)
 
 
 def ingest_new(
@@ -114,154 +93,148 @@ def ingest_new(
     """
     started = time.perf_counter()
     tables: list[TableReport] = []
+    files: list[FileReport] = []
     digests = FileDigests()
     for source in load_seen(workspace.lake):
-        unseen = source.unseen(digests)
+        unseen = source.unseen(digests, workspace.lake)
         if unseen is not None:
             with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-                tables += _take_files(
-                    workspace, unseen, source.spec, digests, settings, now, progress, may_be_empty=True
-                )
+                run = _Run(workspace, source.spec, digests, settings, now, progress, may_be_empty=True)
+                new_tables, new_files = run.take(unseen)
+            tables += new_tables
+            files += new_files
     if not tables:
         return None
-    return IngestReport(_summed(tables), time.perf_counter() - started, workspace.quarantine)
+    return IngestReport(summed(tables), tuple(files), time.perf_counter() - started, workspace.quarantine)
 
 
-def _take_files(
-    workspace: Workspace,
-    spec: SourceSpec,
-    whole: SourceSpec,
-    digests: FileDigests,
-    settings: IngestSettings,
-    now: datetime,
-    progress: Progress | None,
-    *,
-    may_be_empty: bool,
-) -> tuple[TableReport, ...]:
-    """Stage, check, merge and commit the files of `spec`, and note them as seen; the caller holds the lake."""
-    files = SOURCES[spec.source](spec)
-    taken = [digests.take(path) for raw in files for path in raw.inputs]
-    namings = [name_columns(raw, whole) for raw in files]
-    latest = now + timedelta(hours=settings.future_slack_hours)
-    counts = {raw.table: _Count() for raw in files}
-    erased = read_erased(workspace)
-    lake = Lake(workspace.lake)
-    with Staging(workspace.lake / "staging") as staging:
-        for raw, naming in zip(files, namings, strict=True):
-            folder = workspace.quarantine / raw.table
-            with QuarantineFile(folder, raw.path, _content_digest(raw, digests)) as quarantine:
-                n_rows = 0
-                for batch in raw.batches(settings.batch_rows):
-                    _stage_batch(batch, raw, naming, latest, erased, staging, quarantine, counts[raw.table])
-                    n_rows += batch.rows.height
-                    if progress:
-                        progress(f"read {raw.path.name}", n_rows, raw.n_rows)
-        for table, count in counts.items():
-            _refuse_bad(table, count, files, settings, workspace.quarantine, may_be_empty=may_be_empty)
-        merged = {}
-        for table in staging.tables():
-            merged[table] = merge_table(lake, staging, table, settings.batch_rows, progress)
-        source = FilesTaken(whole, _without_globs(spec), taken)
-        commit_ingest(lake, staging, merged, source, now, settings.undo_history)
-    add_seen(workspace.lake, whole, taken)
-    return tuple(_report(table, count, merged.get(table)) for table, count in counts.items())
+@dataclass
+class _Run:
+    """One source's files on their way into the lake; the caller holds the lake. whole: the spec as it is noted."""
 
+    workspace: Workspace
+    whole: SourceSpec
+    digests: FileDigests
+    settings: IngestSettings
+    now: datetime
+    progress: Progress | None
+    may_be_empty: bool = field(kw_only=True)
 
-def _stage_batch(
-    batch: RawBatch,
-    raw: RawFile,
-    naming: Naming,
-    latest: datetime,
-    erased: ErasedUsers,
-    staging: Staging,
-    quarantine: QuarantineFile,
-    count: _Count,
-) -> None:
-    columns = {
-        ours: source_column for ours, source_column in naming.columns.items() if source_column in batch.rows.columns
-    }
-    rows = cast_rows(raw.table, batch.rows, columns, naming.constants)
-    given, numbered = batch.rows, batch.numbers
-    is_erased = of_erased(rows, erased)
-    if is_erased.any():
-        rows, given, numbered = (
-            rows.filter(~is_erased),
-            given.filter(~is_erased),
-            numbered.filter(~is_erased),
+    def take(self, spec: SourceSpec) -> tuple[tuple[TableReport, ...], tuple[FileReport, ...]]:
+        """Stage, check, merge and commit the files of `spec`, and note them as seen."""
+        lake = Lake(self.workspace.lake)
+        files = sorted(open_source(localised(spec, lake.root)), key=lambda raw: list(TABLES).index(raw.table))
+        if not files:
+            if not self.may_be_empty:
+                raise DataError(
+                    f"{next(iter(spec.paths.values()))[0]}: the file has no rows; give one with at least one row"
+                )
+            return (), ()
+        with ThreadPoolExecutor(1) as hasher:  # hashing large files takes as long as looking into them
+            hashed = hasher.map(self.digests.take, dict.fromkeys(path for raw in files for path in raw.inputs))
+            namings = [namings_of(raw, self.whole) for raw in files]
+            taken = list(hashed)
+        counts = {table: TableCount() for raw in files for table in (raw.table,)}
+        with Staging(lake.root / "staging") as staging:
+            reports = []
+            for raw, naming in zip(files, namings, strict=True):
+                reader = RowReader(
+                    self.whole.options,
+                    self.now + timedelta(hours=self.settings.future_slack_hours),
+                    read_erased(self.workspace),
+                    self._user_ids(lake),
+                    AliasMap.read(lake, staging),
+                )
+                reports.append(self._stage(raw, naming, reader, staging, counts))
+            self._refuse_empty([report for report in reports if not report.rows and not report.left_out], counts)
+            for table, count in counts.items():
+                self._refuse_bad(table, count)
+            if self.whole.options.full:
+                stage_missing(lake, staging)
+            merged = {}
+            for table in staging.tables():
+                merged[table] = merge_table(lake, staging, table, self.settings.batch_rows, self.progress)
+            source = FilesTaken(self.whole, _without_globs(spec), taken)
+            commit_ingest(lake, staging, merged, source, self.now, self.settings.undo_history)
+        add_seen(lake.root, self.whole, taken)
+        read = {
+            table: counts[table] for table in TABLES if table in counts and (counts[table].n_read or len(counts) == 1)
+        }
+        return tuple(count.report(table, merged.get(table)) for table, count in read.items()), tuple(reports)
+
+    def _user_ids(self, lake: Lake) -> UserIds | None:
+        """None where addresses stay user ids. Raises DataError where the workspace does it the other way."""
+        if self.whole.options.keep_user_ids:
+            if UserIds.find(self.workspace) is not None:
+                raise DataError(
+                    "--keep-user-ids: this workspace stores e-mail addresses as keyed hashes; leave the option out, "
+                    "or use another workspace"
+                )
+            return None
+        return UserIds.of(self.workspace, lambda: refuse_addresses(lake))
+
+    def _stage(
+        self,
+        raw: RawFile,
+        namings: dict[str, Naming],
+        reader: RowReader,
+        staging: Staging,
+        counts: dict[str, TableCount],
+    ) -> FileReport:
+        """Read one file into the staging area and the quarantine."""
+        folder = self.workspace.quarantine / raw.table
+        rows: Counter[str] = Counter()
+        left_out_before = {table: count.left_out.copy() for table, count in counts.items()}
+        with QuarantineFile(folder, raw.path, _content_digest(raw, self.digests)) as quarantine:
+            for batch in raw.batches(self.settings.batch_rows):
+                table = batch.table or raw.table
+                count = counts.setdefault(table, TableCount())
+                checked = reader.read(table, batch, namings[table], count)
+                staging.add(table, checked.good)
+                quarantine.add(checked.bad_numbers, checked.bad_rules, checked.bad_rows)
+                if checked.bad_rules and not count.example:
+                    first = f"row {checked.bad_numbers[0]} of {raw.path} breaks {checked.bad_rules[0]}"
+                    count.example = f"{first}: {checked.bad_rows[0][:EXAMPLE_CHARS]}"
+                rows[table] += checked.good.height
+                if self.progress:
+                    self.progress(f"read {raw.path.name}", rows.total(), raw.n_rows)
+        left_out = sum((counts[t].left_out - left_out_before.get(t, Counter()) for t in counts), Counter())
+        return FileReport(
+            raw.path, raw.format, dict(rows), dict(left_out.most_common()), raw.notes(), namings[raw.table].guessed
         )
-    broken = [row for row in batch.broken if not names_erased(row.text, erased)]
-    checked = check_rows(raw.table, rows, latest)
-    staging.add(raw.table, checked.good)
-    bad = list(checked.bad_rows)
-    numbers = [*numbered.gather(bad).to_list(), *(row.number for row in broken)]
-    rules = [*checked.bad_rules, *(row.rule for row in broken)]
-    data = [*as_given(given[bad]), *(row.text for row in broken)]
-    quarantine.add(numbers, rules, data)
-    count.n_read += batch.rows.height + len(batch.broken)
-    count.n_erased += int(is_erased.sum()) + len(batch.broken) - len(broken)
-    count.n_bad += len(rules)
-    count.reasons.update(rule for broken_rules in rules for rule in broken_rules.split(", "))
-    if rules and not count.example:
-        count.example = f"row {numbers[0]} of {raw.path} breaks {rules[0]}: {data[0][:EXAMPLE_CHARS]}"
 
-
-def _refuse_bad(
-    table: str,
-    count: _Count,
-    files: Sequence[RawFile],
-    settings: IngestSettings,
-    quarantine: Path,
-    *,
-    may_be_empty: bool,
-) -> None:
-    """Raise DataError where a table has no rows, or too many bad ones."""
-    paths = [raw.path for raw in files if raw.table == table]
-    if count.n_read == 0:
-        if may_be_empty:
-            log.warning("no_rows table=%s files=%d first=%s", table, len(paths), paths[0])
+    def _refuse_empty(self, empty: Sequence[FileReport], counts: Mapping[str, TableCount]) -> None:
+        """Raise DataError where no file has a row, unless that is allowed."""
+        if not empty or any(count.n_read for count in counts.values()):
             return
-        others = f" (nor any of {len(paths) - 1} other files of {table})" if len(paths) > 1 else ""
-        raise DataError(f"{paths[0]}: the file has no rows{others}; give a file with at least one row")
-    share = count.n_bad / count.n_read
-    if share > settings.max_bad_share:
-        reasons = ", ".join(f"{rule} {n}" for rule, n in count.reasons.most_common(MAX_REASONS))
-        raise DataError(
-            f"{table}: {count.n_bad} of {count.n_read} rows are bad ({share:.1%}; ingest.max_bad_share allows "
-            f"{settings.max_bad_share:.1%}): {reasons}; {count.example}; nothing was ingested; the bad rows are in "
-            f"{quarantine / table}"
-        )
+        if self.may_be_empty:
+            log.warning("no_rows files=%d first=%s", len(empty), empty[0].path)
+            return
+        others = f" (nor any of {len(empty) - 1} other files)" if len(empty) > 1 else ""
+        raise DataError(f"{empty[0].path}: the file has no rows{others}; give a file with at least one row")
 
-
-def _report(table: str, count: _Count, merged: Merged | None) -> TableReport:
-    n_new, n_updated = (merged.n_new, merged.n_updated) if merged else (0, 0)
-    n_known = count.n_read - count.n_bad - count.n_erased - n_new - n_updated
-    reasons = dict(count.reasons.most_common())
-    report = TableReport(table, count.n_read, n_new, n_updated, n_known, count.n_bad, reasons, count.n_erased)
-    log.info(
-        "table_ingested table=%s read=%d new=%d updated=%d duplicates=%d bad=%d erased=%d",
-        *(table, report.n_read, n_new, n_updated, n_known, report.n_bad, report.n_erased),
-    )
-    return report
-
-
-def _summed(reports: Sequence[TableReport]) -> tuple[TableReport, ...]:
-    """One report a table."""
-    sums: dict[str, TableReport] = {}
-    for report in reports:
-        so_far = sums.get(report.table, TableReport(report.table, 0, 0, 0, 0, 0, {}))
-        reasons = Counter(so_far.reasons)
-        reasons.update(report.reasons)
-        sums[report.table] = TableReport(
-            report.table,
-            n_read=so_far.n_read + report.n_read,
-            n_new=so_far.n_new + report.n_new,
-            n_updated=so_far.n_updated + report.n_updated,
-            n_duplicates=so_far.n_duplicates + report.n_duplicates,
-            n_bad=so_far.n_bad + report.n_bad,
-            reasons=dict(reasons.most_common()),
-            n_erased=so_far.n_erased + report.n_erased,
-        )
-    return tuple(sums.values())
+    def _refuse_bad(self, table: str, count: TableCount) -> None:
+        """Raise DataError where too many rows of a table are bad, or its ratings are on another scale."""
+        if count.n_high_ratings >= MIN_HIGH_RATINGS and count.n_high_ratings > MAX_HIGH_SHARE * count.n_ratings:
+            raise DataError(
+                f"{table}: {count.n_high_ratings:,} of {count.n_ratings:,} ratings are above 5; say what the scale is, "
+                "for example `--rating-scale 10` (1 to 10) or `--rating-scale 0-100`; nothing was ingested"
+            )
+        if len(count.currencies) > 1:
+            named = " and ".join(f"{code} ({count.currencies[code]:,})" for code in sorted(count.currencies))
+            raise DataError(
+                f"{table}: prices in {named}; a catalogue has one currency: choose the rows of one with --where, or "
+                "ingest one file per currency into workspaces of their own; nothing was ingested"
+            )
+        n_for_us = count.n_read - count.left_out.total()
+        share = count.n_bad / n_for_us if n_for_us else 0.0
+        if share > self.settings.max_bad_share:
+            reasons = ", ".join(f"{rule} {n}" for rule, n in count.reasons.most_common(MAX_REASONS))
+            raise DataError(
+                f"{table}: {count.n_bad} of {n_for_us} rows are bad ({share:.1%}; ingest.max_bad_share allows "
+                f"{self.settings.max_bad_share:.1%}): {reasons}; {count.example}; nothing was ingested; the bad rows "
+                f"are in {self.workspace.quarantine / table}"
+            )
 
 
 def _content_digest(raw: RawFile, digests: FileDigests) -> str:
@@ -270,8 +243,12 @@ def _content_digest(raw: RawFile, digests: FileDigests) -> str:
 
 
 def _without_globs(spec: SourceSpec) -> dict[str, tuple[str, ...]]:
-    """The files that its paths name now; a folder as it is."""
+    """The files that its paths name now; folders and URLs as they are."""
     return {
-        key: patterns if key == "folder" else tuple(str(path) for pattern in patterns for path in matching(pattern))
+        key: patterns if key == "folder" else tuple(path for pattern in patterns for path in _named(pattern))
         for key, patterns in spec.paths.items()
     }
+
+
+def _named(pattern: str) -> list[str]:
+    return [pattern] if is_url(pattern) else [str(path) for path in matching(pattern)]

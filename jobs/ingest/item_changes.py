@@ -83,7 +83,9 @@ def _take(
         bad = list(checked.bad_rows)
         quarantine.add(bad, list(checked.bad_rules), as_given(rows[bad]))
         staging.add("catalog", checked.good)
-        merged = {table: merge_table(lake, staging, table, settings.batch_rows) for table in staging.tables()}
+        merged = {
+            table: merge_table(lake, staging, table, settings.batch_rows, whole_rows=True) for table in staging.tables()
+        }
         up_to = int(changed["version"].max())  # type: ignore[arg-type]
         taken = RangeTaken("item changes", database_id, shown, after, up_to)
         commit_ingest(lake, staging, merged, taken, now, settings.undo_history)

@@ -1,22 +1,33 @@
 """Parses the values of a shop's files into values of our tables: `"$1,299.00"` a price, 1393545600 a time, 17.0 the id
-17.
+17. How shops write values is in `recsys/values`.
 
 Only the format changes here; the schemas of `recsys/tables.py` define which values are allowed.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import polars as pl
 
+from features.text.cleaning import clean, plain_lines
 from jobs.lake.lake import TABLES
+from recsys.values.availability import is_negated, parse_flags
+from recsys.values.categories import parse_categories, parsed_list
+from recsys.values.ids import id_faults, id_texts
+from recsys.values.prices import parse_prices
+from recsys.values.times import DateOrder, means_no_time, parse_times
 
-ID_COLUMNS: Final = frozenset({"event_id", "review_id", "user_id", "item_id", "session_id", "recommendation_id"})
+ID_COLUMNS: Final = frozenset(
+    {"event_id", "review_id", "user_id", "item_id", "alias", "session_id", "recommendation_id"}
+)
+REQUIRED_IDS: Final = frozenset({"user_id", "item_id", "alias"})
+"""A row in which such an id is given, but is none, is bad; of the other ids it is then null."""
+
+PRICES: Final = frozenset({"price", "value"})
 
 IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "events": ("user_id", "item_id", "event_type", "timestamp", "text", "value", "session_id"),
@@ -24,57 +35,62 @@ IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Columns that identify a row where the source gives it no id."""
 
-EMPTY_WORDS: Final = ("", "nan", "null", "none", "na", "n/a")
+EMPTY_WORDS: Final = ("", "nan", "null", "none", "na", "n/a", "undefined", "(not set)")
 """In a column of numbers, times or flags these mean a missing value."""
 
-TRUE_WORDS: Final = ("true", "1", "1.0", "yes", "y", "in stock", "available")
-FALSE_WORDS: Final = ("false", "0", "0.0", "no", "n", "out of stock", "unavailable")
 
-TIME_FORMATS: Final = (
-    "%Y-%m-%d %H:%M:%S%.f%#z",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d",
-    "%Y%m%d",
-)
-"""ISO 8601 with a space for the T; without an offset a time is UTC."""
-
-_VALUE: Final = pl.col("value")
-
-
-def cast_rows(table: str, raw: pl.DataFrame, columns: Mapping[str, str], constants: Mapping[str, str]) -> pl.DataFrame:
+def cast_rows(
+    table: str,
+    raw: pl.DataFrame,
+    columns: Mapping[str, str],
+    constants: Mapping[str, str],
+    date_order: DateOrder | None = None,
+) -> pl.DataFrame:
     """`raw` as rows of `table`, one for one, plus `unreadable`: "price|dtype, …" for values that cannot be parsed.
 
     columns: our column -> the column of `raw`. constants: our column -> a fixed value. A column in neither is null;
-    `available` is then true, and a missing event_id or review_id is derived from `IDENTITY`.
+    a missing event_id or review_id is derived from `IDENTITY`. date_order: of dates such as 3/4/2024; where it is None,
+    those are unreadable that do not show the order themselves.
+    Rules in `unreadable`: `COLUMN|dtype`, for ids also `COLUMN|not_an_id` and `COLUMN|excel_number`.
     """
     layout = TABLES[table]
     result: dict[str, pl.Series] = {}
-    unreadable: list[pl.Series] = []
+    broken: dict[str, pl.Series] = {}
     for name, dtype in layout.polars_schema().items():
         if name in constants:
             source = pl.Series(name, [constants[name]] * raw.height, dtype=pl.String)
         elif name in columns:
-            source = _plain(raw[columns[name]])
+            source = as_scalars(raw[columns[name]])
         else:
             result[name] = pl.Series(name, [None] * raw.height, dtype=dtype)
             continue
-        result[name] = _cast(name, dtype, source, columns.get(name, name))
+        if name in ID_COLUMNS:
+            result[name], faults = _ids(source)
+            if name in REQUIRED_IDS:
+                broken[name] = faults
+            continue
+        result[name] = _cast(name, dtype, source, columns.get(name, name), date_order)
         if dtype != pl.String:
-            lost = result[name].is_null() & _is_given(source)
-            if lost.any():
-                rule = pl.when(lost).then(pl.lit(f"{name}|dtype"))
-                unreadable.append(pl.select(rule).to_series().alias(name))
+            lost = result[name].is_null() & _is_given(source) & ~means_no_time(source)
+            broken[name] = pl.select(pl.when(lost).then(pl.lit("dtype"))).to_series()
     rows = pl.DataFrame(result, height=raw.height)
-    if "available" in rows.columns:
-        rows = rows.with_columns(pl.col("available").fill_null(True))
-    if table in IDENTITY:
+    if table == "events" and "item_id" in broken:  # a search needs no item
+        needs_item = (rows["event_type"] != "search").fill_null(value=True)
+        broken["item_id"] = pl.select(pl.when(needs_item).then(broken["item_id"])).to_series()
+    if table in IDENTITY and rows[layout.key].has_nulls():
         rows = rows.with_columns(pl.col(layout.key).fill_null(_derived_ids(rows, IDENTITY[table])))
-    broken = pl.concat_str(unreadable, separator=", ", ignore_nulls=True) if unreadable else pl.lit("")
-    return rows.with_columns(broken.alias("unreadable"))
+    rows = rows.with_columns(_without_markup(rows[name], read) for name, read in MARKUP.get(table, {}).items())
+    return rows.with_columns(_unreadable(broken))
 
 
-def _plain(series: pl.Series) -> pl.Series:
+def _unreadable(broken: Mapping[str, pl.Series]) -> pl.Expr:
+    """`COLUMN|rule, …` of each row; broken: column -> the rule that its value breaks, null where it breaks none."""
+    rules = [f"{name}|" + faults for name, faults in broken.items() if faults.null_count() < len(faults)]
+    text = pl.concat_str([pl.lit(rule) for rule in rules], separator=", ", ignore_nulls=True) if rules else pl.lit("")
+    return text.alias("unreadable")
+
+
+def as_scalars(series: pl.Series) -> pl.Series:
     """The series with lists and structs as JSON text; categories, bytes and decimals as their values."""
     dtype = series.dtype
     if dtype.is_nested():
@@ -97,28 +113,24 @@ def _is_given(series: pl.Series) -> pl.Series:
     return series.is_not_null()
 
 
-def _cast(name: str, dtype: pl.DataType, series: pl.Series, source_name: str) -> pl.Series:
+def _cast(name: str, dtype: pl.DataType, series: pl.Series, source_name: str, order: DateOrder | None) -> pl.Series:
     if name == "category":
-        return pl.Series(name, [category_path(text) for text in _as_text(series)], dtype=pl.String)
+        return parse_categories(_as_text(series), clean)
     if name == "attributes":
         return pl.Series(name, [attributes(text, source_name) for text in _as_text(series)], dtype=pl.String)
-    if name in ID_COLUMNS:
-        return _ids(series)
     if dtype == pl.String:
-        return pl.Series(name, [_sentence(text) for text in _as_text(series)], dtype=pl.String)
+        return _mapped(_as_text(series), r"^\[", _sentence)
     if dtype == pl.Boolean:
-        words = _as_text(series).str.to_lowercase()
-        flags = pl.when(words.is_in(list(TRUE_WORDS))).then(True).when(words.is_in(list(FALSE_WORDS))).then(False)
-        return pl.select(flags).to_series()
+        return parse_flags(series, negated=is_negated(source_name))
     if isinstance(dtype, pl.Enum):
         return _as_text(series).str.to_lowercase().cast(dtype, strict=False)
     if isinstance(dtype, pl.Datetime):
-        return _times(series)
-    numbers = _numbers(series)
+        return parse_times(series, order)
+    amounts = parse_prices(series) if name in PRICES else numbers(series)
     if dtype.is_integer():
-        whole = pl.when(numbers == numbers.round(0)).then(numbers)
+        whole = pl.when(amounts == amounts.round(0)).then(amounts)
         return pl.select(whole).to_series().cast(dtype, strict=False)
-    return numbers.cast(dtype)
+    return amounts.cast(dtype)
 
 
 def _as_text(series: pl.Series) -> pl.Series:
@@ -127,123 +139,68 @@ def _as_text(series: pl.Series) -> pl.Series:
     return text.select(pl.when(pl.col("t") != "").then("t")).to_series()
 
 
-def _ids(series: pl.Series) -> pl.Series:
-    """Ids as text. A whole number written with a fraction (`17.0`: a column with gaps, saved by a data frame library)
-    is the number."""
-    if series.dtype.is_float():
-        number = pl.col("value")
-        whole = pl.when(number == number.round(0)).then(number.cast(pl.Int64, strict=False).cast(pl.String))
-        series = series.fill_nan(None).to_frame("value").select(whole.otherwise(number.cast(pl.String))).to_series()
-    return _as_text(series).str.replace(r"^(\d+)\.0$", "${1}")
+def _ids(series: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Ids as text, null where the value is none, and why it is none."""
+    texts = id_texts(series)
+    faults = id_faults(texts)
+    return pl.select(pl.when(faults.is_null()).then(texts)).to_series(), faults
 
 
-def _numbers(series: pl.Series) -> pl.Series:
-    """Finite numbers; text may carry a currency, and commas or dots between thousands. Null where there is none."""
+def numbers(series: pl.Series) -> pl.Series:
+    """Finite numbers, in text with a dot or a comma before the decimals. Null where there is none."""
     if series.dtype == pl.String:
-        frame = series.str.strip_chars().to_frame("value")
-        plain = _VALUE.cast(pl.Float64, strict=False)
-        amount = _VALUE.str.extract(r"^(?:[^\d\s.,+-]{1,4}\s?)?(-?\d[\d.,\s']*)(?:\s?[^\d\s.,+-]{1,4})?$")
-        amount = amount.str.replace_all(r"[\s']", "")
-        decimal_comma = amount.str.contains(r",\d{1,2}$") | amount.str.contains(r"\.\d{3},")
-        decimal_comma &= ~amount.str.contains(r",.*\.\d*$")
-        swapped = amount.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        dropped = amount.str.replace_all(",", "", literal=True)
-        dropped = (
-            pl.when(dropped.str.count_matches(".", literal=True) > 1)
-            .then(dropped.str.replace_all(".", "", literal=True))
-            .otherwise(dropped)
-        )
-        read = pl.when(decimal_comma).then(swapped).otherwise(dropped).cast(pl.Float64, strict=False)
-        series = frame.select(plain.fill_null(read)).to_series()
-    numbers = series.cast(pl.Float64, strict=False).to_frame("value")
-    return numbers.select(pl.when(_VALUE.is_finite()).then("value")).to_series()
+        text = series.str.strip_chars()
+        plain = text.cast(pl.Float64, strict=False)
+        series = plain.fill_null(text.str.replace(r"^(-?[0-9]+),([0-9]+)$", "${1}.${2}").cast(pl.Float64, strict=False))
+    frame = series.cast(pl.Float64, strict=False).to_frame("number")
+    return frame.select(pl.when(pl.col("number").is_finite()).then("number")).to_series()
 
 
-def _times(series: pl.Series) -> pl.Series:
-    """Times in UTC, µs. Naive times are UTC; numbers are seconds, ms, µs or ns since 1970, depending on their size."""
-    frame, dtype = series.to_frame("value"), series.dtype
-    if dtype == pl.Date:
-        return frame.select(_VALUE.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")).to_series()
-    if isinstance(dtype, pl.Datetime):
-        zoned = _VALUE.dt.replace_time_zone("UTC") if dtype.time_zone is None else _VALUE.dt.convert_time_zone("UTC")
-        return frame.select(zoned.dt.cast_time_unit("us")).to_series()
-    if dtype.is_numeric():
-        return frame.select(_epoch(_VALUE)).to_series()
-    text = _VALUE.cast(pl.String).str.strip_chars()
-    is_number = text.str.contains(r"^-?\d+(\.\d+)?$") & ~text.str.contains(r"^(19|20)\d{6}$")
-    number = pl.when(is_number).then(text)
-    written = text.str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "${1} ").str.replace("[Zz]$", "+00:00")
-    written = pl.when(~is_number).then(written.str.replace(r" ([+-]\d\d:?\d\d)$", "${1}"))
-    read = [written.str.to_datetime(TIME_FORMATS[0], time_unit="us", time_zone="UTC", strict=False)]
-    for form in TIME_FORMATS[1:]:
-        naive = written.str.to_datetime(form, time_unit="us", strict=False)
-        read.append(naive.dt.replace_time_zone("UTC"))
-    whole = number.cast(pl.Int64, strict=False)
-    fraction = number.cast(pl.Float64, strict=False)
-    return frame.select(pl.coalesce(_epoch(whole), _epoch(fraction), *read)).to_series()
+def _mapped(texts: pl.Series, pattern: str, read: Callable[[str], str | None]) -> pl.Series:
+    """The texts with those replaced that match `pattern`; the others cost no Python."""
+    matching = texts.str.contains(pattern).fill_null(value=False)
+    if not matching.any():
+        return texts
+    cleaned = pl.Series([read(text) for text in texts.filter(matching)], dtype=pl.String)
+    return texts.scatter(matching.arg_true(), cleaned)
 
 
-def _epoch(number: pl.Expr) -> pl.Expr:
-    """Below 1e11 seconds (until the year 5138), below 1e14 ms, below 1e17 µs, else ns."""
-    size = number.abs()
-    micros = (
-        pl.when(size < 10**11)
-        .then(number * 10**6)
-        .when(size < 10**14)
-        .then(number * 10**3)
-        .when(size < 10**17)
-        .then(number)
-        .otherwise(number // 10**3)
-    )
-    return micros.cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
+def _one_line(text: str) -> str | None:
+    return clean(text) or None
 
 
-def category_path(text: str | None) -> str | None:
-    """`["Home", "Lamps"]` -> `Home > Lamps`; of several paths the longest, of equally long ones the first."""
-    value = _parsed(text)
-    if value is None:
-        return None
-    paths = value if isinstance(value, list) and any(isinstance(path, list) for path in value) else [value]
-    return max((_joined(path) for path in paths), key=lambda parts: len(parts.split(" > ")), default="") or None
+def _lines(text: str) -> str | None:
+    lines = (" ".join(line.split()) for line in plain_lines(text).splitlines())
+    return "\n".join(line for line in lines if line) or None
 
 
-def _joined(path: Any) -> str:
-    parts = path if isinstance(path, list) else [path]
-    steps = [step.strip() for part in parts if part is not None for step in str(part).split(">")]
-    return " > ".join(step for step in steps if step)
+MARKUP: Final[Mapping[str, Mapping[str, Callable[[str], str | None]]]] = {
+    "catalog": {"title": _one_line, "brand": _one_line, "description": _lines},
+    "reviews": {"title": _one_line, "text": _lines},
+}
+"""Columns whose HTML becomes text; `category` is cleaned step by step."""
+
+
+def _without_markup(texts: pl.Series, read: Callable[[str], str | None]) -> pl.Series:
+    return _mapped(texts, "[<&]", read)
 
 
 def attributes(text: str | None, source_name: str) -> str | None:
     """A JSON object with sorted keys and without nulls; anything but an object is stored under the source's name."""
-    value = _parsed(text)
-    if value is None:
+    if text is None:
         return None
+    value = parsed_list(text)
     tree = value if isinstance(value, dict) else {source_name: value}
     known = {key: tree[key] for key in sorted(tree) if tree[key] not in (None, "", [], {})}
     return json.dumps(known, ensure_ascii=False) if known else None
 
 
-def _sentence(text: str | None) -> str | None:
+def _sentence(text: str) -> str | None:
     """A list of sentences joined, any other text as it is."""
-    if text is None or not text.startswith(("[", '["')):
-        return text
-    value = _parsed(text)
+    value = parsed_list(text)
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
         return text
     return " ".join(part.strip() for part in value if part.strip()) or None
-
-
-def _parsed(text: str | None) -> Any:
-    """The list or object in a text, as JSON or as a Python literal; else the text itself."""
-    if text is None or not text.startswith(("[", "{")):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return text
 
 
 def _derived_ids(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.Series:

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from features.workspace.atomic_files import sha256_of
 from features.workspace.record_file import RecordFile
-from jobs.ingest.sources.files import matching
+from jobs.ingest.readers.paths import matching
+from jobs.ingest.readers.remote import FOLDER, fetch, is_url
 from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 
@@ -61,21 +62,25 @@ class SeenSource:
             return True
         return digests.take(path).digest in {file.digest for file in self.files}
 
-    def unseen(self, digests: FileDigests) -> SourceSpec | None:
+    def unseen(self, digests: FileDigests, lake: Path) -> SourceSpec | None:
         """The spec with only the files that are new or changed, None where there are none.
 
-        Missing and empty files are logged and left out. A folder is either whole or left out.
+        Missing and empty files, and URLs that cannot be fetched, are logged and left out. A folder is either whole or
+        left out.
         """
-        paths = {key: self._unseen_of(key, patterns, digests) for key, patterns in self.spec.paths.items()}
+        paths = {key: self._unseen_of(key, patterns, digests, lake) for key, patterns in self.spec.paths.items()}
         paths = {key: new_paths for key, new_paths in paths.items() if new_paths}
         return replace(self.spec, paths=paths) if paths else None
 
-    def _unseen_of(self, key: str, patterns: tuple[str, ...], digests: FileDigests) -> tuple[str, ...]:
+    def _unseen_of(self, key: str, patterns: tuple[str, ...], digests: FileDigests, lake: Path) -> tuple[str, ...]:
         if key == "folder":
             folders = [Path(pattern) for pattern in patterns]
             return tuple(str(folder) for folder in folders if _exists(folder) and self._has_changed(folder, digests))
         new_paths: dict[str, None] = {}
         for pattern in patterns:
+            if is_url(pattern):
+                new_paths |= {pattern: None} if self._has_new_content(pattern, digests, lake) else {}
+                continue
             paths = matching(pattern)
             if not paths:
                 log.warning("source_missing pattern=%s", pattern)
@@ -85,6 +90,13 @@ class SeenSource:
                 elif not self.has(path, digests):
                     new_paths[str(path)] = None
         return tuple(new_paths)
+
+    def _has_new_content(self, url: str, digests: FileDigests, lake: Path) -> bool:
+        try:
+            return not self.has(fetch(url, lake / FOLDER), digests)
+        except DataError as error:
+            log.warning("source_unreachable error=%s", error)
+            return False
 
     def _has_changed(self, folder: Path, digests: FileDigests) -> bool:
         taken = [Path(file.path) for file in self.files]

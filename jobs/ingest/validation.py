@@ -12,8 +12,9 @@ import dataframely as dy
 import polars as pl
 
 from features.workspace.erased_users import ErasedUsers
+from features.workspace.user_ids import address_of
 from jobs.lake.lake import TABLES
-from recsys.tables import Catalog, Events, Reviews
+from recsys.tables import Aliases, Catalog, Events, Reviews
 
 _BETWEEN_WORDS: Final = re.compile(r"[\s,;|\"'{}\[\]:]+")
 
@@ -26,6 +27,15 @@ def of_erased(rows: pl.DataFrame, erased: ErasedUsers) -> pl.Series:
     return rows["user_id"].is_in(erased_ids).fill_null(value=False)
 
 
+def of_erased_addresses(user_ids: pl.Series, erased: ErasedUsers) -> pl.Series:
+    """True for each e-mail address that was erased as such, e.g. before the workspace hashed addresses."""
+    if not len(erased):
+        return pl.repeat(value=False, n=len(user_ids), dtype=pl.Boolean, eager=True)
+    addresses = user_ids.filter(user_ids.str.contains("@", literal=True).fill_null(value=False)).unique()
+    erased_ids = [address for address in addresses if address in erased or address_of(address) in erased]
+    return user_ids.is_in(erased_ids).fill_null(value=False)
+
+
 def names_erased(line: str, erased: ErasedUsers) -> bool:
     """Whether an unparsable line contains the id of an erased shopper between its separators."""
     return bool(len(erased)) and any(word in erased for word in _BETWEEN_WORDS.split(line))
@@ -36,6 +46,11 @@ class _NumberedEvents(Events):
 
 
 class _NumberedCatalog(Catalog):
+    available = dy.Bool(nullable=True)  # filled when the rows of an item are merged (`jobs/lake/fields.py`)
+    batch_row = dy.Int64()
+
+
+class _NumberedAliases(Aliases):
     batch_row = dy.Int64()
 
 
@@ -46,6 +61,7 @@ class _NumberedReviews(Reviews):
 _NUMBERED: Final[Mapping[str, type[dy.Schema]]] = {
     "events": _NumberedEvents,
     "catalog": _NumberedCatalog,
+    "aliases": _NumberedAliases,
     "reviews": _NumberedReviews,
 }
 
@@ -64,11 +80,11 @@ class Checked:
 
 def check_rows(table: str, rows: pl.DataFrame, latest: datetime) -> Checked:
     """Check what `cast_rows` returned. Rules are named as dataframely names them; a value that cannot be parsed breaks
-    `COLUMN|dtype` (and not also `COLUMN|nullability`), a time after `latest` breaks `COLUMN_in_future`.
+    the rule of `unreadable` (and not also `COLUMN|nullability`), a time after `latest` breaks `COLUMN_in_future`.
     """
     numbered = rows.with_row_index("batch_row").with_columns(pl.col("batch_row").cast(pl.Int64))
-    time = _TIME_COLUMN[table]
-    in_future = pl.when(pl.col(time) > latest).then(pl.lit(f"{time}_in_future"))
+    time = _TIME_COLUMN.get(table)
+    in_future = pl.when(pl.col(time) > latest).then(pl.lit(f"{time}_in_future")) if time else pl.lit(None, pl.String)
     unreadable = pl.when(pl.col("unreadable") != "").then("unreadable")
     ours = numbered.select(
         "batch_row", pl.concat_str(unreadable, in_future, separator=", ", ignore_nulls=True).alias("parsing_rules")
@@ -97,5 +113,8 @@ def _schema_rules(failure: dy.FailureInfo) -> pl.DataFrame:
 
 def _named(ours: str | None, schema_rules: str | None) -> str:
     rules = [*(ours or "").split(", "), *(schema_rules or "").split(", ")]
-    unread = {rule.removesuffix("|dtype") for rule in rules if rule.endswith("|dtype")}
-    return ", ".join(rule for rule in rules if rule and rule.removesuffix("|nullability") not in unread)
+    unread = {rule.partition("|")[0] for rule in (ours or "").split(", ") if "|" in rule}
+    implied = {f"{column}|nullability" for column in unread}
+    if "item_id" in unread:
+        implied.add("names_an_item_or_a_text")
+    return ", ".join(rule for rule in rules if rule and rule not in implied)
