@@ -13,12 +13,19 @@ from __future__ import annotations
 import ast
 import html
 import re
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from jobs.ingest.sources.files import Line, RawFile, expand, open_json_lines, parse_json, require_content
+from jobs.ingest.readers.data_file import DataFile, data_files
+from jobs.ingest.readers.head import FileHead
+from jobs.ingest.readers.json_documents import Line, open_rows, parse_json
+from jobs.ingest.readers.paths import expand
+from jobs.ingest.readers.raw import RawFile
+from jobs.ingest.sources.connector import Connector
 from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
+
+LABEL: Final = "Amazon reviews data set"
 
 _REVIEW_KEYS: Final = ("user_id", "item_id", "rating", "title", "text", "timestamp")
 _PRICE: Final = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -29,30 +36,53 @@ def open_amazon(spec: SourceSpec) -> list[RawFile]:
 
     Raises DataError for a file whose lines are not of any of the three releases.
     """
-    files = [_open_reviews(path) for path in expand(spec.paths.get("reviews", ()))]
-    return files + [_open_metadata(path) for path in expand(spec.paths.get("catalog", ()))]
+    files = {
+        table: [file for path in expand(spec.paths.get(table, ())) for file in data_files(path)]
+        for table in ("reviews", "catalog")
+    }
+    return [_open_reviews(file) for file in files["reviews"]] + [_open_metadata(file) for file in files["catalog"]]
 
 
-def _open_reviews(path: Path) -> RawFile:
-    require_content(path)
-    seen = open_json_lines("reviews", path).columns
-    if not ({"reviewerID", "asin", "overall"} <= set(seen) or {"user_id", "rating", "timestamp"} <= set(seen)):
+def recognises(head: FileHead) -> bool:
+    return head.kind == "json" and (_is_reviews(head.columns) or _is_metadata(head.columns))
+
+
+def open_recognised(files: Sequence[DataFile], _: SourceSpec) -> list[RawFile]:
+    """Reviews and metadata, told by their keys."""
+    return [_open_reviews(file) if _is_reviews(open_rows(file).columns) else _open_metadata(file) for file in files]
+
+
+CONNECTOR: Final = Connector("", LABEL, recognises, open_recognised)
+
+
+def _is_reviews(keys: Iterable[str]) -> bool:
+    return {"reviewerID", "asin", "overall"} <= set(keys) or {"user_id", "asin", "rating"} <= set(keys)
+
+
+def _is_metadata(keys: Iterable[str]) -> bool:
+    return {"parent_asin", "title"} <= set(keys) or {"asin", "title", "description"} <= set(keys)
+
+
+def _open_reviews(file: DataFile) -> RawFile:
+    keys = open_rows(file).columns
+    if not _is_reviews(keys):
         raise DataError(
-            f"{path}: not an Amazon review file; it has {', '.join(seen[:8])}, expected reviewerID, "
+            f"{file}: not an Amazon review file; it has {', '.join(keys[:8])}, expected reviewerID, "
             "asin, overall (2014, 2018) or user_id, rating, timestamp (2023); others go through `recsys ingest table`"
         )
-    return open_json_lines("reviews", path, convert=review)
+    rows = open_rows(file, convert=review)
+    return RawFile("reviews", file.path, rows.columns, rows.batches, (file.path,), format=LABEL)
 
 
-def _open_metadata(path: Path) -> RawFile:
-    require_content(path)
-    seen = open_json_lines("catalog", path, parse=parse_metadata).columns
-    if not {"asin", "parent_asin"} & set(seen) or "reviewerID" in seen:
+def _open_metadata(file: DataFile) -> RawFile:
+    keys = open_rows(file, parse=parse_metadata).columns
+    if not {"asin", "parent_asin"} & set(keys) or "reviewerID" in keys:
         raise DataError(
-            f"{path}: not an Amazon metadata file; it has {', '.join(seen[:8])}, expected asin (2014, 2018) or "
+            f"{file}: not an Amazon metadata file; it has {', '.join(keys[:8])}, expected asin (2014, 2018) or "
             "parent_asin (2023); others go through `recsys ingest table`"
         )
-    return open_json_lines("catalog", path, parse=parse_metadata, convert=product)
+    rows = open_rows(file, parse=parse_metadata, convert=product)
+    return RawFile("catalog", file.path, rows.columns, rows.batches, (file.path,), format=LABEL)
 
 
 def parse_metadata(line: bytes) -> Line | None:
@@ -74,7 +104,8 @@ def review(line: Line) -> Line:
         values = [line.get(key) for key in keys]
     else:
         item = line.get("parent_asin") or line.get("asin")
-        values = [line.get("user_id"), item, *(line.get(key) for key in ("rating", "title", "text", "timestamp"))]
+        timestamp = line.get("timestamp") or line.get("sort_timestamp")
+        values = [line.get("user_id"), item, *(line.get(key) for key in ("rating", "title", "text")), timestamp]
     row = dict(zip(_REVIEW_KEYS, values, strict=True))
     return {**row, "title": _clean(row["title"]), "text": _clean(row["text"])}
 

