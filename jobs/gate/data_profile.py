@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from jobs.lake.aliases import AliasMap, scan_by_item
 from jobs.lake.lake import Lake
 from recsys.interactions import rating_events
 from recsys.tokens import script
@@ -88,8 +89,9 @@ def profiles(lake: Lake, window: Window, item_ids: pl.Series | None, n_days: int
     since = window.start - n_days * DAY
     day = ((pl.col("timestamp") - window.start).dt.total_microseconds() // (86_400 * 1_000_000)).clip(upper_bound=0)
     before = pl.col("timestamp") < window.end
-    reviews = lake.scan("reviews", since).filter(before)
-    done = [lake.scan("events", since).filter(before), rating_events(reviews)]
+    aliases = AliasMap.read(lake)
+    reviews = scan_by_item(lake, "reviews", since, aliases).filter(before)
+    done = [scan_by_item(lake, "events", since, aliases).filter(before), rating_events(reviews)]
     events = pl.concat(done, how="diagonal").with_columns(day=day).collect()
     counts = _counts(events, item_ids)
     mixes = _mixes(events)

@@ -59,5 +59,5 @@ def _decide(run: NightlyRun, step: Step[NightlyRun]) -> tuple[Verdict, str]:
 
 def _unseen(run: NightlyRun) -> str:
     sources, digests = load_seen(run.workspace.lake), FileDigests()
-    n_new = sum(source.unseen(digests) is not None for source in sources)
+    n_new = sum(source.unseen(digests, run.workspace.lake) is not None for source in sources)
     return f"new files of {n_new} of {len(sources)} sources" if n_new else "checks for new files and events"

@@ -28,6 +28,7 @@ from recsys.errors import StoreError
 from recsys.model import Model
 from recsys.query import Query
 from recsys.recommend import Recommender
+from recsys.release_files import ALIASES_FILE
 from recsys.review_quotes import Evidence
 from recsys.sequence import SequenceModel
 from recsys.workspace import Workspace
@@ -96,6 +97,7 @@ def publish(
         quoted = load_vectors(workspace, trained.encoder_id, trained.quotes["text_hash"])
         Evidence.of(trained.quotes, quoted, trained.model.item_ids).save(model_dir)
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
+        _write_aliases(trained, model_dir)
         MADE_FROM.write(model_dir, trained.made_from)
         draft = ReleaseDraft(
             release_id=release_id,
@@ -115,6 +117,13 @@ def publish(
         manifest = store.publish(draft, now)
     store.collect(settings.releases.keep, now, settings.experiment_releases())
     return manifest
+
+
+def _write_aliases(trained: TrainedRelease, model_dir: Path) -> None:
+    """The other ids of the release's items; no file where there are none."""
+    aliases = trained.shop.aliases.filter(pl.col("item_id").is_in(trained.model.item_ids.implode()))
+    if not aliases.is_empty():
+        aliases.write_parquet(model_dir / ALIASES_FILE)
 
 
 def remove_staging(workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from features.store.manifest import LivePosition
 from features.workspace.record_file import RecordFile
-from jobs.ingest.files import TableReport
+from jobs.ingest.report import TableReport
 from jobs.nightly.publish import ReleaseInputs
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from features.store.release import LoadedRelease, load_release
 from features.workspace.record_file import RecordFile
 from features.workspace.training_curves import TRAINING_FILE
+from jobs.gate.coverage_check import check_coverage, refuse_without_matches
 from jobs.gate.data_checks import Arrivals, check_data
 from jobs.gate.fairness import fairness_findings
 from jobs.gate.findings import Finding, stops, warnings
@@ -40,12 +41,19 @@ R = TypeVar("R")
 
 
 def check(run: NightlyRun, draft: StepOutputWriter) -> Counts:
-    """Compare the data since the served release with the days before. Raises GateError beyond a hard limit."""
+    """Compare the data since the served release with the days before, and its item ids with the catalogue.
+
+    Raises GateError beyond a hard limit, and in any case where nothing happened with items of the catalogue.
+    """
     settings, served_id = run.settings, run.store.current_id()
-    data = None
-    if settings.checks.enabled and served_id is not None and not _is_known(run, served_id):
-        data = read_new_data(run.workspace, run.shop, run.as_of, _arrivals(run), settings)
-    findings = check_data(data, settings.checks) if data else []
+    if run.lake.n_rows("catalog") and run.shop.events.is_empty():
+        refuse_without_matches(run.lake, run.as_of)
+    data, findings = None, []
+    if settings.checks.enabled and (served_id is None or not _is_known(run, served_id)):
+        findings += check_coverage(run.lake, run.as_of, settings.ingest.min_matched_share)
+        if served_id is not None:
+            data = read_new_data(run.workspace, run.shop, run.as_of, _arrivals(run), settings)
+    findings += check_data(data, settings.checks) if data else []
     record = checks_record(data, findings)
     record = replace(record, lake=run.moments.lake, last_ingest=run.lake.history.last_id, forced=run.forced)
     _write(run, draft, CHECKS, record)

@@ -11,6 +11,15 @@ class IngestSettings(Section):
     max_bad_share: float = Field(
         0.02, ge=0, le=1, description="Maximum share of a table's rows that may break a rule. Above it the run stops."
     )
+    min_matched_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Minimum share of events and reviews whose item is in the catalogue. Below it an ingest warns, and a "
+            "nightly run is held back. 0 checks nothing."
+        ),
+    )
     future_slack_hours: float = Field(
         24.0, ge=0, description="How far ahead of the clock a timestamp may be, in hours."
     )

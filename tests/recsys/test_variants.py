@@ -35,3 +35,16 @@ def test_of_another_brand_or_category_is_another_product() -> None:
 
 def test_items_without_a_title_are_alone() -> None:
     assert len(set(variant_groups([None, None], NONE, NONE, [{}, {}]).tolist())) == 2
+
+
+def test_a_group_that_the_shop_states_goes_before_titles() -> None:
+    none = np.zeros(6, dtype=np.int32)
+    titles = ["Shoe, red", "Trainer", None, "Shoe, blue", "Shoe, green", "Trainer"]
+    stated = [{"group": "g1"}, {"group": " g1 "}, {"group": "g1"}, {"group": "g2"}, {"group": ["g1"]}, {}]
+    colours = ["red", None, None, "blue", "green", None]
+    attributes = [{**group, "colour": colour} for group, colour in zip(stated, colours, strict=True)]
+    assert variant_groups(titles, none, none, attributes).tolist() == [0, 0, 0, 1, 2, 3]
+
+
+def test_a_stated_group_is_no_title() -> None:
+    assert variant_groups(["Shoe", "Boot"], NONE, NONE, [{"group": "boot"}, {}]).tolist() == [0, 1]

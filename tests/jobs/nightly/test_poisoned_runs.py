@@ -124,7 +124,7 @@ def test_prices_a_hundredfold_stop_the_run_until_they_are_taken_back(
     assert main(["ingest", "undo", "2", "--workspace", str(workspace.root)]) == 0
     output = capsys.readouterr().out
     assert output.startswith(
-        f"Undone: ingest 2, events {len(shop.events):,} new, catalog {len(shop.catalog):,} updated"
+        f"Undone: ingest 2, catalog {len(shop.catalog):,} updated, events {len(shop.events):,} new"
     )
     shop.take(workspace, events=shop.events)
     assert main(["nightly", "--workspace", str(workspace.root)]) == 0

@@ -1,15 +1,20 @@
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+import polars as pl
 import pytest
 
 from features.store.manifest import new_release_id
+from features.store.release import load_release
 from features.store.store import Store
 from features.workspace.location import NIGHT, reading, working
 from jobs.nightly.publish import TrainedRelease, publish
 from recsys.config import Settings
+from recsys.errors import StoreError
+from recsys.release_files import ALIASES_FILE
 from recsys.workspace import Workspace
 
 NOW = datetime(2025, 6, 2, tzinfo=UTC)
@@ -56,3 +61,23 @@ def test_a_run_keeps_the_releases_that_experiments_are_served_from(published_sho
     third, served = night(2, {})
     assert third == served
     assert third not in (first, second)
+
+
+def test_a_release_carries_the_aliases_of_its_items_where_there_are_any(
+    published_shop: PublishedShop, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(published_shop.workspace.root, workspace.root)
+    assert load_release(workspace).aliases == {}
+    trained, settings = published_shop.trained, published_shop.settings
+    item_id = trained.shop.items["item_id"][0]
+    aliases = pl.DataFrame({"alias": ["SKU-1", "SKU-2"], "item_id": [item_id, "not in this release"]})
+    trained = replace(trained, shop=replace(trained.shop, aliases=aliases))
+    release_id = new_release_id(trained.as_of, NOW, settings.digest())
+    publish(Store(workspace), workspace, release_id, trained, settings, NOW)
+    release = load_release(workspace)
+    assert release.aliases == {"SKU-1": item_id}
+    assert [release.item_id_of(name) for name in ("SKU-1", item_id, "SKU-2")] == [item_id, item_id, "SKU-2"]
+    (Store(workspace).open(release_id).model_dir / ALIASES_FILE).write_bytes(b"no")
+    with pytest.raises(StoreError, match=ALIASES_FILE):
+        load_release(workspace)
