@@ -1,7 +1,8 @@
 """The formats of a release manifest: what each calls its keys, and which model files a release of it may lack.
 
 A manifest says its format; one that does not is format 0. A format that was published is never changed: a change of the
-manifest, or a model file that every release has from then on, is a new row of `FORMATS`.
+manifest, or a model file that every release has from then on, is a new row of `FORMATS`. A file that only some releases
+have (`recsys.release_files.ALIASES_FILE`) is none.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from recsys.errors import StoreError
 from recsys.explain import ExplanationData
 from recsys.model import Model
 from recsys.recommend import Recommender
+from recsys.release_files import ALIASES_FILE
 from recsys.review_quotes import Evidence
 from recsys.users import users_from_table
 from recsys.workspace import Workspace
@@ -49,13 +50,20 @@ class Catalogue:
 @dataclass(frozen=True)
 class LoadedRelease:
     """One release with its recommender. encoder: of its text vectors; catalogue: to build another recommender from the
-    release, with items that have changed since."""
+    release, with items that have changed since; aliases: other ids of its items."""
 
     release_id: str
     manifest: Manifest
     recommender: Recommender
     encoder: config.EncoderSettings
     catalogue: Catalogue | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def item_id_of(self, item_id: str) -> str:
+        """The id itself where the release knows it or nothing of it, else the item of which it is an alias."""
+        if not self.aliases or item_id in self.recommender.rows:
+            return item_id
+        return self.aliases.get(item_id, item_id)
 
 
 def load_release(
@@ -89,7 +97,8 @@ def load_release(
     recommender = Recommender.of_release(model, users, items, settings, facts)
     recommender.properties.prepare()
     encoder = resolve_path(workspace, settings.encoder)
-    return LoadedRelease(release.release_id, manifest, recommender, encoder, Catalogue(items, settings))
+    aliases = read_aliases(folder) if manifest.has(ALIASES_FILE) else {}
+    return LoadedRelease(release.release_id, manifest, recommender, encoder, Catalogue(items, settings), aliases)
 
 
 def read_texts(folder: Path) -> np.ndarray:
@@ -99,6 +108,15 @@ def read_texts(folder: Path) -> np.ndarray:
     except (OSError, EOFError, ValueError) as error:
         raise StoreError(f"{folder / TEXTS_FILE}: cannot be read ({error}); run `recsys nightly` again") from None
     return mapped.view(np.ndarray)
+
+
+def read_aliases(folder: Path) -> dict[str, str]:
+    """Alias -> item."""
+    path = folder / ALIASES_FILE
+    try:
+        return dict(pl.read_parquet(path, columns=["alias", "item_id"]).iter_rows())
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); run `recsys nightly` again") from None
 
 
 def _settings(path: Path) -> config.Settings:

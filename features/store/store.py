@@ -22,6 +22,7 @@ from typing import Final, cast
 import lancedb
 import numpy as np
 import polars as pl
+from lancedb.query import LanceQueryBuilder
 from lancedb.table import Table
 
 from features.store.manifest import (
@@ -73,18 +74,27 @@ class Release:
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The table's rows in the order they were published; all columns, or those named, in that order."""
-        where = _named(self.manifest, name)
-        table = self._tables[name]
-        known = table.schema.names
-        selected = known if columns is None else list(columns)
-        if missing := [column for column in selected if column not in known]:
-            raise StoreError(f"{where}: no column {missing[0]}; it has {', '.join(known)}")
+        selected = self.columns(name) if columns is None else list(columns)
         try:
-            # LanceDB reads a limit of 0 as "no limit", and an absent one as 10
-            rows = table.search().select(selected).limit(max(1, self.manifest.rows[name])).to_arrow()
+            rows = self._scan(name, selected).to_arrow()
         except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{where}: cannot be read: {_first_line(error)}") from None
+            raise StoreError(f"{_named(self.manifest, name)}: cannot be read: {_first_line(error)}") from None
         return cast(pl.DataFrame, pl.from_arrow(rows)).select(selected)
+
+    def batches(self, name: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
+        """As `table`, read as it goes: at most `batch_rows` rows at once."""
+        try:
+            for batch in self._scan(name, columns).to_batches(batch_rows):
+                yield cast(pl.DataFrame, pl.from_arrow(batch)).select(columns)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise StoreError(f"{_named(self.manifest, name)}: cannot be read: {_first_line(error)}") from None
+
+    def _scan(self, name: str, columns: Sequence[str]) -> LanceQueryBuilder:
+        known = self.columns(name)
+        if missing := [column for column in columns if column not in known]:
+            raise StoreError(f"{_named(self.manifest, name)}: no column {missing[0]}; it has {', '.join(known)}")
+        limit = max(1, self.manifest.rows[name])  # LanceDB reads a limit of 0 as "no limit", and an absent one as 10
+        return self._tables[name].search().select(list(columns)).limit(limit)
 
     def vectors(self, name: str, column: str) -> np.ndarray:
         """A vector column as (n_rows, dim) float32; a null vector is a row of NaN."""

@@ -1,0 +1,1 @@
+"""Lists and vectors of a release as files, to take away."""
