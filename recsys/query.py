@@ -173,6 +173,8 @@ class QueryReader:
                 texts.append(signal.text_vector)
         if not entries:
             return stored, texts
+        if len(stored) == 0:
+            return _in_time(_history(entries)), texts
         stays = ~np.isin(stored.item_rows, list(pairs))
         return _in_time(stored.take(stays).followed_by(_history(entries))), texts
 

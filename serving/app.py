@@ -43,6 +43,7 @@ from serving.watch.erased_users import ErasedUsersWatch
 from serving.watch.hidden_reviews import HiddenWatch
 from serving.watch.keys import KeyWatch
 from serving.watch.mirror import MirrorWatch
+from serving.watch.user_ids import UserIdsWatch
 
 APP_NAME: Final = "recsys"
 DEPLOYMENT_NAME: Final = "storefront"
@@ -96,6 +97,7 @@ class Storefront:
         self._erased_users = ErasedUsersWatch(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
         self._erased_users.poll()
         self._erased_users.start()
+        self._user_ids = UserIdsWatch(workspace, settings.serve.release_poll_s)
         changes = ItemChanges(self._database)
         self._catalogue = LiveCatalogue(lambda: self._watch.live, changes, settings.serve.items_poll_s)
         self._catalogue.start()
@@ -127,6 +129,7 @@ class Storefront:
             arm_release=self._arm_release,
             past_releases=self._past.get,
             erased_users=self._erased_users,
+            user_ids=self._user_ids,
             lake=self._lake,
             atlases=self._atlases,
             echo_request_id=False,  # Ray Serve's server adds it

@@ -20,7 +20,7 @@ from features.explore.display import as_html, as_text
 from features.explore.evaluation import Evaluation, evaluate
 from features.explore.explained_slate import ExplainedSlate
 from features.explore.reviews_behind import reviews_behind
-from features.store.release import LoadedRelease, load_release
+from features.store.release import LoadedRelease, load_release, read_aliases
 from features.store.store import Release, Store
 from features.workspace.lake_files import scan_table
 from recsys import config
@@ -31,6 +31,7 @@ from recsys.nearest_ids import nearest_ids
 from recsys.neighbours import SPACES, Space, nearest_items, space_vectors
 from recsys.query import Query, Signal
 from recsys.recommend import Recommender
+from recsys.release_files import ALIASES_FILE
 from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.top_k import top_k
@@ -69,7 +70,15 @@ class OpenedRelease:
     @property
     def events(self) -> pl.LazyFrame:
         """The lake's events before this release's `as_of`."""
-        return scan_table(self.workspace.lake, "events").filter(pl.col("timestamp") < self.manifest.as_of)
+        return self._of_lake("events").filter(pl.col("timestamp") < self.manifest.as_of)
+
+    def _of_lake(self, table: str) -> pl.LazyFrame:
+        """Events or reviews, each on the item that it means."""
+        rows = scan_table(self.workspace.lake, table)
+        if not self.manifest.has(ALIASES_FILE):
+            return rows
+        aliases = read_aliases(self._stored.model_dir)
+        return rows.with_columns(pl.col("item_id").replace(list(aliases), list(aliases.values())))
 
     def vectors(self, space: Space) -> np.ndarray:
         """(n_items, dim) float32, in the order of `item_ids`; a zero row if an item has no vector in that space."""
@@ -223,8 +232,7 @@ class OpenedRelease:
 
         Raises DataError if nobody has chosen anything after it.
         """
-        lake = self.workspace.lake
-        return evaluate(self.recommender, scan_table(lake, "events"), scan_table(lake, "reviews"), self.manifest.as_of)
+        return evaluate(self.recommender, self._of_lake("events"), self._of_lake("reviews"), self.manifest.as_of)
 
     @cached_property
     def reach(self) -> ListExposure:

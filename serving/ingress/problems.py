@@ -152,7 +152,8 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _defect(request: Request, error: Exception) -> JSONResponse:
-    log.error("request failed method=%s path=%s", request.method, request.url.path, exc_info=error)
+    route = getattr(request.scope.get("route"), "path", "unknown")  # the path itself may name a shopper
+    log.error("request failed method=%s route=%s", request.method, route, exc_info=error)
     return problem_response(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "internal error; the service's log has the details"
     )

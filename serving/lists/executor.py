@@ -75,9 +75,9 @@ class ListExecutor:
         self._making = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lists")
 
-    async def run_first_steps(self, steps: Callable[[], Awaitable[T]]) -> T:
+    def run_first_steps(self, steps: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """The result of the steps up to `make_at_once`. They wait for nothing but a remote database."""
-        return await (steps() if self._reads_in_thread else in_turn(self._turn, steps))
+        return steps() if self._reads_in_thread else in_turn(self._turn, steps)
 
     def make_at_once(self, query: Query, active: ActiveRelease) -> Slate | None:
         """The list, made where the first steps run; None where that is the event loop and the list is not quick: then

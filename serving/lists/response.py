@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from recsys.experiments import Assignment
+from recsys.explain import Explanation
 from recsys.recommend import Recommender
-from recsys.slate import RankedItem, Slate
+from recsys.slate import Slate
 from serving.lists.ids import new_id
 from serving.schemas.lists import Evidence, ItemProperties, Reason, SlateItem, SlateResponse
+
+ITEMS: Final = TypeAdapter(list[SlateItem])
 
 
 def to_response(
@@ -53,16 +56,29 @@ def json_response(response: SlateResponse) -> Response:
 
 def response_items(slate: Slate, recommender: Recommender, return_properties: bool) -> list[SlateItem]:
     """The items of the slate; properties and explanations are set only where the request asked for them."""
-    return [_response_item(item, recommender, return_properties) for item in slate.items]
+    # All at once: one call of pydantic for each item would take one and a half times as long.
+    responses = ITEMS.validate_python(
+        [
+            {
+                "item_id": item.item_id,
+                "score": item.score,
+                "rank": item.rank,
+                "source": item.source,
+                "title": item.title,
+            }
+            for item in slate.items
+        ]
+    )
+    for response, item in zip(responses, slate.items, strict=True):
+        if return_properties:
+            response.properties = ItemProperties(**recommender.properties.of_row(recommender.rows[item.item_id]))
+        if item.explanation is not None:
+            _explain(response, item.explanation)
+    return responses
 
 
-def _response_item(item: RankedItem, recommender: Recommender, return_properties: bool) -> SlateItem:
-    response = SlateItem(item_id=item.item_id, score=item.score, rank=item.rank, source=item.source, title=item.title)
-    if return_properties:
-        response.properties = ItemProperties(**recommender.properties.of_row(recommender.rows[item.item_id]))
-    if item.explanation is not None:
-        quote = item.explanation.quote
-        response.reason = Reason(**asdict(item.explanation.reason))
-        response.scores = item.explanation.scores
-        response.evidence = None if quote is None else Evidence(**asdict(quote))
-    return response
+def _explain(response: SlateItem, explanation: Explanation) -> None:
+    quote = explanation.quote
+    response.reason = Reason(**vars(explanation.reason))
+    response.scores = explanation.scores
+    response.evidence = None if quote is None else Evidence(**vars(quote))

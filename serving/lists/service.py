@@ -12,6 +12,7 @@ from recsys.config import Settings
 from recsys.experiments import Assignment, assigned
 from recsys.query import Query
 from recsys.slate import Slate
+from serving.lists.aliases import by_item_id
 from serving.lists.cache import SlateCache
 from serving.lists.executor import ListExecutor
 from serving.lists.query import known_query_of, query_of
@@ -38,7 +39,11 @@ class ListPlan:
     assignment: Assignment | None
 
     def settle(self, request: ListRequest, unavailable_ids: frozenset[str]) -> SettledRequest:
-        """With live data: the request, its session completed, and the items that the list may not hold."""
+        """With live data: the request, its session completed, and the items that the list may not hold.
+
+        The log may hold events by ids that only this release knows as aliases.
+        """
+        request = by_item_id(request, self.active.release)
         is_search = isinstance(request, SearchRequest)
         by_ranker = self.assignment is None or self.assignment.settings.ranker == "learned"
         return SettledRequest(request, self.at, unavailable_ids, is_search, by_ranker)
@@ -59,7 +64,7 @@ class ListService:
 
     ready: the release that answers, or an error; arm_release: the release that an arm is served from, None where it is
     not loaded; live: the live database, None without one; recorder: None where lists are not recorded; erased_users:
-    shoppers who get the lists of guests.
+    shoppers who get the lists of guests; stored_user_id: the id under which a shopper's data is stored.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class ListService:
         live: LiveContext | None,
         recorder: AnswerRecorder | None,
         erased_users: Container[object] = (),
+        stored_user_id: Callable[[str], str] = str,
     ) -> None:
         self.ready_release = ready
         self._arm_release = arm_release
@@ -77,6 +83,7 @@ class ListService:
         self._live = live
         self._recorder = recorder
         self._erased_users = erased_users
+        self._stored_user_id = stored_user_id
         self._cache = SlateCache()
         self._executor = ListExecutor(reads_in_thread=live is not None and live.reads_in_thread)
         self._max_texts = settings.embed.max_browsing_texts
@@ -97,6 +104,7 @@ class ListService:
 
     async def query_for(self, user_id: str, count: int, active: ActiveRelease) -> Query:
         """The query of a shopper's list with explanations as of now, outside experiments. Nothing is recorded."""
+        user_id = self._stored_user_id(user_id)
         plan = ListPlan(ListRequest(user_id=user_id, count=count, explain=True), datetime.now(UTC), active, None)
         settled = None
         if self._live is not None and user_id not in self._erased_users:
@@ -106,12 +114,20 @@ class ListService:
     def _plan(self, request: ListRequest) -> ListPlan:
         """The shopper's arm and release, and the request with its presets."""
         now = datetime.now(UTC)
+        if request.user_id and "@" in request.user_id:
+            request = self._with_stored_id(request, request.user_id)
         if request.user_id in self._erased_users:
             request = request.model_copy(update={"user_id": None})
         assignment, active = self._arm(assigned(self._settings.experiments, request.user_id))
         request = with_presets(request, self._settings.scenarios, None if assignment is None else assignment.settings)
         check_count(request.count, self._settings.recommend.max_count)
-        return ListPlan(request, now, active, assignment)
+        # Before the session is completed from the log, whose events have the catalogue's ids.
+        return ListPlan(by_item_id(request, active.release), now, active, assignment)
+
+    def _with_stored_id(self, request: ListRequest, user_id: str) -> ListRequest:
+        """The request of a shopper who is known by an e-mail address."""
+        known = None if user_id in self._erased_users else self._stored_user_id(user_id)
+        return request.model_copy(update={"user_id": known})
 
     def _arm(self, assignment: Assignment | None) -> tuple[Assignment | None, ActiveRelease]:
         """The assignment and the release of its arm.

@@ -68,6 +68,7 @@ async def item(
 ) -> ItemDetail:
     active = services.ready()
     recommender = active.release.recommender
+    item_id = active.release.item_id_of(item_id)
     row = recommender.row_of(item_id)
     properties = ItemProperties(**recommender.properties.of_row(row))
     properties.available = properties.available and item_id not in await services.unavailable_ids(active)

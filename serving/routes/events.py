@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -12,11 +12,12 @@ from fastapi import APIRouter, Body
 from features.live.event_log import LoggedEvent
 from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
+from recsys.values.refunds import refunded
 from serving.ingress.problems import FieldProblem, ProblemError
 from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
 from serving.routes.responses import BODY_PROBLEMS
-from serving.routes.services import AppDatabase, AppServices
+from serving.routes.services import AppDatabase, AppServices, Services
 from serving.schemas.events import (
     EVENT_EXAMPLES,
     EVENTS_EXAMPLE,
@@ -51,8 +52,11 @@ async def events(
 ) -> EventsResponse:
     now = datetime.now(UTC)
     latest = now + timedelta(hours=services.settings.ingest.future_slack_hours)
-    valid, errors = split_entries([_checked(event, latest, services.erased_users) for event in batch.events], "events")
-    logged = {index: _logged(event, now) for index, event in valid.items()}
+    named = [_with_stored_id(event, services) for event in batch.events]
+    valid, errors = split_entries([_checked(event, latest, services.erased_users) for event in named], "events")
+    active = services.active()
+    item_id_of = active.release.item_id_of if active and active.release.aliases else None
+    logged = {index: _logged(event, now, item_id_of) for index, event in valid.items()}
     try:
         await database.event_writer.append(list(logged.values()))
     except StoreError as error:
@@ -64,6 +68,13 @@ async def events(
         ) from None
     ids = [logged[index].event_id if index in logged else None for index in range(len(batch.events))]
     return EventsResponse(accepted=len(logged), event_ids=ids, errors=errors)
+
+
+def _with_stored_id(event: ShopEvent | Refused, services: Services) -> ShopEvent | Refused:
+    """The event under the id by which its shopper is stored; of an erased shopper as it is."""
+    if isinstance(event, Refused) or "@" not in event.user_id or event.user_id in services.erased_users:
+        return event
+    return event.model_copy(update={"user_id": services.user_ids.stored(event.user_id)})
 
 
 def _checked(event: ShopEvent | Refused, latest: datetime, erased_users: Container[object]) -> ShopEvent | Refused:
@@ -79,16 +90,19 @@ def _checked(event: ShopEvent | Refused, latest: datetime, erased_users: Contain
     return Refused((FieldProblem(field="timestamp", message="lies in the future; send UTC, or leave it out"),))
 
 
-def _logged(event: ShopEvent, now: datetime) -> LoggedEvent:
+def _logged(event: ShopEvent, now: datetime, item_id_of: Callable[[str], str] | None) -> LoggedEvent:
+    """item_id_of: resolves other ids of items, None where the release has none."""
+    item_id = item_id_of(event.item_id) if item_id_of and event.item_id else event.item_id
+    event_type, value = refunded(event.event_type, event.value)
     return LoggedEvent(
         event_id=event.event_id or new_id(now),
         user_id=event.user_id,
-        item_id=event.item_id,
-        event_type=event.event_type,
+        item_id=item_id,
+        event_type=event_type,
         timestamp=event.timestamp or now,
         session_id=event.session_id,
         text=event.text,
-        value=event.value,
+        value=value,
         recommendation_id=event.recommendation_id,
         position=event.position,
     )

@@ -98,6 +98,7 @@ async def shopper(
     count: Annotated[int, Query(ge=1, le=50)] = 10,
 ) -> InspectedShopper:
     active, erased_users = services.ready(), services.erased_users
+    user_id = user_id if user_id in erased_users else services.user_ids.stored(user_id)
     query = await services.lists.query_for(user_id, count, active)
     known = active.release.recommender.users.rows
     if user_id in erased_users or (user_id not in known and not query.session):
@@ -124,7 +125,7 @@ def matches_of(active: ActiveRelease, words: str, count: int, erased_users: Cont
     recommender = active.release.recommender
     scores = recommender.properties.words.scores(words)
     rows = [row for row in top_k(scores, count).tolist() if scores[row] > 0]
-    exact = recommender.rows.get(words)
+    exact = recommender.rows.get(active.release.item_id_of(words))
     if exact is not None:
         rows = [exact, *(row for row in rows if row != exact)][:count]
     user_ids = sorted(recommender.users.rows)
@@ -150,6 +151,7 @@ def nearest_shoppers(recommender: Recommender, user_id: str, erased_users: Conta
 def inspected_item(active: ActiveRelease, item_id: str) -> InspectedItem:
     """Raises UnknownItemError, naming the nearest ids."""
     recommender = active.release.recommender
+    item_id = active.release.item_id_of(item_id)
     row = recommender.row_of(item_id)
     near = {space: nearest_items(space_vectors(recommender, space), row, N_NEIGHBOURS) for space in SPACES}
     listed = {space: set(rows.tolist()) for space, (rows, _) in near.items()}

@@ -15,6 +15,7 @@ from recsys.filters import InCategory
 from recsys.nonpersonal import complements, popular
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
+from serving.lists.aliases import item_ids_of
 from serving.lists.request import check_count
 from serving.lists.response import response_items, to_response
 from serving.routes.responses import LIST_RESPONSES
@@ -87,9 +88,10 @@ async def bought_with(
     active = services.ready()
     release = active.release
     condition = None if request.filter is None else request.filter.to_filter()
-    excluded = (await services.unavailable_ids(active)).union(request.exclude_ids)
+    excluded = (await services.unavailable_ids(active)).union(item_ids_of(request.exclude_ids, release))
+    item_ids = item_ids_of(request.item_ids, release)
     with span("recommend", count=request.count, release_id=release.release_id):
-        slate = complements(release.recommender, request.item_ids, condition, request.count, excluded)
+        slate = complements(release.recommender, item_ids, condition, request.count, excluded)
     items = response_items(slate, release.recommender, request.return_properties)
     return to_response(slate, release.release_id, datetime.now(UTC), _since_ms(start_s), items)
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from features.workspace.api_keys import Scope
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
+from serving.lists.aliases import item_ids_of
 from serving.lists.request import check_count
 from serving.lists.response import json_response, response_items, to_response
 from serving.routes.responses import LIST_RESPONSES
@@ -51,9 +52,9 @@ async def similar(
     check_count(request.count, services.settings.recommend.max_count)
     active = services.ready()
     release = active.release
-    excluded = (await services.unavailable_ids(active)).union(request.exclude_ids)
+    excluded = (await services.unavailable_ids(active)).union(item_ids_of(request.exclude_ids, release))
     with span("recommend", count=request.count, release_id=release.release_id):
-        slate = release.recommender.similar(request.item_id, request.count, excluded)
+        slate = release.recommender.similar(release.item_id_of(request.item_id), request.count, excluded)
     items = response_items(slate, release.recommender, request.return_properties)
     took_ms = 1000 * (time.perf_counter() - start_s)
     return to_response(slate, release.release_id, datetime.now(UTC), took_ms, items)

@@ -30,6 +30,7 @@ from serving.releases.replay import served_alone
 from serving.routes.web_files import WebFile, web_files
 from serving.state import ServiceState
 from serving.watch.erased_users import ErasedUsersWatch
+from serving.watch.user_ids import UserIdsWatch
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ class DatabaseServices:
 
 @dataclass(frozen=True)
 class Services:
-    """active, past_releases, erased_users: as in `ServiceState`; database: None without a live database; web_files: of
-    the pages, by path."""
+    """active, past_releases, erased_users, user_ids: as in `ServiceState`; database: None without a live database;
+    web_files: of the pages, by path."""
 
     settings: Settings
     active: Callable[[], ActiveRelease | None]
     past_releases: Callable[[str], Awaitable[Sequence[ActiveRelease]]]
     erased_users: ErasedUsersWatch
+    user_ids: UserIdsWatch
     lists: ListService
     item_maps: ItemMaps
     web_files: Mapping[str, WebFile]
@@ -79,6 +81,7 @@ class Services:
             active=state.active,
             past_releases=state.past_releases or served_alone(state.active),
             erased_users=state.erased_users,
+            user_ids=state.user_ids,
             lists=ListService(
                 lambda: ready_release(state.active),
                 state.arm_release,
@@ -86,6 +89,7 @@ class Services:
                 None if database is None else database.context,
                 None if database is None else database.recorder,
                 state.erased_users,
+                state.user_ids.stored,
             ),
             item_maps=ItemMaps(state.atlases),
             web_files=web_files(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -56,11 +57,14 @@ async def erase(
     database: AppDatabase,
 ) -> ErasureResponse:
     now = datetime.now(UTC)
-    services.erased_users.add(user_id)  # first: none of their lists is recorded from here on
+    user_ids = list(dict.fromkeys((user_id, services.user_ids.stored(user_id))))  # an address, and what stands for it
+    for known_id in user_ids:
+        services.erased_users.add(known_id)  # first: none of their lists is recorded from here on
     try:
-        request = await asyncio.to_thread(_queue_erasure, database, user_id, now)
+        request = await asyncio.to_thread(_queue_erasures, database, user_ids, now)
     except StoreError as error:
-        services.erased_users.discard(user_id)
+        for known_id in user_ids:
+            services.erased_users.discard(known_id)
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "erasure-not-stored",
@@ -70,6 +74,7 @@ async def erase(
     return ErasureResponse(request_id=request.request_id, requested_at=request.requested_at)
 
 
-def _queue_erasure(database: DatabaseServices, user_id: str, now: datetime) -> ErasureRequest:
+def _queue_erasures(database: DatabaseServices, user_ids: Sequence[str], now: datetime) -> ErasureRequest:
+    """Returns the request of the last id."""
     database.recorder.flush()  # lists that wait to be recorded are deleted with the others
-    return database.erasure_queue.add(user_id, new_id(now), now)
+    return [database.erasure_queue.add(user_id, new_id(now), now) for user_id in user_ids][-1]

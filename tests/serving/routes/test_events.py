@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,13 +9,16 @@ from starlette.testclient import TestClient
 
 from features.live.database import LiveDatabase
 from features.live.event_log import EventLog
+from features.workspace.user_ids import UserIds
 from recsys.config import Settings
 from recsys.errors import StoreError
 from recsys.tables import EVENT_TYPES
+from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.releases.active import ActiveRelease
 from serving.schemas.events import EVENT_EXAMPLES, MAX_EVENTS
 from serving.state import ServiceState
+from serving.watch.user_ids import UserIdsWatch
 
 VIEW = {"user_id": "zoe", "event_type": "view", "item_id": "boot"}
 
@@ -195,3 +199,19 @@ def test_the_description_shows_both_forms_and_every_answer(shop: TestClient) -> 
     batch, event = described["components"]["schemas"]["EventBatch"]["anyOf"]
     assert event == batch["properties"]["events"]["items"] == {"$ref": "#/components/schemas/ShopEvent"}
     assert batch["properties"]["events"]["maxItems"] == MAX_EVENTS
+
+
+def test_a_shopper_known_by_an_address_is_stored_and_served_under_the_pseudonym(
+    live: ActiveRelease, log: EventLog, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path)
+    pseudonym = UserIds.of(workspace).pseudonym("ada@example.com")
+    state = ServiceState(lambda: live, log.database, user_ids=UserIdsWatch(workspace))
+    with TestClient(create_app(Settings(), state)) as client:
+        event = {"user_id": "Ada@Example.com", "item_id": "boot", "event_type": "purchase", "value": -5.0}
+        assert client.post("/v1/events", json=event).status_code == 202
+        answer = client.post("/v1/recommend", json={"user_id": "ada@example.com", "count": 3})
+        assert answer.status_code == 200
+        assert client.get("/v1/inspect/shoppers/ada@example.com").json()["user_id"] == pseudonym
+    (row,) = stored(log)
+    assert (row["user_id"], row["event_type"], row["value"]) == (pseudonym, "return", 5.0)

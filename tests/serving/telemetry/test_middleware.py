@@ -43,6 +43,7 @@ def test_a_defect_names_the_request_in_problem_and_log(
         response = client_of(live).post("/v1/recommend", json=ASK, headers={"X-Request-ID": "r-2"})
     assert (response.status_code, response.json()["request_id"]) == (500, "r-2")
     assert caplog.records[0].__dict__["request"] == " request_id=r-2"
+    assert caplog.records[0].getMessage() == "request failed method=POST route=/v1/recommend"
 
 
 def test_outside_of_a_request_a_log_record_names_none() -> None:
