@@ -15,6 +15,7 @@ from jobs.cli.compress import compress_command
 from jobs.cli.copy import copy_command
 from jobs.cli.erase import erase_command
 from jobs.cli.experiments import experiments_app
+from jobs.cli.export import export_app
 from jobs.cli.finetune import finetune_command
 from jobs.cli.ingest import ingest_app
 from jobs.cli.keys import keys_app
@@ -40,6 +41,7 @@ app.command("nightly")(nightly_command)
 app.command("serve")(serve_command)
 app.command("recommend")(recommend_command)
 app.add_typer(releases_app, name="releases")
+app.add_typer(export_app, name="export")
 app.command("compress")(compress_command)
 app.command("copy")(copy_command)
 app.add_typer(experiments_app, name="experiments")

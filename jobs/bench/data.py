@@ -18,7 +18,7 @@ from features.encoder.encoder import load_encoder
 from features.text.documents import browsing_texts, item_texts
 from jobs.embedding.embed import embed_texts, load_vectors, numbered_texts
 from jobs.ingest.files import ingest
-from jobs.ingest.sources import SOURCES
+from jobs.ingest.sources.registry import SOURCES
 from jobs.ingest.sources.spec import SourceSpec
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop, newest_moment, read_shop

@@ -11,7 +11,7 @@ import typer
 
 from features.workspace.location import local_workspace
 from features.workspace.user_cache import user_cache
-from jobs.cli.ingest import CatalogOption, MapOption, SetOption, absolute_paths
+from jobs.cli.ingest_options import CatalogOption, MapOption, SetOption, absolute_paths
 from jobs.cli.options import (
     ConfigOption,
     FiguresOption,

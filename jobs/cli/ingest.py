@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,33 @@ from rich.console import Console
 from rich.table import Table
 
 from features.workspace.location import NIGHT, reading, working
+from jobs.cli.coverage import print_coverage
+from jobs.cli.ingest_options import (
+    CatalogOption,
+    ColumnsOption,
+    DateOrderOption,
+    EventsOption,
+    FilesArgument,
+    FirstDayOption,
+    FromItemsOption,
+    FullOption,
+    ItemsOption,
+    KeepIdsOption,
+    MapOption,
+    ReviewsOption,
+    ScaleOption,
+    SetOption,
+    SheetOption,
+    StoreViewOption,
+    UserOption,
+    ValueOption,
+    WhereOption,
+    absolute_path,
+    absolute_paths,
+    option_words,
+    source_options,
+)
+from jobs.cli.ingest_report import print_preview, print_report
 from jobs.cli.options import (
     ConfigOption,
     JsonOption,
@@ -23,14 +51,15 @@ from jobs.cli.options import (
     shown_progress,
 )
 from jobs.ingest.commit import source_of
-from jobs.ingest.files import IngestReport, ingest
+from jobs.ingest.files import ingest
+from jobs.ingest.preview import preview
 from jobs.ingest.sources.completejourney import installed_folder
+from jobs.ingest.sources.connectors import AUTO, by_platform
 from jobs.ingest.sources.sample import make_sample
 from jobs.ingest.sources.spec import SourceSpec, assignments, constants
 from jobs.ingest.undo import take_again, undo
 from jobs.lake.history import Change
 from jobs.lake.lake import Lake
-from recsys.errors import DataError
 from recsys.workspace import Workspace
 
 ID = typer.Argument(metavar="ID", help="Number of an ingest, shown by `recsys ingest history`.")
@@ -104,32 +133,98 @@ ingest_app = typer.Typer(
     help="Validate events, products and reviews and load them into the lake; undo an ingest.", no_args_is_help=True
 )
 
-ReviewsOption = Annotated[list[str] | None, typer.Option(help="File or glob of reviews; repeat for several.")]
-CatalogOption = Annotated[list[str] | None, typer.Option(help="File or glob of products; repeat for several.")]
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option("--map", help="Rename a column: table.column=source_column, e.g. events.item_id=asin."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Set a constant column: table.column=value, e.g. events.event_type=purchase."),
-]
-
 
 @ingest_app.command("table")
 def table_command(
     workspace: WorkspaceOption,
-    events: Annotated[list[str] | None, typer.Option(help="File or glob of events; repeat for several.")] = None,
+    events: EventsOption = None,
     catalog: CatalogOption = None,
     reviews: ReviewsOption = None,
     column_map: MapOption = None,
     set_constants: SetOption = None,
+    value: ValueOption = None,
+    where: WhereOption = None,
+    scale: ScaleOption = None,
+    date_order: DateOrderOption = None,
+    columns: ColumnsOption = None,
+    sheet: SheetOption = "",
+    keep_user_ids: KeepIdsOption = False,
+    full: FullOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ingest Parquet, CSV, TSV or JSON lines, also gzipped."""
+    """Ingest tables of any column names: Parquet, CSV, TSV, JSON, Excel, zipped or not."""
     paths = absolute_paths(events=events, catalog=catalog, reviews=reviews)
-    spec = SourceSpec("table", paths, assignments("--map", column_map or ()), constants(set_constants or ()))
-    _ingest(lambda _: spec, workspace, config)
+    options = source_options(
+        value, where, scale, date_order, columns, sheet=sheet, keep_user_ids=keep_user_ids, full=full
+    )
+    maps, fixed = assignments("--map", column_map or ()), constants(set_constants or ())
+    _ingest(lambda _: SourceSpec("table", paths, maps, fixed, options), workspace, config)
+
+
+def files_command(source: str, run: Callable[[SourceSpec, str, Path | None], None]) -> Callable[..., None]:
+    """A command that takes files of known formats. run: what it does with the spec, the workspace and --config."""
+
+    def command(
+        files: FilesArgument,
+        workspace: WorkspaceOption,
+        set_constants: SetOption = None,
+        value: ValueOption = None,
+        where: WhereOption = None,
+        scale: ScaleOption = None,
+        date_order: DateOrderOption = None,
+        columns: ColumnsOption = None,
+        sheet: SheetOption = "",
+        keep_user_ids: KeepIdsOption = False,
+        items: ItemsOption = "product",
+        full: FullOption = False,
+        catalog_from_items: FromItemsOption = False,
+        store_view: StoreViewOption = "",
+        user: UserOption = "any",
+        first_day: FirstDayOption = "",
+        config: ConfigOption = None,
+    ) -> None:
+        options = source_options(
+            value,
+            where,
+            scale,
+            date_order,
+            columns,
+            sheet=sheet,
+            keep_user_ids=keep_user_ids,
+            items=items,
+            full=full,
+            catalog_from_items=catalog_from_items,
+            store_view=store_view,
+            user=user,
+            first_day=first_day,
+        )
+        paths = {"files": tuple(absolute_path(pattern) for pattern in files)}
+        run(SourceSpec(source, paths, {}, constants(set_constants or ()), options), workspace, config)
+
+    return command
+
+
+def _ingest_spec(spec: SourceSpec, place: str, config: Path | None) -> None:
+    _ingest(lambda _: spec, place, config)
+
+
+def _preview_spec(spec: SourceSpec, place: str, config: Path | None) -> None:
+    with reading(place, "lake") as workspace:
+        files = preview(workspace, spec, settings_of(workspace, config).ingest, datetime.now(UTC))
+    words = ["recsys", "ingest", "auto", *spec.paths["files"], "--workspace", place, *option_words(spec)]
+    print_preview(files, shlex.join(words))
+
+
+ingest_app.command("auto", help="Ingest exports of shop systems, review apps, analytics and data sets as they are.")(
+    files_command(AUTO, _ingest_spec)
+)
+ingest_app.command("preview", help="Show what files are and what `auto` would ingest, without changing anything.")(
+    files_command(AUTO, _preview_spec)
+)
+for _platform, _labels in by_platform().items():
+    ingest_app.command(_platform, help=f"Ingest {', '.join(_labels)}.", rich_help_panel="One platform's formats")(
+        files_command(_platform, _ingest_spec)
+    )
 
 
 @ingest_app.command("amazon")
@@ -192,18 +287,6 @@ def sample_command(
 add_history_commands(ingest_app)
 
 
-def absolute_paths(**given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
-    """Table -> absolute paths of the files given for it. Raises DataError if no file is given for any table."""
-    paths = {
-        table: tuple(str(Path(pattern).expanduser().absolute()) for pattern in patterns)
-        for table, patterns in given.items()
-        if patterns
-    }
-    if not paths:
-        raise DataError(f"no input files; pass at least one of {', '.join(f'--{table} FILE' for table in given)}")
-    return paths
-
-
 def _ingest(source: Callable[[Workspace], SourceSpec], place: str, config: Path | None) -> None:
     with working(place, NIGHT, clock) as workspace:
         spec = source(workspace)
@@ -211,24 +294,4 @@ def _ingest(source: Callable[[Workspace], SourceSpec], place: str, config: Path 
         with shown_progress() as progress:
             report = ingest(workspace, spec, settings.ingest, datetime.now(UTC), progress)
     print_report(report, Lake(workspace.lake))
-
-
-def print_report(report: IngestReport, lake: Lake) -> None:
-    """Print a row per table, and where rejected rows were written."""
-    summary = Table(title=f"Ingested in {report.seconds:.1f} s", title_justify="left", box=SIMPLE_HEAD)
-    summary.add_column("table", no_wrap=True)
-    for name in ("read", "new", "updated", "duplicates", "rejected", "in the lake"):
-        summary.add_column(name, justify="right", no_wrap=True)
-    for table in report.tables:
-        counts = (table.n_read, table.n_new, table.n_updated, table.n_duplicates, table.n_bad)
-        summary.add_row(table.table, *(f"{count:,}" for count in (*counts, lake.n_rows(table.table))))
-    console = Console()
-    console.print(summary)
-    for table in report.tables:
-        if table.n_bad:
-            reasons = ", ".join(f"{rule} {n:,}" for rule, n in table.reasons.items())
-            line = f"rejected rows of {table.table}: {reasons}; written to {report.quarantine / table.table}"
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-        if table.n_erased:
-            line = f"skipped rows of {table.table} from erased shoppers: {table.n_erased:,}"
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    print_coverage(Lake(workspace.lake), settings.ingest.min_matched_share)

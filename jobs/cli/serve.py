@@ -54,6 +54,7 @@ def recommend_command(
     from features.encoder.query_encoder import load_query_encoder
     from features.store.release import load_release
     from features.text.cleaning import clean
+    from features.workspace.user_ids import UserIds
     from recsys.query import Query
 
     sentence = clean(text) if text is not None else None
@@ -62,8 +63,10 @@ def recommend_command(
         raise QueryError("no input; pass at least one of --user, --text, --items")
     with reading(workspace) as place:
         loaded = load_release(place, release)
+        user_ids = UserIds.find(place)
+        stored_id = user_ids.pseudonym(user) if user and user_ids else user
     vector = load_query_encoder(loaded.encoder).encode([sentence])[0] if sentence else None
-    query = Query(user, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
+    query = Query(stored_id, item_ids=item_ids, text_vector=vector, count=count, asked_at=datetime.now(UTC))
     (slate,) = loaded.recommender.recommend([query])
     if as_json:
         answer = {"items": [_as_json(item) for item in slate.items], "fallback": slate.fallback}

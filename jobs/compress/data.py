@@ -12,6 +12,7 @@ from features.finetune.contrastive import MAX_HELD_OUT, vector_ranks
 from features.finetune.held_out import held_out_pairs
 from features.finetune.pairs import training_pairs
 from features.text.documents import browsing_texts, item_texts, review_texts
+from jobs.lake.aliases import scan_by_item
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import newest_moment, read_shop
 from recsys import config
@@ -67,7 +68,7 @@ def read_compress(lake: Lake, encoder: Encoder, settings: config.Settings) -> Co
     composed = item_texts(shop.items, shop.reviews, settings.text, encoder.count_tokens)
     items = shop.items.join(composed, on="item_id", maintain_order="left")
     tuning = settings.finetune
-    pairs = training_pairs(lake.scan("events"), items, shop.reviews, None, as_of, tuning.pairs, settings.seed)
+    pairs = training_pairs(scan_by_item(lake, "events"), items, shop.reviews, None, as_of, tuning.pairs, settings.seed)
     held_out = held_out_pairs(pairs, tuning.contrastive.held_out, MAX_HELD_OUT)
     if held_out.is_empty():
         raise DataError(

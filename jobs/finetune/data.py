@@ -12,6 +12,7 @@ from features.encoder.encoder import Encoder
 from features.finetune.pairs import read_histories, training_pairs
 from features.text.documents import browsing_texts, item_texts, review_texts
 from jobs.embedding.embed import embed_texts, load_vectors
+from jobs.lake.aliases import scan_by_item
 from jobs.lake.lake import Lake
 from jobs.lake.snapshot import Shop, read_shop
 from recsys import config
@@ -80,5 +81,5 @@ def read_tuning_data(
 
 def _events(lake: Lake, shop: Shop, as_of: datetime) -> pl.DataFrame:
     """The lake's events, plus the reviews as ratings, so that a shop with only reviews has histories, too."""
-    events = lake.scan("events").filter(pl.col("timestamp") < as_of).collect()
+    events = scan_by_item(lake, "events").filter(pl.col("timestamp") < as_of).collect()
     return pl.concat([events, rating_events(shop.reviews.lazy()).collect()], how="diagonal_relaxed")

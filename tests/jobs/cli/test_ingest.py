@@ -50,7 +50,7 @@ def test_a_table_is_ingested_and_summed_up(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("name", "content", "arguments", "message"),
     [
-        ("r.csv", "uid,item_id,rating,timestamp\nu,i,3,1\n", [], "--map reviews.user_id=uid"),
+        ("r.csv", "who,item_id,rating,timestamp\nu,i,3,1\n", [], "name it with --map reviews.user_id=COLUMN"),
         ("r.parquet", "hello, I am text", [], "not a Parquet file"),
         ("r.csv", "", [], "the file is empty"),
         ("r.csv", REVIEWS, [], "the file has no rows"),
@@ -66,7 +66,7 @@ def test_a_table_is_ingested_and_summed_up(tmp_path: Path, capsys: pytest.Captur
         ("r.csv", REVIEWS, ["--events", "no*.csv"], "no file matches this pattern"),
         ("r.csv", REVIEWS, ["--catalog", "no.csv"], "no such file"),
         ("r.csv", REVIEWS, ["--config", "no.toml"], "no such settings file"),
-        ("r.csv", REVIEWS, ["--colour", "red"], "No such option: --colour; see `recsys ingest table --help`"),
+        ("r.csv", REVIEWS, ["--colour", "red"], "No such option: --colour"),
     ],
 )
 def test_a_wrong_input_is_one_line_and_exit_code_2(
@@ -175,3 +175,19 @@ def test_an_ingest_is_listed_undone_and_repeated(capsys: pytest.CaptureFixture[s
         if line.split()[:1] and line.split()[0].isdigit()
     ] == ["3", "2", "1"]
     assert Lake(Path("shop/lake")).n_rows("events") == 3
+
+
+def test_ids_that_do_not_meet_the_catalogue_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.csv").write_text("item_id,title\nlamp,Lamp\nlamp,\nrug,Rug\n")
+    Path("e.csv").write_text("user_id,item_id,event_type,timestamp\n" + "u,SKU-1,view,2024-01-01\n")
+    output = ingest(capsys, "--catalog", "c.csv")
+    assert "3 rows, 2 items: 1 rows are variants or pictures of an item" in output
+    assert "catalogue: 2 items, with 100% title, 0% price, 0% category\n" in output
+    assert "warning" not in output
+    output = ingest(capsys, "--events", "e.csv")
+    assert "it has the items of 0% of 1 events\n" in output
+    (warning,) = [line for line in output.splitlines() if line.startswith("warning: ")]
+    assert "ingest.min_matched_share" in warning
+    assert "not in the catalogue: SKU-1; only in the catalogue: lamp, rug" in warning
+    Path("recsys.toml").write_text("[ingest]\nmin_matched_share = 0\n")
+    assert "warning" not in ingest(capsys, "--events", "e.csv")

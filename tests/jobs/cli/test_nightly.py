@@ -51,6 +51,13 @@ def test_a_dry_run_prints_a_row_per_step(workspace: Workspace, capsys: pytest.Ca
     assert read_runs(workspace) == before
 
 
+def test_a_moment_before_the_first_event_is_one_line_and_exit_code_2(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["nightly", "--workspace", str(workspace.root), "--as-of", "1990-01-02"]) == 2
+    assert "choose a later --as-of" in capsys.readouterr().err
+
+
 def test_sigterm_stops_a_run_at_once_and_gives_the_lease_back(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
