@@ -64,7 +64,7 @@ class Profile:
     sequence model reads, whose text rows point into `read_texts` (k, dim), placed; bought: item rows and how much they
     call for being bought again; browsing, sentence, asked: as in `Shoppers`; by_history: whether it is what the
     ranker has learned from, a history with neither a page nor a text of the request beside it; hidden_rows may not be
-    shown."""
+    shown; seen_rows, some of these, may be where nothing else is left."""
 
     history: tuple[np.ndarray, np.ndarray]
     read: History
@@ -75,6 +75,7 @@ class Profile:
     text_weight: float
     by_history: bool
     hidden_rows: np.ndarray
+    seen_rows: np.ndarray
     fallback: str | None
 
 
@@ -123,9 +124,10 @@ class QueryReader:
         is_liked = items.weights > 0
         returning = self.model.repeats.may_return(items.n_bought, age_days) & is_liked
         is_bought = (items.n_bought > 0) & ~returning
-        seen = (items.n_bought == 0) & self.settings.exclude_seen
-        known = items.item_rows[(is_bought | seen) & (not query.search)]
-        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), known]
+        is_seen = (items.n_bought == 0) & self.settings.exclude_seen & (not query.search)
+        bought_rows = items.item_rows[is_bought & (not query.search)]
+        hidden = [self.unavailable_rows, page_rows, self.known_rows(query.exclude_ids), bought_rows]
+        seen_rows = items.item_rows[is_seen]
         strength = self.model.repeats.strength(items.n_bought[returning], age_days[returning])
         history = self._weighed(items.item_rows[is_liked], items.weights[is_liked], page_rows)
         read, read_texts = self._read(entries, session_texts, query.text_vector, page_rows, asked_at_us)
@@ -141,7 +143,8 @@ class QueryReader:
             query_text=query_text,
             text_weight=text_weight,
             by_history=len(history[0]) > 0 and query.text_vector is None and len(page_rows) == 0,
-            hidden_rows=np.concatenate(hidden),
+            hidden_rows=np.concatenate([*hidden, seen_rows]),
+            seen_rows=seen_rows[~np.isin(seen_rows, np.concatenate(hidden))] if len(seen_rows) else seen_rows,
             fallback=None if is_known else self._fallback(query),
         )
 

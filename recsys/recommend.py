@@ -25,9 +25,9 @@ from recsys.properties import Properties
 from recsys.query import Profile, Query, QueryReader
 from recsys.rank_features import ITEM_FEATURES
 from recsys.ranking import Proposals, Ranker, feature_names, propose
-from recsys.rerank import NEW, Limit, Placement, arrange, boosted
+from recsys.rerank import NEW, PINNED, SEEN, Limit, Placement, arrange, boosted, fill_up, with_pins
 from recsys.result_cache import ResultCache, digest_of
-from recsys.rules import PLAIN, Rules
+from recsys.rules import LIMITS, PLAIN, SEEN_ITEMS, Rules
 from recsys.scorer import Scorer
 from recsys.slate import RankedItem, Slate
 from recsys.top_k import top_k
@@ -39,6 +39,9 @@ TITLE: Final = "title"
 """The `source` of an item that a search found by the words of its title."""
 
 NO_ROWS: Final = np.zeros(0, dtype=np.int64)
+
+_Placed = tuple[int, Placement | None]
+"""A row, and why it has its place; None: by its score."""
 
 
 class Recommender:
@@ -144,7 +147,7 @@ class Recommender:
         """The best `count` items by (n_items,) scores, the same for every shopper; name: becomes their `source`."""
         shown = scores.copy()
         shown[hidden_rows] = -np.inf
-        placed: list[tuple[int, Placement | None]] = [(row, None) for row in top_k(shown, count).tolist()]
+        placed: list[_Placed] = [(row, None) for row in top_k(shown, count).tolist()]
         return self._items(placed, scores, [name] * len(placed))
 
     @property
@@ -180,8 +183,9 @@ class Recommender:
         if query.rules.filter is None:
             return profile
         hidden = ~self.matching(query.rules.filter)
+        seen_rows = profile.seen_rows[~hidden[profile.seen_rows]]
         hidden[profile.hidden_rows] = True
-        return replace(profile, hidden_rows=np.flatnonzero(hidden))
+        return replace(profile, hidden_rows=np.flatnonzero(hidden), seen_rows=seen_rows)
 
     def is_ranked(self, query: Query) -> bool:
         """Whether the ranker orders the best items of this query's list; else the weighted sum orders all of it."""
@@ -208,10 +212,15 @@ class Recommender:
         totals = self._boosted(totals, profile.hidden_rows, query.rules)
         placed = self._placed(totals, profile.hidden_rows, query)
         n_matched = None if query.rules.filter is None else self.n_items - len(profile.hidden_rows)
+        relaxed: tuple[str, ...] = ()
+        if len(placed) < query.count:
+            placed, relaxed = self._filled_up(placed, totals, profile, query)
+        if n_matched is not None and SEEN_ITEMS in relaxed:
+            n_matched += len(profile.seen_rows)
         items = self._items(placed, totals, self._leading(fused, placed))
         if query.explain:
             items = self._explained(items, query, profile, placed, fused)
-        return Slate(items, profile.fallback, n_matched)
+        return Slate(items, profile.fallback, n_matched, relaxed)
 
     def _title_scores(self, text: str) -> np.ndarray:
         """(n_items,) what title words add in a search: `title_weight` for the best match, proportionally less for
@@ -258,8 +267,8 @@ class Recommender:
             return totals
         return boosted(totals, hidden_rows, [(self.matching(boost.filter), boost.factor) for boost in rules.boosts])
 
-    def _placed(self, totals: np.ndarray, hidden_rows: np.ndarray, query: Query) -> list[tuple[int, Placement | None]]:
-        """The rows of the list in their order, each with why it has its place; None: by its score."""
+    def _placed(self, totals: np.ndarray, hidden_rows: np.ndarray, query: Query) -> list[_Placed]:
+        """The list, in its order."""
         rules, count = query.rules, query.count
         share = self.new_item_share if rules.new_items is None else rules.new_items
         shown = totals.copy()
@@ -272,13 +281,33 @@ class Recommender:
         pinned = self._pinned(query)
         return list(arrange(shown, new_ranked, pinned, limits, self.vectors, rules.diversity, count, share))
 
-    def _limits(self, rules: Rules) -> list[Limit]:
-        by_property = [
-            (rules.max_per_category, self.properties.category.codes),
-            (rules.max_per_brand, self.properties.brand.codes),
+    def _filled_up(
+        self, placed: list[_Placed], totals: np.ndarray, profile: Profile, query: Query
+    ) -> tuple[list[_Placed], tuple[str, ...]]:
+        """A short list, filled by score with items that its rules left out, and the rules that gave way: first those
+        of diversity, then that seen items are left out."""
+        rules, limits = query.rules, self._limits(query.rules)
+        allowed = totals.copy()
+        allowed[profile.hidden_rows] = -np.inf
+        filled: list[_Placed] = [
+            (row, None) for row in fill_up(_rows(placed), allowed, limits, rules.relaxable, query.count)
         ]
-        limits = [Limit(codes, most) for most, codes in by_property if most > 0]
-        return [*limits, Limit(self.properties.variants, 1)] if rules.collapse_variants else limits
+        if SEEN_ITEMS in rules.relaxable and len(profile.seen_rows):
+            allowed[profile.seen_rows] = totals[profile.seen_rows]
+            rows = fill_up(_rows([*placed, *filled]), allowed, limits, rules.relaxable, query.count)
+            filled += [(row, SEEN) for row in rows]
+        if not filled:
+            return placed, ()
+        pinned = {place: (row, PINNED) for place, row in self._pinned(query).items() if place < query.count}
+        by_score = [each for each in placed if each[1] != PINNED]
+        placed = with_pins([*by_score, *filled], pinned, query.count)
+        relaxed = [limit.name for limit in limits if limit.is_exceeded(_rows(placed))]
+        return placed, (*relaxed, SEEN_ITEMS) if any(slot == SEEN for _, slot in placed) else tuple(relaxed)
+
+    def _limits(self, rules: Rules) -> list[Limit]:
+        most = (rules.max_per_category, rules.max_per_brand, int(rules.collapse_variants))
+        codes = (self.properties.category.codes, self.properties.brand.codes, self.properties.variants)
+        return [Limit(*each) for each in zip(LIMITS, codes, most, strict=True) if each[2] > 0]
 
     def _pinned(self, query: Query) -> dict[int, int]:
         """Rows by 0-based place. A pin ignores filters and limits, but never shows an item that is unknown, unavailable
@@ -295,16 +324,14 @@ class Recommender:
         """At most `count` rows of new items that may be shown, the most promising first."""
         return self.new_rows[top_k(totals[self.new_rows] + self.model.promise[self.new_rows], count)]
 
-    def _leading(self, fused: Fused, placed: Sequence[tuple[int, Placement | None]]) -> list[str]:
+    def _leading(self, fused: Fused, placed: Sequence[_Placed]) -> list[str]:
         """The source that added most to each place."""
         added = fused.added(np.array([row for row, _ in placed], dtype=np.int64))
         # A source without evidence adds 0, which can exceed a weak item's score.
         added[~fused.speaks] = -np.inf
         return [self.source_names[source] for source in added.argmax(axis=0)]
 
-    def _items(
-        self, placed: Sequence[tuple[int, Placement | None]], totals: np.ndarray, sources: Sequence[str]
-    ) -> tuple[RankedItem, ...]:
+    def _items(self, placed: Sequence[_Placed], totals: np.ndarray, sources: Sequence[str]) -> tuple[RankedItem, ...]:
         return tuple(
             RankedItem(
                 item_id=self.item_ids[row],
@@ -321,11 +348,15 @@ class Recommender:
         items: tuple[RankedItem, ...],
         query: Query,
         profile: Profile,
-        placed: Sequence[tuple[int, Placement | None]],
+        placed: Sequence[_Placed],
         fused: Fused,
     ) -> tuple[RankedItem, ...]:
         each = explanations(query, profile, placed, fused, self.source_names, self.model, self.properties, self.facts)
         return tuple(replace(item, explanation=explanation) for item, explanation in zip(items, each, strict=True))
+
+
+def _rows(placed: Sequence[_Placed]) -> list[int]:
+    return [row for row, _ in placed]
 
 
 def _ranked_key(key: Hashable, profile: Profile) -> Hashable:

@@ -9,14 +9,15 @@ largest
 
 (maximal marginal relevance: Carbonell and Goldstein 1998) with the cosine in the fused item space and scores put
 between 0 and 1 over the best few times `count` candidates. Limits apply at each place: an item that would exceed one is
-skipped. Where the candidates run out the next best follow, so a list is short only where the shop has no more items.
+skipped. Where the candidates run out the next best follow. Where every item that is left exceeds a limit, `fill_up`
+ends the list by score and relaxes the limits that may be relaxed, one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 
@@ -26,19 +27,30 @@ from recsys.top_k import top_k
 POOL_FACTOR: Final = 5
 MAX_POOL_EXTRA: Final = 400
 """Candidates of a long list beyond its own length: bounds the time of a list of 1,000."""
+NO_VECTORS: Final = np.zeros((0, 0), dtype=np.float32)
 
-Placement = Literal["new", "pinned"]
+_Row = TypeVar("_Row")
+
+Placement = Literal["new", "pinned", "seen"]
 NEW: Final[Placement] = "new"
 PINNED: Final[Placement] = "pinned"
-"""The `source` of an item in a place reserved for new items, and of one that the request pinned to its place."""
+SEEN: Final[Placement] = "seen"
+"""The `source` of an item in a place reserved for new items, of one that the request pinned to its place, and of one
+that the shopper has seen, where no other was left."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `most` items of one code. codes: (n_items,) int; a negative code is not limited."""
+    """At most `most` items of one code. codes: (n_items,) int; a negative code is not limited; name: the rule's."""
 
+    name: str
     codes: np.ndarray
     most: int
+
+    def is_exceeded(self, rows: Sequence[int]) -> bool:
+        """Whether these rows are more than `most` of one code."""
+        codes = self.codes[list(rows)]
+        return bool(np.bincount(codes[codes >= 0]).max(initial=0) > self.most)
 
 
 def boosted(scores: np.ndarray, hidden_rows: np.ndarray, boosts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
@@ -94,6 +106,40 @@ def arrange(
     for place in sorted(left):
         if place < count:
             yield left[place], PINNED
+
+
+def fill_up(
+    placed: Sequence[int], scores: np.ndarray, limits: Sequence[Limit], relaxable: Collection[str], count: int
+) -> list[int]:
+    """Rows, best first, that follow `placed` where the limits end a list before it has `count` items.
+
+    scores: (n_items,), -inf for what may not be shown. The limits that are `relaxable`, by name, no longer apply, one
+    after another in the order of `limits`; the others hold.
+    """
+    rows = list(placed)
+    active = list(limits)
+    for limit in [None, *(limit for limit in limits if limit.name in relaxable)]:
+        if len(rows) >= count:
+            break
+        if limit is not None:
+            active.remove(limit)
+        candidates = _Candidates(scores, active, NO_VECTORS, 0.0, count)
+        for row in rows:
+            candidates.take(row)
+        while len(rows) < count and (best := candidates.best()) is not None:
+            candidates.take(best)
+            rows.append(best)
+    return rows[len(placed) :]
+
+
+def with_pins(rows: Sequence[_Row], pinned: Mapping[int, _Row], count: int) -> list[_Row]:
+    """The rows in their order, with the pinned ones at their 0-based places or, in a shorter list, at its end."""
+    rest, by_place, result = iter(rows), dict(pinned), list[_Row]()
+    for place in range(count):
+        row = by_place.pop(place) if place in by_place else next(rest, None)
+        if row is not None:
+            result.append(row)
+    return result
 
 
 class _Candidates:

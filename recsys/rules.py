@@ -7,6 +7,12 @@ from typing import Final
 
 from recsys.filters import Filter
 
+SEEN_ITEMS: Final = "seen"
+LIMITS: Final = ("max_per_category", "max_per_brand", "collapse_variants")
+RELAXABLE: Final = (*LIMITS, SEEN_ITEMS)
+"""What can give way where a list would be short, in this order; `SEEN_ITEMS`: that items the shopper has seen are left
+out."""
+
 
 @dataclass(frozen=True)
 class Boost:
@@ -34,7 +40,8 @@ class Rules:
     filter: which items may be shown; diversity: 0 to 1, how much dissimilarity counts against the score;
     max_per_category and max_per_brand: most items of one category or brand in the list, 0 for no limit;
     collapse_variants: show at most one of a product's sizes and colours; new_items: share of places reserved for new
-    items, None for the shop's setting.
+    items, None for the shop's setting; relaxable: names of `RELAXABLE` that give way where a list would be
+    shorter than its count.
     """
 
     filter: Filter | None = None
@@ -45,6 +52,7 @@ class Rules:
     max_per_brand: int = 0
     collapse_variants: bool = False
     new_items: float | None = None
+    relaxable: frozenset[str] = frozenset({SEEN_ITEMS})
 
 
 PLAIN: Final = Rules()

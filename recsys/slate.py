@@ -12,7 +12,8 @@ class RankedItem:
     """One place of a slate.
 
     `rank` starts at 1. `source` names the source that added most to the score; it is "new" in a place reserved for new
-    items, and "pinned" for an item that the request pinned. `explanation` is set where the query asks for it.
+    items, "pinned" for an item that the request pinned, and "seen" for one that the shopper has seen, where no other
+    was left. `explanation` is set where the query asks for it.
     """
 
     item_id: str
@@ -26,8 +27,10 @@ class RankedItem:
 @dataclass(frozen=True)
 class Slate:
     """Items, best first. `fallback` is None, or one word for why the list is not personal. With a filter, `n_matched`
-    counts the items that fulfil it and may be shown to this shopper."""
+    counts the items that fulfil it and may be shown to this shopper. `relaxed` names the rules of `recsys.rules` that
+    gave way, as the list would have been short."""
 
     items: tuple[RankedItem, ...]
     fallback: str | None
     n_matched: int | None = None
+    relaxed: tuple[str, ...] = ()

@@ -34,6 +34,8 @@ def to_response(
     optional: dict[str, Any] = {}  # a field that is not set is not sent
     if slate.n_matched is not None:
         optional["n_matched"] = slate.n_matched
+    if slate.relaxed:
+        optional["relaxed"] = list(slate.relaxed)
     if assignment is not None:
         optional |= {"experiment": assignment.experiment, "arm": assignment.arm}
     return SlateResponse(

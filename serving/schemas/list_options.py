@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from recsys import config, filters
 from recsys.properties import Scalar
 from recsys.query import Query
-from recsys.rules import Boost, Pin, Rules
+from recsys.rules import LIMITS, PLAIN, RELAXABLE, SEEN_ITEMS, Boost, Pin, Rules
 from serving.schemas.lists import Id, ReadableText, RecommendRequest, Request, UtcTime
 
 MAX_CONDITIONS: Final = 50
@@ -27,6 +27,7 @@ MAX_PINS: Final = 100
 MAX_FACTOR: Final = 100.0
 
 ScenarioName = Literal["home", "product", "cart", "search", "email"]
+Relaxable = Literal["max_per_category", "max_per_brand", "collapse_variants", "seen"]
 PRESET: Final = ("diversity", "max_per_category", "max_per_brand", "collapse_variants", "new_items")
 """What a scenario sets, apart from the number of items."""
 
@@ -188,6 +189,14 @@ class ListRequest(RecommendRequest):
         None, strict=True, description="show only one of a product's variants, such as sizes and colours"
     )
     new_items: float | None = Field(None, ge=0, le=0.5, description="share of places reserved for items without buyers")
+    relax: tuple[Relaxable, ...] | None = Field(
+        None,
+        max_length=len(RELAXABLE),
+        description=(
+            "rules that give way where the list would have fewer items than count; by default `seen` (items that the "
+            "shopper has seen are left out) and the limits that the scenario sets; none: an empty list"
+        ),
+    )
     return_properties: bool = Field(
         False, strict=True, description="return title, category, brand, price and other properties of each item"
     )
@@ -221,7 +230,8 @@ AnyList = TypeVar("AnyList", bound=ListRequest)
 def settled(request: AnyList, scenarios: config.ScenariosSettings, arm: config.ArmSettings | None = None) -> AnyList:
     """The request with its open options filled in from the arm of an experiment, else from the scenario.
 
-    The arm's scenario is used where the request names none, and does not set the number of items.
+    The arm's scenario is used where the request names none, and does not set the number of items. A limit that is
+    filled in gives way where the list would be short; one of the request itself does not.
     """
     named = None if request.scenario is None else getattr(scenarios, request.scenario)
     preset = getattr(scenarios, arm.scenario) if named is None and arm is not None and arm.scenario else named
@@ -234,6 +244,8 @@ def settled(request: AnyList, scenarios: config.ScenariosSettings, arm: config.A
             value = of_arm if of_arm is not None else getattr(preset, name, None)
             if value is not None:
                 options[name] = value
+    if request.relax is None and any(options.get(name) for name in LIMITS):
+        options["relax"] = (*(name for name in LIMITS if options.get(name)), SEEN_ITEMS)
     return request.model_copy(update=options) if options else request
 
 
@@ -255,4 +267,5 @@ def to_rules(request: ListRequest) -> Rules:
         max_per_brand=request.max_per_brand or 0,
         collapse_variants=request.collapse_variants or False,
         new_items=request.new_items,
+        relaxable=PLAIN.relaxable if request.relax is None else frozenset(request.relax),
     )

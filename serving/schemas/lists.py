@@ -145,7 +145,8 @@ class Evidence(BaseModel):
 
 class SlateItem(BaseModel):
     """An item of the list. `source` is the candidate source that proposed it, "new" in a place reserved for new items,
-    or "pinned". `score` orders the items of this list only, apart from reserved places, pins and diversity.
+    "pinned", or "seen" where only items were left that the shopper has seen. `score` orders the items of this list
+    only, apart from reserved places, pins and diversity.
 
     `properties` is returned with `return_properties`. With `explain` come `reason`, `scores` (the contribution of each
     source) and `evidence` (null where no review may be quoted)."""
@@ -164,12 +165,14 @@ class SlateItem(BaseModel):
 class SlateResponse(BaseModel):
     """The ranked list, best first. `fallback` is null for a personal list, else the reason why it is not personal.
     `n_matched` is returned with a filter: the number of items that match it and may be shown to this shopper.
+    `relaxed` is returned where the list would have been short: the rules that gave way, as in the request's `relax`.
     `experiment` and `arm` are returned where the shopper takes part in an experiment."""
 
     recommendation_id: str
     items: list[SlateItem]
     fallback: str | None
     n_matched: int | None = None
+    relaxed: list[str] | None = None
     experiment: str | None = None
     arm: str | None = None
     release_id: str

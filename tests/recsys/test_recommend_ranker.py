@@ -19,7 +19,7 @@ def test_the_ranker_orders_what_the_sources_propose() -> None:
 
 
 def test_the_ranker_knows_a_guest_by_the_session() -> None:
-    guest = Query(session=(Signal("view", NOON, "keyboard"),))
+    guest = Query(session=(Signal("view", NOON, "keyboard"),), count=4)
     assert [item.item_id for item in ranked().recommend([guest])[0].items] == ["lamp", "teapot", "kettle", "mouse"]
 
 

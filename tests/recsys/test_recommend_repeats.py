@@ -44,7 +44,7 @@ def test_unless_it_is_told_the_moment_is_that_of_the_newest_event() -> None:
 
 def test_what_was_only_looked_at_does_not_come_back() -> None:
     users = users_with({"ann": [item_entry("keyboard", event_type="cart", n_bought=0)]})
-    assert "keyboard" not in ids(Query(user_id="ann", asked_at=NOON + 99 * DAY), users=users, repeats=BUYS)
+    assert "keyboard" not in ids(Query(user_id="ann", asked_at=NOON + 99 * DAY, count=4), users=users, repeats=BUYS)
 
 
 @pytest.mark.parametrize("event_type", ["purchase", "rating", "return"])

@@ -45,19 +45,19 @@ def test_a_pinned_item_is_shown_though_nothing_else_is() -> None:
 
 
 def test_a_limit_passes_over_what_would_exceed_it() -> None:
-    brands = Limit(np.array([0, 0, 0, 1, -1, -1]), 2)
+    brands = Limit("max_per_brand", np.array([0, 0, 0, 1, -1, -1]), 2)
     assert rows([6.0, 5.0, 4.0, 3.0, 2.0, 1.0], limits=[brands]) == [0, 1, 3, 4, 5]
 
 
 def test_a_limit_counts_what_is_pinned() -> None:
-    brands = Limit(np.array([0, 0, 1]), 1)
+    brands = Limit("max_per_brand", np.array([0, 0, 1]), 1)
     assert rows([3.0, 2.0, 1.0], limits=[brands], pinned={2: 0}) == [2, 0]
 
 
 def test_limits_are_filled_from_far_below_the_first_candidates() -> None:
     codes = np.array([0] * 500 + [1])
     scores = list(np.linspace(1, 0, 501))
-    assert rows(scores, limits=[Limit(codes, 1)], count=2) == [0, 500]
+    assert rows(scores, limits=[Limit("max_per_brand", codes, 1)], count=2) == [0, 500]
 
 
 def test_diversity_prefers_the_unlike_to_the_slightly_better() -> None:
@@ -124,7 +124,7 @@ def test_limits_and_pins_are_kept_and_the_list_is_as_long_as_it_can_be(
     vectors = rng.normal(size=(len(scores), 3)).astype(np.float32)
     pinned = dict(zip(rng.permutation(count)[: len(chosen)].tolist(), chosen, strict=False))
     new_ranked = np.flatnonzero(scores > 1.0)
-    limit = Limit(codes, most)
+    limit = Limit("max_per_brand", codes, most)
     placed = list(arrange(scores, new_ranked, pinned, [limit], vectors, diversity, count, share))
     shown = [row for row, _ in placed]
     assert len(shown) == len(set(shown)) <= count

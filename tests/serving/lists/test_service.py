@@ -66,8 +66,10 @@ def test_a_shopper_gets_the_list_of_their_arm_and_is_told_which(client: TestClie
     assert (control["experiment"], control["arm"]) == ("mix", "as-is")
     mixed = recommend(client, user_id=someone_in("mixed"))
     assert (mixed["experiment"], mixed["arm"]) == ("mix", "mixed")
-    assert len(item_ids(control)) == 6
-    assert len(item_ids(mixed)) == 4  # one of each category
+    assert (len(item_ids(control)), "relaxed" in control) == (6, False)
+    assert mixed["relaxed"] == ["max_per_category"]  # first one of each of four categories, then the others by score
+    hard = recommend(client, user_id=someone_in("mixed"), relax=[])
+    assert item_ids(hard) == item_ids(mixed)[:4]
     overridden = recommend(client, user_id=someone_in("mixed"), diversity=0, max_per_category=0)
     assert item_ids(overridden) == item_ids(control)
 
@@ -113,8 +115,8 @@ def test_an_arm_may_leave_the_order_to_the_weighted_sum(
     monkeypatch.setattr(live.release.recommender, "ranker", Reversed())
     session = [{"item_id": "lamp", "event_type": "view"}]
     with TestClient(create_app(SETTINGS, ServiceState(lambda: live, live_database))) as client:
-        by_trees = recommend(client, user_id=someone_in("as-is"), session=session)
-        by_sum = recommend(client, user_id=someone_in("sum"), session=session)
+        by_trees = recommend(client, user_id=someone_in("as-is"), session=session, count=5)
+        by_sum = recommend(client, user_id=someone_in("sum"), session=session, count=5)
         assert item_ids(by_trees) == ["vase", "sock", "rug", "coat", "boot"]
         assert item_ids(by_sum) != item_ids(by_trees)
         for answer in (by_trees, by_sum):
@@ -122,4 +124,4 @@ def test_an_arm_may_leave_the_order_to_the_weighted_sum(
             assert explained["reproduced"]
     monkeypatch.setattr(live.release.recommender, "ranker", None)
     with TestClient(create_app(Settings(), ServiceState(lambda: live, live_database))) as client:
-        assert item_ids(recommend(client, user_id="nobody", session=session)) == item_ids(by_sum)
+        assert item_ids(recommend(client, user_id="nobody", session=session, count=5)) == item_ids(by_sum)
