@@ -210,6 +210,7 @@ class LiveDatabase:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
                 for table in METADATA.sorted_tables:
                     connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                    _add_new_columns(connection, table)
                     for index in table.indexes:
                         connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
                 named = self.insert(IDENTITY).values(one=1, id=secrets.token_hex(8)).on_conflict_do_nothing()
@@ -225,6 +226,15 @@ class LiveDatabase:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             remedy = "look at its disk and permissions" if self._is_sqlite else "see that it runs and lets you in"
             raise StoreError(f"{self.shown}: the live database cannot be {what} ({reason}); {remedy}") from error
+
+
+def _add_new_columns(connection: Connection, table: sa.Table) -> None:
+    """Add the columns that a table of an earlier version of the product lacks; they are null in its rows."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in there:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
 
 def open_live_database(workspace: Workspace, url: str) -> LiveDatabase:

@@ -1,4 +1,8 @@
-"""Changes of products since the last nightly run: prices, stock, new and deleted products; the last state of each."""
+"""Changes of products since the last nightly run: prices, stock, new and deleted products; the last state of each.
+
+Each field has the version of its own last change, so that a reader who has taken some versions gets only what has
+changed since then: a price that the lake took last week does not come again with a new title.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,10 @@ CHANGES: Final = sa.Table(
     sa.Column("price", sa.Double),
     sa.Column("available", sa.Boolean),
     sa.Column("attributes", sa.Text),
+    *(sa.Column(f"{name}_version", sa.BigInteger) for name in FIELDS),
 )
+"""A field whose version is set and whose value is null was cleared. Rows of earlier versions of the product have no
+versions of fields: there each value counts as changed with the row."""
 
 COUNTER: Final = sa.Table(
     "item_counter", METADATA, sa.Column("one", sa.Integer, primary_key=True), sa.Column("version", sa.BigInteger)
@@ -38,14 +45,16 @@ COUNTER: Final = sa.Table(
 
 _VERSION: Final = sa.select(COUNTER.c.version)
 _UNAVAILABLE: Final = sa.select(CHANGES.c.item_id).where(
-    CHANGES.c.version > sa.bindparam("after"), sa.or_(CHANGES.c.deleted, CHANGES.c.available.is_(sa.false()))
+    CHANGES.c.version > sa.bindparam("after"),
+    sa.func.coalesce(CHANGES.c.available_version, CHANGES.c.version) > sa.bindparam("after"),
+    sa.or_(CHANGES.c.deleted, CHANGES.c.available.is_(sa.false())),
 )
 
 
 @dataclass(frozen=True)
 class ItemChange:
-    """A change of one item: `fields` has the new values of some of `FIELDS`, the others stay; or the item is
-    deleted."""
+    """A change of one item: `fields` has the new values of some of `FIELDS`, None to clear one, the others stay; or the
+    item is deleted."""
 
     item_id: str
     fields: Mapping[str, Any]
@@ -70,9 +79,10 @@ class ItemChanges:
             common = {"version": version, "updated_at_us": microseconds(now)}
             for names, rows in _by_columns(changes).items():
                 stored = self.database.insert(CHANGES)
-                new = {name: stored.excluded[name] for name in (*names, *common)}
+                versions = {f"{name}_version": version for name in names if name in FIELDS}
+                new = {name: stored.excluded[name] for name in (*names, *common, *versions)}
                 stored = stored.on_conflict_do_update(index_elements=["item_id"], set_=new)
-                connection.execute(stored, [row | common for row in rows])
+                connection.execute(stored, [row | common | versions for row in rows])
         return version
 
     def version(self) -> int:
@@ -85,15 +95,46 @@ class ItemChanges:
         with self.database.read() as connection:
             return frozenset(connection.scalars(_UNAVAILABLE, {"after": after}))
 
-    def after(self, version: int) -> pl.DataFrame:
-        """item_id, version, deleted, updated_at and `FIELDS` (null: stays as it is) of what changed after `version`."""
+    def after(self, version: int, up_to: int | None = None) -> pl.DataFrame:
+        """What changed after `version`, and by version `up_to`: item_id, version, deleted, updated_at, `FIELDS` (null:
+        stays as it is, or was cleared), and `cleared`, the names of the fields that were cleared."""
         statement = sa.select(CHANGES).where(CHANGES.c.version > version).order_by(CHANGES.c.version, CHANGES.c.item_id)
         with self.database.read() as connection:
             rows = connection.execute(statement).all()
         frame = pl.DataFrame([tuple(row) for row in rows], schema=_SCHEMA, orient="row")
-        return frame.with_columns(updated_at=pl.col("updated_at_us").cast(pl.Datetime("us", "UTC"))).drop(
-            "updated_at_us"
+        is_new = {name: _is_between(name, version, up_to) for name in FIELDS}
+        cleared = [
+            pl.when(is_new[name] & pl.col(f"{name}_version").is_not_null() & pl.col(name).is_null()).then(pl.lit(name))
+            for name in FIELDS
+        ]
+        return frame.filter(pl.any_horizontal(is_new.values())).select(
+            *("item_id", "version", "deleted"),
+            pl.col("updated_at_us").cast(pl.Datetime("us", "UTC")).alias("updated_at"),
+            *(pl.when(is_new[name]).then(pl.col(name)).alias(name) for name in FIELDS),
+            pl.concat_list(cleared).list.drop_nulls().alias("cleared"),
         )
+
+
+def with_changes(items: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
+    """The items, in their order, with the fields of the changes. changed: as `ItemChanges.after` returns them."""
+    names = [name for name in FIELDS if name in items.columns]
+    both = items.join(
+        changed.select("item_id", "cleared", *(pl.col(name).alias(f"{name}_new") for name in names)),
+        on="item_id",
+        how="left",
+        maintain_order="left",
+    )
+    is_cleared = {name: pl.col("cleared").list.contains(name).fill_null(value=False) for name in names}
+    return both.with_columns(
+        pl.when(~is_cleared[name]).then(pl.coalesce(f"{name}_new", name)).alias(name) for name in names
+    ).select(items.columns)
+
+
+def _is_between(name: str, version: int, up_to: int | None) -> pl.Expr:
+    """Whether the field was changed after `version`, and by `up_to`."""
+    changed_at = pl.coalesce(f"{name}_version", pl.when(pl.col(name).is_not_null()).then("version"))
+    is_new = (changed_at > version).fill_null(value=False)
+    return is_new if up_to is None else is_new & (changed_at <= up_to)
 
 
 def _by_columns(changes: Sequence[ItemChange]) -> dict[tuple[str, ...], list[dict[str, Any]]]:

@@ -292,6 +292,8 @@ def _ingest(source: Callable[[Workspace], SourceSpec], place: str, config: Path 
         spec = source(workspace)
         settings = settings_of(workspace, config)
         with shown_progress() as progress:
-            report = ingest(workspace, spec, settings.ingest, datetime.now(UTC), progress)
+            report = ingest(
+                workspace, spec, settings.ingest, datetime.now(UTC), progress, events_url=settings.serve.events_url
+            )
     print_report(report, Lake(workspace.lake))
     print_coverage(Lake(workspace.lake), settings.ingest.min_matched_share)

@@ -17,7 +17,7 @@ MAX_REASONS: Final = 12
 MAX_FILES: Final = 20
 MAX_CELL_CHARS: Final = 40
 
-_ONLY_WHERE_ANY: Final = ("same item", "left out")
+_ONLY_WHERE_ANY: Final = ("same item", "older", "left out")
 """Columns that are not shown where all counts are zero."""
 
 
@@ -36,6 +36,7 @@ def print_report(report: IngestReport, lake: Lake) -> None:
         "updated": [table.n_updated for table in report.tables],
         "duplicates": [table.n_duplicates for table in report.tables],
         "same item": [table.n_same_item for table in report.tables],
+        "older": [table.n_older for table in report.tables],
         "left out": [table.n_left_out for table in report.tables],
         "rejected": [table.n_bad for table in report.tables],
         "in the lake": [lake.n_rows(table.table) for table in report.tables],
@@ -48,10 +49,12 @@ def print_report(report: IngestReport, lake: Lake) -> None:
     console.print(summary)
     for table in report.tables:
         if table.n_same_item:
-            n_items = table.n_read - table.n_same_item - table.n_left_out - table.n_bad
             rows = table.n_read - table.n_left_out - table.n_bad
+            n_items = rows - table.n_same_item - table.n_older
             line = f"{rows:,} rows, {n_items:,} items: {table.n_same_item:,} rows are variants or pictures of an item"
             _print(console, line)
+        if table.n_older:
+            _print(console, f"{table.n_older:,} rows of {table.table} are older than another row of the same key here")
         if table.n_left_out:
             _print(console, f"left out of {table.table}: {_listed(table.left_out)}")
         if table.n_bad:

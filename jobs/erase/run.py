@@ -31,8 +31,8 @@ from jobs.embedding.embed import forget_vectors
 from jobs.erase.leak_search import Needles, holds_shopper, needles_of, search
 from jobs.erase.traces import Traces, traces_of
 from jobs.erase.workspace_files import erase_from_lake, erase_from_quarantine, erase_from_runs, remove_half_done
-from jobs.ingest.files import LEASE as LAKE_LEASE
 from jobs.ingest.seen_files import load_seen
+from jobs.lake.writer_lease import hold_lake
 from recsys.config import Settings
 from recsys.errors import ErasureError, RecsysError
 from recsys.workspace import Workspace
@@ -148,7 +148,7 @@ def _erase(
         with (
             hold_lease(workspace.lease, now, minutes) as lease,
             hold_lease(workspace.tuning_lease, now, minutes),
-            hold_lease(workspace.lake / LAKE_LEASE, now, minutes),
+            hold_lake(workspace.lake, now, minutes),
         ):
             erasure = _Erasure(workspace, database, plan, lease, now)
             for number, (name, step) in enumerate(ERASE_STEPS):

@@ -19,10 +19,8 @@ import polars as pl
 from features.live.event_log import EventLog
 from features.store.manifest import LivePosition
 from features.workspace.erased_users import ErasedUsers, read_erased
-from features.workspace.lease import hold_lease
 from features.workspace.user_ids import UserIds
 from jobs.ingest.commit import RangeTaken, commit_ingest
-from jobs.ingest.files import LEASE, LEASE_MINUTES
 from jobs.ingest.offsets import EVENTS_READ
 from jobs.ingest.persons import mask_texts
 from jobs.ingest.quarantine import QuarantineFile, as_given
@@ -32,6 +30,7 @@ from jobs.lake.aliases import AliasMap
 from jobs.lake.lake import Lake
 from jobs.lake.merge import merge_table
 from jobs.lake.staging import Staging
+from jobs.lake.writer_lease import hold_lake
 from recsys.config import IngestSettings
 from recsys.workspace import Workspace
 
@@ -62,7 +61,7 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: IngestSettings,
     before it stores them, so there are bad rows only where another program writes to the log. Waits for a database
     server that restarts. Raises StoreError where the log cannot be read.
     """
-    with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
+    with hold_lake(workspace.lake, now):
         database_id = events.database.id
         after = EVENTS_READ.read(workspace.lake, database_id)
         up_to = events.database.patiently(events.newest)
@@ -76,7 +75,7 @@ def ingest_log_again(
     workspace: Workspace, events: EventLog, after: int, up_to: int, settings: IngestSettings, now: datetime
 ) -> TableReport:
     """Take the events with numbers in (after, up_to], whatever was read before; the offset does not change."""
-    with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
+    with hold_lake(workspace.lake, now):
         return _take(workspace, events, after, up_to, settings, now)
 
 

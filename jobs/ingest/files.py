@@ -3,8 +3,9 @@
     raw batch -> cast -> check -> good rows -> staging -> merge by partition -> commit
                               -> bad rows  -> quarantine
 
-Ingesting the same rows again, in a renamed or overlapping file, changes nothing. A run with too many bad rows is
-refused, and the lake stays as it was.
+Ingesting the same events again, in a renamed or overlapping file, changes nothing. Of products and reviews what
+arrives later wins, field by field: a file as of its ingest, a change sent to the service as of its request. A run with
+too many bad rows is refused, and the lake stays as it was.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from features.workspace.erased_users import read_erased
-from features.workspace.lease import hold_lease
 from features.workspace.user_ids import UserIds
 from jobs.ingest.column_mapping import Naming
 from jobs.ingest.commit import FilesTaken, commit_ingest
 from jobs.ingest.full_feeds import stage_missing
+from jobs.ingest.item_changes import ingest_items_before
 from jobs.ingest.namings import namings_of
 from jobs.ingest.persons import refuse_addresses
 from jobs.ingest.quarantine import QuarantineFile
@@ -40,6 +41,7 @@ from jobs.lake.aliases import AliasMap
 from jobs.lake.lake import TABLES, Lake
 from jobs.lake.merge import merge_table
 from jobs.lake.staging import Staging
+from jobs.lake.writer_lease import hold_lake
 from recsys.config import IngestSettings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
@@ -48,10 +50,6 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the task's name, the rows done so far, and the total of rows where it is known."""
-
-LEASE: Final = "writer.lease"
-LEASE_MINUTES: Final = 60
-"""After so long without renewal, another machine on a shared folder may take over the lease."""
 
 EXAMPLE_CHARS: Final = 200
 MAX_REASONS: Final = 3
@@ -68,23 +66,30 @@ def ingest(
     now: datetime,
     progress: Progress | None = None,
     whole: SourceSpec | None = None,
+    events_url: str = "",
 ) -> IngestReport:
     """Take every file of `spec` into the lake, and note the spec for `ingest_new`.
 
     now: with time zone; rows later than `future_slack_hours` after it are bad. whole: the spec to note, where `spec`
-    names only some of its files.
+    names only some of its files. events_url: of the live database, "" for the workspace's own: changes of items that
+    came before the files go into the lake first, so that what arrives later wins.
     Raises DataError, with the lake as it was: a file is missing, empty or not what its name says, a column is
-    missing, a table has no rows, or more than `max_bad_share` of a table's rows are bad.
+    missing, a table has no rows, or more than `max_bad_share` of a table's rows are bad. Raises StoreError where
+    another ingest is running, and where the live database cannot be read.
     """
     started = time.perf_counter()
-    with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-        run = _Run(workspace, whole or spec, FileDigests(), settings, now, progress, may_be_empty=False)
+    with hold_lake(workspace.lake, now):
+        run = _Run(workspace, whole or spec, FileDigests(), settings, now, progress, events_url, may_be_empty=False)
         tables, files = run.take(spec)
     return IngestReport(tables, files, time.perf_counter() - started, workspace.quarantine)
 
 
 def ingest_new(
-    workspace: Workspace, settings: IngestSettings, now: datetime, progress: Progress | None = None
+    workspace: Workspace,
+    settings: IngestSettings,
+    now: datetime,
+    progress: Progress | None = None,
+    events_url: str = "",
 ) -> IngestReport | None:
     """Take the files of known sources that are new or changed; None where there are none.
 
@@ -98,8 +103,8 @@ def ingest_new(
     for source in load_seen(workspace.lake):
         unseen = source.unseen(digests, workspace.lake)
         if unseen is not None:
-            with hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES):
-                run = _Run(workspace, source.spec, digests, settings, now, progress, may_be_empty=True)
+            with hold_lake(workspace.lake, now):
+                run = _Run(workspace, source.spec, digests, settings, now, progress, events_url, may_be_empty=True)
                 new_tables, new_files = run.take(unseen)
             tables += new_tables
             files += new_files
@@ -118,6 +123,7 @@ class _Run:
     settings: IngestSettings
     now: datetime
     progress: Progress | None
+    events_url: str
     may_be_empty: bool = field(kw_only=True)
 
     def take(self, spec: SourceSpec) -> tuple[tuple[TableReport, ...], tuple[FileReport, ...]]:
@@ -149,6 +155,9 @@ class _Run:
             self._refuse_empty([report for report in reports if not report.rows and not report.left_out], counts)
             for table, count in counts.items():
                 self._refuse_bad(table, count)
+            if "catalog" in staging.tables():
+                ingest_items_before(self.workspace, self.settings, self.now, self.events_url)
+                lake = Lake(lake.root)
             if self.whole.options.full:
                 stage_missing(lake, staging)
             merged = {}

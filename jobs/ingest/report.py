@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TableReport:
-    """Rows of one table in one run: read = new + updated + duplicates + same_item + left_out + bad + erased.
+    """Rows of one table in one run: read = new + updated + duplicates + same_item + older + left_out + bad + erased.
 
-    n_same_item: rows of the catalogue beyond the first of their item, whose values were merged. n_left_out: rows that
+    n_same_item: rows of the catalogue beyond the first of their item, whose values were merged. n_older: rows of items
+    and reviews that are dated before another row of the same run, which wins. n_left_out: rows that
     are not for this table, by reason in `left_out`. reasons: how many bad rows broke each rule. n_erased: rows of
     erased shoppers, which are dropped and do not go to the quarantine either.
     """
@@ -31,6 +32,7 @@ class TableReport:
     reasons: Mapping[str, int] = field(default_factory=dict)
     n_erased: int = 0
     n_same_item: int = 0
+    n_older: int = 0
     n_left_out: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     example: str = ""
@@ -90,12 +92,14 @@ class TableCount:
 
     def report(self, table: str, merged: Merged | None) -> TableReport:
         """`merged` is None where no row of the table was good."""
-        n_new, n_updated, n_same = (merged.n_new, merged.n_updated, merged.n_same_item) if merged else (0, 0, 0)
+        merged = merged or Merged((), 0, 0)
+        n_new, n_updated, n_same, n_older = merged.n_new, merged.n_updated, merged.n_same_item, merged.n_older
         n_left_out = self.left_out.total()
-        n_known = self.n_read - self.n_bad - self.n_erased - n_left_out - n_same - n_new - n_updated
+        n_known = self.n_read - self.n_bad - self.n_erased - n_left_out - n_same - n_older - n_new - n_updated
         log.info(
-            "table_ingested table=%s read=%d new=%d updated=%d duplicates=%d same_item=%d left_out=%d bad=%d erased=%d",
-            *(table, self.n_read, n_new, n_updated, n_known, n_same, n_left_out, self.n_bad, self.n_erased),
+            "table_ingested table=%s read=%d new=%d updated=%d duplicates=%d same_item=%d older=%d left_out=%d bad=%d "
+            "erased=%d",
+            *(table, self.n_read, n_new, n_updated, n_known, n_same, n_older, n_left_out, self.n_bad, self.n_erased),
         )
         return TableReport(
             table,
@@ -107,6 +111,7 @@ class TableCount:
             reasons=dict(self.reasons.most_common()),
             n_erased=self.n_erased,
             n_same_item=n_same,
+            n_older=n_older,
             n_left_out=n_left_out,
             left_out=dict(self.left_out.most_common()),
             example=self.example,

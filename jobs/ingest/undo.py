@@ -19,12 +19,13 @@ from features.workspace.lake_files import LakeFile
 from features.workspace.lease import hold_lease
 from jobs.ingest.commit import FilesTaken, RangeTaken, source_of
 from jobs.ingest.event_log import ingest_log_again
-from jobs.ingest.files import LEASE, LEASE_MINUTES, Progress, ingest
+from jobs.ingest.files import Progress, ingest
 from jobs.ingest.item_changes import ingest_items_again
 from jobs.ingest.offsets import EVENTS_READ, ITEMS_READ
 from jobs.ingest.seen_files import add_seen
 from jobs.lake.history import Change, History
 from jobs.lake.lake import Lake
+from jobs.lake.writer_lease import hold_lake
 from recsys.config import Settings
 from recsys.errors import DataError
 from recsys.workspace import Workspace
@@ -41,7 +42,7 @@ def undo(workspace: Workspace, ids: Collection[int], settings: Settings, now: da
     """
     with (
         hold_lease(workspace.lease, now, settings.releases.lease_minutes),
-        hold_lease(workspace.lake / LEASE, now, LEASE_MINUTES),
+        hold_lake(workspace.lake, now),
     ):
         lake = Lake(workspace.lake)
         history = lake.history
@@ -72,7 +73,7 @@ def take_again(
         source = source_of(change)
         if isinstance(source, FilesTaken):
             spec = replace(source.spec, paths=source.paths)
-            ingest(workspace, spec, settings.ingest, now, progress, whole=source.spec)
+            ingest(workspace, spec, settings.ingest, now, progress, source.spec, settings.serve.events_url)
         else:
             _take_range(workspace, change_id, source, settings, now)
         after = Lake(workspace.lake).history

@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 class TableLayout:
     """How one table lies in the lake.
 
-    key: the column that names a row. version: the column that orders rows with one key, before their arrival.
-    merge: what becomes of rows with one key. "first": the first ingested wins; "newest": the one with the newest
-    version wins, then the last ingested; "fields": in that order, each field takes its last value that is not null.
+    key: the column that names a row. version: the column that orders rows with one key within one ingest, before their
+    arrival. merge: what becomes of rows with one key. "first": the first ingested wins; "last": the last ingest wins,
+    and in it the newest version; "fields": in that order, each field takes its last value that is not null.
     day_format: strftime of the partition, where the table is partitioned by its timestamp. order: the rows of a file
     are sorted by these columns.
     """
@@ -48,7 +48,7 @@ class TableLayout:
     schema: type[dy.Schema]
     key: str
     version: str | None
-    merge: Literal["first", "newest", "fields"]
+    merge: Literal["first", "last", "fields"]
     day_format: str | None
     order: tuple[str, ...]
 
@@ -63,10 +63,10 @@ class TableLayout:
 
 TABLES: Final[Mapping[str, TableLayout]] = {
     "catalog": TableLayout(SCHEMAS["catalog"], "item_id", "updated_at", "fields", None, ("item_id",)),
-    "aliases": TableLayout(SCHEMAS["aliases"], "alias", None, "newest", None, ("alias",)),
+    "aliases": TableLayout(SCHEMAS["aliases"], "alias", None, "last", None, ("alias",)),
     "events": TableLayout(SCHEMAS["events"], "event_id", None, "first", EVENT_DAY, ("timestamp", "event_id")),
     "reviews": TableLayout(
-        SCHEMAS["reviews"], "review_id", "timestamp", "newest", "month=%Y-%m", ("timestamp", "review_id")
+        SCHEMAS["reviews"], "review_id", "timestamp", "last", "month=%Y-%m", ("timestamp", "review_id")
     ),
 }
 

@@ -1,6 +1,8 @@
 """Staged rows meet the rows of the lake: new ones are added, changed ones replaced, known ones left alone.
 
-Rows of one item, staged or in the lake, become one row field by field: a blank never replaces a value.
+What arrives later wins: staged rows go before those of the lake, whatever either is dated, as the clocks of two senders
+cannot be compared. The dates of one ingest order only its own rows. Rows of one item become one row field by field: a
+blank never replaces a value.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ from jobs.lake.staging import Staging, groups
 class Merged:
     """The partitions that a table's staged rows changed, written but not committed, and how many rows did what.
 
-    n_same_item: staged rows of the catalogue beyond the first of their item.
+    n_same_item: staged rows of the catalogue beyond the first of their item; n_older: staged rows of items and reviews
+    that are dated before another staged row of the same key.
     """
 
     files: tuple[LakeFile, ...]
     n_new: int
     n_updated: int
     n_same_item: int = 0
+    n_older: int = 0
 
 
 def merge_table(
@@ -40,13 +44,13 @@ def merge_table(
 ) -> Merged:
     """Merge the staged rows of `table` with the lake, about `max_rows` rows at a time, and write what changed.
 
-    The winner among rows with one key is as `TableLayout` says, within a partition; a review that was edited in
-    another month than it was written in also leaves its old partition.
+    The winner among rows with one key is as `TableLayout` says, within a partition; a review that comes with a date in
+    another month than before leaves its old partition.
 
     whole_rows: the staged rows of the catalogue replace those of the lake as they are, instead of field by field.
     """
-    layout = replace(TABLES[table], merge="newest") if whole_rows else TABLES[table]
-    moved = _moved(lake, staging, table)
+    layout = replace(TABLES[table], merge="last", version=None) if whole_rows else TABLES[table]
+    moved, newest = _moved(lake, staging, table), _newest(staging, table)
     live = {file.partition: file.rows for file in lake.files if file.table == table}
     staged = staging.n_rows(table)
     touched = set(staged).union(moved["partition"])
@@ -54,7 +58,7 @@ def merge_table(
     files: list[LakeFile] = []
     n_new = n_updated = n_same_item = n_done = 0
     for names in groups(sizes, max_rows):
-        group = _merge_group(lake, staging, table, layout, names, moved)
+        group = _merge_group(lake, staging, table, layout, names, moved, newest)
         n_new += group.n_new
         n_updated += group.n_updated
         n_same_item += group.n_same_item
@@ -62,7 +66,16 @@ def merge_table(
         n_done += sum(sizes[name] for name in names)
         if progress:
             progress(f"merge {table}", n_done, sum(sizes.values()))
-    return Merged(tuple(files), n_new, n_updated, n_same_item)
+    n_older = _n_older(layout, staging, table)
+    return Merged(tuple(files), n_new, n_updated, max(0, n_same_item - n_older), n_older)
+
+
+def _n_older(layout: TableLayout, staging: Staging, table: str) -> int:
+    if layout.version is None:
+        return 0
+    dated = staging.scan(table).select(layout.key, layout.version)
+    older = dated.filter(pl.col(layout.version) < pl.col(layout.version).max().over(layout.key))
+    return int(older.select(pl.len()).collect().item())
 
 
 @dataclass(frozen=True)
@@ -77,13 +90,20 @@ class _Group:
 
 
 def _merge_group(
-    lake: Lake, staging: Staging, table: str, layout: TableLayout, names: list[str], moved: pl.DataFrame
+    lake: Lake,
+    staging: Staging,
+    table: str,
+    layout: TableLayout,
+    names: list[str],
+    moved: pl.DataFrame,
+    newest: pl.DataFrame,
 ) -> _Group:
-    """Merge the rows of some partitions. moved: as `_moved` returns it."""
+    """Merge the rows of some partitions. moved, newest: as `_moved` and `_newest` return them."""
     known = lake.partitions(table, names).with_columns(layout.partition().alias("partition")).collect()
     incoming = staging.read(table, names)
     n_same_item = incoming.height - incoming[layout.key].n_unique() if layout.merge == "fields" else 0
-    current, left = _without_moved(layout, known, moved), _without_moved(layout, incoming, moved)
+    current = known.join(moved, on=[layout.key, "partition"], how="anti")
+    left = _newest_of(layout, incoming, newest)
     if known.is_empty():
         is_settled = layout.merge != "fields" and left[layout.key].n_unique() == left.height
         rows = left if is_settled else _winners(layout, known, left)
@@ -102,15 +122,17 @@ def _winners(layout: TableLayout, known: pl.DataFrame, incoming: pl.DataFrame) -
     """One row a key and partition; `arrival` is -1 where no staged row has a part in it."""
     both = pl.concat(
         [known.with_columns(pl.lit(-1, pl.Int64).alias("arrival")), incoming.select(*known.columns, "arrival")]
-    )
+    ).with_columns(is_staged=pl.col("arrival") >= 0)
+    if layout.version:  # a row without a date counts as new as the newest of its ingest
+        newest = pl.col(layout.version).max().over("partition", layout.key, "is_staged")
+        both = both.with_columns(pl.col(layout.version).fill_null(newest).alias("dated"))
     key = ["partition", layout.key]
     if layout.merge == "first":
         return both.sort("arrival").unique(key, keep="first", maintain_order=True)
-    if layout.merge == "fields" and layout.version:
-        dated = pl.col(layout.version).fill_null(pl.col(layout.version).max().over(key)).alias("dated")
-        return merge_fields(both.with_columns(dated).sort("dated", "arrival", nulls_last=False).drop("dated"), key)
-    both = both.sort(*([layout.version] if layout.version else []), "arrival", nulls_last=False)
-    return both.unique(key, keep="last", maintain_order=True)
+    both = both.sort("is_staged", *(["dated"] if layout.version else []), "arrival")
+    if layout.merge == "fields":
+        return merge_fields(both.drop("is_staged", "dated"), key)
+    return both.drop("is_staged", "dated", strict=False).unique(key, keep="last", maintain_order=True)
 
 
 def _differing(layout: TableLayout, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -121,31 +143,38 @@ def _differing(layout: TableLayout, rows: pl.DataFrame, known: pl.DataFrame) -> 
 
 
 def _moved(lake: Lake, staging: Staging, table: str) -> pl.DataFrame:
-    """Keys whose rows lie in several partitions, staged and live together: key, newest version, partitions to leave.
+    """Keys and partitions in which the lake holds them, of reviews that are staged with another month.
 
     Only where the table is partitioned by its version; no row otherwise.
     """
     layout = TABLES[table]
     if layout.day_format is None or layout.version is None:
-        return pl.DataFrame(schema={layout.key: pl.String, "newest": pl.Datetime("us", "UTC"), "partition": pl.String})
-    columns = [pl.col(layout.key), pl.col(layout.version), layout.partition().alias("partition")]
-    staged = staging.scan(table).select(columns).unique()
-    live = lake.scan(table).select(columns).join(staged, on=layout.key, how="semi")
-    newest = pl.col(layout.version).max().over(layout.key)
-    return (
-        pl.concat([staged, live])
-        .filter(pl.col("partition").n_unique().over(layout.key) > 1)
-        .with_columns(newest.alias("newest"))
-        .filter(pl.col(layout.version) < pl.col("newest"))
-        .select(layout.key, "newest", "partition")
-        .unique()
-        .collect()
+        return pl.DataFrame(schema={layout.key: pl.String, "partition": pl.String})
+    partition = layout.partition().alias("partition")
+    newest = staging.scan(table).group_by(layout.key).agg(pl.col(layout.version).max())
+    homes = newest.select(layout.key, partition.alias("home"))
+    live = lake.scan(table).select(layout.key, partition)
+    moved = live.join(homes, on=layout.key).filter(pl.col("partition") != pl.col("home"))
+    return moved.select(layout.key, "partition").unique().collect()
+
+
+def _newest(staging: Staging, table: str) -> pl.DataFrame:
+    """Key and `newest` version of reviews that are staged with several dates; no row for other tables."""
+    layout = TABLES[table]
+    if layout.day_format is None or layout.version is None:
+        return pl.DataFrame(schema={layout.key: pl.String, "newest": pl.Datetime("us", "UTC")})
+    versions = (
+        staging.scan(table)
+        .group_by(layout.key)
+        .agg(newest=pl.col(layout.version).max(), oldest=pl.col(layout.version).min())
     )
+    return versions.filter(pl.col("newest") > pl.col("oldest")).select(layout.key, "newest").collect()
 
 
-def _without_moved(layout: TableLayout, rows: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
-    if moved.is_empty():
+def _newest_of(layout: TableLayout, rows: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:
+    """Staged rows of a table that is partitioned by its version, without those that are dated before another."""
+    if newest.is_empty():
         return rows
-    newest = moved.select(layout.key, "newest").unique()
-    older = pl.col("newest").is_not_null() & (pl.col(str(layout.version)) < pl.col("newest"))
-    return rows.join(newest, on=layout.key, how="left").filter(~older).drop("newest")
+    joined = rows.join(newest, on=layout.key, how="left")
+    is_older = (pl.col(str(layout.version)) < pl.col("newest")).fill_null(value=False)
+    return joined.filter(~is_older).drop("newest")

@@ -68,7 +68,7 @@ WORK_COUNTS: Final = frozenset({"texts embedded"})
 def ingest(run: NightlyRun, draft: StepOutputWriter) -> Counts:
     """Take new files of known sources, and new events and item changes of the service, into the lake."""
     settings = run.settings.ingest
-    ingested = ingest_new(run.workspace, settings, run.now)
+    ingested = ingest_new(run.workspace, settings, run.now, events_url=run.settings.serve.events_url)
     tables = list(ingested.tables) if ingested else []
     counts = {"new rows": sum(table.n_new for table in tables)}
     live = BEGINNING

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from features.live.item_changes import FIELDS, ItemChanges
+from features.live.item_changes import ItemChanges, with_changes
 from features.text.documents import item_texts
 from recsys.errors import RecsysError
 from recsys.new_products import with_added_items, with_prices
@@ -104,7 +104,7 @@ class LiveCatalogue(Watch):
         if not added.is_empty():
             vectors = self._encoded(texts, added["text"].to_list())
             model = with_added_items(model, added, vectors, release.manifest.as_of, settings.new_items)
-        rows = _updated(items, changed)
+        rows = with_changes(items, changed)
         if not added.is_empty():
             new = added.with_columns(pl.col("available").fill_null(True))
             columns = [name for name in rows.columns if name in new.columns]
@@ -123,13 +123,6 @@ class LiveCatalogue(Watch):
             self._vectors |= zip(missing, texts.encode_now(missing), strict=True)
         self._vectors = {text: self._vectors[text] for text in new}
         return np.stack([self._vectors[text] for text in new])
-
-
-def _updated(items: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
-    """The items with the fields of the changes, in the order of `items`."""
-    names = [name for name in FIELDS if name in items.columns]
-    both = items.join(changed.select("item_id", *names), on="item_id", how="left", suffix="_new", maintain_order="left")
-    return both.with_columns(pl.coalesce(f"{name}_new", name).alias(name) for name in names).select(items.columns)
 
 
 def _estimated_tokens(words: list[str]) -> list[int]:

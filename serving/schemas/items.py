@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, StringConstraints, WrapValidator, model_validator
 
@@ -57,8 +57,11 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS
 Prose = Annotated[str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARS), AfterValidator(storable)]
 
 
+Clearable = Literal["title", "description", "category", "brand", "price", "attributes"]
+
+
 class ItemFields(Request):
-    """Changed fields of an item. Fields that are left out or null stay unchanged."""
+    """Changed fields of an item. Fields that are left out or null stay unchanged; `clear` empties fields."""
 
     title: Line | None = None
     description: Prose | None = None
@@ -66,20 +69,28 @@ class ItemFields(Request):
     brand: Line | None = None
     price: Annotated[FiniteFloat, Field(ge=0)] | None = None
     available: bool | None = None
-    attributes: Annotated[dict[str, Any], AfterValidator(_readable)] | None = None
+    attributes: Annotated[dict[str, Any], AfterValidator(_readable)] | None = Field(
+        None, description="replaces all attributes of the item"
+    )
+    clear: tuple[Clearable, ...] | None = Field(
+        None, max_length=len(FIELDS), description="names of the fields that shall have no value any more"
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> ItemFields:
         if not self.given():
-            raise ValueError(f"no changes; send at least one of {', '.join(FIELDS)}")
+            raise ValueError(f"no changes; send at least one of {', '.join(FIELDS)}, clear")
+        for name in self.clear or ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is both set and cleared; send one of them")
         return self
 
     def given(self) -> dict[str, Any]:
-        """The columns to store, attributes as JSON."""
+        """The columns to store, attributes as JSON; None for those to clear."""
         fields = {name: getattr(self, name) for name in FIELDS if getattr(self, name) is not None}
         if self.attributes is not None:
             fields["attributes"] = _as_json(self.attributes)
-        return fields
+        return fields | dict.fromkeys(self.clear or ())
 
 
 class ShopItem(ItemFields):
@@ -115,6 +126,7 @@ class ItemResponse(BaseModel):
 ITEM_EXAMPLES: Final[dict[str, Any]] = {
     "sold out": {"value": {"available": False}},
     "new price": {"value": {"price": 79.9}},
+    "no brand any more": {"value": {"clear": ["brand"]}},
     "new item": {
         "value": {
             "title": "Ridge trail shoe, blue",

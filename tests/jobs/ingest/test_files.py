@@ -146,7 +146,7 @@ def test_too_many_bad_rows_stop_the_run_and_leave_the_lake_as_it_was(
     assert not (workspace.lake / "staging").exists()
 
 
-def test_a_product_is_replaced_by_the_newer_version_or_else_by_the_last_ingested(
+def test_of_a_product_the_newest_row_of_a_file_wins_and_a_later_file_whatever_its_date(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     def title() -> str:
@@ -156,13 +156,15 @@ def test_a_product_is_replaced_by_the_newer_version_or_else_by_the_last_ingested
     assert counts(ingest_table(catalog=write_file("1.csv", header + "i,first,\n"))) == (1, 1, 0, 0, 0)
     assert counts(ingest_table(catalog=write_file("2.csv", header + "i,second,\n"))) == (1, 0, 1, 0, 0)
     assert title() == "second"
-    ingest_table(catalog=write_file("3.csv", header + "i,new,2024-02-01\ni,old,2024-01-01\n"))
+    report = ingest_table(catalog=write_file("3.csv", header + "i,new,2024-02-01\ni,old,2024-01-01\n"))
+    assert counts(report) == (2, 0, 1, 0, 0)
+    assert (report.tables[0].n_older, report.tables[0].n_same_item) == (1, 0)
     assert title() == "new"
-    assert counts(ingest_table(catalog=write_file("4.csv", header + "i,older,2024-01-15\n"))) == (1, 0, 0, 1, 0)
-    assert title() == "new"
+    assert counts(ingest_table(catalog=write_file("4.csv", header + "i,later,2024-01-15\n"))) == (1, 0, 1, 0, 0)
+    assert title() == "later"
 
 
-def test_a_review_edited_in_another_month_leaves_the_old_one(
+def test_a_review_that_comes_with_another_month_leaves_the_old_one(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     old, edited = "r1,u,i,4,fine,2024-01-02\n", "r1,u,i,2,broke,2024-03-02\n"
@@ -170,8 +172,11 @@ def test_a_review_edited_in_another_month_leaves_the_old_one(
     assert counts(ingest_table(reviews=write_file("2.csv", REVIEWS + edited))) == (1, 0, 1, 0, 0)
     rows = Lake(workspace.lake).scan("reviews").sort("review_id").collect()
     assert rows["text"].to_list() == ["broke", "good"]
-    assert counts(ingest_table(reviews=write_file("1.csv", REVIEWS + old))) == (1, 0, 0, 1, 0)
-    assert Lake(workspace.lake).n_rows("reviews") == 2
+    assert counts(ingest_table(reviews=write_file("1.csv", REVIEWS + old))) == (1, 0, 1, 0, 0)
+    rows = Lake(workspace.lake).scan("reviews").sort("review_id").collect()
+    assert rows["text"].to_list() == ["fine", "good"]
+    report = ingest_table(reviews=write_file("3.csv", REVIEWS + old + edited))
+    assert (counts(report), report.tables[0].n_older) == ((2, 0, 1, 0, 0), 1)
 
 
 def test_columns_are_mapped_and_constants_set(

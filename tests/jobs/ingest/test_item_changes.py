@@ -48,13 +48,13 @@ def test_what_a_change_leaves_out_stays_and_new_products_come(
     assert night(workspace, changes) == (0, 2)
 
 
-def test_a_newer_row_of_the_shops_own_catalogue_wins(
+def test_a_change_wins_over_an_earlier_file_whatever_that_is_dated(
     workspace: Workspace, write_file, ingest_table, changes: ItemChanges
 ) -> None:
     ingest_table(catalog=write_file("c.csv", CATALOG))
     change(changes, "coat", hours_before=24, price=1.0)
-    assert night(workspace, changes) == (0, 1)
-    assert catalog(workspace)["coat"]["price"] == 20.0
+    assert night(workspace, changes) == (1, 1)
+    assert catalog(workspace)["coat"]["price"] == 1.0
 
 
 def test_a_run_that_dies_after_its_commit_reads_the_same_again(

@@ -22,6 +22,7 @@ from jobs.ingest.item_changes import ingest_items
 from jobs.ingest.undo import take_again, undo
 from jobs.lake.history import Change
 from jobs.lake.lake import Lake
+from jobs.lake.writer_lease import LEASE
 from recsys.config import IngestSettings, Settings
 from recsys.errors import DataError, StoreError
 from recsys.workspace import Workspace
@@ -199,7 +200,7 @@ def test_nothing_is_undone_while_a_run_or_an_ingest_writes(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     ingest_table(events=write_file("1.csv", rows("a")))
-    for lease in (workspace.lease, workspace.lake / jobs.ingest.files.LEASE):
+    for lease in (workspace.lease, workspace.lake / LEASE):
         with hold_lease(lease, NOW, 1), pytest.raises(StoreError, match="writes to this workspace"):
             undone(workspace, 1)
     assert ids(workspace) == ["a"]

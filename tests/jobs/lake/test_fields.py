@@ -62,18 +62,26 @@ def test_a_later_file_updates_the_fields_that_it_has(
     assert (bowl["title"], bowl["available"]) == (None, True)
 
 
-def test_the_newer_of_two_dated_rows_wins_in_whatever_order_they_come(
+def test_the_newer_of_two_dated_rows_of_an_ingest_wins_in_whatever_order_they_come(
     workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
 ) -> None:
     header = "item_id,title,price,brand,updated_at\n"
     new, old = "mug,New mug,,,2024-03-01\n", "mug,Old mug,5,Clay,2024-02-01\n"
-    ingest_table(catalog=write_file("new.csv", header + new))
-    ingest_table(catalog=write_file("old.csv", header + old))
+    (table,) = ingest_table(catalog=write_file("both.csv", header + new + old)).tables
     mug = catalog(workspace)["mug"]
     assert (mug["title"], mug["price"], mug["brand"], mug["updated_at"].month) == ("New mug", 5.0, "Clay", 3)
-    for name in ("new.csv", "old.csv"):
-        (table,) = ingest_table(catalog=workspace.root.parent / name).tables
-        assert (table.n_new, table.n_updated, table.n_duplicates) == (0, 0, 1)
+    assert (table.n_new, table.n_updated, table.n_duplicates, table.n_older) == (1, 0, 0, 1)
+
+
+def test_what_arrives_later_wins_whatever_it_is_dated(
+    workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
+) -> None:
+    """Two suppliers date their feeds by clocks of their own."""
+    header = "item_id,title,price,updated_at\n"
+    ingest_table(catalog=write_file("first.csv", header + "mug,Mug,5,2024-03-01\n"))
+    (table,) = ingest_table(catalog=write_file("second.csv", header + "mug,,6,2024-02-01\n")).tables
+    mug = catalog(workspace)["mug"]
+    assert (mug["title"], mug["price"], table.n_updated, table.n_older) == ("Mug", 6.0, 1, 0)
 
 
 def test_attributes_of_later_rows_win_key_by_key(
