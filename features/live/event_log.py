@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from features.live.database import BIG, METADATA, LiveDatabase, microseconds, moment
 from recsys.tables import EVENT_TYPES
+from recsys.values.event_ids import CONTENT, id_of_another
+
+MAX_PARAMETERS: Final = 5_000
+"""Values of one statement; SQLite takes 32,766 at most."""
 
 EVENTS: Final = sa.Table(
     "events",
@@ -90,10 +95,13 @@ class EventLog:
     def __init__(self, database: LiveDatabase) -> None:
         self.database = database
 
-    def append(self, events: Sequence[LoggedEvent]) -> None:
-        """Store the events in one transaction, on the disk when this returns; one whose id is known changes nothing."""
+    def append(self, events: Sequence[LoggedEvent]) -> dict[int, str]:
+        """Store the events in one transaction, on the disk when this returns; one that is stored changes nothing.
+
+        Returns the ids of those events, by place, whose own id another event has (`recsys/values/event_ids.py`).
+        """
         if not events:
-            return
+            return {}
         rows = [
             {
                 "event_id": event.event_id,
@@ -109,8 +117,14 @@ class EventLog:
             }
             for event in events
         ]
+        statement = self.database.insert(EVENTS).on_conflict_do_nothing()
         with self.database.write() as connection:
-            connection.execute(self.database.insert(EVENTS).on_conflict_do_nothing(), rows)
+            if connection.execute(statement, rows).rowcount == len(rows):
+                return {}
+            renamed = _renamed(connection, rows)
+            if renamed:
+                connection.execute(statement, [rows[place] | {"event_id": name} for place, name in renamed.items()])
+        return renamed
 
     def recent(self, user_id: str, after: int, since: datetime, limit: int) -> list[RecentEvent]:
         """Of the shopper's `limit` last stored events those that a release does not hold, by time.
@@ -173,6 +187,22 @@ class EventLog:
             "position",
         )
         return events, frame["seq"]
+
+
+def _renamed(connection: Connection, rows: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """Ids of their own for the rows whose ids are stored with another content, by place."""
+    ids = list({row["event_id"] for row in rows})
+    columns = [EVENTS.c[name] for name in ("event_id", *CONTENT)]
+    stored: dict[str, tuple[object, ...]] = {}
+    for start in range(0, len(ids), MAX_PARAMETERS):
+        statement = sa.select(*columns).where(EVENTS.c.event_id.in_(ids[start : start + MAX_PARAMETERS]))
+        stored |= {event_id: tuple(content) for event_id, *content in connection.execute(statement)}
+    contents = [tuple(row[name] for name in CONTENT) for row in rows]
+    return {
+        place: id_of_another(row["event_id"], content)
+        for place, (row, content) in enumerate(zip(rows, contents, strict=True))
+        if content != stored[row["event_id"]]
+    }
 
 
 _POLARS: Final = {

@@ -55,6 +55,12 @@ def print_report(report: IngestReport, lake: Lake) -> None:
             _print(console, line)
         if table.n_older:
             _print(console, f"{table.n_older:,} rows of {table.table} are older than another row of the same key here")
+        if table.n_shared_ids:
+            line = (
+                f"{table.n_shared_ids:,} rows of {table.table} share an event_id with another shopper, item, type or "
+                "value; all are kept"
+            )
+            _print(console, line)
         if table.n_left_out:
             _print(console, f"left out of {table.table}: {_listed(table.left_out)}")
         if table.n_bad:

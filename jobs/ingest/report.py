@@ -18,9 +18,10 @@ class TableReport:
     """Rows of one table in one run: read = new + updated + duplicates + same_item + older + left_out + bad + erased.
 
     n_same_item: rows of the catalogue beyond the first of their item, whose values were merged. n_older: rows of items
-    and reviews that are dated before another row of the same run, which wins. n_left_out: rows that
-    are not for this table, by reason in `left_out`. reasons: how many bad rows broke each rule. n_erased: rows of
-    erased shoppers, which are dropped and do not go to the quarantine either.
+    and reviews that are dated before another row of the same run, which wins. n_shared_ids: of the events, those whose
+    id another event has, which are kept. n_left_out: rows that are not for this table, by reason in `left_out`.
+    reasons: how many bad rows broke each rule. n_erased: rows of erased shoppers, which are dropped and do not go to
+    the quarantine either.
     """
 
     table: str
@@ -33,6 +34,7 @@ class TableReport:
     n_erased: int = 0
     n_same_item: int = 0
     n_older: int = 0
+    n_shared_ids: int = 0
     n_left_out: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     example: str = ""
@@ -112,6 +114,7 @@ class TableCount:
             n_erased=self.n_erased,
             n_same_item=n_same,
             n_older=n_older,
+            n_shared_ids=merged.n_shared_ids,
             n_left_out=n_left_out,
             left_out=dict(self.left_out.most_common()),
             example=self.example,

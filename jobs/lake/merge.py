@@ -16,6 +16,7 @@ from features.workspace.lake_files import LakeFile
 from jobs.lake.fields import merge_fields
 from jobs.lake.lake import TABLES, Lake, TableLayout
 from jobs.lake.staging import Staging, groups
+from recsys.values.event_ids import CONTENT, with_distinct_ids
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Merged:
     """The partitions that a table's staged rows changed, written but not committed, and how many rows did what.
 
     n_same_item: staged rows of the catalogue beyond the first of their item; n_older: staged rows of items and reviews
-    that are dated before another staged row of the same key.
+    that are dated before another staged row of the same key; n_shared_ids: staged events whose id another event has.
     """
 
     files: tuple[LakeFile, ...]
@@ -31,6 +32,7 @@ class Merged:
     n_updated: int
     n_same_item: int = 0
     n_older: int = 0
+    n_shared_ids: int = 0
 
 
 def merge_table(
@@ -56,18 +58,19 @@ def merge_table(
     touched = set(staged).union(moved["partition"])
     sizes = {name: staged.get(name, 0) + live.get(name, 0) for name in touched}
     files: list[LakeFile] = []
-    n_new = n_updated = n_same_item = n_done = 0
+    n_new = n_updated = n_same_item = n_shared_ids = n_done = 0
     for names in groups(sizes, max_rows):
         group = _merge_group(lake, staging, table, layout, names, moved, newest)
         n_new += group.n_new
         n_updated += group.n_updated
         n_same_item += group.n_same_item
+        n_shared_ids += group.n_shared_ids
         files += lake.write(table, group.rows, group.changed)
         n_done += sum(sizes[name] for name in names)
         if progress:
             progress(f"merge {table}", n_done, sum(sizes.values()))
     n_older = _n_older(layout, staging, table)
-    return Merged(tuple(files), n_new, n_updated, max(0, n_same_item - n_older), n_older)
+    return Merged(tuple(files), n_new, n_updated, max(0, n_same_item - n_older), n_older, n_shared_ids)
 
 
 def _n_older(layout: TableLayout, staging: Staging, table: str) -> int:
@@ -87,6 +90,7 @@ class _Group:
     n_new: int
     n_updated: int
     n_same_item: int
+    n_shared_ids: int = 0
 
 
 def _merge_group(
@@ -102,12 +106,15 @@ def _merge_group(
     known = lake.partitions(table, names).with_columns(layout.partition().alias("partition")).collect()
     incoming = staging.read(table, names)
     n_same_item = incoming.height - incoming[layout.key].n_unique() if layout.merge == "fields" else 0
+    n_shared_ids = 0
+    if table == "events":
+        incoming, n_shared_ids = _with_distinct_ids(known, incoming)
     current = known.join(moved, on=[layout.key, "partition"], how="anti")
     left = _newest_of(layout, incoming, newest)
     if known.is_empty():
         is_settled = layout.merge != "fields" and left[layout.key].n_unique() == left.height
         rows = left if is_settled else _winners(layout, known, left)
-        return _Group(rows, rows["partition"].unique().to_list(), rows.height, 0, n_same_item)
+        return _Group(rows, rows["partition"].unique().to_list(), rows.height, 0, n_same_item, n_shared_ids)
     rows = _winners(layout, current, left)
     n_gone = known.height - current.height
     fresh = rows.filter(pl.col("arrival") >= 0).join(known, on=["partition", layout.key], how="anti")
@@ -115,7 +122,19 @@ def _merge_group(
     removed = known.join(current, on=["partition", layout.key], how="anti")
     changed = pl.concat([frame.select("partition") for frame in (fresh, updated, removed)]).to_series().unique()
     to_write = rows.filter(pl.col("partition").is_in(changed.to_list()))
-    return _Group(to_write, changed.to_list(), fresh.height - n_gone, updated.height + n_gone, n_same_item)
+    n_updated = updated.height + n_gone
+    return _Group(to_write, changed.to_list(), fresh.height - n_gone, n_updated, n_same_item, n_shared_ids)
+
+
+def _with_distinct_ids(known: pl.DataFrame, incoming: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The staged events, those that are others than the event of their id under an id of their own, and how many."""
+    columns = ["partition", "event_id", *CONTENT, "arrival"]
+    same_ids = known.join(incoming, on=["partition", "event_id"], how="semi")
+    stored = same_ids.with_columns(pl.lit(-1, pl.Int64).alias("arrival")).select(columns)
+    incoming = incoming.sort("arrival")
+    both, renamed = with_distinct_ids(pl.concat([stored, incoming.select(columns)]), ["partition", "event_id"])
+    event_ids = both["event_id"].slice(stored.height)
+    return incoming.with_columns(event_ids), int(renamed.slice(stored.height).sum())
 
 
 def _winners(layout: TableLayout, known: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:

@@ -22,7 +22,7 @@ GROUP_EVENTS: Final = 5_000
 @dataclass(frozen=True)
 class _Request:
     events: Sequence[LoggedEvent]
-    done: Future[None]
+    done: Future[dict[int, str]]
 
 
 class EventWriter:
@@ -37,11 +37,12 @@ class EventWriter:
         self._thread = threading.Thread(target=self._write_all, name="event-writer", daemon=True)
         self._thread.start()
 
-    async def append(self, events: Sequence[LoggedEvent]) -> None:
-        """Return when the events are on the disk. Raises StoreError where they could not be stored."""
-        done: Future[None] = Future()
+    async def append(self, events: Sequence[LoggedEvent]) -> dict[int, str]:
+        """Return when the events are on the disk: the ids of those, by place, whose own id another event has. Raises
+        StoreError where they could not be stored."""
+        done: Future[dict[int, str]] = Future()
         self._waiting.put(_Request(events, done))
-        await asyncio.wrap_future(done)
+        return await asyncio.wrap_future(done)
 
     def close(self) -> None:
         """Return when all appended events are stored; `append` must not be called any more."""
@@ -73,12 +74,15 @@ class EventWriter:
         # A request that was cancelled meanwhile got no response, so its events need not be stored.
         group = [request for request in group if request.done.set_running_or_notify_cancel()]
         try:
-            self._events.append([event for request in group for event in request.events])
+            renamed = self._events.append([event for request in group for event in request.events])
         except Exception as error:
             # Whatever the error, the requests must be answered and the thread must go on.
             log.error("events not stored requests=%d error=%s", len(group), error)
             for request in group:
                 request.done.set_exception(error)
             return
+        start = 0
         for request in group:
-            request.done.set_result(None)
+            places = range(start, start + len(request.events))
+            request.done.set_result({place - start: renamed[place] for place in places if place in renamed})
+            start += len(request.events)

@@ -25,7 +25,7 @@ from serving.schemas.events import (
     EventsResponse,
     ShopEvent,
 )
-from serving.schemas.partial_batch import Refused, split_entries
+from serving.schemas.partial_batch import EntryProblem, Refused, split_entries
 
 RETRY_S: Final = 2
 
@@ -39,8 +39,9 @@ event_routes = APIRouter(prefix="/v1", tags=["events"])
     summary="Report shoppers' events",
     openapi_extra=needs(Scope.WRITE),
     description='One event, or `{"events": [...]}` with up to 1,000. The response is sent when the events are stored: '
-    "the shopper's next list reads them, and the next nightly run trains on them. An `event_id` that is already stored "
-    "changes nothing, so a request without a response may be sent again. Where some events are invalid, the valid ones "
+    "the shopper's next list reads them, and the next nightly run trains on them. An event that is already stored "
+    "under its `event_id` changes nothing, so a request without a response may be sent again; lines of an order under "
+    "one id are all stored, with a warning. Where some events are invalid, the valid ones "
     "are stored and `errors` lists the others; 422 means that all are invalid. Events of erased shoppers are refused.",
     responses={
         202: {"content": {"application/json": {"example": EVENTS_EXAMPLE}}},
@@ -58,7 +59,7 @@ async def events(
     item_id_of = active.release.item_id_of if active and active.release.aliases else None
     logged = {index: _logged(event, now, item_id_of) for index, event in valid.items()}
     try:
-        await database.event_writer.append(list(logged.values()))
+        renamed = await database.event_writer.append(list(logged.values()))
     except StoreError as error:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -66,8 +67,21 @@ async def events(
             f"no event was stored: {error}; send the same events again",
             retry_s=RETRY_S,
         ) from None
-    ids = [logged[index].event_id if index in logged else None for index in range(len(batch.events))]
-    return EventsResponse(accepted=len(logged), event_ids=ids, errors=errors)
+    ids = {index: renamed.get(place, event.event_id) for place, (index, event) in enumerate(logged.items())}
+    warnings = [
+        EntryProblem(index=index, field="event_id", message=_shared(event.event_id, ids[index]))
+        for index, event in logged.items()
+        if ids[index] != event.event_id
+    ]
+    event_ids = [ids.get(index) for index in range(len(batch.events))]
+    return EventsResponse(accepted=len(logged), event_ids=event_ids, errors=errors, warnings=warnings)
+
+
+def _shared(event_id: str, stored_id: str) -> str:
+    return (
+        f"{event_id} is the id of an event of another shopper, item, type or value; this one is stored as {stored_id}; "
+        "give each event an id of its own"
+    )
 
 
 def _with_stored_id(event: ShopEvent | Refused, services: Services) -> ShopEvent | Refused:

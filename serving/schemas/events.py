@@ -69,11 +69,13 @@ class EventBatch(Request):
 
 class EventsResponse(BaseModel):
     """`event_ids` has an entry for each event of the request, null where the event was refused; `errors` says why.
-    Every event with an id is stored durably, and once, even if it was sent before."""
+    Every event with an id is stored durably, and once, even if it was sent before. `warnings` names events whose id
+    another event has; they are stored under another id."""
 
     accepted: int
     event_ids: list[str | None]
     errors: list[EntryProblem]
+    warnings: list[EntryProblem] = []
 
 
 EVENT_EXAMPLES: Final[dict[str, Any]] = {
@@ -117,4 +119,5 @@ EVENTS_EXAMPLE: Final[dict[str, Any]] = {
     "errors": [
         {"index": 1, "field": "event_type", "message": f"unknown event type; use one of {', '.join(EVENT_TYPES)}"}
     ],
+    "warnings": [],
 }

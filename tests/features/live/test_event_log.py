@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+import features.live.event_log
 from features.live.database import LiveDatabase
 from features.live.event_log import EVENTS, EventLog, LoggedEvent, RecentEvent
 from recsys.tables import Events
@@ -38,11 +39,18 @@ def test_an_event_comes_back_as_it_was_stored(log: EventLog) -> None:
     assert log.recent("ann", 0, MIDNIGHT, 10) == [RecentEvent(None, "search", NOON, "søk ☂", 1.5)]
 
 
-def test_an_event_whose_id_is_known_changes_nothing(log: EventLog) -> None:
-    log.append([view("e1"), view("e1", "coat")])
-    log.append([view("e1", "lamp"), view("e2", "rug")])
-    assert recent_items(log) == ["boot", "rug"]
-    assert log.batch(0, log.newest(), 10)[0]["event_id"].to_list() == ["e1", "e2"]
+def test_an_event_that_is_stored_changes_nothing(log: EventLog) -> None:
+    assert log.append([view("e1"), view("e1"), view("e2", "rug")]) == {}
+    assert log.append([view("e1", at=NOON + timedelta(hours=1)), view("e3", "coat")]) == {}
+    assert log.batch(0, log.newest(), 10)[0]["event_id"].to_list() == ["e1", "e2", "e3"]
+
+
+def test_an_event_of_another_content_under_a_known_id_gets_an_id_of_its_own(log: EventLog) -> None:
+    renamed = log.append([view("e1"), view("e1", "coat")])
+    assert list(renamed) == [1]
+    assert renamed[1].startswith("e1#")
+    assert log.append([view("e2", "lamp"), view("e1", "coat"), view("e1", "rug")]).keys() == {1, 2}
+    assert sorted(recent_items(log)) == ["boot", "coat", "lamp", "rug"]
 
 
 def test_recent_events_are_the_shoppers_own_by_time_without_impressions(log: EventLog) -> None:
@@ -113,3 +121,10 @@ def test_newest_waits_for_a_transaction_that_has_taken_its_number(log: EventLog)
         assert not newest
     reader.join()
     assert newest == [1]
+
+
+def test_new_events_are_stored_without_a_look_at_the_stored_ones(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features.live.event_log, "_renamed", lambda *_: pytest.fail("looked up"))
+    assert log.append([view(f"e{number}") for number in range(3)]) == {}

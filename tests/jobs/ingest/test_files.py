@@ -292,3 +292,22 @@ def test_sources_and_offsets_of_an_earlier_version_are_read(workspace: Workspace
         assert (file_of.read(workspace.lake, "d"), file_of.read(workspace.lake, "other")) == (7, 0)
         file_of.write(workspace.lake, "d", 8)
         assert json.loads((workspace.lake / file_of.file.name).read_text())[name] == 8
+
+
+def test_the_lines_of_an_order_under_one_id_are_all_kept(
+    workspace: Workspace, write_file: WriteFile, ingest_table: IngestTable
+) -> None:
+    header = "event_id,user_id,item_id,event_type,timestamp\n"
+    first = (
+        header + "o1,ann,boot,purchase,2024-01-02\no1,ann,coat,purchase,2024-01-02\no2,bob,rug,purchase,2024-01-02\n"
+    )
+    report = ingest_table(events=write_file("1.csv", first))
+    assert (counts(report), report.tables[0].n_shared_ids) == ((3, 3, 0, 0, 0), 1)
+    again = header + "o1,ann,coat,purchase,2024-01-02\no1,ann,lamp,purchase,2024-01-02\n"
+    assert counts(ingest_table(events=write_file("2.csv", again))) == (2, 1, 0, 1, 0)
+    rows = Lake(workspace.lake).scan("events").collect()
+    assert sorted(rows["item_id"]) == ["boot", "coat", "lamp", "rug"]
+    assert rows["event_id"].n_unique() == 4
+    digest = Lake(workspace.lake).digest()
+    ingest_table(events=workspace.root.parent / "1.csv")
+    assert Lake(workspace.lake).digest() == digest

@@ -25,19 +25,20 @@ class SlowLog:
         self.begun = threading.Event()
         self.gate = threading.Event()
 
-    def append(self, events: Sequence[LoggedEvent]) -> None:
+    def append(self, events: Sequence[LoggedEvent]) -> dict[int, str]:
         self.begun.set()
         self.gate.wait()
         self.groups.append([event.event_id for event in events])
         if any(event.event_id == "bad" for event in events):
             raise StoreError("disk full")
+        return {number: f"{event.event_id}#1" for number, event in enumerate(events) if event.event_id == "shared"}
 
 
 def writer_of(log: SlowLog) -> EventWriter:
     return EventWriter(cast(EventLog, log))
 
 
-async def started(log: SlowLog, writer: EventWriter, *event_ids: str) -> list[asyncio.Task[None]]:
+async def started(log: SlowLog, writer: EventWriter, *event_ids: str) -> list[asyncio.Task[dict[int, str]]]:
     """The first append is under way, the others wait."""
     tasks = []
     for event_id in event_ids:
@@ -75,7 +76,7 @@ def test_the_requests_of_a_transaction_that_fails_all_learn_it_and_the_next_goes
 
     first, *others = asyncio.run(run())
     writer.close()
-    assert first is None
+    assert first == {}
     assert [str(error) for error in others] == ["disk full", "disk full"]
     assert log.groups[-1] == ["d"]
 
@@ -111,3 +112,19 @@ def test_a_transaction_ends_at_its_size_and_closing_stores_what_waits() -> None:
 
     asyncio.run(run())
     assert [len(group) for group in log.groups] == [1, GROUP_EVENTS, GROUP_EVENTS]
+
+
+def test_each_request_learns_which_of_its_own_events_were_renamed() -> None:
+    log = SlowLog()
+    writer = writer_of(log)
+
+    async def run() -> list[dict[int, str]]:
+        tasks = await started(log, writer, "first")
+        tasks.append(asyncio.create_task(writer.append([event("a"), event("shared")])))
+        tasks.append(asyncio.create_task(writer.append([event("shared"), event("b")])))
+        await asyncio.sleep(0)
+        log.gate.set()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(run()) == [{}, {1: "shared#1"}, {0: "shared#1"}]
+    writer.close()

@@ -47,7 +47,7 @@ def test_an_event_without_id_and_time_gets_both(shop: TestClient, log: EventLog)
     assert response.status_code == 202
     answer = response.json()
     (row,) = stored(log)
-    assert answer == {"accepted": 1, "event_ids": [row["event_id"]], "errors": []}
+    assert answer == {"accepted": 1, "event_ids": [row["event_id"]], "errors": [], "warnings": []}
     assert before <= row["timestamp"] <= datetime.now(UTC)
     assert (row["user_id"], row["event_type"], row["item_id"]) == ("zoe", "view", "boot")
 
@@ -215,3 +215,19 @@ def test_a_shopper_known_by_an_address_is_stored_and_served_under_the_pseudonym(
         assert client.get("/v1/inspect/shoppers/ada@example.com").json()["user_id"] == pseudonym
     (row,) = stored(log)
     assert (row["user_id"], row["event_type"], row["value"]) == (pseudonym, "return", 5.0)
+
+
+def test_the_lines_of_an_order_under_one_id_are_all_stored_with_a_warning(shop: TestClient, log: EventLog) -> None:
+    lines = [
+        {"event_id": "order-7", "user_id": "ann", "event_type": "purchase", "item_id": item_id, "value": 9.5}
+        for item_id in ("boot", "coat", "boot")
+    ]
+    for _ in range(2):  # sent again, nothing changes
+        answer = shop.post("/v1/events", json={"events": lines}).json()
+        first, second, third = answer["event_ids"]
+        assert (answer["accepted"], first, third) == (3, "order-7", "order-7")
+        assert second.startswith("order-7#")
+        (warning,) = answer["warnings"]
+        assert (warning["index"], warning["field"]) == (1, "event_id")
+        assert f"stored as {second}" in warning["message"]
+    assert [row["item_id"] for row in stored(log)] == ["boot", "coat"]
