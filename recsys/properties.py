@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,12 +144,14 @@ class Properties:
 
 
 def comparable(value: Scalar) -> str:
-    """As names and values are compared: without case and outer spaces, numbers and truth values as JSON spells them."""
+    """As names and values are compared: without case and outer spaces, in NFC, numbers and truth values as JSON spells
+    them."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip().casefold()
+    text = str(value).strip().casefold()
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def category_path(text: str) -> tuple[str, ...]:

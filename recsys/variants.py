@@ -10,6 +10,7 @@ them and makes fewer mistakes than a threshold on the cosine of their texts, and
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -62,4 +63,4 @@ def variant_groups(
 
 
 def _words(text: str) -> str:
-    return " ".join(_WORD.findall(text.casefold()))
+    return " ".join(_WORD.findall(unicodedata.normalize("NFC", text.casefold())))

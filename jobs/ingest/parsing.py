@@ -7,16 +7,17 @@ Only the format changes here; the schemas of `recsys/tables.py` define which val
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import polars as pl
 
-from features.text.cleaning import clean, plain_lines
+from features.text.cleaning import clean
+from features.text.item_values import attributes_of_text, lines, one_line
 from jobs.lake.lake import TABLES
 from recsys.values.availability import is_negated, parse_flags
 from recsys.values.categories import parse_categories, parsed_list
+from recsys.values.event_types import event_type_of
 from recsys.values.ids import id_faults, id_texts
 from recsys.values.prices import parse_prices
 from recsys.values.times import DateOrder, means_no_time, parse_times
@@ -117,13 +118,13 @@ def _cast(name: str, dtype: pl.DataType, series: pl.Series, source_name: str, or
     if name == "category":
         return parse_categories(_as_text(series), clean)
     if name == "attributes":
-        return pl.Series(name, [attributes(text, source_name) for text in _as_text(series)], dtype=pl.String)
+        return pl.Series(name, [attributes_of_text(text, source_name) for text in _as_text(series)], dtype=pl.String)
     if dtype == pl.String:
         return _mapped(_as_text(series), r"^\[", _sentence)
     if dtype == pl.Boolean:
         return parse_flags(series, negated=is_negated(source_name))
     if isinstance(dtype, pl.Enum):
-        return _as_text(series).str.to_lowercase().cast(dtype, strict=False)
+        return _event_types(_as_text(series), dtype)
     if isinstance(dtype, pl.Datetime):
         return parse_times(series, order)
     amounts = parse_prices(series) if name in PRICES else numbers(series)
@@ -134,9 +135,21 @@ def _cast(name: str, dtype: pl.DataType, series: pl.Series, source_name: str, or
 
 
 def _as_text(series: pl.Series) -> pl.Series:
-    """Text without spaces around it, null where nothing is left."""
-    text = series.cast(pl.String).str.strip_chars().to_frame("t")
-    return text.select(pl.when(pl.col("t") != "").then("t")).to_series()
+    """Text without spaces around it and in NFC, null where nothing is left."""
+    text = series.cast(pl.String).str.strip_chars()
+    if (text.str.len_bytes() != text.str.len_chars()).any():
+        text = text.str.normalize("NFC")
+    return text.to_frame("t").select(pl.when(pl.col("t") != "").then("t")).to_series()
+
+
+def _event_types(words: pl.Series, dtype: pl.Enum) -> pl.Series:
+    distinct = words.drop_nulls().unique()
+    known = {word: event_type for word in distinct if (event_type := event_type_of(word))}
+    return (
+        words.replace_strict(known, default=None, return_dtype=pl.String).cast(dtype)
+        if known
+        else (pl.Series(words.name, [None] * len(words), dtype=dtype))
+    )
 
 
 def _ids(series: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -165,34 +178,19 @@ def _mapped(texts: pl.Series, pattern: str, read: Callable[[str], str | None]) -
     return texts.scatter(matching.arg_true(), cleaned)
 
 
-def _one_line(text: str) -> str | None:
-    return clean(text) or None
-
-
-def _lines(text: str) -> str | None:
-    lines = (" ".join(line.split()) for line in plain_lines(text).splitlines())
-    return "\n".join(line for line in lines if line) or None
-
-
 MARKUP: Final[Mapping[str, Mapping[str, Callable[[str], str | None]]]] = {
-    "catalog": {"title": _one_line, "brand": _one_line, "description": _lines},
-    "reviews": {"title": _one_line, "text": _lines},
+    "catalog": {"title": one_line, "brand": one_line, "description": lines},
+    "reviews": {"title": one_line, "text": lines},
 }
 """Columns whose HTML becomes text; `category` is cleaned step by step."""
 
 
+_MARKUP: Final = r"[<&]|\s\s|[\x00-\x1f\x7f-\x{a0}\x{ad}\x{200b}\x{feff}]"
+"""What is not plain: tags, entities, double spaces, characters that cannot be seen."""
+
+
 def _without_markup(texts: pl.Series, read: Callable[[str], str | None]) -> pl.Series:
-    return _mapped(texts, "[<&]", read)
-
-
-def attributes(text: str | None, source_name: str) -> str | None:
-    """A JSON object with sorted keys and without nulls; anything but an object is stored under the source's name."""
-    if text is None:
-        return None
-    value = parsed_list(text)
-    tree = value if isinstance(value, dict) else {source_name: value}
-    known = {key: tree[key] for key in sorted(tree) if tree[key] not in (None, "", [], {})}
-    return json.dumps(known, ensure_ascii=False) if known else None
+    return _mapped(texts, _MARKUP, read)
 
 
 def _sentence(text: str) -> str | None:

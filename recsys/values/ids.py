@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Final
 
 import polars as pl
@@ -21,8 +23,9 @@ _EXCEL: Final = r"^[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+$"
 def id_texts(series: pl.Series) -> pl.Series:
     """Each value as the text of an id, whether or not it can be one; null where it is blank.
 
-    A whole number written with a fraction (`17.0`: a column with gaps, saved by a data frame library) is the number. A
-    leading apostrophe, by which Excel marks a number as text, is dropped.
+    Whole numbers written with a fraction (`17.0`: a column with gaps, saved by a data frame library) are the numbers
+    where all numbers of the column are written so. A leading apostrophe, by which Excel marks a number as text, is
+    dropped. Letters are in NFC.
     """
     if series.dtype.is_float():
         number = pl.col("number")
@@ -30,7 +33,11 @@ def id_texts(series: pl.Series) -> pl.Series:
         frame = series.fill_nan(None).to_frame("number")
         series = frame.select(whole.otherwise(number.cast(pl.String))).to_series()
     text = series.cast(pl.String, strict=False).str.strip_chars()
-    text = text.str.replace(r"^([0-9]+)\.0$", "${1}").str.replace(r"^'([^']+)$", "${1}")
+    text = text.str.replace(r"^'([^']+)$", "${1}")
+    if not text.str.contains(r"^[0-9]+$").any():
+        text = text.str.replace(r"^([0-9]+)\.0$", "${1}")
+    if (text.str.len_bytes() != text.str.len_chars()).any():
+        text = text.str.normalize("NFC")
     return text.to_frame("text").select(pl.when(_TEXT != "").then("text")).to_series()
 
 
@@ -46,6 +53,25 @@ def id_faults(texts: pl.Series) -> pl.Series:
         pl.when(is_word | is_json).then(pl.lit(NOT_AN_ID)).when(_TEXT.str.contains(_EXCEL)).then(pl.lit(EXCEL_NUMBER))
     )
     return texts.to_frame("text").select(fault.alias("fault")).to_series()
+
+
+def normal_id(text: str) -> str:
+    """A single text as `id_texts` has it, apart from numbers with a fraction."""
+    text = text.strip()
+    if text.startswith("'") and text.count("'") == 1 and len(text) > 1:
+        text = text[1:]
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def id_fault(text: str) -> str | None:
+    """Why a single text is no id, as `id_faults`, in words."""
+    if text[0] in "[{" and not re.match(_GUID, text):
+        return "JSON is no id; send the id alone"
+    if text.lower() in NO_IDS:
+        return f"{text} is what programs write where there is no id; send the id, or leave the field out"
+    if text[0].isdigit() and re.match(_EXCEL, text):
+        return "a number that a spreadsheet has rounded is no id; send all its digits as text"
+    return None
 
 
 def parse_ids(series: pl.Series) -> pl.Series:

@@ -84,14 +84,24 @@ _PATTERN: Final = (
     rf"(?:[,.:][-–—])?\s?(?P<after>(?:{_CURRENCY})?)(?:\s?(?:[-–—~]|to|bis|à)\s?(?:{_CURRENCY})?\s?{_AMOUNT}"
     rf"\s?(?P<end>(?:{_CURRENCY})?))?{_UNIT}?$"
 )
+_DECIMAL_COMMA: Final = r"[0-9],[0-9]{1,2}(?:[^0-9,.]*)$"
+_DOTTED_THOUSANDS: Final = r"^[1-9][0-9]{0,2}(?:\.[0-9]{3})+$"
 
 
 def parse_prices(series: pl.Series) -> pl.Series:
-    """Finite amounts as floats, without their currency; of a range the lower end. Null where there is no amount."""
+    """Finite amounts as floats, without their currency; of a range the lower end. Null where there is no amount.
+
+    In a column in which a value has a decimal comma (`12,90`, `1.299,00`), a dot before three digits is a thousands
+    dot.
+    """
     if series.dtype.is_numeric():
         return _finite(series.cast(pl.Float64, strict=False))
     text = series.cast(pl.String, strict=False).str.strip_chars()
     amounts = text.cast(pl.Float64, strict=False)
+    if text.str.contains(_DECIMAL_COMMA).any():
+        in_thousands = text.str.contains(_DOTTED_THOUSANDS).fill_null(value=False)
+        thousands = text.filter(in_thousands).str.replace_all(".", "", literal=True).cast(pl.Float64)
+        amounts = amounts.scatter(in_thousands.arg_true(), thousands)
     rest = amounts.is_null() & (text != "").fill_null(value=False)
     if rest.any():
         amounts = amounts.scatter(rest.arg_true(), _amounts(_parts(text.filter(rest))))

@@ -29,6 +29,9 @@ ZONES: Final = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6
 }
 """Names of zones that stand for an offset, in hours (RFC 2822, section 4.3, and three of Europe)."""
 
+UNITS_FROM: Final = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
+"""From which size on a number since 1970 is in ns, µs and ms, and how many of these a second has; below: seconds."""
+
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 _VALUE: Final = pl.col("value")
@@ -241,12 +244,13 @@ def _assembled(parts: pl.DataFrame) -> pl.Series:
 def _epoch(number: pl.Expr) -> pl.Expr:
     """Below 1e11 seconds (until the year 5138), below 1e14 ms, below 1e17 µs, else ns."""
     size = number.abs()
+    (ns_from, _), (us_from, _), (ms_from, _) = UNITS_FROM
     micros = (
-        pl.when(size < 10**11)
+        pl.when(size < ms_from)
         .then(number * 10**6)
-        .when(size < 10**14)
+        .when(size < us_from)
         .then(number * 10**3)
-        .when(size < 10**17)
+        .when(size < ns_from)
         .then(number)
         .otherwise(number // 10**3)
     )

@@ -136,12 +136,31 @@ def as_sentence(problem: FieldProblem) -> str:
 def field_problem(error: Mapping[str, Any], path: Sequence[int | str]) -> FieldProblem:
     """One of pydantic's errors as a FieldProblem; path: of the field within the request body."""
     # The value is not repeated: it may be a secret, megabytes long, or not encodable.
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "unknown field"
+    message = _IN_JSON.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     # The name of an unknown field may hold anything, even lone surrogates, which UTF-8 cannot encode.
     name = ".".join(str(part) for part in path)
     return FieldProblem(field=name.encode("utf-8", "replace").decode()[:200], message=message)
+
+
+_IN_JSON: Final = {
+    "extra_forbidden": "unknown field",
+    "missing": "is missing",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "datetime_type": "must be a time: ISO 8601 or seconds since 1970",
+}
+"""Messages of pydantic that speak of Python, in words of JSON."""
 
 
 async def _framework(request: Request, error: Exception) -> JSONResponse:

@@ -27,7 +27,7 @@ from serving.lists.slate import make_slate
 from serving.releases.active import ActiveRelease
 from serving.releases.replay import ReleaseGoneError
 from serving.routes.services import AppDatabase, AppServices, DatabaseServices, Services
-from serving.schemas.lists import Id, SlateItem
+from serving.schemas.lists import Name, SlateItem
 
 RETRY_S: Final = 2
 EXPLAIN_EXAMPLE: Final[dict[str, Any]] = {
@@ -100,7 +100,7 @@ explain_routes = APIRouter(prefix="/v1", tags=["recommendations"])
     openapi_extra=needs(Scope.READ),
 )
 async def explain(
-    recommendation_id: Annotated[Id, Path(description="as in the response that served the list")],
+    recommendation_id: Annotated[Name, Path(description="as in the response that served the list")],
     services: AppServices,
     database: AppDatabase,
 ) -> ExplainResponse:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, FiniteFloat, WrapValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, WrapValidator, model_validator
 
 from recsys.tables import EVENT_TYPES
-from serving.schemas.lists import EventType, Id, ReadableText, Request, UtcTime
+from recsys.values.scalar import parse_price, prepare_times
+from serving.schemas.lists import EventType, Id, ReadableText, Request, UtcTime, Whole
 from serving.schemas.partial_batch import EntryProblem, or_refused
 
 MAX_EVENTS: Final = 1_000
@@ -26,11 +27,11 @@ class ShopEvent(Request):
     timestamp: UtcTime | None = Field(None, description="default: the time of the request")
     session_id: Id | None = None
     text: ReadableText | None = Field(None, description="the search query, or the text of the page")
-    value: FiniteFloat | None = Field(
+    value: Annotated[FiniteFloat, BeforeValidator(parse_price)] | None = Field(
         None, description="stars of a rating (1 to 5), amount of a purchase, or seconds of a view"
     )
     recommendation_id: Id | None = Field(None, description="of the list in which the item was shown")
-    position: Annotated[int, Field(strict=True, ge=0, le=MAX_POSITION)] | None = Field(
+    position: Annotated[Whole, Field(ge=0, le=MAX_POSITION)] | None = Field(
         None, description="position in that list, counted from 0"
     )
 
@@ -64,7 +65,10 @@ class EventBatch(Request):
     @model_validator(mode="before")
     @classmethod
     def _of_one(cls, body: Any) -> Any:
-        return {"events": [body]} if isinstance(body, dict) and "events" not in body else body
+        body = {"events": [body]} if isinstance(body, dict) and "events" not in body else body
+        if isinstance(body, dict) and isinstance(body.get("events"), list):
+            prepare_times([event.get("timestamp") for event in body["events"] if isinstance(event, dict)])
+        return body
 
 
 class EventsResponse(BaseModel):

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, StringConstraints, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    WrapValidator,
+    model_validator,
+)
 
 from features.live.item_changes import FIELDS
+from features.text import item_values
+from features.text.item_values import category, lines, one_line
+from recsys.values.scalar import parse_flag, parse_price
 from serving.schemas.lists import Id, Request, storable
 from serving.schemas.partial_batch import EntryProblem, or_refused
 
@@ -34,7 +47,7 @@ def _readable(attributes: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must not contain a NUL character")
     if len(written) > MAX_ATTRIBUTES_CHARS:
         raise ValueError(f"{len(written)} characters as JSON; at most {MAX_ATTRIBUTES_CHARS} are accepted")
-    return attributes
+    return item_values.attributes(attributes)
 
 
 def _as_json(attributes: dict[str, Any]) -> str:
@@ -53,9 +66,46 @@ def _depth(value: object) -> int:
     return deepest
 
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS), AfterValidator(storable)]
-Prose = Annotated[str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION_CHARS), AfterValidator(storable)]
+def _read(parse: Callable[[str], str | None]) -> Callable[[Any], Any]:
+    """A validator of a text as the files of shops have it."""
 
+    def validate(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parsed = parse(value)
+        if parsed is None:
+            raise ValueError("no text is left after removing markup and spaces; leave it out, or clear the field")
+        return parsed
+
+    return validate
+
+
+def _path(value: Any) -> Any:
+    """A category path as text; a list of its steps, or of paths, is joined as in a file."""
+    return json.dumps(value) if isinstance(value, list) and all(isinstance(step, str) for step in value) else value
+
+
+Line = Annotated[
+    str,
+    StringConstraints(max_length=MAX_TITLE_CHARS),
+    AfterValidator(_read(one_line)),
+    AfterValidator(storable),
+]
+Prose = Annotated[
+    str,
+    StringConstraints(max_length=MAX_DESCRIPTION_CHARS),
+    AfterValidator(_read(lines)),
+    AfterValidator(storable),
+]
+CategoryPath = Annotated[
+    str,
+    BeforeValidator(_path, json_schema_input_type=str | list[str]),
+    StringConstraints(max_length=MAX_TITLE_CHARS),
+    AfterValidator(_read(category)),
+    AfterValidator(storable),
+]
+Available = Annotated[bool, BeforeValidator(parse_flag, json_schema_input_type=bool)]
+Price = Annotated[FiniteFloat, BeforeValidator(parse_price, json_schema_input_type=float), Field(ge=0)]
 
 Clearable = Literal["title", "description", "category", "brand", "price", "attributes"]
 
@@ -65,10 +115,10 @@ class ItemFields(Request):
 
     title: Line | None = None
     description: Prose | None = None
-    category: Line | None = Field(None, description="full path from general to specific, joined by ' > '")
+    category: CategoryPath | None = Field(None, description="full path from general to specific, joined by ' > '")
     brand: Line | None = None
-    price: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    available: bool | None = None
+    price: Price | None = None
+    available: Available | None = None
     attributes: Annotated[dict[str, Any], AfterValidator(_readable)] | None = Field(
         None, description="replaces all attributes of the item"
     )

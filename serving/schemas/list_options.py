@@ -17,7 +17,7 @@ from recsys import config, filters
 from recsys.properties import Scalar
 from recsys.query import Query
 from recsys.rules import LIMITS, PLAIN, RELAXABLE, SEEN_ITEMS, Boost, Pin, Rules
-from serving.schemas.lists import Id, ReadableText, RecommendRequest, Request, UtcTime
+from serving.schemas.lists import Id, Name, ReadableText, RecommendRequest, Request, UtcTime, Whole
 
 MAX_CONDITIONS: Final = 50
 MAX_DEPTH: Final = 6
@@ -44,8 +44,8 @@ def _value(value: Any) -> Scalar:
     return value
 
 
-Ids = Annotated[
-    tuple[Id, ...], BeforeValidator(_several, json_schema_input_type=Id | list[Id]), Field(max_length=MAX_VALUES)
+Names = Annotated[
+    tuple[Name, ...], BeforeValidator(_several, json_schema_input_type=Name | list[Name]), Field(max_length=MAX_VALUES)
 ]
 Value = Annotated[Any, AfterValidator(_value)]
 Values = Annotated[
@@ -89,13 +89,13 @@ class ItemFilter(Request):
         None, alias="or", min_length=1, description="at least one of these filters matches"
     )
     none_of: ItemFilter | None = Field(None, alias="not", description="this filter does not match")
-    category: Ids = Field((), description="in one of these categories or their subcategories, each a full path")
-    brand: Ids = Field((), description="of one of these brands")
+    category: Names = Field((), description="in one of these categories or their subcategories, each a full path")
+    brand: Names = Field((), description="of one of these brands")
     price: PriceRange | None = None
     available: bool | None = Field(
         None, strict=True, description="available as of the release; unavailable items are never shown in any case"
     )
-    attributes: dict[Id, Values] = Field(
+    attributes: dict[Name, Values] = Field(
         {}, max_length=MAX_CONDITIONS, description="each of these attributes has one of the given values"
     )
     updated_after: UtcTime | None = Field(None, description="changed in the catalogue after this time")
@@ -170,7 +170,7 @@ class PinRule(Request):
     """Show this item at this position, counted from 1. An unknown, unavailable or excluded item is ignored."""
 
     item_id: Id
-    position: int = Field(strict=True, ge=1, le=1000)
+    position: Whole = Field(ge=1, le=1000)
 
 
 class ListRequest(RecommendRequest):
@@ -183,8 +183,8 @@ class ListRequest(RecommendRequest):
     bury: tuple[BuryRule, ...] = Field((), max_length=MAX_BOOSTS)
     pins: tuple[PinRule, ...] = Field((), max_length=MAX_PINS)
     diversity: float | None = Field(None, ge=0, le=1, description="0: by score alone; 1: as diverse as possible")
-    max_per_category: int | None = Field(None, strict=True, ge=0, description="items per category; 0: no limit")
-    max_per_brand: int | None = Field(None, strict=True, ge=0, description="items per brand; 0: no limit")
+    max_per_category: Whole | None = Field(None, ge=0, description="items per category; 0: no limit")
+    max_per_brand: Whole | None = Field(None, ge=0, description="items per brand; 0: no limit")
     collapse_variants: bool | None = Field(
         None, strict=True, description="show only one of a product's variants, such as sizes and colours"
     )

@@ -5,10 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    model_validator,
+)
 
 from features.text.cleaning import clean
 from recsys.tables import EARLIEST, EVENT_TYPES
+from recsys.values.event_types import KNOWN, event_type_of
+from recsys.values.scalar import parse_id, parse_time, prepare_times
 
 MAX_SESSION_EVENTS: Final = 500
 MAX_ITEM_IDS: Final = 200
@@ -18,9 +29,15 @@ MAX_ID_CHARS: Final = 512
 
 
 def _known_type(name: str) -> str:
-    if name not in EVENT_TYPES:
-        raise ValueError(f"unknown event type; use one of {', '.join(EVENT_TYPES)}")
-    return name
+    known = name if name in EVENT_TYPES else event_type_of(name)
+    if known is None:
+        raise ValueError(f"unknown event type; use one of {KNOWN}")
+    return known
+
+
+def _whole(value: Any) -> Any:
+    """2.0 is the count 2, as JSON has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def storable(text: str) -> str:
@@ -48,17 +65,32 @@ def _in_utc(moment: datetime) -> datetime:
     return in_utc
 
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(storable)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(storable)]
+"""Of a brand, a category or an attribute."""
+Id = Annotated[
+    str,
+    BeforeValidator(parse_id, json_schema_input_type=str),
+    StringConstraints(min_length=1, max_length=MAX_ID_CHARS),
+    AfterValidator(storable),
+]
 ReadableText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
 EventType = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
-UtcTime = Annotated[datetime, AfterValidator(_in_utc)]
-Count = Annotated[int, Field(strict=True, ge=1)]
+UtcTime = Annotated[datetime, BeforeValidator(parse_time, json_schema_input_type=datetime), AfterValidator(_in_utc)]
+Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int), Field(strict=True)]
+Count = Annotated[Whole, Field(ge=1)]
 
 
 class Request(BaseModel):
-    """Base of all request models: unknown fields are refused."""
+    """Base of all request models: unknown fields are refused; null in an optional field means that it was not sent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, body: Any) -> Any:
+        if isinstance(body, dict) and None in body.values():
+            return {name: value for name, value in body.items() if value is not None}
+        return body
 
 
 class SessionEvent(Request):
@@ -93,6 +125,13 @@ class RecommendRequest(Request):
     text: ReadableText | None = Field(None, description="what the shopper is looking for, in their own words")
     count: Count = 10
     exclude_ids: tuple[Id, ...] = Field((), max_length=MAX_EXCLUDE_IDS, description="items never to return")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_times_at_once(cls, body: Any) -> Any:
+        if isinstance(body, dict) and isinstance(body.get("session"), list):
+            prepare_times([event.get("timestamp") for event in body["session"] if isinstance(event, dict)])
+        return body
 
     @model_validator(mode="after")
     def _names_a_shopper(self) -> RecommendRequest:

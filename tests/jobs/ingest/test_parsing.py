@@ -4,7 +4,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from jobs.ingest.parsing import attributes, cast_rows
+from features.text.item_values import attributes_of_text
+from jobs.ingest.parsing import cast_rows
 
 
 def cast(table: str, column: str, values: list[Any], dtype: Any = None) -> tuple[list[Any], list[str]]:
@@ -119,8 +120,8 @@ def test_a_list_of_categories_becomes_one_path(value: list[Any], path: str | Non
 def test_attributes_are_a_json_object_without_nulls_and_with_sorted_keys() -> None:
     rows = [{"size": "L", "colour": None, "b": 1}, {"size": None, "colour": None, "b": None}]
     assert cast("catalog", "attributes", rows)[0] == ['{"b": 1, "size": "L"}', None]
-    assert attributes('{"b": 1, "a": "ü"}', "x") == '{"a": "ü", "b": 1}'
-    assert attributes("2x180ml", "variants") == '{"variants": "2x180ml"}'
+    assert attributes_of_text('{"b": 1, "a": "ü"}', "x") == '{"a": "ü", "b": 1}'
+    assert attributes_of_text("2x180ml", "variants") == '{"variants": "2x180ml"}'
 
 
 def test_a_list_of_sentences_becomes_one_text() -> None:
@@ -128,7 +129,10 @@ def test_a_list_of_sentences_becomes_one_text() -> None:
 
 
 def test_an_event_type_is_read_in_any_case_and_an_unknown_one_is_unreadable() -> None:
-    assert cast("events", "event_type", ["View", "wishlist"]) == (["view", None], ["", "event_type|dtype"])
+    assert cast("events", "event_type", ["View", "addToCart", "scroll"]) == (
+        ["view", "cart", None],
+        ["", "", "event_type|dtype"],
+    )
 
 
 def test_a_position_with_a_fraction_is_unreadable() -> None:

@@ -67,7 +67,7 @@ def test_the_requests_of_a_transaction_that_fails_all_learn_it_and_the_next_goes
     log = SlowLog()
     writer = writer_of(log)
 
-    async def run() -> list[BaseException | None]:
+    async def run() -> list[dict[int, str] | BaseException]:
         tasks = await started(log, writer, "a", "bad", "c")
         log.gate.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)

@@ -116,7 +116,7 @@ def test_searches_and_the_lists_of_a_batch_are_kept(shop: TestClient) -> None:
     search = recommend(shop, "search", text="rug", user_id="ann")
     assert search["items"][0]["item_id"] == "rug"
     assert_replays(explain(shop, search), search)
-    batch = recommend(shop, "recommend:batch", requests=[{"user_id": "ann"}, {"user_id": 1}, {"text": "home"}])
+    batch = recommend(shop, "recommend:batch", requests=[{"user_id": "ann"}, {"user_id": []}, {"text": "home"}])
     slates = [result["slate"] for result in batch["results"] if result["slate"]]
     assert len(slates) == 2
     for slate in slates:
