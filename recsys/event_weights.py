@@ -91,12 +91,18 @@ def makes_pair(settings: config.InteractionsSettings) -> pl.Expr:
     return pl.col("item_id").is_not_null() & ~pl.col("event_type").cast(pl.String).is_in(ignored)
 
 
+def weight_of_event(settings: config.InteractionsSettings) -> pl.Expr:
+    """What an event alone weighs. Columns: event_type, value."""
+    kind = pl.col("event_type").cast(pl.String)
+    stars = ((pl.col("value") - LOWEST_LIKED_STARS) / (HIGHEST_STARS - LOWEST_LIKED_STARS)).clip(0.0, 1.0)
+    plain = kind.replace_strict(event_weights(settings), default=0.0, return_dtype=pl.Float64)
+    return plain * pl.when(kind == "rating").then(stars.fill_null(1.0)).otherwise(1.0)
+
+
 def pair_columns(settings: config.InteractionsSettings) -> dict[str, pl.Expr]:
     """weight, event_type and n_bought of a group of events, as in `Pair`. Columns: event_type, timestamp, value."""
     kind, at = pl.col("event_type").cast(pl.String), pl.col("timestamp")
-    stars = ((pl.col("value") - LOWEST_LIKED_STARS) / (HIGHEST_STARS - LOWEST_LIKED_STARS)).clip(0.0, 1.0)
-    plain = kind.replace_strict(event_weights(settings), default=0.0, return_dtype=pl.Float64)
-    weight = plain * pl.when(kind == "rating").then(stars.fill_null(1.0)).otherwise(1.0)
+    weight = weight_of_event(settings)
     share = pl.when((kind == "return").any()).then(settings.return_factor).otherwise(1.0)
     is_purchase, is_owned = kind == "purchase", kind.is_in(OWNED_TYPES)
     first_purchase, first_owned = at.filter(is_purchase).min(), at.filter(is_owned).min()

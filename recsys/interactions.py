@@ -10,7 +10,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from recsys import config
-from recsys.event_weights import makes_pair, pair_columns
+from recsys.event_weights import makes_pair, pair_columns, weight_of_event
 from recsys.tables import EVENT_TYPES, Interactions
 
 
@@ -38,6 +38,29 @@ def histories(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl
         .agg(timestamp=pl.col("timestamp").max(), **pair_columns(settings))
         .select("user_id", "item_id", "weight", "timestamp", "event_type", "n_bought")
         .sort("user_id", "timestamp", "item_id")
+    )
+
+
+def daily(events: pl.LazyFrame, settings: config.InteractionsSettings) -> pl.LazyFrame:
+    """Each user, item and day once, however often: user_id, item_id, weight, timestamp of the newest event.
+
+    weight: of the day's strongest event, times `return_factor` where the user has returned the item on any day. Trends
+    are sums of it: they count shoppers, not clicks.
+    """
+    pair = ("user_id", "item_id")
+    returned = pl.col("returned").any().over(pair)
+    return (
+        events.filter(makes_pair(settings))
+        .group_by(*pair, pl.col("timestamp").dt.date().alias("day"))
+        .agg(
+            weight=weight_of_event(settings).max(),
+            timestamp=pl.col("timestamp").max(),
+            returned=(pl.col("event_type").cast(pl.String) == "return").any(),
+        )
+        .with_columns(weight=pl.col("weight") * pl.when(returned).then(settings.return_factor).otherwise(1.0))
+        .filter(pl.col("weight") > 0)
+        .sort(*pair, "day")
+        .select(*pair, "weight", "timestamp")
     )
 
 

@@ -32,6 +32,7 @@ from jobs.cli.ingest_options import (
     SetOption,
     SheetOption,
     StoreViewOption,
+    TimezoneOption,
     UserOption,
     ValueOption,
     WhereOption,
@@ -146,6 +147,7 @@ def table_command(
     where: WhereOption = None,
     scale: ScaleOption = None,
     date_order: DateOrderOption = None,
+    zone: TimezoneOption = "",
     columns: ColumnsOption = None,
     sheet: SheetOption = "",
     keep_user_ids: KeepIdsOption = False,
@@ -155,7 +157,7 @@ def table_command(
     """Ingest tables of any column names: Parquet, CSV, TSV, JSON, Excel, zipped or not."""
     paths = absolute_paths(events=events, catalog=catalog, reviews=reviews)
     options = source_options(
-        value, where, scale, date_order, columns, sheet=sheet, keep_user_ids=keep_user_ids, full=full
+        value, where, scale, date_order, columns, zone=zone, sheet=sheet, keep_user_ids=keep_user_ids, full=full
     )
     maps, fixed = assignments("--map", column_map or ()), constants(set_constants or ())
     _ingest(lambda _: SourceSpec("table", paths, maps, fixed, options), workspace, config)
@@ -172,6 +174,7 @@ def files_command(source: str, run: Callable[[SourceSpec, str, Path | None], Non
         where: WhereOption = None,
         scale: ScaleOption = None,
         date_order: DateOrderOption = None,
+        zone: TimezoneOption = "",
         columns: ColumnsOption = None,
         sheet: SheetOption = "",
         keep_user_ids: KeepIdsOption = False,
@@ -189,6 +192,7 @@ def files_command(source: str, run: Callable[[SourceSpec, str, Path | None], Non
             scale,
             date_order,
             columns,
+            zone=zone,
             sheet=sheet,
             keep_user_ids=keep_user_ids,
             items=items,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from jobs.ingest.readers.remote import is_url
-from jobs.ingest.sources.spec import SourceOptions, SourceSpec, conditions, rating_scale, value_maps
+from jobs.ingest.sources.spec import SourceOptions, SourceSpec, conditions, rating_scale, timezone, value_maps
 from recsys.errors import DataError
 
 FilesArgument = Annotated[
@@ -59,6 +59,9 @@ FullOption = Annotated[
 FromItemsOption = Annotated[
     bool, typer.Option("--catalog-from-items", help="Take the catalogue from the items of the events (GA4 and alike).")
 ]
+TimezoneOption = Annotated[
+    str, typer.Option("--timezone", help="Time zone of times without an offset, such as Asia/Tokyo. Default: UTC.")
+]
 StoreViewOption = Annotated[str, typer.Option("--store-view", help="Magento: store view whose texts to take.")]
 UserOption = Annotated[
     Literal["any", "pseudo", "login"],
@@ -76,6 +79,7 @@ def source_options(
     date_order: Literal["dmy", "mdy"] | None = None,
     columns: str | None = None,
     *,
+    zone: str = "",
     sheet: str = "",
     keep_user_ids: bool = False,
     items: Literal["product", "variant"] = "product",
@@ -91,6 +95,7 @@ def source_options(
         where=conditions(where or ()),
         rating_scale=rating_scale(scale) if scale else None,
         date_order=date_order,
+        timezone=timezone(zone),
         columns=tuple(name.strip() for name in columns.split(",")) if columns else (),
         sheet=sheet,
         keep_user_ids=keep_user_ids,
@@ -130,6 +135,7 @@ def option_words(spec: SourceSpec) -> list[str]:
         words += ["--rating-scale", "{:g}-{:g}".format(*options.rating_scale)]
     texts = {
         "--date-order": options.date_order,
+        "--timezone": options.timezone,
         "--columns": ",".join(options.columns),
         "--sheet": options.sheet,
         "--items": options.items if options.items != "product" else "",

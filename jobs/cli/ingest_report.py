@@ -55,6 +55,16 @@ def print_report(report: IngestReport, lake: Lake) -> None:
             _print(console, line)
         if table.n_older:
             _print(console, f"{table.n_older:,} rows of {table.table} are older than another row of the same key here")
+        if table.n_future:
+            line = (
+                f"{table.n_future:,} rows of {table.table} lie in the future: a nightly run takes them when their time "
+                "has come; if they are times of the shop's own zone, ingest the file again with --timezone, for "
+                "example Asia/Tokyo"
+            )
+            _print(console, line)
+        if table.n_guests:
+            line = f"{table.n_guests:,} purchases have no user id: the lines of an order count as those of one guest"
+            _print(console, line)
         if table.n_shared_ids:
             line = (
                 f"{table.n_shared_ids:,} rows of {table.table} share an event_id with another shopper, item, type or "

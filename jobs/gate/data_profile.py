@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -81,10 +81,12 @@ class Profile:
         return {name: count / max(self.n_events, 1) for name, count in self.n_by_type.items()}
 
 
-def profiles(lake: Lake, window: Window, item_ids: pl.Series | None, n_days: int) -> tuple[Profile, list[Profile]]:
+def profiles(
+    lake: Lake, window: Window, item_ids: pl.Series | None, n_days: int, robots: Sequence[str] = ()
+) -> tuple[Profile, list[Profile]]:
     """The profile of the window, and of each of the `n_days` before it with any event, oldest first.
 
-    item_ids: of the catalogue, None without one.
+    item_ids: of the catalogue, None without one; robots: users whose events do not count.
     """
     since = window.start - n_days * DAY
     day = ((pl.col("timestamp") - window.start).dt.total_microseconds() // (86_400 * 1_000_000)).clip(upper_bound=0)
@@ -92,7 +94,8 @@ def profiles(lake: Lake, window: Window, item_ids: pl.Series | None, n_days: int
     aliases = AliasMap.read(lake)
     reviews = scan_by_item(lake, "reviews", since, aliases).filter(before)
     done = [scan_by_item(lake, "events", since, aliases).filter(before), rating_events(reviews)]
-    events = pl.concat(done, how="diagonal").with_columns(day=day).collect()
+    all_events = pl.concat(done, how="diagonal").with_columns(day=day)
+    events = all_events.filter(~pl.col("user_id").is_in(list(robots))).collect()
     counts = _counts(events, item_ids)
     mixes = _mixes(events)
     searched = _texts(events.filter(pl.col("event_type").cast(pl.String) == "search").select("day", "text"))

@@ -43,7 +43,8 @@ class Finding:
 
     def line(self) -> str:
         """In one line, as the command line and errors print it."""
-        line = f"{self.name}: {self.says} (expected {self.expected()})"
+        expected = self.expected()
+        line = f"{self.name}: {self.says}" + (f" (expected {expected})" if expected else "")
         return f"{line}; {self.remedy}" if self.remedy else line
 
     def expected(self) -> str:

@@ -36,6 +36,9 @@ NORMS: Final = (0.98, 1.02)
 
 MAX_CHANGED_SLATES: Final = 5
 
+MIN_PAIR: Final = 2
+"""Products of one shopper that say something of each other."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -89,7 +92,8 @@ def judge(
 ) -> Verdict:
     """candidate, served: as they are or would be served; comparison: of their trials, None where the served release has
     no readable trial."""
-    findings = [_finite(candidate.model), *_vectors(candidate, settings, seed), *_smoke(candidate, settings)]
+    vectors = [_no_pairs(candidate)] if _has_no_pairs(candidate) else _vectors(candidate, settings, seed)
+    findings = [_finite(candidate.model), *vectors, *_smoke(candidate, settings)]
     figures: dict[str, float] = {}
     slates: tuple[ChangedSlate, ...] = ()
     if served is not None:
@@ -115,6 +119,25 @@ def _finite(model: Model) -> Finding:
     says = f"{n_bad:,} values are not finite" + (f" in {named}" if named else "")
     remedy = "lower the learning rate, or check the data for extreme values" if n_bad else ""
     return Finding("finite values", n_bad, -math.inf, 0.0, "stop" if n_bad else "ok", says, remedy)
+
+
+def _has_no_pairs(candidate: Recommender) -> bool:
+    """Whether nothing links one product to another: no shopper has two, and no product has a text."""
+    entries = candidate.users.entries
+    is_liked = (entries.weights > 0) & (entries.item_rows >= 0)
+    liked = np.concatenate([[0], np.cumsum(is_liked)])
+    per_user = np.diff(liked[candidate.users.indptr])
+    return int(per_user.max(initial=0)) < MIN_PAIR and not candidate.model.whitened.any()
+
+
+def _no_pairs(candidate: Recommender) -> Finding:
+    n_users = len(candidate.users.rows)
+    says = (
+        f"none of {n_users:,} shoppers likes two products and no product has a text, so nothing links one product to "
+        "another: lists show what is popular and trending, the same for everybody"
+    )
+    remedy = "ingest titles and descriptions, and views or carts; lists become personal by themselves"
+    return Finding("not personal yet", 0.0, -math.inf, math.inf, "warning", says, remedy)
 
 
 def _vectors(candidate: Recommender, settings: config.GateSettings, seed: int) -> list[Finding]:

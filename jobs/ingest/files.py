@@ -146,6 +146,7 @@ class _Run:
             for raw, naming in zip(files, namings, strict=True):
                 reader = RowReader(
                     self.whole.options,
+                    self.now,
                     self.now + timedelta(hours=self.settings.future_slack_hours),
                     read_erased(self.workspace),
                     self._user_ids(lake),

@@ -20,7 +20,7 @@ from recsys.values.categories import parse_categories, parsed_list
 from recsys.values.event_types import event_type_of
 from recsys.values.ids import id_faults, id_texts
 from recsys.values.prices import parse_prices
-from recsys.values.times import DateOrder, means_no_time, parse_times
+from recsys.values.times import DateOrder, in_zone, means_no_time, parse_times
 
 ID_COLUMNS: Final = frozenset(
     {"event_id", "review_id", "user_id", "item_id", "alias", "session_id", "recommendation_id"}
@@ -46,12 +46,13 @@ def cast_rows(
     columns: Mapping[str, str],
     constants: Mapping[str, str],
     date_order: DateOrder | None = None,
+    timezone: str = "",
 ) -> pl.DataFrame:
     """`raw` as rows of `table`, one for one, plus `unreadable`: "price|dtype, …" for values that cannot be parsed.
 
     columns: our column -> the column of `raw`. constants: our column -> a fixed value. A column in neither is null;
     a missing event_id or review_id is derived from `IDENTITY`. date_order: of dates such as 3/4/2024; where it is None,
-    those are unreadable that do not show the order themselves.
+    those are unreadable that do not show the order themselves. timezone: of times without an offset, "" for UTC.
     Rules in `unreadable`: `COLUMN|dtype`, for ids also `COLUMN|not_an_id` and `COLUMN|excel_number`.
     """
     layout = TABLES[table]
@@ -71,6 +72,8 @@ def cast_rows(
                 broken[name] = faults
             continue
         result[name] = _cast(name, dtype, source, columns.get(name, name), date_order)
+        if timezone and isinstance(dtype, pl.Datetime):
+            result[name] = in_zone(source, result[name], timezone)
         if dtype != pl.String:
             lost = result[name].is_null() & _is_given(source) & ~means_no_time(source)
             broken[name] = pl.select(pl.when(lost).then(pl.lit("dtype"))).to_series()

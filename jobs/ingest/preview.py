@@ -49,6 +49,7 @@ def preview(workspace: Workspace, spec: SourceSpec, settings: IngestSettings, no
     lake = Lake(workspace.lake)
     reader = RowReader(
         spec.options,
+        now,
         now + timedelta(hours=settings.future_slack_hours),
         read_erased(workspace),
         None if spec.options.keep_user_ids else UserIds.throwaway(),

@@ -19,9 +19,9 @@ class TableReport:
 
     n_same_item: rows of the catalogue beyond the first of their item, whose values were merged. n_older: rows of items
     and reviews that are dated before another row of the same run, which wins. n_shared_ids: of the events, those whose
-    id another event has, which are kept. n_left_out: rows that are not for this table, by reason in `left_out`.
-    reasons: how many bad rows broke each rule. n_erased: rows of erased shoppers, which are dropped and do not go to
-    the quarantine either.
+    id another event has, which are kept; n_guests: purchases without a user id, of a guest each order; n_future: rows
+    dated after now. n_left_out: rows that are not for this table, by reason in `left_out`. reasons: how many bad rows
+    broke each rule. n_erased: rows of erased shoppers, which are dropped and do not go to the quarantine either.
     """
 
     table: str
@@ -35,6 +35,8 @@ class TableReport:
     n_same_item: int = 0
     n_older: int = 0
     n_shared_ids: int = 0
+    n_guests: int = 0
+    n_future: int = 0
     n_left_out: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     example: str = ""
@@ -79,12 +81,17 @@ class IngestReport:
 
 @dataclass
 class TableCount:
-    """What is counted of one table while its rows are read. n_high_ratings: of `n_ratings`, those above 5 stars;
-    currencies: ISO code -> prices that name it."""
+    """What is counted of one table while its rows are read.
+
+    n_guests: purchases without a user id; n_future: rows that are dated after now; n_high_ratings: of `n_ratings`,
+    those above 5 stars; currencies: ISO code -> prices that name it.
+    """
 
     n_read: int = 0
     n_bad: int = 0
     n_erased: int = 0
+    n_guests: int = 0
+    n_future: int = 0
     n_ratings: int = 0
     n_high_ratings: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -115,6 +122,8 @@ class TableCount:
             n_same_item=n_same,
             n_older=n_older,
             n_shared_ids=merged.n_shared_ids,
+            n_guests=self.n_guests,
+            n_future=self.n_future,
             n_left_out=n_left_out,
             left_out=dict(self.left_out.most_common()),
             example=self.example,

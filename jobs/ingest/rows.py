@@ -24,6 +24,7 @@ from jobs.ingest.sources.records import OTHER_ID
 from jobs.ingest.sources.spec import SourceOptions
 from jobs.ingest.validation import check_rows, names_erased, of_erased, of_erased_addresses
 from jobs.lake.aliases import AliasMap
+from recsys.values.guests import with_guests
 from recsys.values.prices import currencies
 from recsys.values.refunds import with_refunds
 
@@ -47,9 +48,11 @@ class CheckedBatch:
 
 @dataclass(frozen=True)
 class RowReader:
-    """latest: later times are bad. user_ids: None where e-mail addresses stay user ids as they are."""
+    """now, latest: times between these are counted, later ones are bad. user_ids: None where e-mail addresses stay user
+    ids as they are."""
 
     options: SourceOptions
+    now: datetime
     latest: datetime
     erased: ErasedUsers
     user_ids: UserIds | None
@@ -67,10 +70,13 @@ class RowReader:
             plain = given[column].cast(pl.String)
             was_erased = of_erased_addresses(plain, self.erased)
             given = given.with_columns(self.user_ids.pseudonyms(plain))
-        rows = cast_rows(table, given, columns, naming.constants, naming.date_order)
+        rows = cast_rows(table, given, columns, naming.constants, naming.date_order, self.options.timezone)
         rows = self._scaled(table, rows, count)
         if table == "catalog" and "price" in columns:
             rows = _with_currency(rows, given[columns["price"]], count)
+        if table == "events":
+            rows, n_guests = with_guests(rows)
+            count.n_guests += n_guests
         is_erased = of_erased(rows, self.erased) | was_erased
         if is_erased.any():
             rows, given, numbers = rows.filter(~is_erased), given.filter(~is_erased), numbers.filter(~is_erased)
@@ -78,6 +84,8 @@ class RowReader:
         count.n_erased += int(is_erased.sum()) + len(batch.broken) - len(broken)
         rows = self._for_lake(table, rows, given)
         checked = check_rows(table, rows, self.latest)
+        if "timestamp" in rows.columns:
+            count.n_future += int((checked.good["timestamp"] > self.now).sum())
         bad = list(checked.bad_rows)
         rules = [*checked.bad_rules, *(row.rule for row in broken)]
         data = [*as_given(given[bad]), *map(mask_broken, broken)]

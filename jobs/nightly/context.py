@@ -142,7 +142,7 @@ class NightlyRun:
 
     @cached_property
     def shop(self) -> Shop:
-        return read_shop(self.lake, self.as_of)
+        return read_shop(self.lake, self.as_of, self.settings.interactions.robot_events_per_day)
 
     @cached_property
     def targets(self) -> pl.DataFrame:

@@ -40,7 +40,7 @@ def read_new_data(
     window = Window.since(served.manifest.as_of, as_of)
     lake = Lake(workspace.lake)
     item_ids = shop.items["item_id"] if lake.n_rows("catalog") else None
-    new, days = profiles(lake, window, item_ids, settings.checks.days)
+    new, days = profiles(lake, window, item_ids, settings.checks.days, shop.robots["user_id"].to_list())
     columns = ("item_id", "price", "available")
     earlier = earlier_records(workspace.runs, [manifest.release_id for manifest in store.releases()])
     data = NewData(

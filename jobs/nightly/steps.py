@@ -93,7 +93,8 @@ def read(run: NightlyRun, draft: StepOutputWriter) -> Counts:
     """Read the shop, and find the times that separate training data from held-out data."""
     shop = run.shop
     MOMENTS.write(draft.folder, run.find_moments())
-    return {
+    robots = {"robots left out": len(shop.robots)} if len(shop.robots) else {}
+    return robots | {
         "items": len(shop.items),
         "users": shop.events["user_id"].n_unique(),
         "events on items": len(shop.events),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from jobs.gate.quality import Comparison, compare, group_quality, trials, withou
 from jobs.gate.records import CHECKS, GATE, ChecksRecord, GateRecord
 from jobs.gate.release_gate import Verdict, judge
 from jobs.gate.served_auc import ServedAuc, served_auc
+from jobs.lake.snapshot import Shop
 from jobs.nightly.context import NightlyRun
 from jobs.nightly.new_data import checks_record, read_new_data
 from jobs.nightly.record import FORCED, REPORT_FILE
@@ -48,7 +50,7 @@ def check(run: NightlyRun, draft: StepOutputWriter) -> Counts:
     settings, served_id = run.settings, run.store.current_id()
     if run.lake.n_rows("catalog") and run.shop.events.is_empty():
         refuse_without_matches(run.lake, run.as_of)
-    data, findings = None, []
+    data, findings = None, _robots(run.shop)
     if settings.checks.enabled and (served_id is None or not _is_known(run, served_id)):
         findings += check_coverage(run.lake, run.as_of, settings.ingest.min_matched_share)
         if served_id is not None:
@@ -59,6 +61,17 @@ def check(run: NightlyRun, draft: StepOutputWriter) -> Counts:
     _write(run, draft, CHECKS, record)
     _warn_or_stop(run, "the data checks", findings)
     return {"data checks": len(findings), "warnings of data checks": len(warnings(findings))}
+
+
+def _robots(shop: Shop) -> list[Finding]:
+    """A warning that names the users who were taken for robots."""
+    if shop.robots.is_empty():
+        return []
+    n_events = int(shop.robots["n_events"].sum())
+    named = ", ".join(shop.robots.sort("n_events", descending=True)["user_id"].head(3))
+    says = f"{n_events:,} events of {len(shop.robots):,} users are left out of learning, as from robots: {named}"
+    remedy = "they have more than interactions.robot_events_per_day events on a day and no purchase"
+    return [Finding("robots", float(len(shop.robots)), -math.inf, math.inf, "warning", says, remedy)]
 
 
 def gate(run: NightlyRun, draft: StepOutputWriter) -> Counts:

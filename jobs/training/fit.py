@@ -18,7 +18,7 @@ from recsys import candidates
 from recsys.batch_scoring import query_batches, ranker_proposals, source_scores
 from recsys.config import Settings
 from recsys.fusion import DECAYS, Fusion, Pool, fit_fusion, join_pools, make_pool
-from recsys.interactions import histories, interactions, matrix, positions, time_decay
+from recsys.interactions import daily, histories, interactions, matrix, positions, time_decay
 from recsys.linear import fit_linear
 from recsys.metrics import bootstrap_difference
 from recsys.model import Model
@@ -89,8 +89,7 @@ def fit_model(
     decay = time_decay(pairs["timestamp"], as_of, settings.interactions.half_life_days)
     weight = pairs["weight"].to_numpy() / max(settings.interactions.purchase, 1e-9)
     decayed = matrix(pairs, user_ids, item_ids, weight * np.maximum(decay, 0.05))
-    trend = time_decay(pairs["timestamp"], as_of, settings.recommend.trending_half_life_days)
-    trending = np.asarray(matrix(pairs, user_ids, item_ids, weight * (trend + 0.001)).sum(axis=0)).ravel()
+    trending = _trending(inputs.events, item_ids, as_of, settings)
     repeats, repeat_rates = learn_repeats(inputs.events, item_ids, settings.repeats)
     expected, successes = learn_trials(inputs.impressions, inputs.events, item_ids)
     return Model(
@@ -115,6 +114,16 @@ def fit_model(
         fusion=fusion,
         ranker=ranker,
     )
+
+
+def _trending(events: pl.DataFrame, item_ids: pl.Series, as_of: datetime, settings: Settings) -> np.ndarray:
+    """(n_items,) sum over shoppers and days of what they did with the item, in purchases, by age."""
+    days = daily(events.lazy(), settings.interactions).collect(engine="in-memory")
+    decay = time_decay(days["timestamp"], as_of, settings.recommend.trending_half_life_days)
+    weights = days["weight"].to_numpy() / max(settings.interactions.purchase, 1e-9) * (decay + 0.001)
+    rows = positions(days["item_id"], item_ids)
+    known = rows >= 0
+    return np.bincount(rows[known], weights[known], minlength=len(item_ids))
 
 
 def history_of(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -63,4 +63,12 @@ class InteractionsSettings(Section):
     half_life_days: float = Field(
         180.0, gt=0, description="Age at which an event counts half when the factors are trained, in days."
     )
+    robot_events_per_day: int = Field(
+        1_000,
+        ge=0,
+        description=(
+            "A user with more events on one day, and without a purchase, is taken for a robot: models do not learn "
+            "from such users, and the report names them. 0: every user counts."
+        ),
+    )
     max_history: int = Field(500, ge=1, description="Number of newest items kept in each shopper's history.")

@@ -35,6 +35,11 @@ UNITS_FROM: Final = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 _VALUE: Final = pl.col("value")
+_HAS_OFFSET: Final = (
+    r"(?i)(?:[0-9]z|[:t][0-9]{2,6}(?:[.,][0-9]+)?\s*[+-][0-9]{2}(?::?[0-9]{2})?|"
+    r"\b(?:utc|gmt|[ecmp][sd]t|cest?|bst)\)?)$"
+)
+_EPOCH_TEXT: Final = r"^-?[0-9]{9,}(?:\.[0-9]+)?$"
 _NO_TIME: Final = r"^\s*000[01]-"
 _NUMBER: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 _COMPACT_DATE: Final = r"^(19|20)[0-9]{6}([0-9]{6})?$"
@@ -88,6 +93,25 @@ def parse_times(series: pl.Series, order: DateOrder | None = None) -> pl.Series:
     else:
         times = _from_texts(series.cast(pl.String, strict=False).str.strip_chars(), order)
     return times.to_frame("t").select(pl.when(pl.col("t").dt.year() > 1).then("t").alias(series.name)).to_series()
+
+
+def in_zone(series: pl.Series, times: pl.Series, zone: str) -> pl.Series:
+    """The times of `parse_times` of the series, those without an offset read as times of `zone` (`Asia/Tokyo`).
+
+    An hour that the clock shows twice is the first of the two; one that it leaves out is the hour after it.
+    """
+    if series.dtype.is_numeric() or getattr(series.dtype, "time_zone", None):
+        return times
+    local = pl.col("time").dt.replace_time_zone(None)
+    within = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    skipped = (local + pl.duration(hours=1)).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    utc = pl.coalesce(within, skipped).dt.convert_time_zone("UTC")
+    frame = times.alias("time").to_frame()
+    if series.dtype == pl.String:
+        frame = frame.with_columns(series.str.strip_chars().alias("text"))
+        has_offset = pl.col("text").str.contains(_HAS_OFFSET) | pl.col("text").str.contains(_EPOCH_TEXT)
+        utc = pl.when(has_offset).then("time").otherwise(utc)
+    return frame.select(utc.alias(series.name)).to_series()
 
 
 def means_no_time(series: pl.Series) -> pl.Series:

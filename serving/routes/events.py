@@ -86,16 +86,16 @@ def _shared(event_id: str, stored_id: str) -> str:
 
 def _with_stored_id(event: ShopEvent | Refused, services: Services) -> ShopEvent | Refused:
     """The event under the id by which its shopper is stored; of an erased shopper as it is."""
-    if isinstance(event, Refused) or "@" not in event.user_id or event.user_id in services.erased_users:
+    if isinstance(event, Refused) or "@" not in event.shopper or event.shopper in services.erased_users:
         return event
-    return event.model_copy(update={"user_id": services.user_ids.stored(event.user_id)})
+    return event.model_copy(update={"user_id": services.user_ids.stored(event.shopper)})
 
 
 def _checked(event: ShopEvent | Refused, latest: datetime, erased_users: Container[object]) -> ShopEvent | Refused:
     """The event, refused where it lies in the future or its shopper was erased."""
     if isinstance(event, Refused):
         return event
-    if event.user_id in erased_users:
+    if event.shopper in erased_users:
         return Refused(
             (FieldProblem(field="user_id", message="this shopper was erased; their events are not accepted"),)
         )
@@ -110,7 +110,7 @@ def _logged(event: ShopEvent, now: datetime, item_id_of: Callable[[str], str] | 
     event_type, value = refunded(event.event_type, event.value)
     return LoggedEvent(
         event_id=event.event_id or new_id(now),
-        user_id=event.user_id,
+        user_id=event.shopper,
         item_id=item_id,
         event_type=event_type,
         timestamp=event.timestamp or now,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, WrapValidator, model_validator
 
 from recsys.tables import EVENT_TYPES
+from recsys.values.guests import guest_id
 from recsys.values.scalar import parse_price, prepare_times
 from serving.schemas.lists import EventType, Id, ReadableText, Request, UtcTime, Whole
 from serving.schemas.partial_batch import EntryProblem, or_refused
@@ -21,7 +22,7 @@ class ShopEvent(Request):
     event_id: Id | None = Field(
         None, description="your id, so that an event that is sent twice counts once; default: a new id"
     )
-    user_id: Id
+    user_id: Id | None = Field(None, description="may be left out of a guest's purchase that has a session_id")
     item_id: Id | None = None
     event_type: EventType
     timestamp: UtcTime | None = Field(None, description="default: the time of the request")
@@ -35,8 +36,15 @@ class ShopEvent(Request):
         None, description="position in that list, counted from 0"
     )
 
+    @property
+    def shopper(self) -> str:
+        """The user id, that of the session's guest where there is none."""
+        return self.user_id or guest_id(self.session_id or "")
+
     @model_validator(mode="after")
     def _keeps_the_rules_of_the_lake(self) -> ShopEvent:
+        if self.user_id is None and (self.event_type not in ("purchase", "return") or self.session_id is None):
+            raise ValueError("user_id is missing; only a guest's purchase with a session_id needs none")
         if self.item_id is None and self.text is None:
             raise ValueError("an event needs item_id or text")
         if self.event_type == "search" and self.text is None:

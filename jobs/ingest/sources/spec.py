@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -22,7 +23,8 @@ class SourceOptions:
 
     values: "table.column" -> source value, case folded -> our value; an empty one leaves the row out.
     where: (column, value): only rows with this value are taken. rating_scale: (lowest, highest) rating of the source.
-    date_order: which comes first in dates such as 3/4/2024. columns: names of the columns of files without a header.
+    date_order: which comes first in dates such as 3/4/2024. timezone: of times without an offset, "" for UTC.
+    columns: names of the columns of files without a header.
     sheet: of an Excel file. keep_user_ids: e-mail addresses stay user ids as they are.
     items: what is one item of the catalogue, a product or each of its variants. full: the files are the whole
     catalogue, products that are not in them become unavailable. catalog_from_items: take products from the items of
@@ -34,6 +36,7 @@ class SourceOptions:
     where: tuple[tuple[str, str], ...] = ()
     rating_scale: tuple[float, float] | None = None
     date_order: Literal["dmy", "mdy"] | None = None
+    timezone: str = ""
     columns: tuple[str, ...] = ()
     sheet: str = ""
     keep_user_ids: bool = False
@@ -150,6 +153,14 @@ def rating_scale(text: str) -> tuple[float, float]:
     if scale[0] >= scale[1]:
         raise DataError(f"--rating-scale {text}: write the highest rating (10), or both ends (0-100)")
     return scale
+
+
+def timezone(text: str) -> str:
+    """The name, for `--timezone`. Raises DataError where there is no such zone."""
+    if text and text not in zoneinfo.available_timezones():
+        nearest = _nearest(text, zoneinfo.available_timezones())
+        raise DataError(f"--timezone {text}: no time zone; did you mean {nearest}?")
+    return text
 
 
 def _check_word(option: str, text: str, target: str, value: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import DataError
-from recsys.values.times import DateOrder, DateOrderEvidence, means_no_time, parse_times
+from recsys.values.times import DateOrder, DateOrderEvidence, in_zone, means_no_time, parse_times
 
 MOMENT = datetime(2023, 12, 21, 16, 5, 9, tzinfo=UTC)
 
@@ -163,3 +163,30 @@ def test_a_column_that_is_no_text_shows_no_order() -> None:
     evidence = DateOrderEvidence()
     evidence.add(pl.Series([1, 2]))
     assert evidence.decide() is None
+
+
+def test_times_without_an_offset_are_of_the_zone_that_is_named() -> None:
+    texts = pl.Series(
+        [
+            *("2026-07-01 09:00:00", "2026-07-01T09:00:00Z", "2026-07-01 09:00:00 UTC", "2026-07-01 09:00+02:00"),
+            *("1782896400", "2026-07-01", None, "soon"),
+        ]
+    )
+    read = in_zone(texts, parse_times(texts), "Asia/Tokyo")
+    nine = datetime(2026, 7, 1, 9, tzinfo=UTC)
+    at_tokyo = datetime(2026, 7, 1, 0, tzinfo=UTC)
+    assert read.to_list()[:4] == [at_tokyo, nine, nine, datetime(2026, 7, 1, 7, tzinfo=UTC)]
+    assert read.to_list()[4:] == [nine, datetime(2026, 6, 30, 15, tzinfo=UTC), None, None]
+
+
+def test_an_hour_that_the_clock_leaves_out_or_shows_twice_is_read() -> None:
+    texts = pl.Series(["2026-03-29 02:30:00", "2026-10-25 02:30:00"])
+    read = in_zone(texts, parse_times(texts), "Europe/Berlin").to_list()
+    assert read == [datetime(2026, 3, 29, 1, 30, tzinfo=UTC), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)]
+
+
+def test_naive_datetimes_are_of_the_zone_and_aware_ones_stay() -> None:
+    naive = pl.Series([datetime(2026, 7, 1, 9)])
+    aware = naive.dt.replace_time_zone("Europe/Berlin")
+    assert in_zone(naive, parse_times(naive), "Asia/Tokyo").to_list() == [datetime(2026, 7, 1, tzinfo=UTC)]
+    assert in_zone(aware, parse_times(aware), "Asia/Tokyo").to_list() == [datetime(2026, 7, 1, 7, tzinfo=UTC)]
