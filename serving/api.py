@@ -9,10 +9,12 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware.cors import CORSMiddleware
 
 from recsys.config import Settings
 from serving.ingress.access import AccessControl
-from serving.ingress.problems import answer_problems
+from serving.ingress.callers import CallerForms, cors_options
+from serving.ingress.problems import DefectsAsProblems, answer_problems
 from serving.ingress.scopes import guard_routes
 from serving.routes.batch import batch_routes
 from serving.routes.catalogue import catalogue_routes
@@ -81,6 +83,10 @@ def create_app(settings: Settings, state: ServiceState) -> FastAPI:
     for routes in (*ROUTES, *(DATABASE_ROUTES if state.database is not None else ())):
         app.include_router(routes)
     guarded = guard_routes(app)
+    app.add_middleware(DefectsAsProblems)
     app.add_middleware(AccessControl, keys=state.keys, settings=settings.serve)
+    app.add_middleware(CallerForms)
     app.add_middleware(TelemetryMiddleware, routes=guarded, access_log=state.access_log, echo=state.echo_request_id)
+    if settings.serve.cors_origins:  # outermost, so that preflights need no key and errors have the headers, too
+        app.add_middleware(CORSMiddleware, **cors_options(settings.serve))
     return app

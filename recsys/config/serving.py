@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
 
 from recsys.config.section import Section
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is no origin; write scheme, host and port only, such as https://shop.example")
+    return origins
 
 
 class ServeSettings(Section):
@@ -12,6 +24,13 @@ class ServeSettings(Section):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     replicas: int = Field(1, ge=1, description="Number of copies (processes) of the recommender.")
     haproxy: bool = Field(True, description="Use the fast HAProxy-based proxy of Ray Serve (Linux only).")
+    cors_origins: Annotated[tuple[str, ...], AfterValidator(_origins)] = Field(
+        (),
+        description=(
+            "Origins whose pages may call the service from a browser, such as https://shop.example. *: every origin. "
+            "Empty: none."
+        ),
+    )
     max_concurrent_lists: int = Field(
         16,
         ge=1,

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.errors import EncoderError, QueryError, RecsysError, UnknownItemError
 from serving.ingress.request_id import REQUEST_ID
@@ -93,6 +94,29 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(Exception, _defect)
+
+
+class DefectsAsProblems:
+    """ASGI middleware: an error that nothing else handles is logged and answered with 500, inside the middlewares that
+    add headers; one that comes after the response has begun is passed on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            await (await _defect(Request(scope), error))(scope, receive, send)
 
 
 async def _raised(_request: Request, error: Exception) -> JSONResponse:

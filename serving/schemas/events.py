@@ -28,7 +28,7 @@ class ShopEvent(Request):
     timestamp: UtcTime | None = Field(None, description="default: the time of the request")
     session_id: Id | None = None
     text: ReadableText | None = Field(None, description="the search query, or the text of the page")
-    value: Annotated[FiniteFloat, BeforeValidator(parse_price)] | None = Field(
+    value: Annotated[FiniteFloat, BeforeValidator(parse_price, json_schema_input_type=float | str)] | None = Field(
         None, description="stars of a rating (1 to 5), amount of a purchase, or seconds of a view"
     )
     recommendation_id: Id | None = Field(None, description="of the list in which the item was shown")

@@ -104,8 +104,8 @@ CategoryPath = Annotated[
     AfterValidator(_read(category)),
     AfterValidator(storable),
 ]
-Available = Annotated[bool, BeforeValidator(parse_flag, json_schema_input_type=bool)]
-Price = Annotated[FiniteFloat, BeforeValidator(parse_price, json_schema_input_type=float), Field(ge=0)]
+Available = Annotated[bool, BeforeValidator(parse_flag, json_schema_input_type=bool | float | str)]
+Price = Annotated[FiniteFloat, BeforeValidator(parse_price, json_schema_input_type=float | str), Field(ge=0)]
 
 Clearable = Literal["title", "description", "category", "brand", "price", "attributes"]
 

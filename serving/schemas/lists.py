@@ -69,13 +69,15 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS), 
 """Of a brand, a category or an attribute."""
 Id = Annotated[
     str,
-    BeforeValidator(parse_id, json_schema_input_type=str),
+    BeforeValidator(parse_id, json_schema_input_type=str | int),
     StringConstraints(min_length=1, max_length=MAX_ID_CHARS),
     AfterValidator(storable),
 ]
 ReadableText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
 EventType = Annotated[str, AfterValidator(_known_type), Field(json_schema_extra={"enum": list(EVENT_TYPES)})]
-UtcTime = Annotated[datetime, BeforeValidator(parse_time, json_schema_input_type=datetime), AfterValidator(_in_utc)]
+UtcTime = Annotated[
+    datetime, BeforeValidator(parse_time, json_schema_input_type=datetime | float | str), AfterValidator(_in_utc)
+]
 Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int), Field(strict=True)]
 Count = Annotated[Whole, Field(ge=1)]
 

@@ -27,7 +27,7 @@ def test_an_unknown_user_gets_what_sells_and_is_told_so(client: TestClient) -> N
 
 
 def test_a_guest_gets_what_goes_with_the_session(client: TestClient) -> None:
-    answer = recommend(client, session=[{"item_id": "lamp", "event_type": "cart"}])
+    answer = recommend(client, session=[{"item_id": "lamp", "event_type": "cart"}], count=5)
     assert answer["items"][0]["item_id"] == "vase"
     assert "lamp" not in item_ids(answer)
     assert answer["fallback"] is None
