@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
@@ -144,14 +144,14 @@ class Properties:
 
 
 def comparable(value: Scalar) -> str:
-    """As names and values are compared: without case and outer spaces, in NFC, numbers and truth values as JSON spells
-    them."""
+    """As names and values are compared: without case and outer spaces, in one form of Unicode (NFC), so that "Nồi" is
+    itself however it was typed; numbers and truth values as JSON spells them."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = str(value).strip().casefold()
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    text = str(value).strip()
+    return text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).casefold())
 
 
 def category_path(text: str) -> tuple[str, ...]:

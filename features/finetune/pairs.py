@@ -15,7 +15,7 @@ from features.text.cleaning import clean
 from features.text.documents import review_texts
 from recsys import config
 from recsys.errors import DataError
-from recsys.tokens import words
+from recsys.tokens import terms
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ def title_pairs(items: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """
     titled = items.filter(pl.col("title") != "")
     title_words = {
-        item_id: list(dict.fromkeys(word for word in words(title) if len(word) > 1))
+        item_id: list(dict.fromkeys(word for word in terms(title) if len(word) > 1))
         for item_id, title in titled.select("item_id", "title").iter_rows()
     }
     items_with: dict[str, set[str]] = {}
