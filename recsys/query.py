@@ -16,7 +16,7 @@ from recsys.result_cache import ResultCache, digest_of
 from recsys.rules import PLAIN, Rules
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
-from recsys.whitening import unit_rows
+from recsys.whitening import has_texts, unit_rows
 
 DAY_US: Final = 86_400_000_000
 RECENT_TEXTS: Final = 10_000
@@ -98,6 +98,8 @@ class QueryReader:
         self.settings = settings
         self.browsing_decay = browsing_decay
         self._weights = EventWeights(weights)
+        self.reads_texts = has_texts(model.text)
+        """Whether the model knows items by their texts; else texts of a query are matched by words alone."""
         self._full_weight = max(self._weights.by_type.values())
         self._placed_texts = model.sequence.place(model.whitening(users.texts))
         self._recent_placed: ResultCache[np.ndarray] = ResultCache(RECENT_TEXTS)
@@ -115,6 +117,9 @@ class QueryReader:
 
     def profile(self, query: Query) -> Profile:
         """The shopper's history with the session, the page and the request's own words."""
+        has_text = query.text_vector is not None
+        if not self.reads_texts:
+            query = _without_vectors(query)
         session = sorted(query.session, key=lambda signal: signal.timestamp)
         entries, session_texts = self._with_session(self.users.history(query.user_id), session)
         page_rows = self.known_rows(query.item_ids)
@@ -133,7 +138,7 @@ class QueryReader:
         read, read_texts = self._read(entries, session_texts, query.text_vector, page_rows, asked_at_us)
         browsing = self._browsing(query.user_id, session)
         query_text, text_weight = self._query_text(query, session)
-        is_known = len(history[0]) > 0 or browsing.any() or query.text_vector is not None
+        is_known = len(history[0]) > 0 or browsing.any() or has_text
         return Profile(
             history=history,
             read=read,
@@ -142,7 +147,7 @@ class QueryReader:
             browsing=browsing,
             query_text=query_text,
             text_weight=text_weight,
-            by_history=len(history[0]) > 0 and query.text_vector is None and len(page_rows) == 0,
+            by_history=len(history[0]) > 0 and not has_text and len(page_rows) == 0,
             hidden_rows=np.concatenate([*hidden, seen_rows]),
             seen_rows=seen_rows[~np.isin(seen_rows, np.concatenate(hidden))] if len(seen_rows) else seen_rows,
             fallback=None if is_known else self._fallback(query),
@@ -258,6 +263,12 @@ class QueryReader:
         """Rows of the ids that the model knows, ascending and distinct."""
         rows = sorted({self.rows[item_id] for item_id in item_ids if item_id in self.rows})
         return np.array(rows, dtype=np.int64)
+
+
+def _without_vectors(query: Query) -> Query:
+    """The query without the vectors of texts, and without what the session has beside items."""
+    session = tuple(replace(signal, text_vector=None) for signal in query.session if signal.item_id is not None)
+    return replace(query, session=session, text_vector=None)
 
 
 class _Entry(NamedTuple):

@@ -205,9 +205,9 @@ class Recommender:
         return propose(fused.standard, profile.hidden_rows, self.model.item_features, self.ranker_pool)
 
     def _slate(self, query: Query, profile: Profile, key: Hashable, fused: Fused) -> Slate:
-        if query.search:
+        if query.search or (query.text and not self.reader.reads_texts):
             # Not cached: the key stands for the scores without those of the titles.
-            key, fused = None, fused.with_source(self._title_scores(query.text or ""))
+            key, fused = None, fused.with_source(self._title_scores(query.text or "", fused))
         totals = self._ranked(key, fused, query, profile)
         totals = self._boosted(totals, profile.hidden_rows, query.rules)
         placed = self._placed(totals, profile.hidden_rows, query)
@@ -222,12 +222,17 @@ class Recommender:
             items = self._explained(items, query, profile, placed, fused)
         return Slate(items, profile.fallback, n_matched, relaxed)
 
-    def _title_scores(self, text: str) -> np.ndarray:
+    def _title_scores(self, text: str, fused: Fused) -> np.ndarray:
         """(n_items,) what title words add in a search: `title_weight` for the best match, proportionally less for
-        others."""
+        others. Without text vectors the words alone say what was searched for: then any match comes before what only
+        suits the shopper, and a match of half the words after that of all."""
         scores = self.properties.words.scores(text)
-        added: np.ndarray = self.title_weight / max(float(scores.max(initial=0.0)), 1e-9) * scores
-        return added
+        weight = self.title_weight
+        if not self.reader.reads_texts:
+            spread = max(float(np.ptp(fused.totals)), 1.0) if len(scores) else 1.0
+            weight = 2.0 * spread
+        added: np.ndarray = weight / max(float(scores.max(initial=0.0)), 1e-9) * scores
+        return added if self.reader.reads_texts else added + spread * (scores > 0)
 
     def _fitting_ranker(self) -> Ranker | None:
         """The model's ranker, or None where it was trained on other sources: a shop may begin to repeat its purchases

@@ -44,6 +44,11 @@ def fit_whitening(vectors: np.ndarray, dim: int, power: float = 1.0) -> Whitenin
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
 
+def has_texts(vectors: np.ndarray, block: int = 4096) -> bool:
+    """Whether any of (n, dim) text vectors is not zero. Reads no further than the first that is not."""
+    return any(vectors[start : start + block].any() for start in range(0, len(vectors), block))
+
+
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Each row divided by its norm, float32; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 A manifest says its format; one that does not is format 0. A format that was published is never changed: a change of the
 manifest, or a model file that every release has from then on, is a new row of `FORMATS`. A file that only some releases
-have (`recsys.release_files.ALIASES_FILE`) is none.
+have (`recsys.release_files.ALIASES_FILE`, `features.encoder.reading.READING`) is none.
 """
 
 from __future__ import annotations

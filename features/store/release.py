@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from features.encoder.reading import READING, Reading
 from features.encoder.selection import resolve_path
 from features.store.formats import CO_PURCHASE_FILES, QUOTE_FILES
 from features.store.manifest import Manifest
@@ -50,7 +51,8 @@ class Catalogue:
 @dataclass(frozen=True)
 class LoadedRelease:
     """One release with its recommender. encoder: of its text vectors; catalogue: to build another recommender from the
-    release, with items that have changed since; aliases: other ids of its items."""
+    release, with items that have changed since; aliases: other ids of its items; reading: how the encoder reads the
+    product texts, None where that was not measured."""
 
     release_id: str
     manifest: Manifest
@@ -58,6 +60,7 @@ class LoadedRelease:
     encoder: config.EncoderSettings
     catalogue: Catalogue | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading | None = None
 
     def item_id_of(self, item_id: str) -> str:
         """The id itself where the release knows it or nothing of it, else the item of which it is an alias."""
@@ -98,7 +101,9 @@ def load_release(
     recommender.properties.prepare()
     encoder = resolve_path(workspace, settings.encoder)
     aliases = read_aliases(folder) if manifest.has(ALIASES_FILE) else {}
-    return LoadedRelease(release.release_id, manifest, recommender, encoder, Catalogue(items, settings), aliases)
+    reading = READING.find(folder) if manifest.has(READING.name) else None
+    catalogue = Catalogue(items, settings)
+    return LoadedRelease(release.release_id, manifest, recommender, encoder, catalogue, aliases, reading)
 
 
 def read_texts(folder: Path) -> np.ndarray:

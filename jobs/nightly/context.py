@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.encoder.reading import READING, Reading
 from features.encoder.selection import SelectedEncoder
 from features.store.manifest import LivePosition
 from features.store.store import Store
@@ -163,12 +164,19 @@ class NightlyRun:
         """The encoder of the text vectors."""
         return ENCODER.read(self.output_folder("embed"))
 
+    @cached_property
+    def reading(self) -> Reading:
+        """How well the encoder reads the shop's texts."""
+        return READING.read(self.output_folder("embed"))
+
     def frame(self, step: str, name: str) -> pl.DataFrame:
         """A table that a step wrote."""
         return pl.read_parquet(self.output_folder(step) / f"{name}.parquet")
 
     def vectors(self, text_hashes: pl.Series) -> np.ndarray:
-        return load_vectors(self.workspace, self.embedded_with.id, text_hashes)
+        """Zero rows, as of items without a text, where the encoder cannot read the shop's texts."""
+        vectors = load_vectors(self.workspace, self.embedded_with.id, text_hashes)
+        return np.zeros_like(vectors) if self.reading.left_out else vectors
 
     @cached_property
     def inputs(self) -> Inputs:

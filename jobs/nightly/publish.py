@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
+from features.encoder.reading import READING, Reading
 from features.store.manifest import BEGINNING, LivePosition, Manifest
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import ReleaseDraft, Store
@@ -59,10 +60,10 @@ class TrainedRelease:
     """The result of a run on the shop as it was at `as_of`: the model with its shoppers, and its metrics.
 
     users: user_id, history; warm_start: the model that the next run's first fit may start from, and the time from which
-    on it has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded. sentiment:
-    review_id and sentiment (-1 to 1) of the reviews that a sentiment head has read; quotes: as
-    `features.text.quotes.review_quotes`; live: how far the live database was read; made_from: tells the next run
-    whether anything has changed.
+    on it has seen nothing. items_text, reviews_text: the id, text and text_hash of what was embedded; reading: how the
+    encoder reads the items' texts. sentiment: review_id and sentiment (-1 to 1) of the reviews that a sentiment head
+    has read; quotes: as `features.text.quotes.review_quotes`; live: how far the live database was read; made_from:
+    tells the next run whether anything has changed.
     """
 
     as_of: datetime
@@ -75,6 +76,7 @@ class TrainedRelease:
     reviews_text: pl.DataFrame
     encoder_id: str
     encoder_sha256: str
+    reading: Reading
     sentiment: pl.DataFrame
     quotes: pl.DataFrame
     metrics: Mapping[str, Any]
@@ -99,6 +101,8 @@ def publish(
         (model_dir / SETTINGS_FILE).write_text(settings.release_json())
         _write_aliases(trained, model_dir)
         MADE_FROM.write(model_dir, trained.made_from)
+        if trained.reading.n_texts:
+            READING.write(model_dir, trained.reading)
         draft = ReleaseDraft(
             release_id=release_id,
             as_of=trained.as_of,

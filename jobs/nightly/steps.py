@@ -15,6 +15,7 @@ import polars as pl
 
 from features.encoder.encoder import encoder_id, load_encoder
 from features.encoder.query_encoder import query_settings
+from features.encoder.reading import READING, reading_of
 from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
@@ -117,6 +118,9 @@ def embed(run: NightlyRun, draft: StepOutputWriter) -> Counts:
     texts = pl.concat([frame.select("text_hash", "text") for frame in (items, items_before, reviews, browsing)])
     done = embed_texts(run.workspace, texts, run.encoder, settings.embed, _step_progress(run, "embed"))
     ENCODER.write(draft.folder, EncoderRecord(done.encoder_id, encoder.sha256))
+    reading = reading_of(encoder, items["text"].to_list(), settings.embed.max_unread_share)
+    READING.write(draft.folder, reading)
+    log.info("texts_read unknown=%.3f equal=%.3f left_out=%s", reading.unknown, reading.equal, reading.left_out)
     read, hashes = numbered_texts(browsing)
     frames = {"items": items, "items_before": items_before, "reviews": reviews, "read": read}
     for name, frame in (frames | {"read_hashes": hashes.to_frame("text_hash")}).items():
@@ -165,8 +169,14 @@ def _learned(run: NightlyRun, draft: StepOutputWriter) -> LearnedParts:
     first = fit_model(known, users, whitening, Fusion(), None, moments.valid_cut, settings, fit)
     fusion = learn_fusion(known, first, users, held_out, settings)
     ranker = learn_ranker(known, replace(first, fusion=fusion), users, held_out, settings)
-    made_from = ReleaseInputs("", rules_of(draft.inputs), moments.as_of.isoformat(), len(run.shop.events))
+    made_from = ReleaseInputs("", _rules(run, draft), moments.as_of.isoformat(), len(run.shop.events))
     return LearnedParts(first.sequence, whitening, fusion, ranker, made_from)
+
+
+def _rules(run: NightlyRun, draft: StepOutputWriter) -> str:
+    """As `rules_of`, another without texts: a model that has learned without them cannot go on with them."""
+    rules = rules_of(draft.inputs)
+    return digest_of([rules, "without texts"]) if run.reading.left_out else rules
 
 
 def _reusable_release(run: NightlyRun, draft: StepOutputWriter) -> ReusedRelease | None:
@@ -174,7 +184,7 @@ def _reusable_release(run: NightlyRun, draft: StepOutputWriter) -> ReusedRelease
         run.workspace,
         run.store,
         run.settings.nightly,
-        rules=rules_of(draft.inputs),
+        rules=_rules(run, draft),
         encoder_id=run.embedded_with.id,
         n_events=len(run.shop.events),
         as_of=run.moments.as_of,
@@ -243,6 +253,7 @@ def publish_release(run: NightlyRun, draft: StepOutputWriter) -> Counts:
             reviews_text=run.frame("embed", "reviews"),
             encoder_id=run.embedded_with.id,
             encoder_sha256=run.embedded_with.sha256,
+            reading=run.reading,
             sentiment=run.frame("quotes", "sentiment"),
             quotes=run.frame("quotes", "quotes"),
             metrics=run.metrics,

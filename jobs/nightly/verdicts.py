@@ -19,6 +19,7 @@ from jobs.gate.data_checks import Arrivals, check_data
 from jobs.gate.fairness import fairness_findings
 from jobs.gate.findings import Finding, stops, warnings
 from jobs.gate.quality import Comparison, compare, group_quality, trials, without_read
+from jobs.gate.reading import reading_findings
 from jobs.gate.records import CHECKS, GATE, ChecksRecord, GateRecord
 from jobs.gate.release_gate import Verdict, judge
 from jobs.gate.served_auc import ServedAuc, served_auc
@@ -132,6 +133,7 @@ def _judged(run: NightlyRun, served_id: str | None) -> tuple[Verdict, ServedAuc 
         candidate, _group_quality(run, pair), run.as_of, settings.fairness, settings.seed
     )
     run.messages += [f"{finding.name}: {finding.says}" for finding in findings if finding.severity == "ok"]
+    findings += reading_findings(run.reading, run.settings)
     verdict = replace(verdict, findings=(*verdict.findings, *findings), figures=verdict.figures | figures)
     return replace(verdict, forced=run.forced), trial_auc
 

@@ -34,7 +34,7 @@ from recsys.model import Model
 from recsys.sequence import SequenceModel, Sequences
 from recsys.sequence.training import Epoch
 from recsys.users import Users
-from recsys.whitening import Whitening
+from recsys.whitening import Whitening, has_texts
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ def read_warm_start(
 ) -> WarmStart | None:
     """What the served release has stored for a model of the data before `cut`.
 
-    None unless `settings.warm_start`; None also without a release, or where it was made with another encoder or cannot
-    be read, where its model has seen something at or after `cut`, and where it has learned from a shopper who was
-    erased since.
+    None unless `settings.warm_start`; None also without a release, or where it was made with another encoder or without
+    texts or cannot be read, where its model has seen something at or after `cut`, and where it has learned from a
+    shopper who was erased since.
     """
     if not settings.warm_start or store.current_id() is None:
         return None
@@ -71,6 +71,8 @@ def read_warm_start(
             log.warning("warm_start_skipped reason=the served release has learned from an erased shopper")
             return None
         model = Model.load(release.model_dir)
+        if not has_texts(model.text):
+            return None
         rows = positions(item_ids, model.item_ids)
         return WarmStart(SequenceModel.load(folder).renumbered(rows), model.whitening)
     except (StoreError, OSError, ValueError) as error:

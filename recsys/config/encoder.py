@@ -62,6 +62,16 @@ class EmbedSettings(Section):
     inline_texts: int = Field(
         1024, ge=0, description="Up to so many new texts are encoded in the main process, without starting Ray."
     )
+    max_unread_share: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description=(
+            "Largest share of letters that the encoder does not know, or of product texts that it cannot tell apart, "
+            "with which text vectors are used. Above it lists come from behaviour, and searches from words. 1: always "
+            "used."
+        ),
+    )
     max_browsing_texts: int = Field(
         20, ge=0, description="Number of newest searches and page texts in a shopper's profile."
     )

@@ -103,6 +103,8 @@ class LiveCatalogue(Watch):
         model = with_prices(release.recommender.model, priced)
         if not added.is_empty():
             vectors = self._encoded(texts, added["text"].to_list())
+            if not release.recommender.reader.reads_texts:
+                vectors = np.zeros_like(vectors)
             model = with_added_items(model, added, vectors, release.manifest.as_of, settings.new_items)
         rows = with_changes(items, changed)
         if not added.is_empty():

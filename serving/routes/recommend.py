@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -19,7 +20,14 @@ from serving.lists.response import json_response, response_items, to_response
 from serving.routes.responses import LIST_RESPONSES
 from serving.routes.services import AppServices, services_of
 from serving.schemas.list_options import ListRequest
-from serving.schemas.lists import RECOMMEND_EXAMPLES, SIMILAR_EXAMPLES, ReleaseResponse, SimilarRequest, SlateResponse
+from serving.schemas.lists import (
+    RECOMMEND_EXAMPLES,
+    SIMILAR_EXAMPLES,
+    ReleaseResponse,
+    SimilarRequest,
+    SlateResponse,
+    TextsRead,
+)
 from serving.telemetry.tracing import span
 
 recommend_routes = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -67,11 +75,13 @@ async def similar(
     openapi_extra=needs(Scope.READ),
 )
 async def release(services: AppServices) -> ReleaseResponse:
-    manifest = services.ready().release.manifest
+    active = services.ready().release
+    manifest, reading = active.manifest, active.reading
     return ReleaseResponse(
         release_id=manifest.release_id,
         as_of=manifest.as_of,
         rows=dict(manifest.rows),
         metrics=dict(manifest.metrics),
         encoder_id=manifest.encoder_id,
+        texts=None if reading is None else TextsRead.model_validate(asdict(reading)),
     )

@@ -220,14 +220,38 @@ class SlateResponse(BaseModel):
     took_ms: float
 
 
+class ScriptRead(BaseModel):
+    """How the encoder reads one script: its `share` of all letters, the shares of its letters that are `unknown` and of
+    its texts that are `equal` to others, and the letters of a token."""
+
+    script: str
+    share: float
+    unknown: float
+    equal: float
+    letters_per_token: float
+
+
+class TextsRead(BaseModel):
+    """How the encoder reads the product texts: the share of letters that are `unknown` to it, the share of texts that
+    it cannot tell from others, and whether text vectors are `left_out` for it, so that words and behaviour serve."""
+
+    n_texts: int
+    unknown: float
+    equal: float
+    left_out: bool
+    scripts: tuple[ScriptRead, ...]
+
+
 class ReleaseResponse(BaseModel):
-    """The active release. `rows` counts the rows of each table; `metrics` are the results of its evaluation."""
+    """The active release. `rows` counts the rows of each table; `metrics` are the results of its evaluation; `texts` is
+    null for a release without texts or of an earlier version."""
 
     release_id: str
     as_of: datetime
     rows: dict[str, int]
     metrics: dict[str, Any]
     encoder_id: str
+    texts: TextsRead | None = None
 
 
 class Alive(BaseModel):

@@ -1,7 +1,6 @@
 import polars as pl
-
-from tests.benchmarks.title_words import found_shares
-from tests.shared_data import SHARED_DATA, needs_shared_data
+from benchmarks.title_words import found_shares
+from shared_data import SHARED_DATA, needs_shared_data
 
 pytestmark = needs_shared_data
 

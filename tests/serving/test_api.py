@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from list_requests import item_ids, recommend
 from starlette.testclient import TestClient
 
+from features.encoder.reading import Reading, ScriptReading
 from recsys.config import Settings
 from recsys.query import Query
 from serving.releases.active import ActiveRelease
@@ -96,7 +98,17 @@ def test_the_release_describes_itself(client: TestClient) -> None:
         "rows": {"items": 6, "users": 1, "reviews": 0},
         "metrics": {"all": {"ndcg_at_10": 0.5}},
         "encoder_id": "words",
+        "texts": None,
     }
+
+
+def test_the_release_says_how_its_encoder_reads_the_texts(client_of: Clients, live: ActiveRelease) -> None:
+    scripts = (ScriptReading("CJK", share=1.0, unknown=0.75, equal=0.5, letters_per_token=1.0),)
+    reading = Reading(n_texts=6, unknown=0.75, equal=0.5, scripts=scripts, left_out=True)
+    active = replace(live, release=replace(live.release, reading=reading))
+    texts = client_of(active).get("/v1/release").json()["texts"]
+    assert (texts["unknown"], texts["equal"], texts["left_out"]) == (0.75, 0.5, True)
+    assert texts["scripts"][0]["script"] == "CJK"
 
 
 def test_alive_and_ready_with_a_release(client: TestClient) -> None:

@@ -151,3 +151,14 @@ def test_a_gap_in_the_figures_is_a_gap_in_the_line(ops: Page) -> None:
     drawn = "m.plot({series: [{name: 'x', points: given[0]}], from: 0, to: 3, unit: 's', label: 'x'})"
     path = worked_out(ops, "plot.js", f"{drawn}.querySelector('.line path').getAttribute('d')", points)
     assert (path.count("M"), path.count("L")) == (2, 1)
+
+
+def test_what_the_encoder_cannot_read_is_among_the_facts_of_the_release(ops: Page) -> None:
+    script = {"script": "CJK", "share": 1.0, "unknown": 0.75, "equal": 0.5, "letters_per_token": 1.0}
+    texts = {"n_texts": 60, "unknown": 0.75, "equal": 0.5, "left_out": True, "scripts": [script]}
+    release = {"release_id": "r", "as_of": "2026-01-01T00:00:00Z", "rows": {}, "encoder_id": "e", "texts": texts}
+    facts = worked_out(ops, "release.js", "m.releaseFacts(given[0]).map((fact) => fact.textContent)", release)
+    assert "75 % (CJK 75 %)" in facts
+    assert "left out: set encoder.model to a multilingual encoder" in facts
+    without = worked_out(ops, "release.js", "m.releaseFacts(given[0]).length", release | {"texts": None})
+    assert without == len(facts) - 6
