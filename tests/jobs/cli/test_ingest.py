@@ -191,3 +191,20 @@ def test_ids_that_do_not_meet_the_catalogue_are_a_warning(capsys: pytest.Capture
     assert "not in the catalogue: SKU-1; only in the catalogue: lamp, rug" in warning
     Path("recsys.toml").write_text("[ingest]\nmin_matched_share = 0\n")
     assert "warning" not in ingest(capsys, "--events", "e.csv")
+
+
+def test_a_catalogue_that_the_encoder_cannot_read_is_a_warning_with_the_setting(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("c.csv").write_text("item_id,title\n1,新蓝牙耳机 降噪\n2,机械键盘 青轴\n3,保温杯 500ml\n", encoding="utf-8")
+    assert main(["ingest", "table", "--workspace", "chinese", "--catalog", "c.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "warning: the encoder does not know" in out
+    assert "Chinese characters" in out
+    assert "set encoder.model" in out
+
+
+def test_a_catalogue_that_the_encoder_can_read_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.csv").write_text("item_id,title\n1,Nồi cơm điện\n2,Küchenmaschine\n", encoding="utf-8")
+    assert main(["ingest", "table", "--workspace", "readable", "--catalog", "c.csv"]) == 0
+    assert "encoder" not in capsys.readouterr().out
