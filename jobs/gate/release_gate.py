@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -98,7 +98,9 @@ def judge(
     slates: tuple[ChangedSlate, ...] = ()
     if served is not None:
         drift, figures, slates = _drift(candidate, served, settings, seed)
-        findings += drift
+        # Where one of the two leaves out texts that the encoder cannot read, the item space has to change.
+        is_alike = candidate.reader.reads_texts == served.reader.reads_texts
+        findings += drift if is_alike else [_as_warning(finding) for finding in drift]
     if comparison is not None:
         findings = [*quality_findings(comparison, settings), *findings]
     return Verdict(served_id, tuple(findings), comparison, figures, slates)
@@ -225,6 +227,10 @@ def _fault(candidate: Recommender, item_ids: Sequence[str], query: Query) -> str
         return "contains an unavailable item"
     _, allowed, _ = source_scores(candidate, [query])
     return "is empty" if not item_ids and (allowed.any() or query.user_id is None) else ""
+
+
+def _as_warning(finding: Finding) -> Finding:
+    return replace(finding, severity="warning") if finding.severity == "stop" else finding
 
 
 def _within(name: str, value: float, low: float, high: float, says: str, remedy: str) -> Finding:

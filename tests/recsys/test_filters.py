@@ -1,4 +1,6 @@
 from datetime import timedelta
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
@@ -170,3 +172,11 @@ def test_what_is_hidden_or_unavailable_did_not_match() -> None:
 
 def test_without_a_filter_nothing_is_counted() -> None:
     assert tiny_recommender().recommend([Query(user_id="ann")])[0].n_matched is None
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_brand_is_itself_in_every_unicode_form(form: Literal["NFC", "NFD"]) -> None:
+    brands = [normalize("NFC", "Điện Quang"), normalize("NFD", "ĐIỆN QUANG"), "Philips", None, "dien quang"]
+    shop = Properties.of_table(catalogue().with_columns(brand=pl.Series(brands)))
+    chosen = matching(OfBrand((normalize(form, "điện quang"),)), shop)
+    assert chosen.tolist() == [True, True, False, False, False]

@@ -1,6 +1,7 @@
 """Nights of shops in a language that the default encoder cannot read: behaviour and words serve them."""
 
 import json
+import shutil
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -112,3 +113,16 @@ def test_lists_come_from_behaviour_and_texts_of_a_session_change_nothing(release
 def test_the_report_of_the_night_says_it(chinese_shop: Workspace) -> None:
     pages = [path.read_text() for path in Path(chinese_shop.runs).glob("*/report.html")]
     assert any("Chinese characters" in page and "encoder.model" in page for page in pages)
+
+
+def test_a_shop_that_was_served_with_texts_goes_on_without_them(chinese_shop: Workspace, tmp_path: Path) -> None:
+    """As after an update, or a limit set lower: the gate may not hold the release back for it."""
+    workspace = Workspace(tmp_path / "shop")
+    shutil.copytree(chinese_shop.lake, workspace.lake)
+    for hours, share in enumerate((1.0, 0.33, 1.0)):
+        settings = Settings.model_validate({**SMALL, "embed": {"max_unread_share": share}})
+        nightly(workspace, settings, None, NIGHT + timedelta(hours=hours), lambda *_: None)
+        release = load_release(workspace)
+        assert release.reading is not None
+        assert release.reading.left_out == (share < 1.0)
+        assert release.recommender.reader.reads_texts == (share == 1.0)

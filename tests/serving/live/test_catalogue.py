@@ -16,6 +16,7 @@ from recsys.filters import PriceBetween
 from recsys.new_products import PRICE_COLUMN
 from recsys.nonpersonal import complements
 from recsys.query import Query
+from recsys.recommend import Recommender
 from recsys.rules import Rules
 from serving.live.catalogue import LiveCatalogue
 from serving.releases.active import ActiveRelease
@@ -140,3 +141,22 @@ def test_changes_that_cannot_be_read_leave_the_release_as_it_is(
     assert len(caplog.records) == 1
     put(changes, "vase", available=False)
     assert catalogue.poll()
+
+
+def test_a_new_product_of_a_shop_without_texts_is_found_by_its_words(live: ActiveRelease, changes: ItemChanges) -> None:
+    """Its text vector would be the only one, and of a text that the encoder cannot read."""
+    release = live.release
+    assert release.catalogue is not None
+    model = release.recommender.model
+    model = replace(model, text=np.zeros_like(model.text), whitened=np.zeros_like(model.whitened))
+    users, items, settings = release.recommender.users, release.catalogue.items, release.catalogue.settings
+    recommender = Recommender.of_release(model, users, items, settings)
+    base = replace(live, release=replace(release, recommender=recommender))
+    catalogue = LiveCatalogue(lambda: base, changes, poll_s=1.0)
+    put(changes, "new", title="新蓝牙耳机")
+    assert catalogue.poll()
+    assert catalogue.live is not None
+    changed = catalogue.live.release.recommender
+    assert not changed.model.text.any()
+    (slate,) = changed.recommend([Query(text="蓝牙耳机", text_vector=SHOES, search=True, count=2)])
+    assert slate.items[0].item_id == "new"
