@@ -6,10 +6,8 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,10 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
+from features.processes.run_folder import RunFolder, clear_dead_runs
 from features.store.manifest import read_pointer
 from features.workspace.api_keys import read_keys
 from features.workspace.location import checked_place, served
-from recsys.config import Settings
+from recsys.config import ServeSettings, Settings
 from recsys.errors import RecsysError, ServeError, StoreError
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
@@ -39,10 +38,7 @@ from serving.telemetry.tracing import check_tracing, variables
 log = logging.getLogger(__name__)
 
 EXIT_REFUSED: Final = 2
-RAY_DIR: Final = "ray"
 READY_TIMEOUT_S: Final = 30.0
-MAX_TEMP_DIR_CHARS: Final = 17
-"""Paths of Unix sockets may have 107 characters, HAProxy's 97; this is what the run's folder and Ray's part leave."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("--workspace", required=True, help="folder of the shop, or s3://bucket/prefix")
-    parser.add_argument("--host", help="127.0.0.1 (default) or 0.0.0.0, which needs keys: recsys keys create")
+    parser.add_argument(
+        "--host",
+        help="127.0.0.1 (default); 0.0.0.0 or :: (IPv6) for other machines, which needs keys: recsys keys create",
+    )
     parser.add_argument("--port", help="default: serve.port, 8000")
     parser.add_argument(
         "--config",
@@ -99,22 +98,26 @@ def _serve(options: argparse.Namespace) -> None:
     check_tracing(os.environ)
     address = os.environ.get("RAY_ADDRESS")
     if address is None:
+        for orphans in clear_dead_runs(workspace.shown, settings.serve.port):
+            print(f"recsys: {orphans}", file=sys.stderr)  # noqa: T201
         check_port(settings.serve)
-    run_dir = Path(tempfile.mkdtemp(prefix="rs-", dir=_short_temp_dir()))
+    run = RunFolder(workspace.shown, settings.serve.port)
     try:
-        _run(workspace, settings, address, run_dir)
+        _run(workspace, settings, address, run)
     except KeyboardInterrupt:
-        shutil.rmtree(run_dir, ignore_errors=True)
+        run.close()
         raise
     except ServeError as error:
-        raise ServeError(f"{error}; logs: {_logs(run_dir)}/worker-*.err") from None
+        run.close(failed=True)
+        raise ServeError(f"{error}; logs: {_logs(run)}/worker-*.err") from None
     except Exception:
-        log.error("service failed logs=%s", _logs(run_dir))
+        log.error("service failed logs=%s", _logs(run))
+        run.close(failed=True)
         raise
 
 
-def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir: Path) -> None:
-    environment = ray_environment(settings.serve, run_dir) | variables(os.environ)
+def _run(workspace: Workspace, settings: Settings, address: str | None, run: RunFolder) -> None:
+    environment = ray_environment(settings.serve, run.path) | variables(os.environ)
     if address is not None:
         environment.pop(BINARY_VARIABLE, None)  # another machine's commands may lie elsewhere
     os.environ.update({name: value for name, value in environment.items() if name != METRICS_VARIABLE})
@@ -124,21 +127,21 @@ def _run(workspace: Workspace, settings: Settings, address: str | None, run_dir:
     # Set only now: this process imports the metrics, but it is not a replica (serving/telemetry/metrics.py).
     os.environ[METRICS_VARIABLE] = environment[METRICS_VARIABLE]
 
-    # Ray gets its own folder, as it opens it to every user of the machine; `run_dir` stays private.
-    with ray_cluster(address, run_dir / RAY_DIR, environment):
+    with ray_cluster(address, run, environment):
         # Ray has installed its own handlers.
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, _interrupt)
         deploy(workspace, settings)
-        release_id = _served_release(workspace, settings.serve.port)
-        url = f"http://{settings.serve.host}:{settings.serve.port}"
+        release_id = _served_release(workspace, settings.serve)
+        host = f"[{settings.serve.host}]" if ":" in settings.serve.host else settings.serve.host
+        url = f"http://{host}:{settings.serve.port}"
         print(f"serving release {release_id} on {url}  (Ctrl-C stops)", flush=True)  # noqa: T201
         threading.Event().wait()
 
 
-def _served_release(workspace: Workspace, port: int) -> str:
+def _served_release(workspace: Workspace, settings: ServeSettings) -> str:
     """The id of the release, read through the proxy as a client would. Raises ServeError where no release is loaded."""
-    connection = HTTPConnection(LOOPBACK, port, timeout=READY_TIMEOUT_S)
+    connection = HTTPConnection("::1" if settings.host == "::" else LOOPBACK, settings.port, timeout=READY_TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()
@@ -158,14 +161,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _logs(run_dir: Path) -> Path:
-    return run_dir / RAY_DIR / "session_latest" / "logs"
-
-
-def _short_temp_dir() -> str:
-    """The system's folder for temporary files, or /tmp where that would make socket paths too long."""
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= MAX_TEMP_DIR_CHARS else "/tmp"
+def _logs(run: RunFolder) -> Path:
+    return run.ray / "session_latest" / "logs"
 
 
 if __name__ == "__main__":

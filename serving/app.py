@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,13 +24,14 @@ from ray.serve.schema import LoggingConfig
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
 from features.live.item_changes import ItemChanges
+from features.processes.run_folder import RunFolder
 from features.workspace.location import checked_place, served
 from recsys.config import Settings
 from recsys.errors import ServeError
 from recsys.settings_file import find_settings, load_settings
 from recsys.workspace import Workspace
 from serving.api import create_app
-from serving.ingress.ray_proxy import EVERY_INTERFACE
+from serving.ingress.ray_proxy import EVERY_INTERFACE, PUBLIC
 from serving.ingress.request_id import RequestIdFilter
 from serving.live.catalogue import LiveCatalogue
 from serving.releases.active import ActiveRelease, ReleaseWatch, workspace_source
@@ -78,7 +79,7 @@ class Storefront:
             self._mirror.start()
         self._lake = workspace.lake
         self._atlases = workspace.atlases
-        is_public = settings.serve.host == EVERY_INTERFACE
+        is_public = settings.serve.host in PUBLIC
         self._keys = KeyWatch(workspace.api_keys, settings.serve.release_poll_s, always_required=is_public)
         self._keys.poll()
         self._keys.start()
@@ -138,10 +139,11 @@ class Storefront:
 
 
 @contextmanager
-def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def ray_cluster(address: str | None, run: RunFolder, environment: Mapping[str, str]) -> Iterator[None]:
     """A connection to the cluster at `address`; with None, to a new cluster that ends with this process.
 
-    environment: variables for every worker; workers of a running cluster do not inherit them from this process.
+    run: holds the files of a new cluster. environment: variables for every worker; workers of a running cluster do not
+    inherit them from this process.
     """
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
@@ -150,11 +152,13 @@ def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, s
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": str(temp_dir),
+            "_temp_dir": str(run.ray),
         }
     else:
         options |= {"address": address, "runtime_env": {"env_vars": dict(environment)}}
-    ray.init(**options)
+    # What another cluster runs is not of this run: it goes on when this process is killed.
+    with run.marked() if address is None else nullcontext():
+        ray.init(**options)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         yield
@@ -166,7 +170,9 @@ def ray_cluster(address: str | None, temp_dir: Path, environment: Mapping[str, s
 
 def deploy(workspace: Workspace, settings: Settings) -> None:
     """Start the replicas and the proxy; returns when they are ready. Call it within `ray_cluster`."""
-    http = HTTPOptions(host=settings.serve.host, port=settings.serve.port)
+    # Ray has HAProxy listen on IPv4 alone for "::", but not for the same address written otherwise.
+    host = "0::0" if settings.serve.host == "::" else settings.serve.host
+    http = HTTPOptions(host=host, port=settings.serve.port)
     serve.start(http_options=http, logging_config=QUIET)
     serve.run(_bound(workspace, settings), name=APP_NAME, route_prefix="/")
 

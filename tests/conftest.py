@@ -54,11 +54,13 @@ MARKED_FIXTURES: Final = {
 
 MARKED_PATHS: Final = {
     "deploy/test_cluster.py": "ray",
+    "deploy/test_container.py": "server",
     "jobs/cluster": "ray",
     "jobs/nightly/test_remote.py": "ray",
     "notebooks": "nightly",
     "serving/ingress/test_haproxy.py": "server",
     "serving/test_end_to_end.py": "server",
+    "serving/test_killed_service.py": "server",
     "serving/web": "browser",
     "test_end_to_end.py": "server",
 }

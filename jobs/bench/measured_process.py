@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
+from features.processes.parent_death import ending_with_parent
 from recsys.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,11 @@ def run_measured(
     """
     # The stdout of libraries is not part of the report.
     done = subprocess.run(
-        [*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        ending_with_parent([*command, str(out)]),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         if done.returncode < 0:

@@ -18,6 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from features.processes.parent_death import ending_with_parent
 from features.workspace.location import local_workspace
 from jobs.lake.lake import Lake
 from jobs.services.process import LOOPBACK, running
@@ -106,7 +107,7 @@ def example_calls(workspace: Workspace) -> tuple[Call, ...]:
 
 def _recsys(*arguments: str) -> None:
     console.print(f"\n[bold]$ recsys {' '.join(arguments)}", highlight=False)
-    subprocess.run([sys.executable, "-m", "jobs", *arguments], check=True)
+    subprocess.run(ending_with_parent([sys.executable, "-m", "jobs", *arguments]), check=True)
 
 
 @contextmanager

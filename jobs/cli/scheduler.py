@@ -15,6 +15,7 @@ from time import monotonic, sleep
 from types import FrameType
 from typing import Final, NoReturn
 
+from features.processes.parent_death import ending_with_parent
 from recsys.errors import HELD_BACK, ConfigError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def run_every(seconds: float, command: list[str]) -> NoReturn:
     while True:
         started, run = monotonic(), None
         try:
-            run = subprocess.Popen(command)
+            run = subprocess.Popen(ending_with_parent(command))
             code = run.wait()
         except SystemExit:  # SIGTERM: pass it on and wait until the run has stopped
             if run is not None:

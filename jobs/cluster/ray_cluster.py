@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -10,11 +11,15 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import ray
 from ray.data import DataContext
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from features.processes.run_folder import RunFolder, clear_dead_runs
+
+log = logging.getLogger(__name__)
 
 LOCAL: Final = "local"
 
@@ -42,7 +47,7 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes straight to the terminal
         # Without it Ray warns about a default of its next versions, in which a task without GPUs still sees them.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with warnings.catch_warnings(), _native_errors_hidden(), _sigterm_as_it_was():
+        with warnings.catch_warnings(), _native_errors_hidden(), _sigterm_as_it_was(), _files_of_run() as options:
             # lancedb warns of every fork in a process that has imported it; Ray's forks start programs of their own.
             warnings.filterwarnings("ignore", message=".*fork.*", category=RuntimeWarning)
             ray.init(
@@ -51,12 +56,47 @@ def start_ray() -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                **options,
             )
 
 
 def this_node() -> NodeAffinitySchedulingStrategy:
     """Where a task or actor is to run that belongs on the machine of this process."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+@contextmanager
+def _files_of_run() -> Iterator[dict[str, Any]]:
+    """Options of `ray.init`: a local cluster has its files in a folder of its own, which goes when this process ends,
+    or has shut Ray down and starts it again. A running cluster has its files where it wants."""
+    if cluster_address() != LOCAL:
+        yield {}
+        return
+    _close_runs()
+    for orphans in clear_dead_runs():
+        log.warning("orphans_ended %s", orphans)
+    run = RunFolder()
+    _RUNS.append(run)
+    with run.marked():
+        yield {"_temp_dir": str(run.ray)}
+
+
+def _close_runs() -> None:
+    while _RUNS:
+        _RUNS.pop().close()
+
+
+def _end() -> None:
+    """Ray first: it writes to its files until it ends."""
+    if _RUNS:
+        ray.shutdown()
+        _close_runs()
+
+
+_RUNS: Final[list[RunFolder]] = []
+"""The folder of the local cluster of this process, where there is one."""
+
+atexit.register(_end)
 
 
 @contextmanager

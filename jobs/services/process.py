@@ -11,6 +11,7 @@ from typing import Final
 
 import httpx
 
+from features.processes.parent_death import ending_with_parent
 from recsys.errors import ServeError
 
 START_S: Final = 240.0
@@ -25,10 +26,11 @@ def running(
     command: Sequence[str], port: int, ready_path: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the command, yield once `ready_path` answers with 2xx, and stop the process at the end of the block.
+    It also ends when this process is killed.
 
     Raises CalledProcessError if the process exits before, ServeError if it is not ready in time.
     """
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(ending_with_parent(command), env=environment)
     try:
         _wait_until_ready(process, command, f"http://{LOOPBACK}:{port}{ready_path}")
         yield process

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from features.processes.parent_death import ending_with_parent
 from features.store.store import Store
 from jobs.lake.lake import Lake
 from jobs.services.process import LOOPBACK, free_port, running
@@ -95,7 +96,9 @@ def run_nightly(shop: Shop, as_of: datetime, log_file: Path, progress: Progress)
     place = ["--workspace", str(shop.workspace.root), "--as-of", as_of.isoformat()]
     with log_file.open("wb") as output:
         command = [sys.executable, "-m", "jobs", "nightly", *place, *options]
-        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            ending_with_parent(command), stdout=output, stderr=subprocess.STDOUT, check=False
+        ).returncode
     if code not in (0, HELD_BACK):
         last = (log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"])[-1]
         raise ServeError(f"the nightly run of {as_of:%Y-%m-%d} failed: {last}; full log: {log_file}")

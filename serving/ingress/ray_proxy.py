@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from features.processes.port_holder import port_holder
 from features.workspace.api_keys import ApiKey
 from recsys import config
 from recsys.errors import ServeError
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 EVERY_INTERFACE: Final = "0.0.0.0"
+PUBLIC: Final = (EVERY_INTERFACE, "::")
+"""What `serve.host` may be where other machines are to reach the service; the second is every interface of IPv6 and, as
+Linux does it by default, of IPv4."""
 PORTS: Final = range(20_000, 32_000)
 BINARY_VARIABLE: Final = "RAY_SERVE_HAPROXY_BINARY_PATH"
 METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
@@ -37,21 +41,23 @@ METRICS_VARIABLE: Final = "SERVING_METRICS_FOLDER"
 
 def check_reach(settings: config.ServeSettings, keys: Sequence[ApiKey], now: datetime, workspace: str) -> None:
     """Raise ServeError for a host that cannot be served, or one that others reach while no key is valid."""
-    if settings.host not in (LOOPBACK, EVERY_INTERFACE):
+    if settings.host not in (LOOPBACK, *PUBLIC):
         raise ServeError(
-            f"serve.host = {settings.host!r}: use {LOOPBACK} (this machine alone) or {EVERY_INTERFACE} "
-            "(every interface, with API keys)"
+            f"serve.host = {settings.host!r}: use {LOOPBACK} (this machine alone), {EVERY_INTERFACE} (every interface, "
+            "with API keys) or :: (the same with IPv6)"
         )
-    if settings.host == EVERY_INTERFACE and not any(key.is_valid(now) for key in keys):
+    if settings.host in PUBLIC and not any(key.is_valid(now) for key in keys):
         raise ServeError(
-            f"serve.host = {EVERY_INTERFACE!r} is open to other machines, and no API key is valid; "
+            f"serve.host = {settings.host!r} is open to other machines, and no API key is valid; "
             f"run `recsys keys create NAME --workspace {workspace}`, or use --host {LOOPBACK}"
         )
 
 
 def check_port(settings: config.ServeSettings) -> None:
-    """Raise ServeError where the port cannot be listened on."""
-    with socket.socket() as probe:
+    """Raise ServeError where the port cannot be listened on, with the process that does where it can be seen."""
+    _check_loopback()
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
         # As the proxy does: connections of a service that has just ended do not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -59,10 +65,26 @@ def check_port(settings: config.ServeSettings) -> None:
             probe.listen()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                reason = f"port {settings.port} is in use; choose another with --port"
+                holder = port_holder(settings.port)
+                by = f" by {holder}; end it, or" if holder else ";"
+                reason = f"port {settings.port} is in use{by} choose another with --port"
+            elif error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                reason = f"serve.host = {settings.host!r}: IPv6 is off on this machine; use --host {EVERY_INTERFACE}"
             else:
                 reason = f"port {settings.port} cannot be opened ({error.strerror}); choose another with --port"
             raise ServeError(reason) from None
+
+
+def _check_loopback() -> None:
+    """Ray's processes talk to each other there, also on a machine that has IPv6 addresses alone."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, 0))
+        except OSError as error:
+            raise ServeError(
+                f"{LOOPBACK}: this machine does not have the address ({error.strerror}); add it with "
+                f"`ip addr add {LOOPBACK}/8 dev lo`"
+            ) from None
 
 
 def ray_environment(settings: config.ServeSettings, run_dir: Path) -> dict[str, str]:

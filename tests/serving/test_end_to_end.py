@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,92 +16,16 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-import numpy as np
-import polars as pl
 import pytest
-import scipy.sparse as sp
 from object_storage import Endpoint
-from storefronts import item_entry, mute_sequence_model, no_item_features
+from served_shop import command, descendants, environment, free_port, listening_addresses, publish
 
-from features.encoder.encoder import load_encoder
-from features.store.manifest import ReleaseDraft
-from features.store.release import SETTINGS_FILE, TEXTS_FILE
-from features.store.store import Store
 from features.workspace.api_keys import Scope, create_key, revoke_key
 from features.workspace.location import NIGHT, editing, working
-from recsys import candidates, config
-from recsys.config import Settings
-from recsys.cooccurrence import CoPurchases
-from recsys.fusion import Fusion
-from recsys.model import Model
-from recsys.repeats import Repeats
-from recsys.review_quotes import Evidence
-from recsys.users import HISTORY
-from recsys.whitening import Whitening
-from recsys.workspace import Workspace
 
-TITLES = {
-    "boot": "leather hiking boots",
-    "coat": "waterproof winter coat",
-    "lamp": "reading lamp for the desk",
-    "rug": "wool rug for the living room",
-    "sock": "merino socks for hiking boots",
-    "vase": "glass vase for flowers",
-}
-AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 OPENER = build_opener(ProxyHandler({}))  # a proxy of the environment would not reach this machine
 START_S = 240
 """The longest wait for Ray: a laptop busy with other tests needs a minute."""
-
-
-def publish(root: Path, release_id: str) -> None:
-    """A release of six items in which boots go with socks and lamps with vases; `ann` bought the boot."""
-    encoder = load_encoder(config.EncoderSettings())
-    text = encoder.encode(list(TITLES.values()))
-    linear = np.zeros((6, 6), dtype=np.float32)
-    for item, other in ((0, 4), (2, 5)):
-        linear[item, other] = linear[other, item] = 1.0
-    popularity = np.array([2, 1, 9, 3, 4, 5], dtype=np.float32)
-    model = Model(
-        item_ids=pl.Series(list(TITLES)),
-        sequence=mute_sequence_model(text, np.eye(6, dtype=np.float32)),
-        linear=sp.csr_matrix(linear),
-        factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
-        text=text,
-        whitened=text,
-        whitening=Whitening(np.zeros(encoder.dim, dtype=np.float32), np.eye(encoder.dim, dtype=np.float32)),
-        popularity=popularity,
-        trend=popularity,
-        repeats=Repeats(),
-        repeat_rates=np.zeros(6, dtype=np.float32),
-        promise=np.zeros(6, dtype=np.float32),
-        item_features=no_item_features(6),
-        fusion=Fusion(),
-        ranker=None,
-    )
-    folder = root / "draft" / release_id
-    model.save(folder)
-    CoPurchases.none(6).save(folder)
-    Evidence.none(6).save(folder)
-    np.save(folder / TEXTS_FILE, np.zeros((0, encoder.dim), dtype=np.float32))
-    (folder / SETTINGS_FILE).write_text(Settings().model_dump_json())
-    bought = [item_entry("boot", at=AS_OF)]
-    vectors = {"text_vector": pl.Array(pl.Float32, encoder.dim)}
-    tables = {
-        "items": pl.DataFrame(
-            {"item_id": list(TITLES), "title": list(TITLES.values()), "available": [True] * 6, "text_vector": text},
-            schema_overrides=vectors,
-        ),
-        "users": pl.DataFrame(
-            {"user_id": ["ann"], "history": [bought], "text_vector": np.zeros((1, encoder.dim), np.float32)},
-            schema_overrides=vectors | {"history": HISTORY},
-        ),
-        "reviews": pl.DataFrame(schema={"review_id": pl.String}),
-    }
-    draft = ReleaseDraft(
-        release_id, AS_OF, tables, folder, encoder.id, encoder.sha256, "", {"all": {"ndcg_at_10": 0.5}}
-    )
-    Store(Workspace(root)).publish(draft, AS_OF)
 
 
 @dataclass(frozen=True)
@@ -135,23 +58,6 @@ class Service:
         return answer
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "serving", *map(str, arguments)]
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """This process's, without what would point the service elsewhere."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "RAY_"))}
-    return inherited | {"PYTHONPATH": os.pathsep.join(sys.path)} | extra
-
-
 @contextmanager
 def served(workspace: Path | str, **extra: str) -> Iterator[Service]:
     """The service from its line on standard output to its end, which must be clean."""
@@ -180,26 +86,6 @@ def served(workspace: Path | str, **extra: str) -> Iterator[Service]:
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def descendants(pid: int) -> set[int]:
-    """Processes below `pid`, by /proc."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    below = {pid}
-    while more := {child for child, parent in parents.items() if parent in below} - below:
-        below |= more
-    return below - {pid}
-
-
-def listening_addresses(port: int) -> set[str]:
-    """Local addresses, hexadecimal as in /proc/net/tcp, on which anything listens on `port`."""
-    rows = [line.split() for path in ("tcp", "tcp6") for line in Path("/proc/net", path).read_text().splitlines()]
-    return {row[1].split(":")[0] for row in rows[1:] if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shop")
@@ -224,7 +110,9 @@ def test_a_workspace_without_a_release_is_refused(tmp_path: Path) -> None:
 def test_a_port_in_use_is_refused(workspace: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port} is in use" in refusal("--workspace", workspace, "--port", port)
+        message = refusal("--workspace", workspace, "--port", port)
+    assert f"port {port} is in use by " in message
+    assert f"(pid {os.getpid()})" in message
 
 
 def test_a_port_that_is_no_port_is_refused(workspace: Path) -> None:
@@ -237,6 +125,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest(workspace: Path) -> None
 
 def test_other_machines_are_let_in_only_with_keys(workspace: Path) -> None:
     assert "recsys keys create NAME" in refusal("--workspace", workspace, "--host", "0.0.0.0")
+    assert "serve.host = '::' is open" in refusal("--workspace", workspace, "--host", "::")
     assert "127.0.0.1" in refusal("--workspace", workspace, "--host", "10.1.2.3")
 
 

@@ -87,8 +87,9 @@ def nights(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: Any) -> SimpleNamespace:
-        commands.append(command[3:])
-        return SimpleNamespace(returncode=main(command[3:]))
+        arguments = command[command.index("jobs") + 1 :]
+        commands.append(arguments)
+        return SimpleNamespace(returncode=main(arguments))
 
     monkeypatch.setattr(subprocess, "run", run)
     return commands
