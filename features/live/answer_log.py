@@ -13,10 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from features.live.database import METADATA, LiveDatabase, microseconds, moment
-
-PRUNED_AT_ONCE: Final = 2_000
-"""Rows of a transaction: in SQLite events wait for it."""
+from features.live.database import METADATA, PRUNED_AT_ONCE, LiveDatabase, microseconds, moment
 
 ANSWERS: Final = sa.Table(
     "answers",

@@ -44,6 +44,18 @@ WAL_RETRIES: Final = 100
 WAL_PAUSE_S: Final = 0.02
 SCRUB_TRIES: Final = 3
 
+PRUNED_AT_ONCE: Final = 2_000
+"""Rows that one transaction deletes: in SQLite new events wait for it."""
+
+PAGES_AT_ONCE: Final = 256
+"""Pages, of 4 kB, that one transaction gives back to the disk: a few milliseconds, for which events wait."""
+
+LOG_BYTES: Final = 8 * 2**20
+"""What stays of the write-ahead log's file after a large change."""
+
+REWRITE_BYTES: Final = 64 * 2**20
+"""A file of an earlier version is rewritten once, so that it can give pages back, where that takes under a second."""
+
 T = TypeVar("T")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -193,6 +205,41 @@ class LiveDatabase:
                     return
         raise StoreError(f"{self.shown}: what was deleted stays in its log while others read it; try again")
 
+    def in_steps(self, step: Callable[[Connection], int]) -> int:
+        """Call `step` in one short transaction after another, until it returns 0. Between them this waits as long as
+        the last took, so that requests write at half their speed at worst. Returns the sum."""
+        total = 0
+        while True:
+            started_s = time.monotonic()
+            with self.write() as connection:
+                n_done = step(connection)
+            if not n_done:
+                return total
+            total += n_done
+            time.sleep(time.monotonic() - started_s)
+
+    def give_back(self) -> int:
+        """Return the space of deleted rows to the disk, little by little, while others read and write. Returns the
+        bytes; 0 for PostgreSQL, which uses the space again by itself, and for a large file of a version before this
+        one, which does so until `scrub` has rewritten it. Raises StoreError where that fails."""
+        if not self._is_sqlite:
+            return 0
+        self._make_tables()
+        with self._store_errors("cleared"), self._reading.connect() as connection:
+            before = self._pragma(connection, "page_count")
+            page_bytes = self._pragma(connection, "page_size")
+            if not self._pragma(connection, "auto_vacuum"):
+                if before * page_bytes > REWRITE_BYTES:
+                    return 0
+                connection.exec_driver_sql("VACUUM")
+            while self._pragma(connection, "freelist_count"):
+                started_s = time.monotonic()
+                # All its steps are taken: as a statement of its own it would free one page.
+                connection.connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+                time.sleep(time.monotonic() - started_s)
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            return (before - self._pragma(connection, "page_count")) * page_bytes
+
     def close(self) -> None:
         """Close the connections that nobody uses."""
         self._reading.dispose()
@@ -217,6 +264,10 @@ class LiveDatabase:
                 connection.execute(named)
                 self._id = str(connection.scalar(sa.select(IDENTITY.c.id)))
             self._ready = True
+
+    @staticmethod
+    def _pragma(connection: Connection, name: str) -> int:
+        return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
 
     @contextmanager
     def _store_errors(self, what: str) -> Iterator[None]:
@@ -281,6 +332,8 @@ def _engine(url: sa.URL, **options: Any) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """Readers and the writer do not wait for each other (WAL), and a commit is on the disk when it returns (FULL)."""
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a file without tables, or at its next VACUUM
+    connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
     connection.execute("PRAGMA synchronous=FULL")
     for _ in range(WAL_RETRIES):
         try:

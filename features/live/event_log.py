@@ -11,7 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.live.database import BIG, METADATA, LiveDatabase, microseconds, moment
+from features.live.database import BIG, METADATA, PRUNED_AT_ONCE, LiveDatabase, microseconds, moment
 from recsys.tables import EVENT_TYPES
 from recsys.values.event_ids import CONTENT, id_of_another
 
@@ -147,6 +147,24 @@ class EventLog:
         with self.database.write() as connection:
             self.database.delete_unreadably(connection)
             return connection.execute(sa.delete(EVENTS).where(EVENTS.c.user_id.in_(user_ids))).rowcount
+
+    def prune(self, up_to: int, before: datetime) -> int:
+        """Delete the events with numbers up to `up_to` that happened before that moment, in short transactions; how
+        many there were."""
+        reached = 0
+
+        def step(connection: Connection) -> int:
+            nonlocal reached
+            old = sa.select(EVENTS.c.seq).where(
+                EVENTS.c.seq > reached, EVENTS.c.seq <= up_to, EVENTS.c.timestamp_us < microseconds(before)
+            )
+            numbers = list(connection.scalars(old.order_by(EVENTS.c.seq).limit(PRUNED_AT_ONCE)))
+            if not numbers:
+                return 0
+            reached = numbers[-1]
+            return connection.execute(sa.delete(EVENTS).where(EVENTS.c.seq.in_(numbers))).rowcount
+
+        return self.database.in_steps(step)
 
     def of_type(self, event_type: str, since: datetime) -> pl.DataFrame:
         """event_id, user_id and timestamp (UTC) of the events of that type from `since` on, in no order."""

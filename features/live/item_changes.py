@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from features.live.database import METADATA, LiveDatabase, microseconds
+from features.live.database import METADATA, PRUNED_AT_ONCE, LiveDatabase, microseconds
 
 FIELDS: Final = ("title", "description", "category", "brand", "price", "available", "attributes")
 """The columns of the catalogue that can be changed; `attributes` is a JSON object as text."""
@@ -94,6 +95,21 @@ class ItemChanges:
         """Ids of the items that were deleted or became unavailable in later versions than `after`."""
         with self.database.read() as connection:
             return frozenset(connection.scalars(_UNAVAILABLE, {"after": after}))
+
+    def prune(self, up_to: int, before: datetime) -> int:
+        """Delete the changes with versions up to `up_to` from before that moment, in short transactions; how many there
+        were. The counter of versions goes on."""
+        old = sa.select(CHANGES.c.item_id).where(
+            CHANGES.c.version <= up_to, CHANGES.c.updated_at_us < microseconds(before)
+        )
+
+        def step(connection: Connection) -> int:
+            item_ids = list(connection.scalars(old.limit(PRUNED_AT_ONCE)))
+            # The conditions again: in PostgreSQL a change may come between the two statements.
+            still_old = sa.delete(CHANGES).where(CHANGES.c.item_id.in_(item_ids), CHANGES.c.version <= up_to)
+            return connection.execute(still_old).rowcount if item_ids else 0
+
+        return self.database.in_steps(step)
 
     def after(self, version: int, up_to: int | None = None) -> pl.DataFrame:
         """What changed after `version`, and by version `up_to`: item_id, version, deleted, updated_at, `FIELDS` (null:

@@ -64,7 +64,8 @@ def ingest_log(workspace: Workspace, events: EventLog, settings: IngestSettings,
     with hold_lake(workspace.lake, now):
         database_id = events.database.id
         after = EVENTS_READ.read(workspace.lake, database_id)
-        up_to = events.database.patiently(events.newest)
+        # The newest events may have been erased since, or all given up: what was read stays read.
+        up_to = max(after, events.database.patiently(events.newest))
         report = _take(workspace, events, after, up_to, settings, now)
         if up_to > after:
             EVENTS_READ.write(workspace.lake, database_id, up_to)

@@ -30,6 +30,7 @@ from jobs.ingest.event_log import ingest_log
 from jobs.ingest.files import ingest_new
 from jobs.ingest.item_changes import ingest_items
 from jobs.nightly.context import MODEL, LearnedParts, NightlyRun
+from jobs.nightly.live_retention import give_up
 from jobs.nightly.publish import ReleaseInputs, TrainedRelease, publish, read_release_inputs
 from jobs.nightly.reuse import TRIAL, ReusedRelease, align_items, find_reusable_release, trial_folder
 from jobs.nightly.step_cache import Step, StepOutputWriter, digest_of, rules_of
@@ -78,8 +79,10 @@ def ingest(run: NightlyRun, draft: StepOutputWriter) -> Counts:
         try:
             taken = ingest_log(run.workspace, EventLog(database), settings, run.now)
             n_changed, item_version = ingest_items(run.workspace, ItemChanges(database), settings, run.now)
+            n_given_up = give_up(run.workspace, database, run.settings, run.now)
         finally:
             database.close()
+        counts |= {"old events deleted from the log": n_given_up} if n_given_up else {}
         counts |= {"events from the log": taken.events.n_new, "changed items": n_changed}
         tables.append(taken.events)
         live = replace(taken.position, item_version=item_version)

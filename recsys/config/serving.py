@@ -20,7 +20,13 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ServeSettings(Section):
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1",
+        description=(
+            "Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for every interface (with API keys), :: "
+            "for the same with IPv6."
+        ),
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     replicas: int = Field(1, ge=1, description="Number of copies (processes) of the recommender.")
     haproxy: bool = Field(True, description="Use the fast HAProxy-based proxy of Ray Serve (Linux only).")
@@ -63,6 +69,14 @@ class ServeSettings(Section):
     )
     items_poll_s: float = Field(
         0.5, gt=0, description="How often replicas look for new and changed products, in seconds."
+    )
+    keep_events_days: float = Field(
+        30.0,
+        ge=1,
+        description=(
+            "How long the live database keeps events and item changes that the lake has, in days. The nightly run "
+            "deletes older ones that no kept release and no ingest that can be undone or repeated needs."
+        ),
     )
     replay_days: float = Field(
         7.0,
