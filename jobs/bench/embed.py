@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -58,13 +58,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class EmbedBench:
-    """The results on one device; rows: the paths in the order in which they ran."""
+    """The results on one device; rows: the paths in the order in which they ran; skipped: why others did not run."""
 
     model: str
     device: str
     n_texts: int
     n_tokens: int
     rows: tuple[Measured, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_review_texts(
@@ -94,17 +95,12 @@ def read_review_texts(
 def bench_embed(texts: Sequence[str], settings: config.EncoderSettings, n_runs: int, progress: Progress) -> EmbedBench:
     """Run every path on the same texts, one after the other, each in a separate process.
 
-    Our bf16 path is skipped if the hardware does not support it, the query model if none is set.
     Raises DataError without texts, and if a path fails, with its last line of stderr.
     """
     if not texts:
         raise DataError("no texts to encode; pass reviews that have texts")
-    left_out = {REFERENCE}  # runs first
-    if compute_dtype("auto", compute_device()) != torch.bfloat16:
-        left_out.add(BF16)
-    if not settings.query_model:
-        left_out.add(QUERY_MODEL)
-    paths = [REFERENCE, *PEERS, *(path for path in OURS if path not in left_out)]
+    skipped = _skipped(settings)
+    paths = [path for path in dict.fromkeys((REFERENCE, *PEERS, *OURS)) if path not in skipped]
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="recsys-bench-") as name:
         folder = Path(name)
@@ -116,7 +112,20 @@ def bench_embed(texts: Sequence[str], settings: config.EncoderSettings, n_runs: 
             if not rows:
                 reference, n_tokens = arrays["vectors"], timing.n_tokens
             rows.append(_measured(path, arrays["vectors"], reference, timing))
-    return EmbedBench(settings.model, _device(), len(texts), n_tokens, tuple(rows))
+    return EmbedBench(settings.model, _device(), len(texts), n_tokens, tuple(rows), skipped)
+
+
+def _skipped(settings: config.EncoderSettings) -> dict[str, str]:
+    """The paths that do not run, and why."""
+    skipped = {}
+    if compute_dtype("auto", compute_device()) != torch.bfloat16:
+        reason = f"{_device()} does not multiply bf16, and to emulate it takes minutes"
+        skipped = dict.fromkeys((BF16, *(path for path, dtype in PEERS.items() if dtype == torch.bfloat16)), reason)
+        if settings.precision == "bf16":
+            skipped[QUERY_MODEL] = f"encoder.precision = bf16, but {reason}"
+    if not settings.query_model:
+        skipped[QUERY_MODEL] = "encoder.query_model is not set"
+    return skipped
 
 
 def cosines(vectors: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -171,3 +180,5 @@ def print_embed_report(report: EmbedBench, console: Console | None = None) -> No
         "computes, else memory of the path's process, libraries included."
     )
     console.print(table)
+    for path, reason in report.skipped.items():
+        console.print(f"skipped: {path} ({reason})", highlight=False)

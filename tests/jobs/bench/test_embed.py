@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
+import jobs.bench.embed
 from features.encoder.encoder import load_encoder
 from jobs.__main__ import main
 from jobs.bench.embed import EmbedBench, Measured, bench_embed, cosines, print_embed_report, read_review_texts
@@ -45,10 +47,11 @@ def test_the_command_measures_every_path_in_one_run(
     content = json.loads(out.read_text())
     rows = {row["path"]: row for row in content["rows"]}
     assert all(set(row) == KEYS for row in content["rows"])
-    assert set(PEERS) < set(rows) and rows.keys() <= {*PEERS, *OURS}
+    assert rows.keys() | content["skipped"].keys() == {*PEERS, *OURS}
     assert rows[REFERENCE]["min_cosine"] == rows[REFERENCE]["mean_cosine"] == 1.0
     assert rows["sentence-transformers"]["min_cosine"] == pytest.approx(1.0, abs=1e-5)
-    assert 0.9 < rows["sentence-transformers bf16"]["min_cosine"] < 1.0
+    if "sentence-transformers bf16" in rows:
+        assert 0.9 < rows["sentence-transformers bf16"]["min_cosine"] < 1.0
     assert 0.9 < rows["recsys int8"]["min_cosine"] == rows["recsys query model"]["min_cosine"] < 1.0
     # 3, 1 and 6 words, each between [CLS] and [SEP], in one batch of 3 rows of 8
     assert content["n_texts"] == 3
@@ -56,6 +59,20 @@ def test_the_command_measures_every_path_in_one_run(
     assert rows[REFERENCE]["padding_share"] == rows["sentence-transformers"]["padding_share"] == round(8 / 24, 6)
     assert all(row["texts_per_s"] > 0 and row["peak_mb"] > 0 for row in content["rows"])
     assert "sentence-transformers bf16" in capsys.readouterr().out
+
+
+def test_without_bf16_in_the_processor_its_paths_are_skipped_with_the_reason(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs.bench.embed, "compute_dtype", lambda *_: torch.float32)
+    settings = EncoderSettings(model=str(tiny_bert), precision="bf16", query_model="int8")
+    report = bench_embed(["w1 w2"], settings, 1, lambda *_: None)
+    assert [row.path for row in report.rows] == [REFERENCE, "sentence-transformers", "recsys int8"]
+    assert list(report.skipped) == ["recsys bf16", "sentence-transformers bf16", "recsys query model"]
+    print_embed_report(report)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "skipped: sentence-transformers bf16 (CPU" in shown
+    assert "does not multiply bf16" in shown
 
 
 def test_padding_is_counted_over_all_batches(tiny_bert: Path) -> None:
