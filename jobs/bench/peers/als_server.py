@@ -74,7 +74,11 @@ def create_app(interactions: sp.csr_matrix, ids: Ids) -> FastAPI:
         row = rows.get(request.user_id)
         if row is None:
             raise HTTPException(404, "unknown user")
-        item_rows, scores = model.recommend(row, interactions[row], N=request.count)
+        # Where there are fewer, implicit adds items of the history, and then the first item again and again.
+        count = min(request.count, len(ids.items) - interactions[row].nnz)
+        if count < 1:
+            return Answer(items=[])
+        item_rows, scores = model.recommend(row, interactions[row], N=count)
         ranked = zip(item_rows.tolist(), scores.tolist(), strict=True)
         return Answer(items=[Item(item_id=ids.items[at], score=score, title=ids.titles[at]) for at, score in ranked])
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from features.store.release import load_release
-from jobs.bench.peers.als_server import IDS, IDS_FILE, INTERACTIONS_FILE, create_app
+from jobs.bench.peers.als_server import IDS, IDS_FILE, INTERACTIONS_FILE, Ids, create_app
 from jobs.bench.serve import Overload, Row, ServeBench, percentiles, shop_of, write_interactions
 from jobs.bench.serve_report import print_serve_report
 from jobs.bench.serve_requests import AFTER_EVENT, BASELINE, KNOWN_USER, NO_OP, TEXT, Shop, bodies, requests
@@ -51,6 +51,17 @@ def test_the_baseline_answers_from_the_histories_of_the_release(published_shop: 
     assert len(items) == 3
     assert {item["item_id"] for item in items} <= set(recommender.item_ids)
     assert client.post("/recommend", json={"user_id": "nobody"}).status_code == 404
+
+
+@pytest.mark.parametrize(("user", "count", "n_items"), [("ann", 10, 2), ("ann", 1, 1), ("bob", 10, 0), ("ann", 0, 0)])
+def test_the_baseline_never_answers_more_items_than_are_left(user: str, count: int, n_items: int) -> None:
+    bought = sp.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 1, 1]], dtype=np.float32))
+    client = TestClient(create_app(bought, Ids(["ann", "bob"], ["boot", "coat", "lamp", "rug"], [None] * 4)))
+    items = [
+        item["item_id"] for item in client.post("/recommend", json={"user_id": user, "count": count}).json()["items"]
+    ]
+    assert len(items) == len(set(items)) == n_items
+    assert set(items) <= {"lamp", "rug"}
 
 
 def test_percentiles_without_latencies_are_nan() -> None:
