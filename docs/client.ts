@@ -19,6 +19,7 @@ import type {
   ItemResponse,
   ItemsResponse,
   ListRequest,
+  MergeResponse,
   PopularRequest,
   ReleaseResponse,
   SearchRequest,
@@ -122,6 +123,11 @@ export class Client {
   /** Stop using a shopper's data now, and erase it with the next nightly run. Needs the scope `admin`. */
   eraseUser(userId: string): Promise<ErasureResponse> {
     return this.bulk("DELETE", `/v1/users/${encodeURIComponent(userId)}`);
+  }
+
+  /** What was done under `userIds`, such as that of the cookie before a login, belongs to this shopper from now on. */
+  mergeUsers(userId: string, userIds: string[]): Promise<MergeResponse> {
+    return this.bulk("POST", `/v1/users/${encodeURIComponent(userId)}:merge`, { user_ids: userIds });
   }
 
   /** Items and shoppers by id or words. All `inspect…` methods need the scope `admin`. */

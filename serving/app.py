@@ -24,6 +24,7 @@ from ray.serve.schema import LoggingConfig
 from features.live.database import open_live_database
 from features.live.erasure_queue import ErasureQueue
 from features.live.item_changes import ItemChanges
+from features.live.user_merges import UserMerges
 from features.processes.run_folder import RunFolder
 from features.workspace.location import checked_place, served
 from recsys.config import Settings
@@ -45,6 +46,7 @@ from serving.watch.hidden_reviews import HiddenWatch
 from serving.watch.keys import KeyWatch
 from serving.watch.mirror import MirrorWatch
 from serving.watch.user_ids import UserIdsWatch
+from serving.watch.user_merges import UserMergesWatch
 
 APP_NAME: Final = "recsys"
 DEPLOYMENT_NAME: Final = "storefront"
@@ -98,7 +100,10 @@ class Storefront:
         self._erased_users = ErasedUsersWatch(ErasureQueue(self._database), workspace, settings.serve.release_poll_s)
         self._erased_users.poll()
         self._erased_users.start()
-        self._user_ids = UserIdsWatch(workspace, settings.serve.release_poll_s)
+        merges = UserMergesWatch(UserMerges(self._database), settings.serve.release_poll_s)
+        merges.poll()
+        merges.start()
+        self._user_ids = UserIdsWatch(workspace, settings.serve.release_poll_s, merges)
         changes = ItemChanges(self._database)
         self._catalogue = LiveCatalogue(lambda: self._watch.live, changes, settings.serve.items_poll_s)
         self._catalogue.start()

@@ -15,6 +15,7 @@ from features.live.answer_log import ANSWERS, EXPOSURES
 from features.live.database import METADATA, LiveDatabase, microseconds, moment
 from features.live.event_log import EVENTS
 from features.live.item_changes import CHANGES
+from features.live.user_merges import MERGES
 
 QUEUE: Final = sa.Table(
     "erasures",
@@ -26,7 +27,7 @@ QUEUE: Final = sa.Table(
 )
 """n_rows: what left the live database at once."""
 
-OF_USERS: Final = (EVENTS, ANSWERS, EXPOSURES)
+OF_USERS: Final = (EVENTS, ANSWERS, EXPOSURES, MERGES)
 """Every table with a `user_id` but the queue itself; a test compares them with all that there are."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.ingest.preview import FilePreview
-from jobs.ingest.report import FileReport, IngestReport, TableCount
+from jobs.ingest.report import FileReport, IngestReport, TableCount, TableReport
 from jobs.lake.lake import Lake
 
 MAX_REASONS: Final = 12
@@ -48,37 +49,46 @@ def print_report(report: IngestReport, lake: Lake) -> None:
         summary.add_row(table.table, *(f"{count:,}" for count in counts))
     console.print(summary)
     for table in report.tables:
-        if table.n_same_item:
-            rows = table.n_read - table.n_left_out - table.n_bad
-            n_items = rows - table.n_same_item - table.n_older
-            line = f"{rows:,} rows, {n_items:,} items: {table.n_same_item:,} rows are variants or pictures of an item"
-            _print(console, line)
-        if table.n_older:
-            _print(console, f"{table.n_older:,} rows of {table.table} are older than another row of the same key here")
-        if table.n_future:
-            line = (
-                f"{table.n_future:,} rows of {table.table} lie in the future: a nightly run takes them when their time "
-                "has come; if they are times of the shop's own zone, ingest the file again with --timezone, for "
-                "example Asia/Tokyo"
-            )
-            _print(console, line)
-        if table.n_guests:
-            line = f"{table.n_guests:,} purchases have no user id: the lines of an order count as those of one guest"
-            _print(console, line)
-        if table.n_shared_ids:
-            line = (
-                f"{table.n_shared_ids:,} rows of {table.table} share an event_id with another shopper, item, type or "
-                "value; all are kept"
-            )
-            _print(console, line)
-        if table.n_left_out:
-            _print(console, f"left out of {table.table}: {_listed(table.left_out)}")
-        if table.n_bad:
-            folder = report.quarantine / table.table
-            _print(console, f"rejected rows of {table.table}: {_listed(table.reasons)}; written to {folder}")
-            _print(console, f"  for example {table.example}")
-        if table.n_erased:
-            _print(console, f"skipped rows of {table.table} from erased shoppers: {table.n_erased:,}")
+        _print_merged(console, table)
+        _print_not_taken(console, table, report.quarantine)
+
+
+def _print_merged(console: Console, table: TableReport) -> None:
+    """What is to be said of rows that were taken."""
+    if table.n_same_item:
+        rows = table.n_read - table.n_left_out - table.n_bad
+        n_items = rows - table.n_same_item - table.n_older
+        line = f"{rows:,} rows, {n_items:,} items: {table.n_same_item:,} rows are variants or pictures of an item"
+        _print(console, line)
+    if table.n_older:
+        _print(console, f"{table.n_older:,} rows of {table.table} are older than another row of the same key here")
+    if table.n_future:
+        line = (
+            f"{table.n_future:,} rows of {table.table} lie in the future: a nightly run takes them when their time "
+            "has come; if they are times of the shop's own zone, ingest the file again with --timezone, for "
+            "example Asia/Tokyo"
+        )
+        _print(console, line)
+    if table.n_guests:
+        line = f"{table.n_guests:,} purchases have no user id: the lines of an order count as those of one guest"
+        _print(console, line)
+    if table.n_shared_ids:
+        line = (
+            f"{table.n_shared_ids:,} rows of {table.table} share an event_id with another shopper, item, type or "
+            "value; all are kept"
+        )
+        _print(console, line)
+
+
+def _print_not_taken(console: Console, table: TableReport, quarantine: Path) -> None:
+    if table.n_left_out:
+        _print(console, f"left out of {table.table}: {_listed(table.left_out)}")
+    if table.n_bad:
+        folder = quarantine / table.table
+        _print(console, f"rejected rows of {table.table}: {_listed(table.reasons)}; written to {folder}")
+        _print(console, f"  for example {table.example}")
+    if table.n_erased:
+        _print(console, f"skipped rows of {table.table} from erased shoppers: {table.n_erased:,}")
 
 
 def print_preview(files: Sequence[FilePreview], command: str) -> None:

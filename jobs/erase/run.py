@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from features.live.database import LiveDatabase, open_live_database
 from features.live.erasure_queue import ErasureQueue, erase_rows
+from features.live.user_merges import UserMerges
 from features.store.erasure import WithoutShopper
 from features.store.rewrite import rewrite_releases
 from features.store.store import Store
@@ -26,6 +27,7 @@ from features.workspace.erased_users import add_erased
 from features.workspace.erasure_receipt import VERSION, Place, Receipt, Searched, total, write_receipt
 from features.workspace.hidden_reviews import hidden_ids, show_reviews
 from features.workspace.lease import Lease, hold_lease
+from features.workspace.merged_users import MergedUsers, forget_merged_user, read_merged_users
 from features.workspace.user_ids import stored_ids
 from jobs.embedding.embed import forget_vectors
 from jobs.erase.leak_search import Needles, holds_shopper, needles_of, search
@@ -107,7 +109,7 @@ def erase(
     """
     if not user_id:
         raise ErasureError("user id must not be empty")
-    *others, stored = stored_ids(workspace, user_id)
+    *others, stored = _ids_of(workspace, settings, user_id)
     for other in others:
         _erase(workspace, settings, Plan(other, "", None, 0), now, progress)
     return _erase(workspace, settings, Plan(stored, "", None, 0), now, progress)
@@ -131,10 +133,23 @@ def erase_queued(
     ]
     known = {plan.user_id for plan in plans}
     for request in waiting:  # an address that was queued before the first one was hashed, or in other letters
-        others = [user_id for user_id in stored_ids(workspace, request.user_id) if user_id not in known]
+        others = [user_id for user_id in _ids_of(workspace, settings, request.user_id) if user_id not in known]
         plans += [Plan(user_id, request.request_id, request.requested_at, 0) for user_id in others]
         known.update(others)
     return [_erase(workspace, settings, plan, now, progress) for plan in plans]
+
+
+def _ids_of(workspace: Workspace, settings: Settings, user_id: str) -> list[str]:
+    """Every id under which the shopper's data is stored or may come, the one that the workspace uses last: those of
+    `stored_ids`, and of each those that were joined with it."""
+    database = open_live_database(workspace, settings.serve.events_url)
+    try:
+        into = UserMerges(database).all()
+    finally:
+        database.close()
+    merged = MergedUsers({**read_merged_users(workspace.lake).into, **into})
+    ids = [each for stored in stored_ids(workspace, user_id) for each in merged.group(stored)]
+    return list(dict.fromkeys(reversed(ids)))[::-1]
 
 
 def _erase(
@@ -204,6 +219,8 @@ def _quarantine(erasure: _Erasure) -> None:
 
 def _lake(erasure: _Erasure) -> None:
     removed, written = erase_from_lake(erasure.workspace, erasure.plan.user_id, erasure.plan.review_ids)
+    n_joined = forget_merged_user(erasure.workspace.lake, erasure.plan.user_id)
+    removed |= {"joined ids": n_joined} if n_joined else {}
     erasure.note("lake", removed, written)
 
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import polars as pl
 
+from features.workspace.merged_users import read_merged_users
 from jobs.lake.aliases import AliasMap, scan_by_item
 from jobs.lake.lake import Lake
 from recsys.errors import DataError
@@ -58,8 +59,11 @@ def read_shop(lake: Lake, as_of: datetime, robot_events_per_day: int = 0) -> Sho
     events and reviews mention are. Raises DataError where nothing happened before `as_of`.
     """
     before = pl.col("timestamp") < as_of
-    aliases = AliasMap.read(lake)
-    events, reviews = (scan_by_item(lake, table, aliases=aliases).filter(before) for table in ("events", "reviews"))
+    aliases, shopper = AliasMap.read(lake), read_merged_users(lake.root).resolve(pl.col("user_id"))
+    events, reviews = (
+        scan_by_item(lake, table, aliases=aliases).filter(before).with_columns(shopper)
+        for table in ("events", "reviews")
+    )
     columns = ("user_id", "item_id", "event_type", "timestamp", "value")
     is_impression = pl.col("event_type") == "impression"
     with_item = events.filter(pl.col("item_id").is_not_null() & ~is_impression)

@@ -19,11 +19,13 @@ from features.encoder.reading import READING, reading_of
 from features.live.database import open_live_database
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
+from features.live.user_merges import UserMerges
 from features.store.manifest import BEGINNING, new_release_id
 from features.text.documents import browsing_texts, item_texts, review_texts
 from features.text.quotes import review_quotes
 from features.workspace.atomic_files import copy_files
 from features.workspace.hidden_reviews import hidden_ids
+from features.workspace.merged_users import add_merged_users
 from jobs.embedding.embed import embed_texts, numbered_texts
 from jobs.embedding.review_sentiment import review_sentiment
 from jobs.ingest.event_log import ingest_log
@@ -78,6 +80,7 @@ def ingest(run: NightlyRun, draft: StepOutputWriter) -> Counts:
     if database.exists:
         try:
             taken = ingest_log(run.workspace, EventLog(database), settings, run.now)
+            add_merged_users(run.workspace.lake, UserMerges(database).all())
             n_changed, item_version = ingest_items(run.workspace, ItemChanges(database), settings, run.now)
             n_given_up = give_up(run.workspace, database, run.settings, run.now)
         finally:

@@ -16,7 +16,14 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ValueError(f"{origin!r} is no origin; write scheme, host and port only, such as https://shop.example")
-    return origins
+    return tuple(_as_sent(origin) for origin in origins)
+
+
+def _as_sent(origin: str) -> str:
+    """As browsers send it: in lower case, and without the port that the scheme has anyway."""
+    origin = origin.lower()
+    port = ":443" if origin.startswith("https") else ":80"
+    return origin.removesuffix(port)
 
 
 class ServeSettings(Section):

@@ -23,6 +23,7 @@ from .answers import (
     ItemMap,
     ItemResponse,
     ItemsResponse,
+    MergeResponse,
     ReleaseResponse,
     Shoppers,
     SlateResponse,
@@ -134,6 +135,11 @@ class Client:
     def erase_user(self, user_id: str) -> ErasureResponse:
         """Stop using a shopper's data now, and erase it with the next nightly run. Needs the scope `admin`."""
         return self._bulk(ErasureResponse, "DELETE", f"/v1/users/{quote(user_id, safe='')}", None)
+
+    def merge_users(self, user_id: str, user_ids: Sequence[str]) -> MergeResponse:
+        """What was done under `user_ids`, such as that of the cookie before a login, belongs to this shopper from now
+        on. Needs the scope `write`."""
+        return self._bulk(MergeResponse, "POST", f"/v1/users/{quote(user_id, safe='')}:merge", {"user_ids": user_ids})
 
     def explain(self, recommendation_id: str) -> ExplainResponse:
         """Why a list had these items."""

@@ -37,9 +37,11 @@ COUNTS_VARIABLE: Final = "RAY_SERVE_HAPROXY_METRICS_PORT"
 FRONTEND: Final = "http_frontend"
 """The label under which HAProxy counts the requests that it refused; the name is Ray's."""
 
-EXEMPT_METHODS: Final = ("PUT", "DELETE")
+EXEMPT_METHODS: Final = ("PUT", "DELETE", "OPTIONS", "HEAD")
 EXEMPT_PATH: Final = "/v1/events"
-"""Requests below /v1/ that are never shed: events and item changes, which wait for the disk and not for a processor."""
+EXEMPT_VERB: Final = ":merge"
+"""Requests below /v1/ that are never shed: events, item changes and joined ids, which wait for the disk and not for a
+processor, and a browser's preflights."""
 
 BACKEND: Final = re.compile(r"^    use_backend (\S+) if .*$", re.MULTILINE)
 """The line of Ray's configuration before which the rules are inserted: the last place to refuse a request."""
@@ -55,11 +57,13 @@ RULES: Final = """\
     acl recsys_list path_beg /v1/
     acl recsys_exempt method {methods}
     acl recsys_exempt path {path}
+    acl recsys_exempt path_end {verb}
     acl recsys_valid_id req.hdr(x-request-id) -m reg ^{sane}$
     http-request set-var(txn.recsys_id) req.hdr(x-request-id) if recsys_valid_id
     http-request set-var(txn.recsys_id) uuid if !recsys_valid_id
     http-error status 408 content-type application/problem+json hdr x-request-id %[var(txn.recsys_id)] \
 lf-string '{late}'
+{errors}
     # A slowly sent body does not count as a list in progress.
     http-request wait-for-body time {body_timeout} if recsys_list !recsys_exempt
     http-request set-var(txn.recsys_limit) int({limit})
@@ -80,6 +84,16 @@ BUSY: Final = "server busy: concurrency limit reached; retry after Retry-After s
 
 LATE: Final = f"request body not received within {BODY_TIMEOUT_S} s"
 """Detail of the 408 answer."""
+
+SERVICE_UNAVAILABLE: Final = 503
+ERRORS: Final = {
+    500: ("internal-error", "internal error of the proxy"),
+    502: ("bad-gateway", "the service gave no valid response; send the request again"),
+    503: ("service-unavailable", "no replica of the service is up yet; retry after Retry-After seconds"),
+    504: ("gateway-timeout", "the service did not respond in time"),
+}
+"""What HAProxy answers by itself, apart from 408 and 429: kind and detail, as problem details. A request that is not
+HTTP gets HAProxy's own 400, whatever `http-error` and `errorfile` say (2.8)."""
 
 TABLES: Final = """
 backend recsys_lists
@@ -103,6 +117,7 @@ def with_load_shedding(configuration: str, max_lists: int) -> str | None:
     rules = RULES.format(
         methods=" ".join(EXEMPT_METHODS),
         path=EXEMPT_PATH,
+        verb=EXEMPT_VERB,
         backend=backend[1],
         limit=max_lists,
         overload_limit=max(1, round(max_lists * OVERLOAD_SHARE)),
@@ -111,8 +126,16 @@ def with_load_shedding(configuration: str, max_lists: int) -> str | None:
         sane=SANE.pattern.decode(),
         busy=_problem(429, "overloaded", BUSY),
         late=_problem(408, "request-timeout", LATE),
+        errors="\n".join(_error_line(status, *texts) for status, texts in ERRORS.items()),
     )
     return configuration[: backend.start()] + rules + configuration[backend.start() :] + TABLES
+
+
+def _error_line(status: int, kind: str, detail: str) -> str:
+    """What HAProxy answers by itself. A request that it cannot read has no id yet."""
+    body = _problem(status, kind, detail).replace("%[var(txn.recsys_id)]", "%[uuid]")
+    retry = " hdr Retry-After 1" if status == SERVICE_UNAVAILABLE else ""
+    return f"    http-error status {status} content-type application/problem+json{retry} lf-string '{body}'"
 
 
 def _problem(status: int, kind: str, detail: str) -> str:

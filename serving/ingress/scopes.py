@@ -48,17 +48,20 @@ class Routes:
         self._exact = {route.template: route for route in routes if "{" not in route.template}
         self._patterns = [(_pattern(route.template), route) for route in routes if "{" in route.template]
 
-    def find(self, path: str) -> Route | None:
-        """The route that answers `path`, None where none does."""
+    def find(self, path: str, method: str = "GET") -> Route | None:
+        """The route that answers `path`, one that declares a scope for the method before others; None where none
+        does."""
         route = self._exact.get(path)
         if route is not None:
             return route
-        return next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)
+        matching = [route for pattern, route in self._patterns if pattern.fullmatch(path)]
+        return next((route for route in matching if method in route.scopes), matching[0] if matching else None)
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    """A parameter at the end may hold slashes, as ids of some shops do; any other is one segment of the path."""
-    at_end = re.sub(r"\\\{\w+\\\}$", ".+", re.escape(template))
+    """A parameter at the end, or before a verb such as `:merge`, may hold slashes, as ids of some shops do; any other
+    is one segment of the path."""
+    at_end = re.sub(r"\\\{\w+\\\}(:\w+)?$", r".+\1", re.escape(template))
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", at_end))
 
 

@@ -114,8 +114,9 @@ class ListService:
     def _plan(self, request: ListRequest) -> ListPlan:
         """The shopper's arm and release, and the request with its presets."""
         now = datetime.now(UTC)
-        if request.user_id and "@" in request.user_id:
-            request = self._with_stored_id(request, request.user_id)
+        if request.user_id and (known_as := self._stored_user_id(request.user_id)) != request.user_id:
+            was_erased = request.user_id in self._erased_users
+            request = request.model_copy(update={"user_id": None if was_erased else known_as})
         if request.user_id in self._erased_users:
             request = request.model_copy(update={"user_id": None})
         assignment, active = self._arm(assigned(self._settings.experiments, request.user_id))
@@ -123,11 +124,6 @@ class ListService:
         check_count(request.count, self._settings.recommend.max_count)
         # Before the session is completed from the log, whose events have the catalogue's ids.
         return ListPlan(by_item_id(request, active.release), now, active, assignment)
-
-    def _with_stored_id(self, request: ListRequest, user_id: str) -> ListRequest:
-        """The request of a shopper who is known by an e-mail address."""
-        known = None if user_id in self._erased_users else self._stored_user_id(user_id)
-        return request.model_copy(update={"user_id": known})
 
     def _arm(self, assignment: Assignment | None) -> tuple[Assignment | None, ActiveRelease]:
         """The assignment and the release of its arm.

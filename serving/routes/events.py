@@ -86,9 +86,10 @@ def _shared(event_id: str, stored_id: str) -> str:
 
 def _with_stored_id(event: ShopEvent | Refused, services: Services) -> ShopEvent | Refused:
     """The event under the id by which its shopper is stored; of an erased shopper as it is."""
-    if isinstance(event, Refused) or "@" not in event.shopper or event.shopper in services.erased_users:
+    if isinstance(event, Refused) or event.shopper in services.erased_users:
         return event
-    return event.model_copy(update={"user_id": services.user_ids.stored(event.shopper)})
+    known_as = services.user_ids.stored(event.shopper)
+    return event if known_as == event.shopper else event.model_copy(update={"user_id": known_as})
 
 
 def _checked(event: ShopEvent | Refused, latest: datetime, erased_users: Container[object]) -> ShopEvent | Refused:

@@ -18,6 +18,7 @@ from features.live.database import LiveDatabase
 from features.live.erasure_queue import ErasureQueue
 from features.live.event_log import EventLog
 from features.live.item_changes import ItemChanges
+from features.live.user_merges import UserMerges
 from recsys.config import Settings
 from serving.lists.recorder import AnswerRecorder
 from serving.lists.service import ListService
@@ -42,6 +43,7 @@ class DatabaseServices:
     answers: AnswerLog
     event_writer: EventWriter
     erasure_queue: ErasureQueue
+    user_merges: UserMerges
     item_changes: ItemChanges
     experiments: ExperimentReports
 
@@ -53,6 +55,7 @@ class DatabaseServices:
             answers=AnswerLog(database),
             event_writer=EventWriter(EventLog(database)),
             erasure_queue=ErasureQueue(database),
+            user_merges=UserMerges(database),
             item_changes=ItemChanges(database),
             experiments=ExperimentReports(settings.experiments, database, state.lake),
         )

@@ -40,7 +40,7 @@ class TelemetryMiddleware:
         start_s = perf_counter()
         request_id = request_id_of(next((value for name, value in scope["headers"] if name == HEADER), None))
         REQUEST_ID.set(request_id)
-        route = self._routes.find(scope["path"])
+        route = self._routes.find(scope["path"], scope["method"])
         scope[ROUTE] = route
         status = 500
 

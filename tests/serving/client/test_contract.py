@@ -28,6 +28,7 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "categories": lambda client: client.categories(),
     "shoppers": lambda client: client.shoppers(),
     "erase_user": lambda client: client.erase_user("{user_id}"),
+    "merge_users": lambda client: client.merge_users("{user_id}", ["cookie"]),
     "explain": lambda client: client.explain("{recommendation_id}"),
     "experiments": lambda client: client.experiments(),
     "inspect_find": lambda client: client.inspect_find("rug"),

@@ -30,8 +30,11 @@ def connect(live: ActiveRelease, live_database: LiveDatabase) -> Connect:
 
 
 def preflight(client: TestClient, origin: str = ORIGIN, path: str = "/v1/recommend") -> dict[str, str]:
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type,x-api-key"}
-    response = client.options(path, headers={"origin": origin, **asked})
+    preflight_headers = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type,x-api-key",
+    }
+    response = client.options(path, headers={"origin": origin, **preflight_headers})
     return {"status": str(response.status_code), **response.headers}
 
 
@@ -107,3 +110,11 @@ def test_another_type_is_refused_with_the_remedy(connect: Connect, path: str, ki
 
 def test_a_body_without_a_type_is_read_as_json(connect: Connect) -> None:
     assert connect().post("/v1/recommend", content='{"user_id": "ann"}').status_code == 200
+
+
+def test_an_origin_is_compared_as_browsers_send_it() -> None:
+    origins = ("https://Shop.example", "https://shop.example:443", "http://localhost:80", "http://localhost:3000")
+    assert ServeSettings(cors_origins=origins).cors_origins == (
+        *("https://shop.example", "https://shop.example"),
+        *("http://localhost", "http://localhost:3000"),
+    )

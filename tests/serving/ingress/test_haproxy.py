@@ -32,6 +32,7 @@ from serving.ingress.haproxy import (
     COUNTS_VARIABLE,
     EXEMPT_METHODS,
     EXEMPT_PATH,
+    EXEMPT_VERB,
     LISTS_VARIABLE,
     real_haproxy,
     with_load_shedding,
@@ -240,7 +241,7 @@ def test_every_route_that_is_no_list_is_exempt(live: ActiveRelease, live_databas
         if path.startswith("/v1/") and method != "get" and operation["security"][0]["bearer"] != [Scope.READ]
     ]
     assert ("POST", EXEMPT_PATH) in stores
-    assert all(method in EXEMPT_METHODS or path == EXEMPT_PATH for method, path in stores)
+    assert all(method in EXEMPT_METHODS or path == EXEMPT_PATH or path.endswith(EXEMPT_VERB) for method, path in stores)
 
 
 def test_refusals_are_counted_among_the_answers(
@@ -299,3 +300,23 @@ def test_a_configuration_that_haproxy_refuses_is_left_as_it_was(
     assert done.returncode
     assert "load shedding off" in done.stderr
     assert path.read_text() == broken
+
+
+def raw(port: int, request: bytes) -> tuple[str, dict[str, Any]]:
+    """The head and the body of the answer to these bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(65_536):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.decode().lower(), json.loads(body)
+
+
+def test_without_a_replica_the_answer_is_a_problem_with_retry_after(ports: dict[str, int], service: Service) -> None:
+    service.shutdown()
+    service.server_close()
+    head, problem = raw(ports["port"], b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert "http/1.1 503" in head
+    assert "retry-after: 1" in head
+    assert Problem.model_validate(problem).detail.startswith("no replica of the service is up")
