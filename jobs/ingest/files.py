@@ -44,12 +44,22 @@ from jobs.lake.staging import Staging
 from jobs.lake.writer_lease import hold_lake
 from recsys.config import IngestSettings
 from recsys.errors import DataError
+from recsys.values.event_types import KNOWN
 from recsys.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the task's name, the rows done so far, and the total of rows where it is known."""
+
+HINTS: Final = {
+    "event_type|dtype": (
+        f"event types are {KNOWN}, and words for them such as add_to_cart; say what another word means with --value "
+        "events.event_type:WORD=TYPE, or leave its rows out with --value events.event_type:WORD="
+    ),
+    "timestamp|dtype": "times are ISO 8601, RFC 2822, seconds, ms or µs since 1970, or dates such as 21.12.2023",
+}
+"""Rule -> what to do about rows that break it."""
 
 EXAMPLE_CHARS: Final = 200
 MAX_REASONS: Final = 3
@@ -240,10 +250,11 @@ class _Run:
         share = count.n_bad / n_for_us if n_for_us else 0.0
         if share > self.settings.max_bad_share:
             reasons = ", ".join(f"{rule} {n}" for rule, n in count.reasons.most_common(MAX_REASONS))
+            hints = "".join(f"; {hint}" for rule, hint in HINTS.items() if count.reasons[rule])
             raise DataError(
                 f"{table}: {count.n_bad} of {n_for_us} rows are bad ({share:.1%}; ingest.max_bad_share allows "
-                f"{self.settings.max_bad_share:.1%}): {reasons}; {count.example}; nothing was ingested; the bad rows "
-                f"are in {self.workspace.quarantine / table}"
+                f"{self.settings.max_bad_share:.1%}): {reasons}; {count.example}{hints}; nothing was ingested; the bad "
+                f"rows are in {self.workspace.quarantine / table}"
             )
 
 
