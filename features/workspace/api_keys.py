@@ -30,6 +30,8 @@ class Scope(StrEnum):
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
+    BROWSER = "browser"
+    """For pages, whose source shows the key: see `serving/ingress/browser_keys.py`."""
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

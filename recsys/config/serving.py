@@ -44,6 +44,17 @@ class ServeSettings(Section):
             "Empty: none."
         ),
     )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        description=(
+            "Number of the shop's own proxies in front, each of which adds an address to X-Forwarded-For. 0: callers "
+            "connect directly, and the header is ignored."
+        ),
+    )
+    browser_requests_per_s: float = Field(
+        5.0, gt=0, description="Rate limit of each address that calls with a key of the scope browser."
+    )
     max_concurrent_lists: int = Field(
         16,
         ge=1,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.workspace.api_keys import ApiKey, digest
 from features.workspace.api_keys import Scope as KeyScope
 from recsys import config
+from serving.ingress.browser_keys import FROM_BROWSER, address_of, is_browser_key
 from serving.ingress.haproxy import BUSY
 from serving.ingress.problems import problem_response
 from serving.ingress.rate_limit import RateLimiter
@@ -41,6 +43,7 @@ class AccessControl:
     def __init__(self, app: ASGIApp, keys: Callable[[], Keys], settings: config.ServeSettings) -> None:
         self.app = app
         self._keys = keys
+        self._settings = settings
         self._limiter = RateLimiter(settings)
         self._max_lists = settings.max_concurrent_lists
         self._n_lists = 0
@@ -60,7 +63,7 @@ class AccessControl:
         if not keys.are_required or not _is_guarded(scope["path"], route):
             await self._forward(route, scope, receive, send)
             return
-        key = keys.valid(digest(_credential(headers)), datetime.now(UTC))
+        key = keys.valid(digest(_credential(headers)), datetime.now(UTC)) or self._of_page(scope, keys)
         if key is None:
             await _unauthorized()(scope, receive, send)
             return
@@ -69,12 +72,20 @@ class AccessControl:
             await refusal(scope, receive, send)
             return
         scope[KEY_NAME] = key.name
+        scope[FROM_BROWSER] = route is not None and route.scopes.get(scope["method"]) not in key.scopes
         await self._forward_limited(key, route, scope, receive, send)
+
+    def _of_page(self, scope: Scope, keys: Keys) -> ApiKey | None:
+        """The browser key in the query, as `navigator.sendBeacon` can send no header; no other key belongs there."""
+        (secret,) = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[:1]
+        key = keys.valid(digest(secret.encode()), datetime.now(UTC)) if secret else None
+        return key if key is not None and is_browser_key(key) else None
 
     async def _forward_limited(
         self, key: ApiKey, route: Route | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        wait_s = self._limiter.admit(key, time.monotonic())
+        address = address_of(scope, self._settings) if is_browser_key(key) else ""
+        wait_s = self._limiter.admit(key, time.monotonic(), address)
         if wait_s > 0:
             await _too_many(key, wait_s)(scope, receive, send)
             return
@@ -108,6 +119,8 @@ def _refusal(key: ApiKey, method: str, path: str, route: Route | None) -> Respon
     if route is None:
         return problem_response(HTTPStatus.NOT_FOUND, "not-found", f"{method} {path}: no such route; see /docs")
     scope = route.scopes.get(method)
+    if KeyScope.BROWSER in key.scopes and method in route.for_browsers:
+        return None
     if scope is not None and scope not in key.scopes:
         return problem_response(
             HTTPStatus.FORBIDDEN,

@@ -53,7 +53,11 @@ lists would only slow each other down."""
 OVERLOAD_SHARE: Final = 1 / 5
 """Enough concurrent lists to keep a replica busy."""
 
+SOURCE_HEADER: Final = "x-recsys-source"
+"""The address of the caller as HAProxy sees it; what a caller writes there is replaced."""
+
 RULES: Final = """\
+    http-request set-header x-recsys-source %[src]
     acl recsys_list path_beg /v1/
     acl recsys_exempt method {methods}
     acl recsys_exempt path {path}

@@ -28,17 +28,19 @@ HEADERS: Final[dict[str, Any]] = {
 METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 
 
-def needs(scope: Scope) -> dict[str, Any]:
-    """The `openapi_extra` of a route that only keys with this scope may call."""
-    return {"security": [{name: [scope.value]} for name in HEADERS]}
+def needs(scope: Scope, *others: Scope) -> dict[str, Any]:
+    """The `openapi_extra` of a route that only keys with this scope, or one of the others, may call."""
+    return {"security": [{name: [scope.value, *(other.value for other in others)]} for name in HEADERS]}
 
 
 @dataclass(frozen=True)
 class Route:
-    """A declared path of the service, and the scope that each of its methods needs, if any."""
+    """A declared path of the service, and the scope that each of its methods needs, if any. for_browsers: the methods
+    that keys of the scope browser may call, too."""
 
     template: str
     scopes: Mapping[str, Scope]
+    for_browsers: frozenset[str] = frozenset()
 
 
 class Routes:
@@ -80,15 +82,17 @@ def guard_routes(app: FastAPI) -> Routes:
     }
     routes = []
     for template, operations in description["paths"].items():
-        scopes = {}
+        scopes, for_browsers = {}, set()
         for method in METHODS & operations.keys():
             declared = operations[method].get("security")
             if declared:
-                scopes[method.upper()] = Scope(declared[0]["bearer"][0])
+                first, *others = declared[0]["bearer"]
+                scopes[method.upper()] = Scope(first)
+                for_browsers |= {method.upper()} if Scope.BROWSER in others else set()
                 operations[method]["responses"] |= refusals
             elif template.startswith(GUARDED):
                 raise ValueError(f"{method.upper()} {template}: no scope; declare it with openapi_extra=needs(…)")
-        routes.append(Route(template, scopes))
+        routes.append(Route(template, scopes, frozenset(for_browsers)))
     return Routes(routes)
 
 

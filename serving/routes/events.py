@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
 from features.live.event_log import LoggedEvent
 from features.workspace.api_keys import Scope
 from recsys.errors import StoreError
 from recsys.values.refunds import refunded
+from serving.ingress.browser_keys import VISITOR_RULE, may_name
 from serving.ingress.problems import FieldProblem, ProblemError
 from serving.ingress.scopes import needs
 from serving.lists.ids import new_id
@@ -37,7 +38,7 @@ event_routes = APIRouter(prefix="/v1", tags=["events"])
     "/events",
     status_code=HTTPStatus.ACCEPTED,
     summary="Report shoppers' events",
-    openapi_extra=needs(Scope.WRITE),
+    openapi_extra=needs(Scope.WRITE, Scope.BROWSER),
     description='One event, or `{"events": [...]}` with up to 1,000. The response is sent when the events are stored: '
     "the shopper's next list reads them, and the next nightly run trains on them. An event that is already stored "
     "under its `event_id` changes nothing, so a request without a response may be sent again; lines of an order under "
@@ -49,11 +50,14 @@ event_routes = APIRouter(prefix="/v1", tags=["events"])
     },
 )
 async def events(
-    batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)], services: AppServices, database: AppDatabase
+    batch: Annotated[EventBatch, Body(openapi_examples=EVENT_EXAMPLES)],
+    services: AppServices,
+    database: AppDatabase,
+    http_request: Request,
 ) -> EventsResponse:
     now = datetime.now(UTC)
     latest = now + timedelta(hours=services.settings.ingest.future_slack_hours)
-    named = [_with_stored_id(event, services) for event in batch.events]
+    named = [_with_stored_id(_allowed(event, http_request), services) for event in batch.events]
     valid, errors = split_entries([_checked(event, latest, services.erased_users) for event in named], "events")
     active = services.active()
     item_id_of = active.release.item_id_of if active and active.release.aliases else None
@@ -82,6 +86,13 @@ def _shared(event_id: str, stored_id: str) -> str:
         f"{event_id} is the id of an event of another shopper, item, type or value; this one is stored as {stored_id}; "
         "give each event an id of its own"
     )
+
+
+def _allowed(event: ShopEvent | Refused, http_request: Request) -> ShopEvent | Refused:
+    """The event, refused where the key that a page shows may not name its shopper."""
+    if isinstance(event, Refused) or may_name(http_request.scope, event.user_id):
+        return event
+    return Refused((FieldProblem(field="user_id", message=VISITOR_RULE),))
 
 
 def _with_stored_id(event: ShopEvent | Refused, services: Services) -> ShopEvent | Refused:

@@ -48,7 +48,7 @@ nonpersonal_routes = APIRouter(prefix="/v1", tags=["recommendations"])
     summary="Popular items",
     responses={key: value for key, value in LIST_RESPONSES.items() if key not in (400, 413)},
     response_model_exclude_unset=True,
-    openapi_extra=needs(Scope.READ),
+    openapi_extra=needs(Scope.READ, Scope.BROWSER),
 )
 async def what_sells(
     services: AppServices,
@@ -78,7 +78,7 @@ async def what_sells(
     summary="Items bought together with an item or basket",
     responses={**LIST_RESPONSES, **documented(HTTPStatus.NOT_FOUND)},
     response_model_exclude_unset=True,
-    openapi_extra=needs(Scope.READ),
+    openapi_extra=needs(Scope.READ, Scope.BROWSER),
 )
 async def bought_with(
     request: Annotated[ComplementsRequest, Body(openapi_examples=COMPLEMENTS_EXAMPLES)], services: AppServices

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
+from serving.ingress.browser_keys import check_visitor
 from serving.ingress.problems import documented
 from serving.ingress.scopes import needs
 from serving.lists.aliases import item_ids_of
@@ -38,11 +39,12 @@ recommend_routes = APIRouter(prefix="/v1", tags=["recommendations"])
     summary="Recommendations for a shopper",
     response_model=SlateResponse,
     responses=LIST_RESPONSES,
-    openapi_extra=needs(Scope.READ),
+    openapi_extra=needs(Scope.READ, Scope.BROWSER),
 )
 async def recommended(
     request: Annotated[ListRequest, Body(openapi_examples=RECOMMEND_EXAMPLES)], http_request: Request
 ) -> Response:
+    check_visitor(http_request.scope, request.user_id)
     return json_response(await services_of(http_request).lists.serve(request))
 
 
@@ -51,7 +53,7 @@ async def recommended(
     summary="Items similar to an item",
     response_model_exclude_unset=True,
     responses={**LIST_RESPONSES, **documented(HTTPStatus.NOT_FOUND)},
-    openapi_extra=needs(Scope.READ),
+    openapi_extra=needs(Scope.READ, Scope.BROWSER),
 )
 async def similar(
     request: Annotated[SimilarRequest, Body(openapi_examples=SIMILAR_EXAMPLES)], services: AppServices

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from features.workspace.api_keys import Scope
+from serving.ingress.browser_keys import check_visitor
 from serving.ingress.scopes import needs
 from serving.lists.response import json_response
 from serving.routes.responses import LIST_RESPONSES
@@ -36,9 +37,10 @@ search_routes = APIRouter(prefix="/v1", tags=["recommendations"])
     summary="Search results for a shopper",
     response_model=SlateResponse,
     responses=LIST_RESPONSES,
-    openapi_extra=needs(Scope.READ),
+    openapi_extra=needs(Scope.READ, Scope.BROWSER),
 )
 async def search(
     request: Annotated[SearchRequest, Body(openapi_examples=SEARCH_EXAMPLES)], http_request: Request
 ) -> Response:
+    check_visitor(http_request.scope, request.user_id)
     return json_response(await services_of(http_request).lists.serve(request))

@@ -195,7 +195,7 @@ def test_the_description_shows_both_forms_and_every_answer(shop: TestClient) -> 
     described = shop.get("/openapi.json").json()
     route = described["paths"]["/v1/events"]["post"]
     assert set(route["requestBody"]["content"]["application/json"]["examples"]) == set(EVENT_EXAMPLES)
-    assert {"202", "400", "401", "403", "413", "422", "429", "503"} == set(route["responses"])
+    assert {"202", "400", "401", "403", "413", "415", "422", "429", "503"} == set(route["responses"])
     batch, event = described["components"]["schemas"]["EventBatch"]["anyOf"]
     assert event == batch["properties"]["events"]["items"] == {"$ref": "#/components/schemas/ShopEvent"}
     assert batch["properties"]["events"]["maxItems"] == MAX_EVENTS

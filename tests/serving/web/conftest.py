@@ -18,7 +18,7 @@ from features.encoder.encoder import load_encoder
 from features.live.database import open_live_database
 from features.live.item_changes import ItemChange, ItemChanges
 from features.store.release import load_release
-from recsys.config import Settings
+from recsys.config import ServeSettings, Settings
 from recsys.workspace import Workspace
 from serving.api import create_app
 from serving.live.catalogue import LiveCatalogue
@@ -72,7 +72,8 @@ class Shop:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        app = create_app(Settings(), ServiceState(lambda: self._catalogue.live, self._database, keys=lambda: self.keys))
+        settings = Settings(serve=ServeSettings(cors_origins=("*",)))
+        app = create_app(settings, ServiceState(lambda: self._catalogue.live, self._database, keys=lambda: self.keys))
         ready = threading.Event()
 
         class ReadyServer(uvicorn.Server):
