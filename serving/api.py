@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from recsys.config import Settings
 from serving.ingress.access import AccessControl
-from serving.ingress.callers import CallerForms, cors_options
+from serving.ingress.callers import CallerForms, WithoutRootPath, WithRootPath, cors_options
 from serving.ingress.problems import DefectsAsProblems, answer_problems
 from serving.ingress.scopes import guard_routes
 from serving.routes.batch import batch_routes
@@ -77,16 +77,29 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def create_app(settings: Settings, state: ServiceState) -> FastAPI:
     """The service. Without a live database it has no routes for events, items, erasures, explanations and
     experiments."""
-    app = FastAPI(title="recsys", version="1", description=DESCRIPTION, telemetry=NO_TELEMETRY, lifespan=lifespan)
+    app = FastAPI(
+        title="recsys",
+        version="1",
+        description=DESCRIPTION,
+        telemetry=NO_TELEMETRY,
+        lifespan=lifespan,
+        docs_url=None,  # ours is in `serving/routes/pages.py`
+        redoc_url=None,
+    )
     app.state.services = Services.of(settings, state)
     answer_problems(app)
     for routes in (*ROUTES, *(DATABASE_ROUTES if state.database is not None else ())):
         app.include_router(routes)
     guarded = guard_routes(app)
+    root_path = settings.serve.root_path
+    if root_path:  # innermost
+        app.add_middleware(WithRootPath, root_path=root_path)
     app.add_middleware(DefectsAsProblems)
     app.add_middleware(AccessControl, keys=state.keys, settings=settings.serve)
     app.add_middleware(CallerForms)
     app.add_middleware(TelemetryMiddleware, routes=guarded, access_log=state.access_log, echo=state.echo_request_id)
     if settings.serve.cors_origins:  # outermost, so that preflights need no key and errors have the headers, too
         app.add_middleware(CORSMiddleware, **cors_options(settings.serve))
+    if root_path:
+        app.add_middleware(WithoutRootPath, root_path=root_path)
     return app

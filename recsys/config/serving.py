@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from recsys.config.section import Section
 
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 
 
@@ -24,6 +25,12 @@ def _as_sent(origin: str) -> str:
     origin = origin.lower()
     port = ":443" if origin.startswith("https") else ":80"
     return origin.removesuffix(port)
+
+
+def _root_path(path: str) -> str:
+    if path and not _PATH.fullmatch(path):
+        raise ValueError(f"{path!r} is no root path; begin it with a slash and end it without one, such as /recommend")
+    return path
 
 
 class ServeSettings(Section):
@@ -54,6 +61,13 @@ class ServeSettings(Section):
     )
     browser_requests_per_s: float = Field(
         5.0, gt=0, description="Rate limit of each address that calls with a key of the scope browser."
+    )
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        "",
+        description=(
+            "Path below which a proxy in front serves the service, such as /recommend; whether the proxy strips it or "
+            "not. Empty: none."
+        ),
     )
     max_concurrent_lists: int = Field(
         16,

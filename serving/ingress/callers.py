@@ -69,6 +69,33 @@ class CallerForms:
             )
 
 
+class WithoutRootPath:
+    """ASGI middleware: the path as the other middlewares know it, whether or not the proxy in front has stripped its
+    own."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self._root_path}/"):
+            scope = {**scope, "path": scope["path"][len(self._root_path) :] or "/"}
+        await self.app(scope, receive, send)
+
+
+class WithRootPath:
+    """ASGI middleware: the path as callers see it, for redirects and the API's description."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": self._root_path + scope["path"], "root_path": self._root_path}
+        await self.app(scope, receive, send)
+
+
 def _without_body(send: Send) -> Send:
     async def send_head(message: Message) -> None:
         if message["type"] == "http.response.body":

@@ -1,4 +1,4 @@
-"""The pages `/demo`, `/ops` and `/inspect` and the files that they load, sent from memory.
+"""The pages `/demo`, `/ops`, `/inspect` and `/docs` and the files that they load, sent from memory.
 
 Anyone may load the pages, as they hold no data of the shop. They read data through the API, with a key where one is
 needed. Their headers keep them to this host.
@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -43,6 +44,18 @@ async def ops(request: Request, services: AppServices) -> Response:
 @page_routes.api_route("/inspect", methods=["GET", "HEAD"])
 async def inspect(request: Request, services: AppServices) -> Response:
     return _file_response(request, services.web_files["inspect.html"])
+
+
+@page_routes.api_route("/docs", methods=["GET", "HEAD"])
+async def docs() -> Response:
+    """The API's description; its scripts come from this service, so that it works offline."""
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="recsys",
+        swagger_js_url="web/docs/swagger-ui-bundle.js",
+        swagger_css_url="web/docs/swagger-ui.css",
+        swagger_favicon_url="web/icon.svg",
+    )
 
 
 @page_routes.api_route("/web/{name:path}", methods=["GET", "HEAD"])

@@ -12,6 +12,8 @@ from typing import Final
 FOLDER: Final = "web"
 POINT_MAP: Final = "js/point_map.js"
 MAP_SOURCE: Final = "explore/web/point_map.js"
+SWAGGER: Final = ("swagger-ui-bundle.js", "swagger-ui.css")
+"""Files of Swagger UI, of which fastapi-swagger brings a copy; below `docs/`."""
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -31,8 +33,14 @@ class WebFile:
 
 
 def web_files() -> dict[str, WebFile]:
-    """The files of `serving/web/` by their path below `/web/`, and the map's module, which notebooks use, too."""
-    return dict(_read(files("serving") / FOLDER, PurePosixPath())) | {POINT_MAP: _file(files("features") / MAP_SOURCE)}
+    """The files of `serving/web/` by their path below `/web/`, the map's module, which notebooks use, too, and those of
+    the API's description."""
+    swagger = files("fastapi_swagger") / "resources"
+    return (
+        dict(_read(files("serving") / FOLDER, PurePosixPath()))
+        | {POINT_MAP: _file(files("features") / MAP_SOURCE)}
+        | {f"docs/{name}": _file(swagger / name) for name in SWAGGER}
+    )
 
 
 def _read(folder: Traversable, below: PurePosixPath) -> list[tuple[str, WebFile]]:

@@ -5,6 +5,7 @@ import { forgetKey, key, keyFromVisitor } from "./key.js";
 const MAX_ATTEMPTS = 3;
 const LONGEST_PAUSE_S = 3;
 const RETRIED = new Set([429, 503]);
+const ROOT = new URL("../../", import.meta.url); // where the service lies, which may be below a path of a proxy
 
 /** `call` after each successful request, `down` and `back` when the service stops and starts responding. */
 export const service = new EventTarget();
@@ -54,7 +55,7 @@ async function sent(method, path, body) {
   if (key() !== null) headers.authorization = `Bearer ${key()}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   try {
-    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
+    const response = await fetch(new URL(path.slice(1), ROOT), { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
     // A proxy without replicas answers by itself, and not with problem details.
     if (response.status < 502 || isProblem(response)) {
       tell("back");

@@ -118,3 +118,24 @@ def test_an_origin_is_compared_as_browsers_send_it() -> None:
         *("https://shop.example", "https://shop.example"),
         *("http://localhost", "http://localhost:3000"),
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop/recommend"])  # the proxy strips its path, or it does not
+def test_below_a_path_of_a_proxy_pages_api_and_description_follow(
+    live: ActiveRelease, live_database: LiveDatabase, prefix: str
+) -> None:
+    settings = Settings(serve=ServeSettings(root_path="/shop/recommend"))
+    client = TestClient(create_app(settings, ServiceState(lambda: live, live_database)))
+    assert client.post(f"{prefix}/v1/recommend", json={"user_id": "ann"}).status_code == 200
+    for page in ("/demo", "/ops", "/inspect", "/web/js/api.js", "/healthz"):
+        assert client.get(f"{prefix}{page}").status_code == 200
+    assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": "/shop/recommend"}]
+    moved = client.get(f"{prefix}/demo/", follow_redirects=False)
+    assert moved.headers["location"].endswith("/shop/recommend/demo")
+    assert client.get("/shop/recommendations").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["shop", "/shop/", "/", "/a b", "https://x/shop"])
+def test_what_is_no_root_path_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError, match="is no root path"):
+        ServeSettings(root_path=path)

@@ -61,3 +61,9 @@ def test_the_snippet_lists_products_and_sends_events_from_another_origin(
         assert re.fullmatch(r"visitor-[0-9a-f-]{32,36}", str(page.evaluate("localStorage.visitor")))
     finally:
         shop.keys = NO_KEYS
+
+
+def test_the_description_of_the_api_needs_no_other_host(shop: Shop, page_of: Callable[..., Page]) -> None:
+    page = page_of()
+    page.goto(f"{shop.url}/docs")
+    page.wait_for_selector('.opblock-summary-path:has-text("recommend")')
