@@ -32,6 +32,9 @@ TOKEN_FILE: Final = "auth_token"
 RAY_FOLDER: Final = "ray"
 TOKEN_VARIABLES: Final = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
+_TOKEN: Final = secrets.token_hex(32)
+"""One for each process: Ray reads its token once and keeps it for clusters that the process starts later."""
+
 MAX_BASE_CHARS: Final = 17
 """Paths of Unix sockets may have 107 characters, HAProxy's 97; this is what the run's folder and Ray's part leave."""
 
@@ -88,7 +91,7 @@ class RunFolder:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # a signal to the terminal's group is not for it
         )
-        (self.path / TOKEN_FILE).write_text(secrets.token_hex(32), encoding="ascii")
+        (self.path / TOKEN_FILE).write_text(_TOKEN, encoding="ascii")
 
     @property
     def ray(self) -> Path:
@@ -97,11 +100,11 @@ class RunFolder:
 
     @contextmanager
     def marked(self) -> Iterator[None]:
-        """What is started inside the block belongs to the run. Ray's access token lies in the folder, unless the
-        environment names another: Ray's own place, the home folder, may be read-only."""
+        """What is started inside the block belongs to the run. Ray's access token lies in the folder where the
+        environment names none and Ray cannot keep it in its own place, the home folder: that may be read-only."""
         before = dict(os.environ)
         os.environ[MARK] = str(self.path)
-        if not any(os.environ.get(name) for name in TOKEN_VARIABLES):
+        if not any(os.environ.get(name) for name in TOKEN_VARIABLES) and not _keeps_token_at_home():
             os.environ[TOKEN_VARIABLES[1]] = str(self.path / TOKEN_FILE)
         try:
             yield
@@ -123,6 +126,17 @@ class RunFolder:
             self._watcher.kill()
             self._watcher.wait()
         self._lock.close()
+
+
+def _keeps_token_at_home() -> bool:
+    """Whether Ray can read, or make, `~/.ray/auth_token`."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
+        place = Path("~/.ray/auth_token").expanduser()
+        if place.is_file():
+            return os.access(place, os.R_OK)
+        nearest = next(folder for folder in place.parents if folder.exists())
+        return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    return False
 
 
 def clear_dead_runs(workspace: str = "", port: int = 0) -> list[Orphans]:

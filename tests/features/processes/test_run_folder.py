@@ -126,6 +126,7 @@ def test_a_damaged_owner_file_does_not_stop_a_start(temp: Path) -> None:
 def test_only_the_user_reads_the_folder_and_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
     run = RunFolder("shop", 8301)
     assert run.path.stat().st_mode & 0o777 == 0o700
     assert json.loads((run.path / OWNER_FILE).read_text()) == {"pid": os.getpid(), "workspace": "shop", "port": 8301}
@@ -154,3 +155,15 @@ def test_without_a_folder_for_temporary_files_the_remedy_is_named(monkeypatch: p
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ResourceError, match="set TMPDIR to a folder that can be written"):
         temp_base()
+
+
+@pytest.mark.usefixtures("temp")
+def test_ray_keeps_its_token_in_its_own_place_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has used one token cannot start a cluster with another."""
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = RunFolder()
+    with run.marked():
+        assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+    run.close()
