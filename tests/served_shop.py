@@ -11,22 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
-from storefronts import item_entry, mute_sequence_model, no_item_features
+from storefronts import item_entry, six_item_model
 
 from features.encoder.encoder import load_encoder
 from features.store.manifest import ReleaseDraft
 from features.store.release import SETTINGS_FILE, TEXTS_FILE
 from features.store.store import Store
-from recsys import candidates, config
+from recsys import config
 from recsys.config import Settings
 from recsys.cooccurrence import CoPurchases
-from recsys.fusion import Fusion
-from recsys.model import Model
-from recsys.repeats import Repeats
 from recsys.review_quotes import Evidence
 from recsys.users import HISTORY
-from recsys.whitening import Whitening
 from recsys.workspace import Workspace
 
 TITLES = {
@@ -44,27 +39,8 @@ def publish(root: Path, release_id: str) -> None:
     """A release of six items in which boots go with socks and lamps with vases; `ann` bought the boot."""
     encoder = load_encoder(config.EncoderSettings())
     text = encoder.encode(list(TITLES.values()))
-    linear = np.zeros((6, 6), dtype=np.float32)
-    for item, other in ((0, 4), (2, 5)):
-        linear[item, other] = linear[other, item] = 1.0
     popularity = np.array([2, 1, 9, 3, 4, 5], dtype=np.float32)
-    model = Model(
-        item_ids=pl.Series(list(TITLES)),
-        sequence=mute_sequence_model(text, np.eye(6, dtype=np.float32)),
-        linear=sp.csr_matrix(linear),
-        factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
-        text=text,
-        whitened=text,
-        whitening=Whitening(np.zeros(encoder.dim, dtype=np.float32), np.eye(encoder.dim, dtype=np.float32)),
-        popularity=popularity,
-        trend=popularity,
-        repeats=Repeats(),
-        repeat_rates=np.zeros(6, dtype=np.float32),
-        promise=np.zeros(6, dtype=np.float32),
-        item_features=no_item_features(6),
-        fusion=Fusion(),
-        ranker=None,
-    )
+    model = six_item_model(list(TITLES), text, popularity)
     folder = root / "draft" / release_id
     model.save(folder)
     CoPurchases.none(6).save(folder)

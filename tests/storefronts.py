@@ -92,6 +92,29 @@ def tiny_model(**changes: Any) -> Model:
     return replace(model, **changes)
 
 
+def six_item_model(item_ids: list[str], text: np.ndarray, popularity: np.ndarray) -> Model:
+    """The first item goes with the fifth, and the third with the last. text: (6, dim);
+    popularity: (6,), and how they trend."""
+    linear = np.zeros((6, 6), dtype=np.float32)
+    for item, other in ((0, 4), (2, 5)):
+        linear[item, other] = linear[other, item] = 1.0
+    dim = text.shape[1]
+    return tiny_model(
+        item_ids=pl.Series(item_ids),
+        sequence=mute_sequence_model(text, np.eye(6, dtype=np.float32)),
+        linear=sp.csr_matrix(linear),
+        factors=Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
+        text=text,
+        whitened=text,
+        whitening=Whitening(np.zeros(dim, dtype=np.float32), np.eye(dim, dtype=np.float32)),
+        popularity=popularity,
+        trend=popularity.astype(np.float32),
+        repeat_rates=np.zeros(6, dtype=np.float32),
+        promise=np.zeros(6, dtype=np.float32),
+        item_features=no_item_features(6),
+    )
+
+
 def item_entry(
     item_id: str, weight: float = 5.0, at: datetime = NOON, event_type: str = "purchase", n_bought: int = 1
 ) -> dict[str, Any]:

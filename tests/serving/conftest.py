@@ -9,27 +9,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import scipy.sparse as sp
 from fake_releases import Shelf
 from starlette.testclient import TestClient
-from storefronts import mute_sequence_model, no_item_features
+from storefronts import six_item_model
 
 from features.store.manifest import Manifest
 from features.store.release import Catalogue, LoadedRelease
 from features.workspace.api_keys import ApiKey, Scope, digest
-from recsys import candidates, config
+from recsys import config
 from recsys.config import Settings
 from recsys.cooccurrence import learn_together
 from recsys.explain import ExplanationData
-from recsys.fusion import Fusion
 from recsys.model import Model
 from recsys.properties import Properties
 from recsys.recommend import Recommender
-from recsys.repeats import Repeats
 from recsys.review_quotes import Evidence
 from recsys.tables import EVENT_TYPES
 from recsys.users import History, Users
-from recsys.whitening import Whitening
 from serving.api import create_app
 from serving.live import reader
 from serving.releases.active import ActiveRelease
@@ -91,26 +87,7 @@ class WordEncoder:
 
 def make_model() -> Model:
     """Boots go with socks and lamps with vases; lamps sell best."""
-    linear = np.zeros((6, 6), dtype=np.float32)
-    for item, other in ((0, 4), (2, 5)):
-        linear[item, other] = linear[other, item] = 1.0
-    return Model(
-        item_ids=pl.Series(ITEM_IDS),
-        sequence=mute_sequence_model(THEMES, np.eye(6, dtype=np.float32)),
-        linear=sp.csr_matrix(linear),
-        factors=candidates.Factors(np.eye(6, dtype=np.float32), regularization=0.1, alpha=1.0),
-        text=THEMES,
-        whitened=THEMES,
-        whitening=Whitening(np.zeros(3, dtype=np.float32), np.eye(3, dtype=np.float32)),
-        popularity=np.array([2, 1, 9, 3, 4, 5]),
-        trend=np.array([2, 1, 9, 3, 4, 5], dtype=np.float32),
-        repeats=Repeats(),
-        repeat_rates=np.zeros(6, dtype=np.float32),
-        promise=np.zeros(6, dtype=np.float32),
-        item_features=no_item_features(6),
-        fusion=Fusion(),
-        ranker=None,
-    )
+    return six_item_model(ITEM_IDS, THEMES, np.array([2, 1, 9, 3, 4, 5]))
 
 
 def make_release(release_id: str = "r1", encoder: config.EncoderSettings | None = None) -> LoadedRelease:
