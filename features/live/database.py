@@ -255,9 +255,11 @@ class LiveDatabase:
                 if not self._is_sqlite:
                     # IF NOT EXISTS alone fails where two processes start at once.
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
+                there = sa.inspect(connection).get_table_names()
                 for table in METADATA.sorted_tables:
+                    if table.name in there:
+                        _add_new_columns(connection, table)
                     connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                    _add_new_columns(connection, table)
                     for index in table.indexes:
                         connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
                 named = self.insert(IDENTITY).values(one=1, id=secrets.token_hex(8)).on_conflict_do_nothing()

@@ -6,11 +6,11 @@ Both doors use it, files and the service. HTML becomes text, entities are resolv
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any
 
 from features.text.cleaning import clean, plain_lines
 from recsys.values.categories import category_path, parsed_list
+from recsys.values.letters import composed
 
 
 def one_line(text: str) -> str | None:
@@ -26,16 +26,13 @@ def lines(text: str) -> str | None:
 
 def category(value: str) -> str | None:
     """A path, general to special, joined by ' > '; None where there is none."""
-    return category_path(unicodedata.normalize("NFC", value), clean)
+    return category_path(composed(value), clean)
 
 
 def attributes(tree: dict[str, Any]) -> dict[str, Any]:
     """With sorted keys, without blank values, in NFC."""
     known = {key: tree[key] for key in sorted(tree) if tree[key] not in (None, "", [], {})}
-    text = json.dumps(known, ensure_ascii=False)
-    if text.isascii():
-        return known
-    normal: dict[str, Any] = json.loads(unicodedata.normalize("NFC", text))
+    normal: dict[str, Any] = json.loads(composed(json.dumps(known, ensure_ascii=False)))
     return normal
 
 

@@ -46,17 +46,17 @@ def ingest_items(
         return _take_new(workspace, changes, settings, now)
 
 
-def ingest_items_before(workspace: Workspace, settings: IngestSettings, now: datetime, events_url: str) -> int:
-    """Take the changes that came before a file with products; returns how many products are new or changed.
+def ingest_items_before(workspace: Workspace, settings: IngestSettings, now: datetime, events_url: str) -> None:
+    """Take the changes that came before a file with products.
 
     The caller holds the lake, and adds a catalogue, so it does not matter whether there is one. events_url: of the live
     database, "" for the workspace's own. Raises StoreError where the database cannot be read.
     """
     database = open_live_database(workspace, events_url)
     if not database.exists:
-        return 0
+        return
     try:
-        return _take_new(workspace, ItemChanges(database), settings, now)[0]
+        _take_new(workspace, ItemChanges(database), settings, now)
     finally:
         database.close()
 

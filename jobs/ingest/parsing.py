@@ -19,6 +19,7 @@ from recsys.values.availability import is_negated, parse_flags
 from recsys.values.categories import parse_categories, parsed_list
 from recsys.values.event_types import event_type_of
 from recsys.values.ids import id_faults, id_texts
+from recsys.values.letters import all_composed
 from recsys.values.prices import parse_prices
 from recsys.values.times import DateOrder, in_zone, means_no_time, parse_times
 
@@ -139,9 +140,7 @@ def _cast(name: str, dtype: pl.DataType, series: pl.Series, source_name: str, or
 
 def _as_text(series: pl.Series) -> pl.Series:
     """Text without spaces around it and in NFC, null where nothing is left."""
-    text = series.cast(pl.String).str.strip_chars()
-    if (text.str.len_bytes() != text.str.len_chars()).any():
-        text = text.str.normalize("NFC")
+    text = all_composed(series.cast(pl.String).str.strip_chars())
     return text.to_frame("t").select(pl.when(pl.col("t") != "").then("t")).to_series()
 
 

@@ -52,7 +52,7 @@ def merge_table(
     whole_rows: the staged rows of the catalogue replace those of the lake as they are, instead of field by field.
     """
     layout = replace(TABLES[table], merge="last", version=None) if whole_rows else TABLES[table]
-    moved, newest = _moved(lake, staging, table), _newest(staging, table)
+    moved, newest = _redated(lake, staging, table)
     live = {file.partition: file.rows for file in lake.files if file.table == table}
     staged = staging.n_rows(table)
     touched = set(staged).union(moved["partition"])
@@ -102,7 +102,7 @@ def _merge_group(
     moved: pl.DataFrame,
     newest: pl.DataFrame,
 ) -> _Group:
-    """Merge the rows of some partitions. moved, newest: as `_moved` and `_newest` return them."""
+    """Merge the rows of some partitions. moved, newest: as `_redated` returns them."""
     known = lake.partitions(table, names).with_columns(layout.partition().alias("partition")).collect()
     incoming = staging.read(table, names)
     n_same_item = incoming.height - incoming[layout.key].n_unique() if layout.merge == "fields" else 0
@@ -161,33 +161,21 @@ def _differing(layout: TableLayout, rows: pl.DataFrame, known: pl.DataFrame) -> 
     return both.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_known")) for name in columns))
 
 
-def _moved(lake: Lake, staging: Staging, table: str) -> pl.DataFrame:
-    """Keys and partitions in which the lake holds them, of reviews that are staged with another month.
-
-    Only where the table is partitioned by its version; no row otherwise.
-    """
+def _redated(lake: Lake, staging: Staging, table: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Keys and partitions in which the lake holds reviews that are staged with another month; and key and `newest`
+    version of those that are staged with several dates. No row for a table that is not partitioned by its version."""
     layout = TABLES[table]
-    if layout.day_format is None or layout.version is None:
-        return pl.DataFrame(schema={layout.key: pl.String, "partition": pl.String})
     partition = layout.partition().alias("partition")
-    newest = staging.scan(table).group_by(layout.key).agg(pl.col(layout.version).max())
-    homes = newest.select(layout.key, partition.alias("home"))
+    if layout.day_format is None or layout.version is None:
+        nothing = pl.DataFrame(schema={layout.key: pl.String, "partition": pl.String})
+        return nothing, nothing.clear()
+    version = pl.col(layout.version)
+    staged = staging.scan(table).group_by(layout.key).agg(version.max(), oldest=version.min()).collect()
+    homes = staged.lazy().select(layout.key, partition.alias("home"))
     live = lake.scan(table).select(layout.key, partition)
     moved = live.join(homes, on=layout.key).filter(pl.col("partition") != pl.col("home"))
-    return moved.select(layout.key, "partition").unique().collect()
-
-
-def _newest(staging: Staging, table: str) -> pl.DataFrame:
-    """Key and `newest` version of reviews that are staged with several dates; no row for other tables."""
-    layout = TABLES[table]
-    if layout.day_format is None or layout.version is None:
-        return pl.DataFrame(schema={layout.key: pl.String, "newest": pl.Datetime("us", "UTC")})
-    versions = (
-        staging.scan(table)
-        .group_by(layout.key)
-        .agg(newest=pl.col(layout.version).max(), oldest=pl.col(layout.version).min())
-    )
-    return versions.filter(pl.col("newest") > pl.col("oldest")).select(layout.key, "newest").collect()
+    newest = staged.filter(version > pl.col("oldest")).select(layout.key, version.alias("newest"))
+    return moved.select(layout.key, "partition").unique().collect(), newest
 
 
 def _newest_of(layout: TableLayout, rows: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:

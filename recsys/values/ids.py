@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
 import polars as pl
+
+from recsys.values.letters import all_composed, composed
 
 NO_IDS: Final = ("(not set)", "(none)", "na", "n/a", "#n/a", "null", "undefined", "none", "nan", "<na>", "nil")
 """Words, in any case, that programs write where there is no id."""
@@ -36,9 +37,7 @@ def id_texts(series: pl.Series) -> pl.Series:
     text = text.str.replace(r"^'([^']+)$", "${1}")
     if not text.str.contains(r"^[0-9]+$").any():
         text = text.str.replace(r"^([0-9]+)\.0$", "${1}")
-    if (text.str.len_bytes() != text.str.len_chars()).any():
-        text = text.str.normalize("NFC")
-    return text.to_frame("text").select(pl.when(_TEXT != "").then("text")).to_series()
+    return all_composed(text).to_frame("text").select(pl.when(_TEXT != "").then("text")).to_series()
 
 
 def id_faults(texts: pl.Series) -> pl.Series:
@@ -60,7 +59,7 @@ def normal_id(text: str) -> str:
     text = text.strip()
     if text.startswith("'") and text.count("'") == 1 and len(text) > 1:
         text = text[1:]
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return composed(text)
 
 
 def id_fault(text: str) -> str | None:

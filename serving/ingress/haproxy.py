@@ -57,7 +57,7 @@ SOURCE_HEADER: Final = "x-recsys-source"
 """The address of the caller as HAProxy sees it; what a caller writes there is replaced."""
 
 RULES: Final = """\
-    http-request set-header x-recsys-source %[src]
+    http-request set-header {source} %[src]
     acl recsys_list path_beg /v1/
     acl recsys_exempt method {methods}
     acl recsys_exempt path {path}
@@ -119,6 +119,7 @@ def with_load_shedding(configuration: str, max_lists: int) -> str | None:
     if backend is None or "recsys_lists" in configuration:
         return None
     rules = RULES.format(
+        source=SOURCE_HEADER,
         methods=" ".join(EXEMPT_METHODS),
         path=EXEMPT_PATH,
         verb=EXEMPT_VERB,

@@ -114,16 +114,21 @@ class ListService:
     def _plan(self, request: ListRequest) -> ListPlan:
         """The shopper's arm and release, and the request with its presets."""
         now = datetime.now(UTC)
-        if request.user_id and (known_as := self._stored_user_id(request.user_id)) != request.user_id:
-            was_erased = request.user_id in self._erased_users
-            request = request.model_copy(update={"user_id": None if was_erased else known_as})
-        if request.user_id in self._erased_users:
-            request = request.model_copy(update={"user_id": None})
+        known_as = self._known_as(request.user_id)
+        if known_as != request.user_id:
+            request = request.model_copy(update={"user_id": known_as})
         assignment, active = self._arm(assigned(self._settings.experiments, request.user_id))
         request = with_presets(request, self._settings.scenarios, None if assignment is None else assignment.settings)
         check_count(request.count, self._settings.recommend.max_count)
         # Before the session is completed from the log, whose events have the catalogue's ids.
         return ListPlan(by_item_id(request, active.release), now, active, assignment)
+
+    def _known_as(self, user_id: str | None) -> str | None:
+        """The id under which the shopper's data is stored; None for guests and for erased shoppers."""
+        if user_id is None or user_id in self._erased_users:
+            return None
+        stored = self._stored_user_id(user_id)
+        return None if stored in self._erased_users else stored
 
     def _arm(self, assignment: Assignment | None) -> tuple[Assignment | None, ActiveRelease]:
         """The assignment and the release of its arm.
